@@ -1,0 +1,270 @@
+"""Settings: frozen, typed, every default in one place; unknown keys are refused.
+
+Later layers win: the defaults here, `conf/base.yml`, `conf/<profile>.yml`, then `--set key=value`.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from clm_spark.errors import SettingsError
+
+PACKAGED_CONF = Path(__file__).parent / "conf"  # where the wheel carries a copy of conf/
+
+
+class Section(BaseModel):
+    """A group of settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LakehouseSettings(Section):
+    """Where tables live. Names are `{catalog}.{schema}.{table}`."""
+
+    path: str = Field("lakehouse", description="folder or URL of tables, models and the local metastore")
+    catalog: str = "spark_catalog"
+    bronze: str = "bronze"
+    silver: str = "silver"
+    gold: str = "gold"
+
+
+class SparkSettings(Section):
+    """How the session is built when this process is the one that builds it."""
+
+    master: str | None = Field(None, description="None: whatever spark-submit or the platform says")
+    driver_memory: str = "6g"
+    shuffle_partitions: Annotated[int, Field(ge=1)] = 200
+    delta_jars: Literal["fetch", "provided"] = Field(
+        "fetch", description="provided: the image or platform has Delta's jars, nothing is fetched"
+    )
+    local_metastore: bool = Field(False, description="keep a Derby metastore under lakehouse.path")
+    conf: dict[str, str] = Field(default_factory=dict, description="further Spark settings")
+
+
+class IngestSettings(Section):
+    """Where raw records come from."""
+
+    source: str = Field("", description="one of clm_spark.sources")
+    path: str = Field("", description="file, folder or URL of the raw log")
+    mapping: str | None = Field(None, description="the YAML mapping of source `mapping`")
+    known_at: Literal["occurred", "arrived"] = Field(
+        "occurred",
+        description="occurred: a history, each event known the moment it happened; "
+        "arrived: known when its file was last modified",
+    )
+
+
+class PrivacySettings(Section):
+    """How customers are named below bronze."""
+
+    key_file: str = Field("conf/demo.key", description="key of the pseudonyms; the shipped one is public")
+
+
+class SessionizeSettings(Section):
+    """How events become visits."""
+
+    max_gap_minutes: Annotated[int, Field(ge=1)] = 30
+
+
+class FeatureSettings(Section):
+    """Windows, and the days in the past that models train on."""
+
+    window_days: tuple[int, ...] = (7, 28, 84)
+    panel_every_days: Annotated[int, Field(ge=1)] = 28
+    panel_size: Annotated[int, Field(ge=1)] = Field(7, description="how many as_of dates, the asked one included")
+    kind_strengths: dict[str, float] = Field(
+        default_factory=lambda: {"view": 1.0, "click": 1.0, "cart": 3.0, "purchase": 5.0},
+        description="what one event of a kind says about taste",
+    )
+    sequence_kinds: tuple[str, ...] = ("view", "cart", "purchase")
+    sequence_length: Annotated[int, Field(ge=2)] = Field(256, description="last items kept per customer")
+
+
+class SegmentSettings(Section):
+    """K-Means."""
+
+    k_from: Annotated[int, Field(ge=2)] = 3
+    k_to: Annotated[int, Field(ge=2)] = 8
+    seed: int = 7
+
+
+class ChurnSettings(Section):
+    """What churn means in this shop."""
+
+    horizon_days: Annotated[int, Field(ge=1)] = Field(56, description="churned: no purchase in so many days from as_of")
+    active_days: Annotated[int, Field(ge=1)] = Field(
+        84, description="asked of customers who bought in so many days before"
+    )
+    max_iterations: Annotated[int, Field(ge=1)] = 40
+    max_depth: Annotated[int, Field(ge=1)] = 4
+    step_size: float = 0.1
+    seed: int = 7
+
+
+class AlsSettings(Section):
+    """Implicit-feedback ALS (Hu, Koren, Volinsky 2008)."""
+
+    rank: Annotated[int, Field(ge=1)] = 64
+    iterations: Annotated[int, Field(ge=1)] = 10
+    alpha: float = 10.0
+    regularization: float = 0.05
+    seed: int = 7
+
+
+class TransformerSettings(Section):
+    """The next-item decoder and its training."""
+
+    launcher: Literal["horovod", "torch_distributor", "one_process"] = "horovod"
+    ranks: Annotated[int, Field(ge=1)] = 2
+    layers: Annotated[int, Field(ge=1)] = 2
+    heads: Annotated[int, Field(ge=1)] = 2
+    width: Annotated[int, Field(ge=8)] = 64
+    max_length: Annotated[int, Field(ge=2)] = 100
+    dropout: float = 0.2
+    negatives: Annotated[int, Field(ge=1)] = 256
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    learning_rate: float = 1e-3
+    epochs: Annotated[int, Field(ge=1)] = 10
+    finetune_epochs: Annotated[int, Field(ge=1)] = Field(
+        2, description="passes over the days held out, after evaluation"
+    )
+    seed: int = 7
+
+
+class RecommendSettings(Section):
+    """The daily lists."""
+
+    top_k: Annotated[int, Field(ge=1)] = 20
+    test_days: Annotated[int, Field(ge=1)] = Field(28, description="days before as_of held out to compare recommenders")
+    min_item_events: Annotated[int, Field(ge=1)] = Field(5, description="rarer items get no index")
+    max_items: Annotated[int, Field(ge=10)] = Field(200_000, description="bound on the vocabulary, most frequent first")
+    hide_seen: bool = Field(False, description="leave out what a customer already bought (wrong where people rebuy)")
+
+
+class TrackingSettings(Section):
+    """MLflow."""
+
+    uri: str | None = Field(None, description="None: a SQLite store under lakehouse.path")
+    experiment: str = "clm-spark"
+
+
+class ReportSettings(Section):
+    """The HTML page."""
+
+    path: str | None = Field(None, description="None: report.html under lakehouse.path")
+
+
+class Settings(Section):
+    """Everything a job may ask."""
+
+    shop: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")] = Field(
+        "shop", description="whose data this lakehouse holds; a lakehouse holds one shop"
+    )
+    as_of: date = Field(description="features see events before this day, labels only from it on")
+    lakehouse: LakehouseSettings = LakehouseSettings()
+    spark: SparkSettings = SparkSettings()
+    ingest: IngestSettings = IngestSettings()
+    privacy: PrivacySettings = PrivacySettings()
+    sessions: SessionizeSettings = SessionizeSettings()
+    features: FeatureSettings = FeatureSettings()
+    segments: SegmentSettings = SegmentSettings()
+    churn: ChurnSettings = ChurnSettings()
+    als: AlsSettings = AlsSettings()
+    transformer: TransformerSettings = TransformerSettings()
+    recommend: RecommendSettings = RecommendSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    report: ReportSettings = ReportSettings()
+
+    @model_validator(mode="after")
+    def _ranges_are_not_empty(self) -> "Settings":
+        if self.segments.k_from > self.segments.k_to:
+            raise ValueError("segments.k_from must not be above segments.k_to")
+        return self
+
+
+def load_settings(
+    profile: str, *, as_of: date | str, overrides: Sequence[str] = (), conf_dir: str | None = None
+) -> Settings:
+    """Read `base.yml` and `<profile>.yml`, then apply `section.key=value` overrides.
+
+    Raises `SettingsError` naming every unknown or unusable key at once.
+    """
+    folder = _conf_folder(conf_dir)
+    values = _read_yaml(folder / "base.yml")
+    profile_file = folder / f"{profile}.yml"
+    if not profile_file.is_file():
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.yml") if file.stem != "base"))
+        raise SettingsError(
+            f"profile {profile!r} is unknown: {folder} has {known}; add {profile_file.name} or name one of these"
+        )
+    values = _merged(values, _read_yaml(profile_file))
+    for override in overrides:
+        values = _merged(values, _override(override))
+    return settings_from({**values, "as_of": as_of})
+
+
+def settings_from(values: Mapping[str, Any]) -> Settings:
+    """Check plain values into `Settings`."""
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError("settings: " + "; ".join(map(_problem, error.errors()))) from None
+
+
+def _problem(error: Any) -> str:
+    key = ".".join(map(str, error["loc"])) or "(whole)"
+    if error["type"] == "extra_forbidden":
+        return f"{key} is unknown: remove it, or look for its right name in clm_spark/config.py"
+    return f"{key}: {error['msg']}, got {error['input']!r}"
+
+
+def _conf_folder(conf_dir: str | None) -> Path:
+    asked = conf_dir or os.environ.get("CLM_CONF_DIR")
+    if asked:
+        folder = Path(asked)
+        if not folder.is_dir():
+            raise SettingsError(
+                f"no settings folder at {folder}: expected one with base.yml; give --conf-dir or CLM_CONF_DIR"
+            )
+        return folder
+    return Path("conf") if Path("conf/base.yml").is_file() else PACKAGED_CONF
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text()) or {}
+    except FileNotFoundError:
+        raise SettingsError(
+            f"no settings file at {file}: expected YAML; restore it or give another --conf-dir"
+        ) from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise SettingsError(f"{file} must hold `section: {{key: value}}`, got a {type(values).__name__}")
+    return values
+
+
+def _override(text: str) -> dict[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise SettingsError(f"--set takes section.key=value, got {text!r}")
+    try:
+        values: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        values = value
+    for part in reversed(key.strip().split(".")):
+        values = {part: values}
+    return values  # type: ignore[no-any-return]
+
+
+def _merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(lower)
+    for key, value in upper.items():
+        below = merged.get(key)
+        merged[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged

@@ -1,0 +1,17 @@
+"""What a user can get wrong. Each message says what was expected, what came, where, and what to do."""
+
+
+class UserError(Exception):
+    """A mistake the user can mend: the command line prints its text as one line and exits with 2."""
+
+
+class SettingsError(UserError):
+    """Settings that are unknown, malformed or contradict each other."""
+
+
+class SourceError(UserError):
+    """Raw data that is missing, empty or of another format than its source declares."""
+
+
+class ContractError(UserError):
+    """A frame or a stored table that differs from what `tables/catalog.py` declares."""

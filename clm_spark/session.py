@@ -1,0 +1,156 @@
+"""The only place that builds a SparkSession."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from py4j.protocol import Py4JJavaError
+from pyspark import SparkContext
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from clm_spark.config import Settings
+from clm_spark.errors import SettingsError
+
+DELTA_PACKAGE = "io.delta:delta-spark_4.1_2.13:4.4.0"
+MIN_JAVA = 17
+
+
+def build_session(settings: Settings, *, app_name: str) -> SparkSession:
+    """Build, or take over, the session that the settings describe; clocks are UTC.
+
+    Raises `SettingsError` when Java is missing or another process holds the local metastore.
+    """
+    launches_jvm = SparkContext._gateway is None and "PYSPARK_GATEWAY_PORT" not in os.environ
+    if launches_jvm:
+        _check_java()
+    builder = SparkSession.builder.appName(app_name)
+    for key, value in _spark_conf(settings, launches_jvm=launches_jvm).items():
+        builder = builder.config(key, value)
+    log = local_path(settings.lakehouse.path) / "logs" / "spark.log" if launches_jvm and is_local(settings) else None
+    with _jvm_messages_to(log):
+        try:
+            spark = builder.getOrCreate()
+            spark.sql("SHOW SCHEMAS").limit(1).count()  # opens the metastore: a lock shows here, not in a job
+        except (Py4JJavaError, PySparkException, RuntimeError) as error:
+            raise _explained(error, settings, log) from error
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark
+
+
+def is_local(settings: Settings) -> bool:
+    """Whether Spark runs inside this process's machine alone."""
+    return (settings.spark.master or "").startswith("local")
+
+
+def local_path(url: str) -> Path:
+    """A lakehouse path of this machine as an absolute path."""
+    return Path(url.removeprefix("file://")).absolute()
+
+
+def _spark_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:
+    spark = settings.spark
+    conf = {
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.sql.shuffle.partitions": str(spark.shuffle_partitions),
+        # Rows written after a schema check are inserted by position: never let Spark guess a cast.
+        "spark.sql.storeAssignmentPolicy": "STRICT",
+        "spark.hadoop.hive.metastore.disallow.incompatible.col.type.changes": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    }
+    if spark.master:
+        conf["spark.master"] = spark.master
+    if spark.delta_jars == "fetch":
+        conf["spark.jars.packages"] = DELTA_PACKAGE
+    if launches_jvm:
+        conf["spark.driver.memory"] = spark.driver_memory
+    if spark.local_metastore:
+        conf |= _local_metastore(settings)
+    return conf | spark.conf
+
+
+def _local_metastore(settings: Settings) -> dict[str, str]:
+    home = local_path(settings.lakehouse.path)
+    home.mkdir(parents=True, exist_ok=True)
+    return {
+        "spark.sql.catalogImplementation": "hive",
+        "spark.sql.warehouse.dir": str(home / "tables"),
+        "spark.hadoop.javax.jdo.option.ConnectionURL": f"jdbc:derby:;databaseName={home / 'metastore'};create=true",
+        "spark.driver.extraJavaOptions": f"-Dderby.stream.error.file={home / 'logs' / 'derby.log'} "
+        "--add-modules=jdk.incubator.vector",
+    }
+
+
+def _check_java() -> None:
+    home = os.environ.get("JAVA_HOME")
+    java = shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")
+    advice = f"install Java {MIN_JAVA} (Debian, Ubuntu: apt-get install openjdk-17-jre-headless) or set JAVA_HOME"
+    if java is None:
+        raise SettingsError(f"Spark needs Java {MIN_JAVA} or later and none was found: {advice}")
+    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    version = re.search(r'version "(\d+)', said)
+    if version is None or int(version[1]) < MIN_JAVA:
+        came = version[1] if version else said.strip() or "nothing"
+        raise SettingsError(f"Spark needs Java {MIN_JAVA} or later and {java} is {came}: {advice}")
+
+
+@contextmanager
+def _jvm_messages_to(log: Path | None) -> Iterator[None]:
+    """Let a JVM launched inside the block write its standard error to a file: the console stays readable."""
+    if log is None:
+        yield
+        return
+    log.parent.mkdir(parents=True, exist_ok=True)
+    saved = os.dup(2)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def _explained(error: Exception, settings: Settings, log: Path | None) -> SettingsError:
+    text = " ".join(_causes(error))
+    home = settings.lakehouse.path
+    if "Another instance of Derby" in text or "XSDB6" in text:
+        return SettingsError(
+            f"another process holds the lakehouse at {home}: its local metastore lets in one at a time; "
+            "wait for it to end, or use a shared metastore (infra/README.md)"
+        )
+    if (
+        "unresolved dependency" in text
+        or "not found: [" in text
+        or (log is not None and "UNRESOLVED DEPENDENCIES" in _tail(log))
+    ):
+        return SettingsError(
+            f"Spark could not fetch {DELTA_PACKAGE} from Maven Central: check the network, "
+            "or put the jars on the class path and set spark.delta_jars=provided"
+        )
+    if "DeltaCatalog" in text or "DeltaSparkSessionExtension" in text:
+        return SettingsError(
+            "spark.delta_jars=provided, but Delta's jars are not on Spark's class path: "
+            f"add {DELTA_PACKAGE} to the image, or set spark.delta_jars=fetch"
+        )
+    where = f"; the whole story is in {log}" if log else ""
+    return SettingsError(f"Spark did not start: {str(error).splitlines()[0]}{where}")
+
+
+def _causes(error: Exception) -> Iterator[str]:
+    yield str(error)
+    cause = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
+    while cause is not None:
+        yield str(cause.toString())
+        cause = cause.getCause()
+
+
+def _tail(log: Path) -> str:
+    return log.read_text(errors="replace")[-20_000:]

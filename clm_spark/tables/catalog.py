@@ -1,0 +1,485 @@
+"""Every table, in the order a click meets them. The DDL, the constraints and the data dictionary come from here."""
+
+from pyspark.sql import types as T
+
+from clm_spark.tables.contract import Column, Table, one_of
+
+# What can happen between a customer and the shop.
+EVENT_KINDS = (
+    "view",
+    "search",
+    "cart",
+    "uncart",
+    "purchase",
+    "refund",
+    "impression",
+    "click",
+    "coupon_redeemed",
+    "campaign_sent",
+    "review",
+)
+REJECT_REASONS = (
+    "unparsable",
+    "missing_customer",
+    "missing_item",
+    "unknown_kind",
+    "impossible_time",
+    "bad_number",
+    "negative_quantity",
+)
+RECOMMENDERS = ("popularity", "als", "transformer")
+WINDOW_DAYS = (7, 30, 90)
+
+BOOL = T.BooleanType()
+BIGINT = T.LongType()
+DATE = T.DateType()
+DOUBLE = T.DoubleType()
+INT = T.IntegerType()
+STRING = T.StringType()
+TIME = T.TimestampType()
+
+
+def _count(name: str, comment: str) -> Column:
+    return Column(name, BIGINT, comment, check=f"{name} >= 0")
+
+
+def _share(name: str, comment: str, *, nullable: bool = False) -> Column:
+    return Column(name, DOUBLE, comment, nullable=nullable, check=f"{name} BETWEEN 0 AND 1")
+
+
+CUSTOMER_ID = Column("customer_id", STRING, "keyed pseudonym of the customer: HMAC-SHA256, hexadecimal")
+AS_OF = Column("as_of", DATE, "the day this row speaks for: it knows what happened and was known before that day")
+MODEL_VERSION = Column("model_version", STRING, "the model that made this row, as the registry names it")
+BATCH_ID = Column("batch_id", STRING, "the ingested batch: a hash over its files' names, sizes and times")
+SOURCE = Column("source", STRING, "the raw format it came in, one of clm_spark.sources")
+FILE = Column("file", STRING, "URL of the raw file")
+POSITION = Column("position", BIGINT, "place in the batch: unique in it, rising along each file")
+
+INGESTED_FILES = Table(
+    "bronze",
+    "ingested_files",
+    "raw file taken in",
+    key=("file", "size_bytes", "modified_at"),
+    slices=("batch_id",),
+    columns=(
+        BATCH_ID,
+        SOURCE,
+        FILE,
+        Column("size_bytes", BIGINT, "length of the file"),
+        Column("modified_at", TIME, "when the file was last modified"),
+    ),
+)
+
+RAW_EVENTS = Table(
+    "bronze",
+    "raw_events",
+    "raw record, exactly as it arrived",
+    key=("batch_id", "position"),
+    slices=("batch_id",),
+    columns=(
+        BATCH_ID,
+        SOURCE,
+        FILE,
+        POSITION,
+        Column("arrived_at", TIME, "when its file was last modified"),
+        Column("record", STRING, "the text line; for Parquet the row as JSON", nullable=True),
+    ),
+)
+
+REJECTED_EVENTS = Table(
+    "bronze",
+    "rejected_events",
+    "raw record that could not be used",
+    key=("batch_id", "position"),
+    slices=("batch_id",),
+    columns=(
+        BATCH_ID,
+        SOURCE,
+        FILE,
+        POSITION,
+        Column("reason", STRING, "why, from a closed list", check=one_of("reason", REJECT_REASONS)),
+        Column("record", STRING, "the raw record", nullable=True),
+    ),
+)
+
+INGESTED_BATCHES = Table(
+    "bronze",
+    "ingested_batches",
+    "ingested batch: the proof that nothing was lost",
+    key=("batch_id",),
+    slices=("batch_id",),
+    columns=(
+        BATCH_ID,
+        SOURCE,
+        _count("num_files", "files in the batch"),
+        _count("num_read", "raw records read"),
+        _count("num_kept", "records that became events"),
+        _count("num_rejected", "records set aside with a reason"),
+        _count("num_duplicates", "records that repeat an event"),
+        Column("first_occurred_at", TIME, "earliest event kept", nullable=True),
+        Column("last_occurred_at", TIME, "latest event kept", nullable=True),
+    ),
+    checks={"nothing_is_lost": "num_read = num_kept + num_rejected + num_duplicates"},
+)
+
+EVENTS = Table(
+    "silver",
+    "events",
+    "event: something that happened between a customer and the shop",
+    key=("event_id",),
+    clock="events",
+    slices=("batch_id",),
+    filtered_by=("occurred_at", "known_at"),
+    columns=(
+        Column("event_id", STRING, "md5 over what the event says: the same event has the same id wherever it is read"),
+        CUSTOMER_ID,
+        Column("kind", STRING, "what happened", check=one_of("kind", EVENT_KINDS)),
+        Column("occurred_at", TIME, "when it happened"),
+        Column("known_at", TIME, "when we learned of it"),
+        Column("item_id", STRING, "the item, where one is concerned", nullable=True),
+        Column("category", STRING, "the item's category at that moment", nullable=True),
+        Column("brand", STRING, "the item's brand", nullable=True),
+        Column("quantity", BIGINT, "units", nullable=True, check="quantity >= 0"),
+        Column("price_cents", BIGINT, "price of one unit as shown", nullable=True, check="price_cents >= 0"),
+        Column(
+            "amount_cents",
+            BIGINT,
+            "money moved by this line, refunds too as a positive figure",
+            nullable=True,
+            check="amount_cents >= 0",
+        ),
+        Column(
+            "discount_cents",
+            BIGINT,
+            "taken off the list price on this line",
+            nullable=True,
+            check="discount_cents >= 0",
+        ),
+        Column("order_id", STRING, "the basket", nullable=True),
+        Column("campaign_id", STRING, "the campaign or coupon concerned", nullable=True),
+        Column("source_session_id", STRING, "the visit as the raw log numbers it", nullable=True),
+        Column("attributes", T.MapType(STRING, STRING), "whatever else the record said", nullable=True),
+        SOURCE,
+        BATCH_ID,
+    ),
+)
+
+SESSIONS = Table(
+    "silver",
+    "sessions",
+    "visit: events of one customer without a long silence between them",
+    key=("session_id",),
+    filtered_by=("started_at",),
+    columns=(
+        Column("session_id", STRING, "the event_id of the visit's first event"),
+        CUSTOMER_ID,
+        Column("started_at", TIME, "first event"),
+        Column("ended_at", TIME, "last event"),
+        _count("duration_seconds", "from first to last event"),
+        _count("num_events", "events of any kind"),
+        _count("num_views", "items viewed or clicked"),
+        _count("num_carts", "items put into the cart"),
+        _count("num_purchases", "lines bought"),
+        Column("revenue_cents", BIGINT, "bought, before refunds", check="revenue_cents >= 0"),
+    ),
+    checks={"ends_after_start": "ended_at >= started_at"},
+)
+
+CUSTOMER_DAYS = Table(
+    "gold",
+    "customer_days",
+    "customer, active day and day we learned of it: partial aggregates",
+    key=("customer_id", "day_on", "known_on"),
+    clock="versions",
+    filtered_by=("day_on", "known_on"),
+    columns=(
+        CUSTOMER_ID,
+        Column("day_on", DATE, "the day it happened"),
+        Column("known_on", DATE, "the day we learned of it: this row holds all of the day that was known by then"),
+        _count("num_events", "events of any kind"),
+        _count("num_visits", "visits, cut at midnight"),
+        _count("num_views", "items viewed or clicked"),
+        _count("num_carts", "items put into the cart"),
+        _count("num_orders", "baskets bought"),
+        _count("num_lines", "basket lines bought"),
+        _count("num_units", "units bought"),
+        _count("num_refunds", "lines refunded"),
+        _count("num_campaigns", "campaigns received"),
+        _count("num_coupons", "coupons redeemed"),
+        Column("revenue_cents", BIGINT, "bought, before refunds", check="revenue_cents >= 0"),
+        Column("refund_cents", BIGINT, "paid back", check="refund_cents >= 0"),
+        Column("discount_cents", BIGINT, "taken off list prices", check="discount_cents >= 0"),
+    ),
+)
+
+
+def _window_columns(days: int) -> tuple[Column, ...]:
+    last = f"in the last {days} days"
+    return (
+        _count(f"num_active_days_{days}d", f"days with any event {last}"),
+        _count(f"num_visits_{days}d", f"visits {last}"),
+        _count(f"num_views_{days}d", f"items viewed or clicked {last}"),
+        _count(f"num_carts_{days}d", f"items put into the cart {last}"),
+        _count(f"num_orders_{days}d", f"baskets bought {last}"),
+        _count(f"num_lines_{days}d", f"basket lines bought {last}"),
+        _count(f"num_campaigns_{days}d", f"campaigns received {last}"),
+        _count(f"num_coupons_{days}d", f"coupons redeemed {last}"),
+        Column(f"net_revenue_{days}d_cents", BIGINT, f"bought less refunded {last}"),
+        _share(f"discount_{days}d_share", f"discount over list price of what was bought {last}", nullable=True),
+    )
+
+
+CUSTOMER_FEATURES = Table(
+    "gold",
+    "customer_features",
+    "customer and as_of: what we know about the customer that morning",
+    key=("customer_id", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    shared=True,
+    columns=(
+        CUSTOMER_ID,
+        AS_OF,
+        _count("tenure_days", "days since the first event"),
+        _count("recency_days", "days since the last event of any kind"),
+        Column(
+            "purchase_recency_days",
+            BIGINT,
+            "days since the last purchase; null: never bought",
+            nullable=True,
+            check="purchase_recency_days > 0",
+        ),
+        _count("num_purchase_days", "days with a purchase, ever"),
+        _count("num_orders", "baskets bought, ever"),
+        Column("net_revenue_cents", BIGINT, "bought less refunded, ever"),
+        Column("mean_order_cents", DOUBLE, "revenue over baskets; null: never bought", nullable=True),
+        Column("mean_gap_days", DOUBLE, "mean days between purchase days; null: fewer than two", nullable=True),
+        Column(
+            "overdue_ratio",
+            DOUBLE,
+            "days since the last purchase over the mean gap; null: fewer than two purchase days",
+            nullable=True,
+        ),
+        Column("orders_trend", DOUBLE, "baskets of the last 30 days over those of the 30 days before, each plus one"),
+        *(column for days in WINDOW_DAYS for column in _window_columns(days)),
+    ),
+)
+
+ITEM_VOCABULARY = Table(
+    "gold",
+    "item_vocabulary",
+    "item with an index, and as_of; an index once given stays",
+    key=("item_id", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    shared=True,
+    columns=(
+        Column("item_id", STRING, "the item"),
+        AS_OF,
+        Column(
+            "item_index",
+            INT,
+            "1, 2, ... in the order items became frequent enough; 0 is padding",
+            check="item_index > 0",
+        ),
+        _count("num_events", "interactions known before as_of"),
+        Column("category", STRING, "last category seen", nullable=True),
+    ),
+)
+
+INTERACTIONS = Table(
+    "gold",
+    "interactions",
+    "customer, item and as_of: how strongly the customer took to the item",
+    key=("customer_id", "item_id", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    shared=True,
+    columns=(
+        CUSTOMER_ID,
+        Column(
+            "customer_index",
+            INT,
+            "0, 1, ... within an as_of: MLlib's ALS wants whole numbers",
+            check="customer_index >= 0",
+        ),
+        Column("item_id", STRING, "the item"),
+        Column("item_index", INT, "as in gold.item_vocabulary", check="item_index > 0"),
+        AS_OF,
+        _count("num_events", "interactions"),
+        Column("strength", DOUBLE, "sum of the strengths that settings give to event kinds", check="strength >= 0"),
+        Column("last_at", TIME, "last interaction"),
+    ),
+)
+
+ITEM_SEQUENCES = Table(
+    "gold",
+    "item_sequences",
+    "customer and as_of: items in the order of time",
+    key=("customer_id", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    shared=True,
+    columns=(
+        CUSTOMER_ID,
+        AS_OF,
+        Column(
+            "item_indices", T.ArrayType(INT, containsNull=False), "item_index of the last interactions, oldest first"
+        ),
+        Column("length", INT, "how many", check="length > 0"),
+    ),
+)
+
+SEGMENTS = Table(
+    "gold",
+    "segments",
+    "customer and as_of: the segment the customer is in",
+    key=("customer_id", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    columns=(
+        CUSTOMER_ID,
+        AS_OF,
+        Column("segment", INT, "0, 1, ... from the highest to the lowest mean revenue", check="segment >= 0"),
+        MODEL_VERSION,
+    ),
+)
+
+SEGMENT_PROFILES = Table(
+    "gold",
+    "segment_profiles",
+    "segment and as_of: what its customers have in common",
+    key=("segment", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    columns=(
+        Column("segment", INT, "as in gold.segments"),
+        AS_OF,
+        Column("description", STRING, "the segment in words"),
+        _count("num_customers", "customers in it"),
+        _share("customers_share", "of all customers"),
+        _share("revenue_share", "of the last 90 days' revenue"),
+        Column("mean_recency_days", DOUBLE, "mean days since the last purchase", nullable=True),
+        Column("mean_orders_90d", DOUBLE, "mean baskets in the last 90 days"),
+        Column("mean_revenue_90d_cents", DOUBLE, "mean net revenue in the last 90 days"),
+        Column("mean_discount_share", DOUBLE, "mean discount share in the last 90 days", nullable=True),
+        MODEL_VERSION,
+    ),
+)
+
+CUSTOMER_SCORES = Table(
+    "gold",
+    "customer_scores",
+    "customer, as_of and score",
+    key=("customer_id", "as_of", "score"),
+    clock="as_of",
+    slices=("as_of", "score"),
+    columns=(
+        CUSTOMER_ID,
+        AS_OF,
+        Column("score", STRING, "what is predicted", check=one_of("score", ("churn",))),
+        _share("probability", "of the event that the score predicts"),
+        Column(
+            "decile", INT, "1: the tenth of the customers with the highest probability", check="decile BETWEEN 1 AND 10"
+        ),
+        MODEL_VERSION,
+    ),
+)
+
+ITEM_RECOMMENDATIONS = Table(
+    "gold",
+    "item_recommendations",
+    "customer, as_of, recommender and rank",
+    key=("customer_id", "as_of", "recommender", "rank"),
+    clock="as_of",
+    slices=("as_of", "recommender"),
+    columns=(
+        CUSTOMER_ID,
+        AS_OF,
+        Column("recommender", STRING, "which model put it there", check=one_of("recommender", RECOMMENDERS)),
+        Column("rank", INT, "1: shown first", check="rank > 0"),
+        Column("item_id", STRING, "the item"),
+        Column("relevance", DOUBLE, "the model's own score; comparable within one recommender only"),
+        MODEL_VERSION,
+    ),
+)
+
+MODEL_METRICS = Table(
+    "gold",
+    "model_metrics",
+    "task, model, metric and as_of: how well a model did on days it had not seen",
+    key=("task", "model", "metric", "as_of"),
+    clock="as_of",
+    slices=("as_of", "task", "model"),
+    columns=(
+        Column("task", STRING, "what was asked", check=one_of("task", ("segments", "churn", "recommendation"))),
+        Column("model", STRING, "the model or baseline"),
+        Column("is_baseline", BOOL, "whether it is the dumb rule to beat"),
+        Column("metric", STRING, "the figure's name"),
+        AS_OF,
+        Column("tested_on", DATE, "the as_of whose following days were the test", nullable=True),
+        Column("value", DOUBLE, "the figure"),
+        _count("num_tested", "customers in the test"),
+        MODEL_VERSION,
+    ),
+)
+
+SCORE_DECILES = Table(
+    "gold",
+    "score_deciles",
+    "score, model, as_of and decile: lift and calibration on days the model had not seen",
+    key=("score", "model", "as_of", "decile"),
+    clock="as_of",
+    slices=("as_of", "score"),
+    columns=(
+        Column("score", STRING, "what is predicted"),
+        Column("model", STRING, "the model or baseline"),
+        AS_OF,
+        Column("tested_on", DATE, "the as_of whose following days were the test"),
+        Column("decile", INT, "1: the highest probabilities", check="decile BETWEEN 1 AND 10"),
+        _count("num_customers", "customers in the decile"),
+        Column("mean_probability", DOUBLE, "predicted; for a rule its ranking figure", nullable=True),
+        _share("observed_share", "what really came"),
+        Column("lift", DOUBLE, "observed share over that of all customers"),
+    ),
+)
+
+RUNS = Table(
+    "gold",
+    "runs",
+    "job, as_of and table written: the manifest",
+    key=("job", "as_of", "table_name"),
+    slices=("as_of", "job"),
+    columns=(
+        Column("job", STRING, "the job"),
+        AS_OF,
+        Column("table_name", STRING, "the table written"),
+        Column("version", BIGINT, "Delta version after the write"),
+        _count("num_rows", "rows written"),
+        Column("seconds", DOUBLE, "time the write took, its computation included"),
+        Column("inputs", T.MapType(STRING, BIGINT), "Delta version of every table read"),
+        Column("settings_hash", STRING, "sha-256 over the settings"),
+        Column("code_version", STRING, "version of clm-spark"),
+    ),
+)
+
+TABLES = (
+    INGESTED_FILES,
+    RAW_EVENTS,
+    REJECTED_EVENTS,
+    INGESTED_BATCHES,
+    EVENTS,
+    SESSIONS,
+    CUSTOMER_DAYS,
+    CUSTOMER_FEATURES,
+    ITEM_VOCABULARY,
+    INTERACTIONS,
+    ITEM_SEQUENCES,
+    SEGMENTS,
+    SEGMENT_PROFILES,
+    CUSTOMER_SCORES,
+    ITEM_RECOMMENDATIONS,
+    MODEL_METRICS,
+    SCORE_DECILES,
+    RUNS,
+)

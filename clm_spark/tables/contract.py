@@ -1,0 +1,113 @@
+"""A table is a contract: grain, key, columns and rules, declared once and held at every write."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pyspark.sql import types as T
+
+from clm_spark.errors import ContractError
+
+Layer = Literal["bronze", "silver", "gold"]
+
+# How `Lake.read_as_of` finds what a day could know:
+#   as_of     rows carry the day they speak for
+#   events    rows carry `occurred_at` and `known_at`
+#   versions  rows carry `day_on` and `known_on`; the last version known before the day counts
+Clock = Literal["as_of", "events", "versions"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its meaning, and its unit where the name's ending does not already say it."""
+
+    name: str
+    type: T.DataType
+    comment: str
+    nullable: bool = False
+    check: str | None = None  # SQL over this column, true or null for every row
+
+
+@dataclass(frozen=True)
+class Table:
+    """A declared table.
+
+    `grain` completes the sentence "one row per ...". `slices` are the columns by which a part of the table is
+    replaced at once, the first of them being its partitions. `shared` tables are read by delta-rs, Polars or the
+    training loader, which know no deletion vectors.
+    """
+
+    layer: Layer
+    name: str
+    grain: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    clock: Clock | None = None
+    slices: tuple[str, ...] = ()
+    filtered_by: tuple[str, ...] = ()  # the columns that jobs filter on: statistics on these alone
+    checks: Mapping[str, str] = field(default_factory=dict)  # rules over more than one column, by name
+    shared: bool = False
+
+    def __post_init__(self) -> None:
+        names = [column.name for column in self.columns]
+        unknown = [name for name in (*self.key, *self.slices, *self.filtered_by) if name not in names]
+        if unknown or len(set(names)) < len(names):
+            raise ValueError(f"{self.title}: undeclared {unknown} or a column declared twice")
+
+    @property
+    def title(self) -> str:
+        """`layer.name`, as the design and the messages name it."""
+        return f"{self.layer}.{self.name}"
+
+    @property
+    def schema(self) -> T.StructType:
+        """The frame this table takes and gives."""
+        return T.StructType([T.StructField(c.name, c.type, c.nullable) for c in self.columns])
+
+    @property
+    def constraints(self) -> dict[str, str]:
+        """CHECK constraints by name, column rules first."""
+        of_columns = {f"{c.name}_is_valid": c.check for c in self.columns if c.check is not None}
+        return {**of_columns, **self.checks}
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """Delta table properties that fit the table's use."""
+        properties = {"clm.key": ",".join(self.key), "delta.enableDeletionVectors": str(not self.shared).lower()}
+        # Statistics on every column are nearly all that Delta costs over plain Parquet. The partition needs none.
+        indexed = dict.fromkeys((*self.slices[1:], *self.filtered_by))
+        if indexed:
+            properties["delta.dataSkippingStatsColumns"] = ",".join(indexed)
+        else:
+            properties["delta.dataSkippingNumIndexedCols"] = "0"
+        return properties
+
+
+def one_of(column: str, values: Sequence[str]) -> str:
+    """The rule that `column` holds one of `values`."""
+    listed = ", ".join(f"'{value}'" for value in values)
+    return f"{column} IN ({listed})"
+
+
+def check_schema(schema: T.StructType, table: Table) -> None:
+    """Refuse a frame that differs from the contract, listing every difference at once."""
+    differences = schema_differences(schema, table.schema)
+    if differences:
+        raise ContractError(
+            f"{table.title}: the frame breaks its contract: {'; '.join(differences)}; "
+            "mend the frame, or the declaration in clm_spark/tables/catalog.py"
+        )
+
+
+def schema_differences(schema: T.StructType, declared: T.StructType) -> list[str]:
+    """What separates two schemas by column name and type; order and nullability are left to the writer and Delta."""
+    came = {field.name: field.dataType.simpleString() for field in schema.fields}
+    expected = {field.name: field.dataType.simpleString() for field in declared.fields}
+    missing = [f"{name} {kind} is missing" for name, kind in expected.items() if name not in came]
+    unexpected = [f"{name} {kind} is not declared" for name, kind in came.items() if name not in expected]
+    retyped = [
+        f"{name} should be {kind} and is {came[name]}"
+        for name, kind in expected.items()
+        if name in came and came[name] != kind
+    ]
+    return missing + unexpected + retyped

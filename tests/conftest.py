@@ -1,0 +1,78 @@
+"""The one Spark session of the suite, and lakehouses that vanish with their test."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from clm_spark.config import Settings, settings_from
+from clm_spark.session import build_session
+from clm_spark.tables.lake import Lake
+
+REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+def lake_settings(folder: Path, **changes: Any) -> Settings:
+    """Settings of a small local lakehouse; changes are whole sections or plain keys."""
+    return settings_from(
+        {
+            "shop": "test_shop",
+            "as_of": "2024-03-01",
+            "lakehouse": {"path": str(folder)},
+            "privacy": {"key_file": str(Path(__file__).parents[1] / "conf" / "demo.key")},
+            "spark": {
+                "master": "local[2]",
+                "driver_memory": "3g",
+                "shuffle_partitions": 2,
+                "local_metastore": True,
+                "conf": {
+                    "spark.databricks.delta.snapshotPartitions": "1",
+                    "spark.ui.enabled": "false",
+                    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
+                },
+            },
+            **changes,
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    session = build_session(lake_settings(tmp_path_factory.mktemp("session")), app_name="tests")
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def new_lake(spark: SparkSession, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Lake]]:
+    """Makes empty lakehouses in schemas of their own: `new_lake(as_of=..., churn={...})`."""
+    made: list[str] = []
+
+    def make(**changes: Any) -> Lake:
+        prefix = f"t{abs(hash(request.node.nodeid)) % 10**9}_{len(made)}"
+        schemas = {layer: f"{prefix}_{layer}" for layer in ("bronze", "silver", "gold")}
+        made.append(prefix)
+        settings = lake_settings(tmp_path, **changes)
+        lakehouse = settings.lakehouse.model_copy(update=schemas)
+        return Lake(spark, settings.model_copy(update={"lakehouse": lakehouse}))
+
+    yield make
+    for prefix in made:
+        for layer in ("bronze", "silver", "gold"):
+            spark.sql(f"DROP SCHEMA IF EXISTS {prefix}_{layer} CASCADE")
+
+
+@pytest.fixture
+def lake(new_lake: Callable[..., Lake]) -> Lake:
+    """An empty lakehouse."""
+    return new_lake()
+
+
+def real_data(folder: str) -> Path:
+    """A folder of the real data sets, or a skipped test."""
+    path = REAL_DATA / folder
+    if not path.is_dir():
+        pytest.skip(f"needs the real data set {folder} at {path}, which is not redistributable")
+    return path
