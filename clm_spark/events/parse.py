@@ -1,0 +1,119 @@
+"""From a source's text fields to typed events, or a reason why not."""
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from clm_spark.privacy.pseudonyms import pseudonym
+from clm_spark.tables.catalog import EVENT_KINDS, EVENTS
+
+EARLIEST = "1995-01-01"  # no shop sold online before
+NEEDS_ITEM = ("view", "cart", "uncart", "purchase", "refund", "review")
+EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
+WHAT_AN_EVENT_SAYS = (
+    "source",
+    "customer_id",
+    "kind",
+    "occurred_at",
+    "item_id",
+    "quantity",
+    "price_cents",
+    "amount_cents",
+    "discount_cents",
+    "order_id",
+    "campaign_id",
+    "source_session_id",
+)
+
+
+def typed_events(fields: DataFrame, *, source: str, time_format: str, known_at: str, key: bytes) -> DataFrame:
+    """Each raw record typed: the columns of silver.events beside those of its raw record, and `reason`.
+
+    `reason` is null where the record can be used. `known_at` says how to fill that time where the record is silent:
+    occurred, or arrived.
+    """
+    silent = F.col("occurred_at") if known_at == "occurred" else F.col("arrived_at")
+    typed = fields.select(
+        "file",
+        "position",
+        "record",
+        "arrived_at",
+        "is_parsable",
+        F.lit(source).alias("source"),
+        _text("customer_id").alias("raw_customer_id"),
+        F.lower(_text("kind")).alias("kind"),
+        time_from_text(_text("occurred_at"), time_format).alias("occurred_at"),
+        time_from_text(_text("known_at"), time_format).alias("said_known_at"),
+        *(
+            _text(name).alias(name)
+            for name in ("item_id", "category", "brand", "order_id", "campaign_id", "source_session_id")
+        ),
+        *(_text(name).alias(f"{name}_text") for name in ("quantity", "price", "amount", "discount")),
+        F.expr("try_cast(trim(quantity) AS DECIMAL(18, 4))").alias("quantity_number"),
+        *(cents(name).alias(f"{name}_cents") for name in ("price", "amount", "discount")),
+        "attributes",
+    )
+    judged = typed.withColumn("reason", _reason()).withColumn("quantity", F.col("quantity_number").cast("bigint"))
+    known = judged.withColumn("known_at", F.coalesce("said_known_at", silent))
+    named = known.withColumn("customer_id", pseudonym(F.col("raw_customer_id"), key=key))
+    return named.withColumn("event_id", _event_id())
+
+
+def time_from_text(text: Column, time_format: str) -> Column:
+    """A UTC time, or null where the text is none."""
+    if time_format in EPOCHS:
+        return F.timestamp_micros(F.try_multiply(text.try_cast("bigint"), F.lit(EPOCHS[time_format])))
+    if time_format == "iso":
+        return text.try_cast("timestamp")
+    return F.try_to_timestamp(text, F.lit(time_format))
+
+
+def cents(name: str) -> Column:
+    """Text in currency units as whole cents, halves away from zero; null where it is no number."""
+    return F.round(_text(name).try_cast("decimal(20,6)") * 100).try_cast("bigint")
+
+
+def _text(name: str) -> Column:
+    trimmed = F.trim(F.col(name))
+    return F.when(trimmed != "", trimmed)
+
+
+def _reason() -> Column:
+    is_bad_number = F.lit(False)
+    for name, number in (
+        ("quantity", "quantity_number"),
+        ("price", "price_cents"),
+        ("amount", "amount_cents"),
+        ("discount", "discount_cents"),
+    ):
+        is_bad_number |= F.col(f"{name}_text").isNotNull() & F.col(number).isNull()
+    is_negative = F.least(
+        *(
+            F.coalesce(F.col(name), F.lit(0))
+            for name in ("quantity_number", "price_cents", "amount_cents", "discount_cents")
+        )
+    ) < F.lit(0)
+    happens_later = F.col("occurred_at") > F.col("arrived_at") + F.expr("INTERVAL 1 DAY")
+    is_impossible = F.col("occurred_at").isNull() | (F.col("occurred_at") < F.lit(EARLIEST)) | happens_later
+    return (
+        F.when(~F.col("is_parsable"), "unparsable")
+        .when(F.col("raw_customer_id").isNull(), "missing_customer")
+        .when(F.col("kind").isNull() | ~F.col("kind").isin(*EVENT_KINDS), "unknown_kind")
+        .when(is_impossible, "impossible_time")
+        .when(F.col("kind").isin(*NEEDS_ITEM) & F.col("item_id").isNull(), "missing_item")
+        .when(is_bad_number, "bad_number")
+        .when(is_negative, "negative_quantity")
+    )
+
+
+def _event_id() -> Column:
+    said = F.struct(*WHAT_AN_EVENT_SAYS, F.array_sort(F.map_entries("attributes")).alias("attributes"))
+    return F.md5(F.to_json(said))
+
+
+def keep_new_events(typed: DataFrame, earlier: DataFrame, *, batch_id: str) -> DataFrame:
+    """The events of a batch: usable, each once, and none that an earlier batch brought; the columns of silver.events."""
+    usable = typed.where(F.col("reason").isNull()).withColumn("batch_id", F.lit(batch_id))
+    # Learned twice, known since the first time.
+    tellings = Window.partitionBy("event_id").orderBy("known_at", "position")
+    once = usable.withColumn("_telling", F.row_number().over(tellings)).where(F.col("_telling") == 1)
+    return once.join(earlier.select("event_id"), on="event_id", how="left_anti").select(EVENTS.schema.names)

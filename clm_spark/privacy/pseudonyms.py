@@ -1,0 +1,34 @@
+"""Keyed pseudonyms: below bronze no raw customer id appears."""
+
+import hashlib
+from pathlib import Path
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from clm_spark.errors import SettingsError
+
+BLOCK_BYTES = 64
+
+
+def read_key(file: str) -> bytes:
+    """The key's bytes, without surrounding white space."""
+    try:
+        key = Path(file).read_bytes().strip()
+    except OSError as error:
+        raise SettingsError(
+            f"no pseudonym key at {file} ({error.strerror}): expected a secret file; set privacy.key_file"
+        ) from None
+    if len(key) < 16:
+        raise SettingsError(f"the pseudonym key in {file} has {len(key)} bytes: expected 16 or more; make a longer one")
+    return key
+
+
+def pseudonym(text: Column, *, key: bytes) -> Column:
+    """HMAC-SHA256 of the text in UTF-8 (RFC 2104), hexadecimal; null stays null. Native Spark: no Python per row."""
+    short = hashlib.sha256(key).digest() if len(key) > BLOCK_BYTES else key
+    padded = short.ljust(BLOCK_BYTES, b"\0")
+    inner = F.lit(bytearray(byte ^ 0x36 for byte in padded))
+    outer = F.lit(bytearray(byte ^ 0x5C for byte in padded))
+    digest = F.unhex(F.sha2(F.concat(inner, text.cast("binary")), 256))
+    return F.sha2(F.concat(outer, digest), 256)
