@@ -1,0 +1,70 @@
+"""The jobs in order. The local runner, the Databricks job and any scheduler follow this list."""
+
+import importlib
+from dataclasses import dataclass
+
+from clm_spark.errors import SettingsError
+from clm_spark.job import Run
+from clm_spark.tables import catalog as t
+from clm_spark.tables.contract import Table
+
+
+@dataclass(frozen=True)
+class Job:
+    """One scheduled task: `jobs/<name>.py`, with the tables it reads and writes."""
+
+    name: str
+    reads: tuple[Table, ...]
+    writes: tuple[Table, ...]
+
+    def load(self) -> tuple[Run, str]:
+        """The job's `run` and the first line of its documentation."""
+        module = importlib.import_module(f"jobs.{self.name}")
+        return module.run, (module.__doc__ or "").strip().splitlines()[0]
+
+
+JOBS = (
+    Job(
+        "ingest_events",
+        reads=(),
+        writes=(t.INGESTED_FILES, t.RAW_EVENTS, t.REJECTED_EVENTS, t.EVENTS, t.INGESTED_BATCHES),
+    ),
+    Job("build_sessions", reads=(t.EVENTS,), writes=(t.SESSIONS,)),
+    Job("build_features", reads=(t.EVENTS,), writes=(t.CUSTOMER_DAYS, t.CUSTOMER_FEATURES)),
+    Job("build_interactions", reads=(t.EVENTS,), writes=(t.ITEM_VOCABULARY, t.INTERACTIONS, t.ITEM_SEQUENCES)),
+    Job(
+        "train_segments",
+        reads=(t.CUSTOMER_FEATURES,),
+        writes=(t.SEGMENTS, t.SEGMENT_PROFILES, t.MODEL_METRICS),
+    ),
+    Job(
+        "train_churn",
+        reads=(t.CUSTOMER_FEATURES, t.CUSTOMER_DAYS),
+        writes=(t.MODEL_METRICS, t.SCORE_DECILES),
+    ),
+    Job("train_als", reads=(t.EVENTS, t.INTERACTIONS, t.ITEM_VOCABULARY), writes=(t.MODEL_METRICS,)),
+    Job(
+        "finetune_recommender",
+        reads=(t.EVENTS, t.ITEM_SEQUENCES, t.ITEM_VOCABULARY),
+        writes=(t.MODEL_METRICS,),
+    ),
+    Job("score_customers", reads=(t.CUSTOMER_FEATURES,), writes=(t.CUSTOMER_SCORES,)),
+    Job(
+        "recommend_items",
+        reads=(t.INTERACTIONS, t.ITEM_SEQUENCES, t.ITEM_VOCABULARY),
+        writes=(t.ITEM_RECOMMENDATIONS,),
+    ),
+    Job(
+        "write_report",
+        reads=(t.INGESTED_BATCHES, t.SESSIONS, t.CUSTOMER_DAYS, t.SEGMENT_PROFILES, t.MODEL_METRICS, t.RUNS),
+        writes=(),
+    ),
+)
+
+
+def find_jobs(name: str) -> tuple[Job, ...]:
+    """The job of that name, or all of them for `all`."""
+    found = JOBS if name == "all" else tuple(job for job in JOBS if job.name == name)
+    if not found:
+        raise SettingsError(f"no job {name!r}: expected all or one of {', '.join(job.name for job in JOBS)}")
+    return found
