@@ -74,7 +74,6 @@ class SessionizeSettings(Section):
 class FeatureSettings(Section):
     """Windows, and the days in the past that models train on."""
 
-    window_days: tuple[int, ...] = (7, 28, 84)
     panel_every_days: Annotated[int, Field(ge=1)] = 28
     panel_size: Annotated[int, Field(ge=1)] = Field(7, description="how many as_of dates, the asked one included")
     kind_strengths: dict[str, float] = Field(

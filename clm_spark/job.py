@@ -78,9 +78,7 @@ def main(run: Run) -> int:
     job = (module.__spec__.name if module.__spec__ else sys.argv[0]).rsplit("/", 1)[-1].removesuffix(".py")
     job = job.rsplit(".", 1)[-1]
 
-    def command(
-        as_of: AsOf, profile: Profile = "local", overrides: Overrides = None, conf_dir: ConfDir = None
-    ) -> None:
+    def command(as_of: AsOf, profile: Profile = "local", overrides: Overrides = None, conf_dir: ConfDir = None) -> None:
         with user_mistakes_as_one_line():
             settings = load_settings(profile, as_of=as_of, overrides=overrides or [], conf_dir=conf_dir)
             spark = build_session(settings, app_name=f"clm-spark {job}")
@@ -101,7 +99,9 @@ def user_mistakes_as_one_line() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        console.print(f"clm: {' '.join(str(error).split())}", style="red", markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            f"clm: {' '.join(str(error).split())}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
         raise SystemExit(USER_MISTAKE) from None
 
 
@@ -117,7 +117,17 @@ def _manifest(lake: Lake, job: str, written: Sequence[Written]) -> DataFrame:
     digest = hashlib.sha256(lake.settings.model_dump_json().encode()).hexdigest()
     last = {write.table: write for write in written}
     rows = [
-        (job, lake.settings.as_of, w.table, w.version, w.num_rows, w.seconds, lake.inputs, digest, clm_spark.__version__)
+        (
+            job,
+            lake.settings.as_of,
+            w.table,
+            w.version,
+            w.num_rows,
+            w.seconds,
+            lake.inputs,
+            digest,
+            clm_spark.__version__,
+        )
         for w in last.values()
     ]
     return lake.spark.createDataFrame(rows, RUNS.schema)

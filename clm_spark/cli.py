@@ -1,0 +1,132 @@
+"""The command line `clm`."""
+
+import csv
+import json
+import sys
+from datetime import date
+from typing import Annotated, Any, Literal
+
+import typer
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame
+from rich.console import Console
+from rich.table import Table as Grid
+
+from clm_spark.config import load_settings
+from clm_spark.errors import SettingsError
+from clm_spark.job import AsOf, ConfDir, Overrides, Profile, log_to_console, run_job, user_mistakes_as_one_line
+from clm_spark.pipeline import JOBS, find_jobs
+from clm_spark.session import build_session
+from clm_spark.summary import print_summary
+from clm_spark.tables.catalog import TABLES
+from clm_spark.tables.contract import Table
+
+NO_DAY = date.min  # a query has no as_of
+app = typer.Typer(
+    help=__doc__, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+out = Console()
+
+
+@app.command()
+def run(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="A job, or all.")],
+    as_of: AsOf,
+    profile: Profile = "local",
+    overrides: Overrides = None,
+    conf_dir: ConfDir = None,
+) -> None:
+    """Run a job, or all of them in order, for one day."""
+    chosen = find_jobs(job)
+    settings = load_settings(profile, as_of=as_of, overrides=overrides or [], conf_dir=conf_dir)
+    loaded = [(step.name, *step.load()) for step in chosen]
+    spark = build_session(settings, app_name=f"clm-spark {job}")
+    done = []
+    for number, (name, function, purpose) in enumerate(loaded, start=1):
+        out.print(f"[bold]{number}/{len(loaded)} {name}[/bold]  {purpose}", highlight=False, soft_wrap=True)
+        done.append(run_job(spark, name, function, settings, reads_events=name != "ingest_events"))
+        out.print(f"    {done[-1].seconds:.0f} s", highlight=False)
+    if job == "all":
+        print_summary(spark, settings, done, out)
+
+
+@app.command()
+def jobs() -> None:
+    """List the jobs in the order they run, with what each reads and writes."""
+    grid = Grid("job", "reads", "writes")
+    for step in JOBS:
+        grid.add_row(step.name, _titles(step.reads), _titles(step.writes))
+    out.print(grid)
+
+
+@app.command()
+def tables(name: Annotated[str, typer.Argument(help="One table, as layer.name; all when left out.")] = "") -> None:
+    """Print the data dictionary."""
+    chosen = [table for table in TABLES if name in ("", table.title)]
+    if not chosen:
+        raise SettingsError(f"no table {name!r}: expected one of {', '.join(table.title for table in TABLES)}")
+    for table in chosen:
+        grid = Grid("column", "type", "meaning", title=f"{table.title}: one row per {table.grain}", title_justify="left")
+        for column in table.columns:
+            mark = " (key)" if column.name in table.key else "" if not column.nullable else " (may be null)"
+            grid.add_row(column.name, column.type.simpleString(), column.comment + mark)
+        out.print(grid)
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="e.g. 'SELECT * FROM gold.customer_scores LIMIT 5'")],
+    style: Annotated[Literal["table", "csv", "json"], typer.Option("--format")] = "table",
+    limit: Annotated[int, typer.Option(help="Rows that a table shows.")] = 100,
+    profile: Profile = "local",
+    overrides: Overrides = None,
+    conf_dir: ConfDir = None,
+) -> None:
+    """Answer a query from the lakehouse."""
+    settings = load_settings(profile, as_of=NO_DAY, overrides=overrides or [], conf_dir=conf_dir)
+    spark = build_session(settings, app_name="clm-spark sql")
+    try:
+        rows = spark.sql(query)
+        _print_rows(rows, style, limit)
+    except PySparkException as error:
+        first = " ".join(str(error).split("\n\nJVM stacktrace", 1)[0].split(";\n", 1)[0].split())
+        raise SettingsError(f"the query failed: {first}") from None
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line and exit code 2."""
+    log_to_console()
+    with user_mistakes_as_one_line():
+        app()
+
+
+def _titles(of: tuple[Table, ...]) -> str:
+    return ", ".join(table.title for table in of)
+
+
+def _print_rows(rows: DataFrame, style: str, limit: int) -> None:
+    if not rows.columns:
+        out.print("done")
+    elif style == "csv":
+        writer = csv.writer(sys.stdout)
+        writer.writerow(rows.columns)
+        writer.writerows(tuple(row) for row in rows.toLocalIterator())  # one partition at a time
+    elif style == "json":
+        for row in rows.toLocalIterator():
+            sys.stdout.write(json.dumps(row.asDict(recursive=True), default=str, ensure_ascii=False) + "\n")
+    else:
+        _print_grid(rows, limit)
+
+
+def _print_grid(rows: DataFrame, limit: int) -> None:
+    shown = rows.limit(limit + 1).collect()  # bounded by --limit
+    grid = Grid(*rows.columns)
+    for row in shown[:limit]:
+        grid.add_row(*map(_cell, row))
+    out.print(grid)
+    if len(shown) > limit:
+        out.print(f"the first {limit} rows; --limit shows more, --format csv all")
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,108 @@
+"""What recommenders learn from: who took to which item, and in which order."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from clm_spark.features.panel import at_each
+from clm_spark.tables.catalog import INTERACTIONS, ITEM_SEQUENCES, ITEM_VOCABULARY
+
+BUCKETS = 1024
+
+
+def item_vocabulary(
+    events: DataFrame, *, days: Sequence[date], kinds: Sequence[str], min_item_events: int, max_items: int
+) -> DataFrame:
+    """One row per indexed item and as_of, as gold.item_vocabulary declares.
+
+    An item gets its index on the day its `min_item_events`-th event is learned, and keeps it: the vocabulary of an
+    earlier as_of is the beginning of every later one, so a model can grow with it.
+    """
+    learned = _of_items(events, kinds).withColumn("learned_on", _learned_on())
+    per_day = learned.groupBy("item_id", "learned_on").agg(
+        F.count("*").alias("n"), F.max_by("category", F.struct("occurred_at", "event_id")).alias("category")
+    )
+    so_far = Window.partitionBy("item_id").orderBy("learned_on").rowsBetween(Window.unboundedPreceding, 0)
+    growing = per_day.withColumn("known", F.sum("n").over(so_far))
+    frequent_on = F.min(F.when(F.col("known") >= min_item_events, F.col("learned_on")))
+    # One task sorts all items: bounded by what a recommender can hold at all, and max_items cuts there.
+    first_come = Window.orderBy("frequent_on", "item_id")
+    indexed = (
+        growing.groupBy("item_id")
+        .agg(frequent_on.alias("frequent_on"))
+        .where(F.col("frequent_on").isNotNull())
+        .withColumn("item_index", F.row_number().over(first_come))
+        .where(F.col("item_index") <= max_items)
+    )
+    counted = (
+        at_each(per_day, days)
+        .where(F.col("learned_on") < F.col("as_of"))
+        .groupBy("item_id", "as_of")
+        .agg(F.sum("n").alias("num_events"), F.max_by("category", "learned_on").alias("category"))
+    )
+    known = counted.join(indexed, on="item_id", how="inner").where(F.col("frequent_on") < F.col("as_of"))
+    return known.select(ITEM_VOCABULARY.schema.names)
+
+
+def interactions(
+    events: DataFrame, vocabulary: DataFrame, *, days: Sequence[date], strengths: Mapping[str, float]
+) -> DataFrame:
+    """One row per customer, indexed item and as_of, as gold.interactions declares."""
+    seen = _seen_at(_of_items(events, list(strengths)), days)
+    pairs = seen.groupBy("customer_id", "item_id", "as_of").agg(
+        F.count("*").alias("num_events"),
+        F.sum(_strength(strengths)).alias("strength"),
+        F.max("occurred_at").alias("last_at"),
+    )
+    indexed = pairs.join(vocabulary.select("item_id", "as_of", "item_index"), on=["item_id", "as_of"], how="inner")
+    customers = with_dense_index(indexed.select("customer_id", "as_of").distinct())
+    return indexed.join(customers, on=["customer_id", "as_of"], how="inner").select(INTERACTIONS.schema.names)
+
+
+def item_sequences(
+    events: DataFrame, vocabulary: DataFrame, *, days: Sequence[date], kinds: Sequence[str], length: int
+) -> DataFrame:
+    """One row per customer and as_of: the indices of the last `length` items, oldest first; ties by event_id."""
+    seen = _seen_at(_of_items(events, kinds), days).select("customer_id", "as_of", "item_id", "occurred_at", "event_id")
+    indexed = seen.join(vocabulary.select("item_id", "as_of", "item_index"), on=["item_id", "as_of"], how="inner")
+    backwards = Window.partitionBy("customer_id", "as_of").orderBy(F.desc("occurred_at"), F.desc("event_id"))
+    last = indexed.withColumn("_place", F.row_number().over(backwards)).where(F.col("_place") <= length)
+    ordered = F.array_sort(F.collect_list(F.struct((-F.col("_place")).alias("place"), "item_index")))
+    sequences = last.groupBy("customer_id", "as_of").agg(ordered["item_index"].alias("item_indices"))
+    return sequences.withColumn("length", F.size("item_indices")).select(ITEM_SEQUENCES.schema.names)
+
+
+def with_dense_index(customers: DataFrame) -> DataFrame:
+    """Add `customer_index`: 0, 1, ... within each as_of, the same whatever the partitioning.
+
+    Counted within hash buckets and shifted by the sizes of the buckets before, so that no task sees all customers.
+    """
+    bucketed = customers.withColumn("_bucket", F.pmod(F.xxhash64("customer_id"), F.lit(BUCKETS)))
+    inside = Window.partitionBy("as_of", "_bucket").orderBy("customer_id")
+    before = Window.partitionBy("as_of").orderBy("_bucket").rowsBetween(Window.unboundedPreceding, -1)
+    sizes = bucketed.groupBy("as_of", "_bucket").agg(F.count("*").alias("_size"))
+    shifts = sizes.select("as_of", "_bucket", F.coalesce(F.sum("_size").over(before), F.lit(0)).alias("_shift"))
+    placed = bucketed.withColumn("_place", F.row_number().over(inside) - 1)
+    shifted = placed.join(F.broadcast(shifts), on=["as_of", "_bucket"], how="inner")
+    index = (F.col("_shift") + F.col("_place")).cast("int")
+    return shifted.select(*customers.columns, index.alias("customer_index"))
+
+
+def _of_items(events: DataFrame, kinds: Sequence[str]) -> DataFrame:
+    return events.where(F.col("kind").isin(*kinds) & F.col("item_id").isNotNull())
+
+
+def _seen_at(events: DataFrame, days: Sequence[date]) -> DataFrame:
+    """Each event once for every as_of that could see it."""
+    return at_each(events.withColumn("_learned_on", _learned_on()), days).where(F.col("_learned_on") < F.col("as_of"))
+
+
+def _learned_on() -> Column:
+    return F.greatest(F.to_date("known_at"), F.to_date("occurred_at"))
+
+
+def _strength(strengths: Mapping[str, float]) -> Column:
+    pairs = [F.lit(part) for pair in sorted(strengths.items()) for part in pair]
+    return F.create_map(*pairs)[F.col("kind")]

@@ -1,0 +1,33 @@
+"""events -> item_vocabulary, interactions, item_sequences: what recommenders learn from."""
+
+from clm_spark.config import Settings
+from clm_spark.features.interactions import interactions, item_sequences, item_vocabulary
+from clm_spark.features.panel import recommender_days
+from clm_spark.job import main
+from clm_spark.tables.catalog import EVENTS, INTERACTIONS, ITEM_SEQUENCES, ITEM_VOCABULARY
+from clm_spark.tables.lake import Lake
+
+
+def run(lake: Lake, settings: Settings) -> None:
+    """Build both days that recommenders need: as_of, and the one their test starts from."""
+    days, features, limits = recommender_days(settings), settings.features, settings.recommend
+    events, strengths = lake.read_as_of(EVENTS), features.kind_strengths
+    items = item_vocabulary(
+        events,
+        days=days,
+        kinds=list(strengths),
+        min_item_events=limits.min_item_events,
+        max_items=limits.max_items,
+    )
+    lake.replace(items, into=ITEM_VOCABULARY, as_of=days)
+    vocabulary = lake.read(ITEM_VOCABULARY)
+    pairs = interactions(events, vocabulary, days=days, strengths=strengths)
+    lake.replace(pairs, into=INTERACTIONS, as_of=days)
+    sequences = item_sequences(
+        events, vocabulary, days=days, kinds=features.sequence_kinds, length=features.sequence_length
+    )
+    lake.replace(sequences, into=ITEM_SEQUENCES, as_of=days)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(run))

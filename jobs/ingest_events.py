@@ -1,0 +1,28 @@
+"""raw files -> raw_events, events, rejected_events: take in what has not been taken in yet."""
+
+import logging
+
+from clm_spark.config import Settings
+from clm_spark.events.ingest import check_usable, claim_batches, ingest_batch
+from clm_spark.job import main
+from clm_spark.sources import open_source
+from clm_spark.sources.source import list_files
+from clm_spark.tables.lake import Lake
+
+log = logging.getLogger(__name__)
+
+
+def run(lake: Lake, settings: Settings) -> None:
+    """Take in every new file at `ingest.path`."""
+    source = open_source(settings.ingest)
+    files = list_files(lake.spark, settings.ingest.path, endings=source.file_endings)
+    check_usable(lake, source, files, settings)
+    batches = claim_batches(lake, source, files)
+    if not batches:
+        log.info("nothing new at %s", settings.ingest.path)
+    for batch in batches:
+        ingest_batch(lake, source, batch, settings)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(run))
