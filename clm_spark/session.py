@@ -64,6 +64,8 @@ def _spark_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:
         "spark.hadoop.hive.metastore.disallow.incompatible.col.type.changes": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+        # Spark has no time in nanoseconds and refuses such files: sources/parquet.py makes times of the numbers.
+        "spark.sql.legacy.parquet.nanosAsLong": "true",
     }
     if spark.master:
         conf["spark.master"] = spark.master
