@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from clm_spark.errors import SourceError
+from clm_spark.sources.parquet import parquet_rows
 
 # The fields of a canonical event as a source gives them: text, in the units of the raw log.
 TEXT_FIELDS = (
@@ -50,7 +51,6 @@ class Source(Protocol):
     name: str
     # How `occurred_at` and `known_at` are written: iso, epoch_s, epoch_ms, epoch_us, or a Spark datetime pattern in UTC.
     time_format: str
-    # Kinds that must name an item; others may.
     file_endings: tuple[str, ...]
 
     def read(self, spark: SparkSession, files: Sequence[str]) -> DataFrame:
@@ -70,7 +70,7 @@ def list_files(spark: SparkSession, path: str, *, endings: tuple[str, ...]) -> l
     assert spark._jvm is not None
     hadoop = spark._jvm.org.apache.hadoop.fs
     place = hadoop.Path(path)
-    system = place.getFileSystem(spark._jsc.hadoopConfiguration())  # type: ignore[attr-defined]
+    system = place.getFileSystem(spark._jsc.hadoopConfiguration())
     if not path or not system.exists(place):
         raise SourceError(
             f"no raw data at {path!r}: expected a file or folder of {_either(endings)}; check ingest.path"
@@ -109,11 +109,12 @@ def read_csv_lines(spark: SparkSession, files: Sequence[str], *, header: str, se
     return lines.where(F.ltrim(F.lit("\ufeff"), F.rtrim("record")) != header)
 
 
-def read_rows(spark: SparkSession, files: Sequence[str]) -> DataFrame:
-    """One row per row of Parquet files of one schema, as JSON; times are ISO in UTC."""
-    rows = spark.read.parquet(*files)
-    names = rows.columns
-    return _placed(rows.select(F.to_json(F.struct(*names)).alias("record"), "_metadata"))
+def read_rows(spark: SparkSession, files: Sequence[str], *, columns: Sequence[str] = ()) -> DataFrame:
+    """One row per row of Parquet files of one schema, as JSON; times are ISO in UTC.
+
+    Raises `SourceError` when a file is no Parquet, lacks one of `columns`, or differs from the first.
+    """
+    return _placed(parquet_rows(spark, files, columns=columns))
 
 
 def csv_record(columns: Sequence[str], *, separator: str = ",") -> Column:
