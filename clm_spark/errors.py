@@ -15,3 +15,7 @@ class SourceError(UserError):
 
 class ContractError(UserError):
     """A frame or a stored table that differs from what `tables/catalog.py` declares."""
+
+
+class ModelError(UserError):
+    """A model that is missing, or that the store of models cannot give."""
