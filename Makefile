@@ -1,0 +1,56 @@
+# Every target sets up what it needs first; a second time that takes a second.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+EXTRA ?= train
+AS_OF ?= 2017-10-01
+PYTHON_ENV := .venv/bin
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+.PHONY: help run test check setup data wheel requirements demo bench-demo clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## set up, fetch The Complete Journey, run every job on it as of AS_OF (2017-10-01)
+	@infra/setup.sh train
+	@$(PYTHON_ENV)/python infra/data/complete_journey.py
+	@$(PYTHON_ENV)/clm run all --profile local --as-of $(AS_OF)
+
+test: ## set up, then pass the tests (PYTEST="-k lake" chooses)
+	@infra/setup.sh dev
+	@$(PYTHON_ENV)/python -m pytest $(PYTEST)
+
+check: ## style, types and import layers
+	@infra/setup.sh dev
+	$(PYTHON_ENV)/ruff check
+	$(PYTHON_ENV)/ruff format --check
+	$(PYTHON_ENV)/mypy
+	$(PYTHON_ENV)/lint-imports
+
+setup: ## make .venv for EXTRA: spark (no torch), train (default), bench, dev
+	@infra/setup.sh $(EXTRA)
+
+data: ## fetch The Complete Journey into data/
+	@infra/setup.sh spark
+	@$(PYTHON_ENV)/python infra/data/complete_journey.py
+
+wheel: ## build dist/*.whl, the one that clusters run
+	@infra/setup.sh spark
+	@$(PYTHON_ENV)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/*.whl
+
+requirements: ## compile the hashed pins again (needs uv; UPGRADE=1 takes newer releases)
+	@command -v uv >/dev/null || { echo "requirements: uv is missing: pip install uv" >&2; exit 2; }
+	$(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml --extra dev --output-file requirements/dev.txt
+	@# The smaller extras follow dev's pins, so that any of them fits into a .venv that holds another.
+	@for extra in spark train bench; do \
+	    (set -x; $(COMPILE) $(if $(UPGRADE),--upgrade) --constraint requirements/dev.txt --no-annotate \
+	        pyproject.toml --extra $$extra --output-file requirements/$$extra.txt); done
+	$(COMPILE) --constraint requirements/dev.txt --no-annotate requirements/build.in --output-file requirements/build.txt
+	$(COMPILE) --no-annotate infra/horovod/tools.in --output-file infra/horovod/tools.txt
+
+clean: ## remove what builds and tools left; data/, lakehouse/ and .venv stay
+	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find clm_spark jobs tests infra -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,93 @@
+"""The Databricks bundle follows the pipeline; set-up stops with one line when a machine lacks something."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from clm_spark.config import load_settings
+from clm_spark.pipeline import JOBS
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_bundle_runs_the_pipelines_jobs_in_order():
+    bundle = yaml.safe_load((ROOT / "infra/databricks.yml").read_text())
+    (resource,) = (ROOT / "infra").glob(bundle["include"][0])
+    daily = yaml.safe_load(resource.read_text())["resources"]["jobs"]["daily"]
+    names = [job.name for job in JOBS]
+    before = [[], *([{"task_key": name}] for name in names[:-1])]
+
+    assert [task["task_key"] for task in daily["tasks"]] == names
+    assert [task.get("depends_on", []) for task in daily["tasks"]] == before
+    for task in daily["tasks"]:
+        wheel_task = task["python_wheel_task"]
+        assert wheel_task["parameters"][:2] == ["run", task["task_key"]]
+        assert (wheel_task["package_name"], wheel_task["entry_point"]) == ("clm_spark", "clm")
+
+
+@pytest.mark.parametrize("profile", ["cluster", "databricks"])
+def test_a_profile_that_runs_elsewhere_names_no_master_and_fetches_nothing(profile):
+    settings = load_settings(profile, as_of="2026-01-31", conf_dir=str(ROOT / "conf"))
+    assert (settings.spark.master, settings.spark.delta_jars) == (None, "provided")
+
+
+SYSTEM = ("bash", "dirname", "cat", "sed", "sha256sum", "cut", "flock", "readlink", "basename")
+HAS_PYTHON = "exit 0"
+JAVA_11 = """echo 'openjdk version "11.0.2" 2019-01-15' >&2"""
+JAVA_21 = """echo 'openjdk version "21.0.5" 2024-10-15' >&2"""
+
+
+@pytest.mark.parametrize(
+    ("extra", "commands", "said"),
+    [
+        (
+            "spark",
+            {"python3.11": HAS_PYTHON, "java": JAVA_11},
+            "setup: this machine lacks Java 17 or later. "
+            "Debian, Ubuntu: sudo apt-get install openjdk-17-jre-headless. Then run this again",
+        ),
+        (
+            "dev",
+            {"python3.12": HAS_PYTHON, "java": JAVA_21},
+            "setup: this machine lacks g++ (Horovod is compiled). "
+            "Debian, Ubuntu: sudo apt-get install g++. Then run this again",
+        ),
+        (
+            "spark",
+            {"python3.11": "exit 127", "python3": "exit 1", "java": JAVA_21},
+            "setup: this machine lacks Python 3.11 to 3.13 with venv. "
+            "Debian, Ubuntu: sudo apt-get install python3 python3-venv. Then run this again",
+        ),
+        (
+            "all",
+            {},
+            "setup: extra 'all' is unknown: give spark, train, bench or dev (make setup EXTRA=spark)",
+        ),
+    ],
+    ids=["old Java", "no compiler", "a Python that is only a shim", "unknown extra"],
+)
+def test_setup_says_in_one_line_what_the_machine_lacks(tmp_path, extra, commands, said):
+    checkout, path = tmp_path / "checkout", tmp_path / "bin"
+    for folder in ("infra", "requirements"):
+        shutil.copytree(ROOT / folder, checkout / folder)
+    shutil.copy(ROOT / "pyproject.toml", checkout)
+    path.mkdir()
+    for name in SYSTEM:
+        (path / name).symlink_to(str(shutil.which(name)))
+    for name, does in {"id": "echo 1000", **commands}.items():
+        (path / name).write_text(f"#!/bin/bash\n{does}\n")
+        (path / name).chmod(0o755)
+
+    done = subprocess.run(
+        [checkout / "infra/setup.sh", extra],
+        env={"PATH": str(path), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said + "\n")
+    assert not (checkout / ".venv").exists()
