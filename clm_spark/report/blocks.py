@@ -1,0 +1,103 @@
+"""What a section of the page is made of, and how figures are written in it."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from pyspark.sql import DataFrame
+
+from clm_spark.tables.contract import Table
+from clm_spark.tables.lake import Lake
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture and the sentence below it that says what one sees, with its unit."""
+
+    svg: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of text; all columns after the first `num_labels` hold figures and are set to the right."""
+
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    num_labels: int = 1
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the page: what it says in a sentence or two, then pictures, tables and remarks."""
+
+    anchor: str
+    title: str
+    lead: str
+    charts: Sequence[Chart] = ()
+    grids: Sequence[Grid] = ()
+    notes: Sequence[str] = ()
+
+
+def missing(anchor: str, title: str, *, of: Table, job: str) -> Section:
+    """The section when its table is not there, or has nothing for this day."""
+    return Section(anchor, title, f"Nothing to show yet: {of.title} has no rows for this day. The job {job} writes it.")
+
+
+def small_rows(lake: Lake, table: Table, figures: Callable[[DataFrame], DataFrame], *, at_most: int) -> pd.DataFrame:
+    """Figures made from a table, brought to the driver: no more than `at_most` rows, none where the table is missing.
+
+    The one place where the report leaves Spark; each caller says where its bound comes from.
+    """
+    if not lake.exists(table):
+        return pd.DataFrame()
+    return figures(lake.read(table)).limit(at_most).toPandas()
+
+
+def lines(rows: pd.DataFrame) -> Iterable[Any]:
+    """The rows as tuples with the columns' names."""
+    return rows.itertuples(index=False)
+
+
+def first_line(rows: pd.DataFrame) -> Any:
+    """The first row, with the columns' names."""
+    return next(iter(lines(rows)))
+
+
+def count_text(value: float | None) -> str:
+    """A whole number with thousands apart."""
+    return "-" if value is None or pd.isna(value) else f"{value:,.0f}"
+
+
+def number_text(value: float | None, *, digits: int = 3) -> str:
+    """A figure with a fixed number of digits."""
+    return "-" if value is None or pd.isna(value) else f"{value:,.{digits}f}"
+
+
+def share_text(value: float | None) -> str:
+    """A share of 0 to 1 as percent."""
+    return "-" if value is None or pd.isna(value) else f"{value:.1%}"
+
+
+def money_text(cents: float | None) -> str:
+    """Cents in currency units."""
+    if cents is None or pd.isna(cents):
+        return "-"
+    return f"{cents / 100:,.0f}" if abs(cents) >= 100_000 else f"{cents / 100:,.2f}"
+
+
+def words(name: str) -> str:
+    """A column's, model's or metric's name as one reads it: `recall_at_20` is Recall@20."""
+    known = {
+        "als": "ALS",
+        "gbt": "GBT",
+        "auc": "AUC",
+        "average_precision": "Average precision",
+        "logistic_regression": "Logistic regression",
+    }
+    before, at, after = name.partition("_at_")
+    if at:
+        return f"{before.upper() if before in ('ndcg', 'mrr', 'hr') else before.capitalize()}@{after}"
+    return known.get(name, name.replace("_", " ").capitalize())

@@ -1,0 +1,171 @@
+"""Who the customers are and who is leaving."""
+
+import pandas as pd
+
+from clm_spark.report import charts
+from clm_spark.report.blocks import (
+    Chart,
+    Grid,
+    Section,
+    count_text,
+    first_line,
+    lines,
+    missing,
+    money_text,
+    number_text,
+    share_text,
+    small_rows,
+    words,
+)
+from clm_spark.report.figures import deciles_from_scores, keep_newest
+from clm_spark.report.metrics import metrics_grid, metrics_of, verdict
+from clm_spark.tables.catalog import CUSTOMER_SCORES, MODEL_METRICS, SCORE_DECILES, SEGMENT_PROFILES
+from clm_spark.tables.lake import Lake
+
+
+def segments(lake: Lake) -> Section:
+    """Segments in words and in pictures."""
+    title = "Segments"
+    as_of = lake.settings.as_of
+    # One row per segment; K-Means is asked for no more than k_to.
+    profiles = small_rows(
+        lake,
+        SEGMENT_PROFILES,
+        lambda rows: keep_newest(rows, as_of=as_of).orderBy("segment"),
+        at_most=lake.settings.segments.k_to,
+    )
+    if profiles.empty:
+        return missing("segments", title, of=SEGMENT_PROFILES, job="train_segments")
+    best = first_line(profiles)
+    lead = (
+        f"{len(profiles)} segments as of {best.as_of}. Segment {best.segment} is {share_text(best.customers_share)} of "
+        f"the customers and {share_text(best.revenue_share)} of the last 90 days' revenue."
+    )
+    found = metrics_of(lake, "segments")
+    notes = [f"{words(row.metric)} of {words(row.model)}: {number_text(row.value)}." for row in lines(found)]
+    return Section("segments", title, lead, _segment_charts(profiles), [_segment_grid(profiles)], notes)
+
+
+def _segment_charts(profiles: pd.DataFrame) -> list[Chart]:
+    named = profiles.assign(name=[f"segment {number}" for number in profiles.segment])
+    shares = named.melt(
+        id_vars="name", value_vars=["customers_share", "revenue_share"], var_name="series", value_name="share"
+    )
+    shares["series"] = shares.series.map({"customers_share": "of customers", "revenue_share": "of revenue"})
+    said = "; ".join(f"{row.name}: {row.share:.0%} {row.series}" for row in lines(shares))
+    pictures = [
+        Chart(
+            charts.paired_bars(shares, name="name", value="share", series="series", unit="share",
+                               label=f"Share of customers and of revenue by segment: {said}"),
+            "What share of the customers each segment holds, and what share of the last 90 days' net revenue.",
+        )
+    ]  # fmt: skip
+    bought = named.dropna(subset=["mean_recency_days"])
+    if len(bought):
+        picture = charts.bubbles(
+            bought, x="mean_recency_days", y="mean_orders_90d", size="customers_share", name="segment",
+            label="Segments by days since the last purchase and orders in 90 days",
+            x_unit="mean days since the last purchase", y_unit="mean orders in 90 days",
+        )  # fmt: skip
+        caption = (
+            "Each circle is a segment, by its number; the larger, the more customers. "
+            "Top left: bought lately and often. Bottom right: silent for long."
+        )
+        pictures.append(Chart(picture, caption))
+    return pictures
+
+
+def _segment_grid(profiles: pd.DataFrame) -> Grid:
+    header = ("segment", "in words", "customers", "share of customers", "share of revenue",
+              "days since purchase", "orders, 90 days", "net revenue, 90 days", "discount")  # fmt: skip
+    rows = [
+        (str(row.segment), row.description, count_text(row.num_customers), share_text(row.customers_share),
+         share_text(row.revenue_share), number_text(row.mean_recency_days, digits=1),
+         number_text(row.mean_orders_90d, digits=1), money_text(row.mean_revenue_90d_cents),
+         share_text(row.mean_discount_share))
+        for row in lines(profiles)
+    ]  # fmt: skip
+    return Grid("Means per customer; money in the shop's currency, discount as a share of list price.", header, rows, 2)
+
+
+def churn(lake: Lake) -> Section:
+    """How well churn is foretold, and how many customers are at risk today."""
+    title = "Who is leaving"
+    found = metrics_of(lake, "churn")
+    if found.empty:
+        return missing("churn", title, of=MODEL_METRICS, job="train_churn")
+    asked = lake.settings.churn
+    lead = (
+        f"Asked of customers who bought in the {asked.active_days} days before: will they buy nothing in the "
+        f"{asked.horizon_days} days to come? {verdict(found, metric='auc')}"
+    )
+    baselines = set(found[found.is_baseline].model)
+    pictures, grids = _tested_deciles(lake, baselines)
+    today_pictures, today_grids = _deciles_today(lake)
+    return Section("churn", title, lead, [*pictures, *today_pictures], [metrics_grid(found), *grids, *today_grids])
+
+
+def _tested_deciles(lake: Lake, baselines: set[str]) -> tuple[list[Chart], list[Grid]]:
+    # Ten rows per model that was tested, and there are fewer than ten models.
+    tested = small_rows(
+        lake,
+        SCORE_DECILES,
+        lambda rows: keep_newest(rows.where("score = 'churn'"), as_of=lake.settings.as_of, of=("model",)).orderBy(
+            "model", "decile"
+        ),
+        at_most=100,
+    )
+    if tested.empty:
+        return [], []
+    tested["named"] = tested.model.map(words)
+    first = tested[tested.decile == 1]
+    said = ", ".join(f"{row.named} {row.lift:.2f}" for row in lines(first))
+    pictures = [
+        Chart(
+            charts.lines_by_decile(tested, value="lift", series="named", unit="times the share of all customers",
+                                   label=f"Lift by decile of predicted churn; in decile 1: {said}"),
+            "Lift: how many times more customers of a decile left than of all customers, on days the models had not "
+            "seen. The steeper the fall from left to right, the better; the dashed line is chance.",
+        )
+    ]  # fmt: skip
+    # A rule ranks; it promises no probability that could be held against what came.
+    promised = tested[~tested.model.isin(baselines) & tested.mean_probability.between(0, 1)]
+    if len(promised):
+        picture = charts.calibration(promised, predicted="mean_probability", observed="observed_share",
+                                     series="named", label="Predicted probability of churn against what came, "
+                                     "one point per decile")  # fmt: skip
+        caption = (
+            "Calibration: each point is a decile. On the dashed line, as many left as were predicted to (percent)."
+        )
+        pictures.append(Chart(picture, caption))
+    return pictures, []
+
+
+def _deciles_today(lake: Lake) -> tuple[list[Chart], list[Grid]]:
+    # Ten rows, times the model versions of one day: one.
+    today = small_rows(
+        lake,
+        CUSTOMER_SCORES,
+        lambda rows: deciles_from_scores(keep_newest(rows.where("score = 'churn'"), as_of=lake.settings.as_of)),
+        at_most=20,
+    )
+    if today.empty:
+        return [], []
+    picture = charts.decile_columns(
+        today, value="num_customers", unit="customers", label="Customers in each risk decile today"
+    )
+    day = today.as_of[0]
+    caption = f"Customers in each decile of churn risk as of {day}; the table gives the probability they were given."
+    expected = float((today.num_customers * today.mean_probability).sum())
+    rows = [
+        (str(row.decile), count_text(row.num_customers), share_text(row.mean_probability),
+         count_text(row.num_customers * row.mean_probability))
+        for row in lines(today)
+    ]  # fmt: skip
+    grid = Grid(
+        f"Risk as of {day}, by model {today.model_version[0]}: {count_text(expected)} of "
+        f"{count_text(today.num_customers.sum())} customers are expected to leave.",
+        ("decile", "customers", "mean probability", "expected to leave"),
+        rows,
+    )
+    return [Chart(picture, caption)], [grid]

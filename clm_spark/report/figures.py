@@ -1,0 +1,151 @@
+"""The small aggregates behind the page: each takes rows of a table and gives a few dozen rows at the most."""
+
+from datetime import date
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+FUNNEL_DAYS = 90
+
+
+def keep_newest(rows: DataFrame, *, as_of: date, of: tuple[str, ...] = ()) -> DataFrame:
+    """Rows of the last `as_of` not after the asked one; with `of`, of the last one of each such group.
+
+    Models are trained less often than the page is made.
+    """
+    past = rows.where(F.col("as_of") <= F.lit(as_of))
+    if not of:
+        return past.join(past.agg(F.max("as_of").alias("as_of")), on="as_of", how="left_semi")
+    latest = past.groupBy(*of).agg(F.max("as_of").alias("as_of"))
+    return past.join(F.broadcast(latest), on=[*of, "as_of"], how="left_semi")
+
+
+def totals_from_features(features: DataFrame) -> DataFrame:
+    """One row: customers known, and what the last 30 days brought; money in cents."""
+    return features.agg(
+        F.count("*").alias("num_customers"),
+        F.count_if(F.col("num_orders_30d") > 0).alias("num_buyers_30d"),
+        F.sum("num_orders_30d").alias("num_orders_30d"),
+        F.sum("net_revenue_30d_cents").alias("net_revenue_30d_cents"),
+    )
+
+
+def weeks_from_customer_days(days: DataFrame, *, as_of: date, num_weeks: int) -> DataFrame:
+    """One row per week with any event: baskets, customers who did something, net revenue in cents.
+
+    Weeks are counted back from `as_of`, so that the last one is whole; a first one cut short is left out.
+    """
+    age = F.floor((F.datediff(F.lit(as_of), F.col("day_on")) - 1) / 7).cast("int")
+    began = days.agg(F.min("day_on").alias("began_on"))
+    # A campaign that was sent is something the shop did.
+    is_active = F.col("num_events") > F.col("num_campaigns")
+    weeks = (
+        days.groupBy(age.alias("age"))
+        .agg(
+            F.sum("num_orders").alias("num_orders"),
+            F.count_distinct(F.when(is_active, F.col("customer_id"))).alias("num_active"),
+            F.sum(F.col("revenue_cents") - F.col("refund_cents")).alias("net_revenue_cents"),
+        )
+        .withColumn("week_on", F.date_sub(F.lit(as_of), (F.col("age") + 1) * 7))
+    )
+    whole = weeks.join(began, how="inner", on=F.col("week_on") >= F.col("began_on"))
+    return whole.where(F.col("age") < num_weeks).drop("age", "began_on").orderBy("week_on")
+
+
+def events_by_kind(events: DataFrame) -> DataFrame:
+    """One row per kind of event in the log, at most as many as there are kinds."""
+    return events.groupBy("kind").agg(F.count("*").alias("num_events")).orderBy("kind")
+
+
+def funnel_from_sessions(sessions: DataFrame, *, as_of: date) -> DataFrame:
+    """One row: visits of the last 90 days, and how many of them went how far.
+
+    A visit counts at a step when it did that and everything before it, so the steps can only shrink.
+    """
+    recent = sessions.where(_in_last_days(F.to_date("started_at"), as_of) & (F.col("ended_at") < F.lit(as_of)))
+    viewed = F.col("num_views") > 0
+    carted = viewed & (F.col("num_carts") > 0)
+    return recent.agg(
+        F.count("*").alias("num_visits"),
+        F.count_if(viewed).alias("num_viewing"),
+        F.count_if(carted).alias("num_carting"),
+        F.count_if(carted & (F.col("num_purchases") > 0)).alias("num_buying"),
+        F.count_if(F.col("num_purchases") > 0).alias("num_buying_at_all"),
+    )
+
+
+def campaign_steps_from_days(days: DataFrame, *, as_of: date) -> DataFrame:
+    """One row: customers seen in the last 90 days, and how many of them campaigns reached and moved.
+
+    A customer counts at a step when all steps before it happened too, in whatever order.
+    """
+    per_customer = (
+        days.where(_in_last_days(F.col("day_on"), as_of))
+        .groupBy("customer_id")
+        .agg(*(F.sum(name).alias(name) for name in ("num_campaigns", "num_orders", "num_coupons")))
+    )
+    reached = F.col("num_campaigns") > 0
+    bought = reached & (F.col("num_orders") > 0)
+    return per_customer.agg(
+        F.count("*").alias("num_customers"),
+        F.count_if(reached).alias("num_reached"),
+        F.count_if(bought).alias("num_buying"),
+        F.count_if(bought & (F.col("num_coupons") > 0)).alias("num_redeeming"),
+    )
+
+
+def deciles_from_scores(scores: DataFrame) -> DataFrame:
+    """One row per risk decile: customers in it and the mean probability they were given."""
+    return (
+        scores.groupBy("decile", "as_of", "model_version")
+        .agg(F.count("*").alias("num_customers"), F.avg("probability").alias("mean_probability"))
+        .orderBy("decile")
+    )
+
+
+def examples_from_recommendations(lists: DataFrame, *, num_customers: int, num_items: int) -> DataFrame:
+    """The first items of a few customers: those whom most recommenders serve, then by pseudonym."""
+    chosen = (
+        lists.groupBy("customer_id")
+        .agg(F.count_distinct("recommender").alias("num_recommenders"))
+        .orderBy(F.desc("num_recommenders"), "customer_id")
+        .limit(num_customers)
+    )
+    shown = lists.where(F.col("rank") <= num_items).join(F.broadcast(chosen), on="customer_id", how="left_semi")
+    return shown.select("customer_id", "recommender", "rank", "item_id")
+
+
+def last_items_from_sequences(sequences: DataFrame, *, num_items: int) -> DataFrame:
+    """One row per customer and item index among the last ones; `place` 0 is the newest."""
+    newest_first = F.slice(F.reverse("item_indices"), 1, num_items)
+    return sequences.select("customer_id", F.posexplode(newest_first).alias("place", "item_index"))
+
+
+def ledger_from_batches(batches: DataFrame) -> DataFrame:
+    """One row over all batches: records in and what became of them, and the span of the events kept."""
+    sums = (F.sum(name).alias(name) for name in ("num_files", "num_read", "num_kept", "num_rejected", "num_duplicates"))
+    return batches.agg(
+        F.count("*").alias("num_batches"),
+        *sums,
+        F.to_date(F.min("first_occurred_at")).alias("first_on"),
+        F.to_date(F.max("last_occurred_at")).alias("last_on"),
+    )
+
+
+def reasons_from_rejected(rejected: DataFrame) -> DataFrame:
+    """One row per reason why records could not be used, most frequent first."""
+    counted = rejected.groupBy("reason").agg(
+        F.count("*").alias("num_rejected"), F.min(F.substring("record", 1, 120)).alias("example")
+    )
+    return counted.orderBy(F.desc("num_rejected"), "reason")
+
+
+def last_writes(runs: DataFrame) -> DataFrame:
+    """Runs of one as_of as they stand: job, table, rows, version, seconds."""
+    latest = Window.partitionBy("job", "table_name").orderBy(F.desc("version"))
+    newest = runs.withColumn("_age", F.row_number().over(latest)).where(F.col("_age") == 1)
+    return newest.select("table_name", "job", "num_rows", "version", "seconds", "code_version")
+
+
+def _in_last_days(day: Column, as_of: date) -> Column:
+    return (day < F.lit(as_of)) & (day >= F.date_sub(F.lit(as_of), FUNNEL_DAYS))

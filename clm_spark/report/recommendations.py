@@ -1,0 +1,104 @@
+"""How good the recommenders are, and what three customers see."""
+
+import pandas as pd
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from clm_spark.report import charts
+from clm_spark.report.blocks import Chart, Grid, Section, lines, missing, small_rows, words
+from clm_spark.report.figures import examples_from_recommendations, keep_newest, last_items_from_sequences
+from clm_spark.report.metrics import metrics_grid, metrics_of, verdict
+from clm_spark.tables.catalog import (
+    ITEM_RECOMMENDATIONS,
+    ITEM_SEQUENCES,
+    ITEM_VOCABULARY,
+    MODEL_METRICS,
+    RECOMMENDERS,
+)
+from clm_spark.tables.lake import Lake
+
+SHOWN_METRICS = ("recall_at_20", "ndcg_at_10")
+NUM_CUSTOMERS = 3
+NUM_ITEMS = 5
+
+
+def recommendations(lake: Lake) -> Section:
+    """Figures of the recommenders and examples of their lists."""
+    title = "Recommendations"
+    found = metrics_of(lake, "recommendation")
+    grids = _examples(lake)
+    if found.empty and not grids:
+        return missing("recommendations", title, of=MODEL_METRICS, job="train_als")
+    if found.empty:
+        return Section("recommendations", title, "The recommenders have not been compared yet.", grids=grids)
+    days = lake.settings.recommend.test_days
+    lead = f"Recommenders compared on {days} days held out, all items ranked. {verdict(found, metric='ndcg_at_10')}"
+    return Section("recommendations", title, lead, _figures(found), [metrics_grid(found), *grids])
+
+
+def _figures(found: pd.DataFrame) -> list[Chart]:
+    place = {model: number for number, model in enumerate(RECOMMENDERS)}
+    shown = found[found.metric.isin(SHOWN_METRICS)]
+    shown = shown.assign(
+        place=shown.model.map(place).fillna(len(place)), series=shown.model.map(words), name=shown.metric.map(words)
+    ).sort_values(["metric", "place"], ascending=[False, True])
+    if shown.empty:
+        return []
+    said = "; ".join(f"{row.name} {row.series} {row.value:.3f}" for row in lines(shown))
+    picture = charts.columns(
+        shown, name="name", value="value", series="series", unit="0 to 1", label=f"Recommenders: {said}"
+    )
+    caption = (
+        "Recall@20: share of what customers took to in the days held out that their 20 items held. NDCG@10: the same "
+        "for 10 items, and hits count more the higher they stand. Both from 0 to 1, higher is better."
+    )
+    return [Chart(picture, caption)]
+
+
+def _examples(lake: Lake) -> list[Grid]:
+    as_of = lake.settings.as_of
+    if not lake.exists(ITEM_VOCABULARY) or not lake.exists(ITEM_RECOMMENDATIONS):
+        return []
+    items = keep_newest(lake.read(ITEM_VOCABULARY), as_of=as_of).select("item_id", "item_index", "category")
+
+    def with_categories(rows: DataFrame) -> DataFrame:
+        lists = keep_newest(rows, as_of=as_of)
+        chosen = examples_from_recommendations(lists, num_customers=NUM_CUSTOMERS, num_items=NUM_ITEMS)
+        return chosen.join(items, on="item_id", how="left").orderBy("customer_id", "recommender", "rank")
+
+    # A few customers, recommenders and ranks.
+    most = NUM_CUSTOMERS * NUM_ITEMS * len(RECOMMENDERS)
+    lists = small_rows(lake, ITEM_RECOMMENDATIONS, with_categories, at_most=most)
+    if lists.empty:
+        return []
+    history = _last_items(lake, items, sorted(set(lists.customer_id)))
+    return [_example(customer, rows, history) for customer, rows in lists.groupby("customer_id")]
+
+
+def _last_items(lake: Lake, items: DataFrame, customers: list[str]) -> pd.DataFrame:
+    def of_customers(rows: DataFrame) -> DataFrame:
+        theirs = keep_newest(rows, as_of=lake.settings.as_of).where(F.col("customer_id").isin(customers))
+        last = last_items_from_sequences(theirs, num_items=NUM_ITEMS)
+        return last.join(items, on="item_index", how="left").orderBy("customer_id", "place")
+
+    # The same few customers and as many items each.
+    return small_rows(lake, ITEM_SEQUENCES, of_customers, at_most=NUM_CUSTOMERS * NUM_ITEMS)
+
+
+def _example(customer: object, lists: pd.DataFrame, history: pd.DataFrame) -> Grid:
+    columns = {"last items, newest first": (_items(history[history.customer_id == customer]))} if len(history) else {}
+    for recommender in RECOMMENDERS:
+        theirs = lists[lists.recommender == recommender]
+        if len(theirs):
+            columns[words(recommender)] = _items(theirs)
+    rows = [
+        (str(rank + 1), *(listed[rank] if rank < len(listed) else "-" for listed in columns.values()))
+        for rank in range(NUM_ITEMS)
+    ]
+    # The pseudonym says nothing to a reader; its start is enough to find the customer again.
+    caption = f"Customer {str(customer)[:12]}: what came last, and the first {NUM_ITEMS} items of each list."
+    return Grid(caption, ("rank", *columns), rows, num_labels=1 + len(columns))
+
+
+def _items(rows: pd.DataFrame) -> list[str]:
+    return [row.item_id if pd.isna(row.category) else f"{row.item_id} ({row.category})" for row in lines(rows)]

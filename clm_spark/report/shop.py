@@ -1,0 +1,182 @@
+"""The shop: its size, its weeks, and how far visits go."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from clm_spark.report import charts
+from clm_spark.report.blocks import Chart, Section, count_text, first_line, missing, money_text, share_text, small_rows
+from clm_spark.report.figures import (
+    FUNNEL_DAYS,
+    campaign_steps_from_days,
+    events_by_kind,
+    funnel_from_sessions,
+    keep_newest,
+    ledger_from_batches,
+    totals_from_features,
+    weeks_from_customer_days,
+)
+from clm_spark.tables.catalog import (
+    CUSTOMER_DAYS,
+    CUSTOMER_FEATURES,
+    EVENT_KINDS,
+    EVENTS,
+    INGESTED_BATCHES,
+    SESSIONS,
+)
+from clm_spark.tables.lake import Lake
+
+NUM_WEEKS = 104
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure of the header."""
+
+    figure: str
+    meaning: str
+
+
+def span_of_data(lake: Lake) -> str:
+    """First and last day of the events kept, in words."""
+    # One row.
+    ledger = small_rows(lake, INGESTED_BATCHES, ledger_from_batches, at_most=1)
+    if ledger.empty or pd.isna(ledger.first_on[0]):
+        return "no events taken in yet"
+    return f"events from {ledger.first_on[0]} to {ledger.last_on[0]}"
+
+
+def tiles(lake: Lake) -> list[Tile]:
+    """The shop in four figures."""
+    as_of = lake.settings.as_of
+    # One row.
+    totals = small_rows(
+        lake, CUSTOMER_FEATURES, lambda rows: totals_from_features(keep_newest(rows, as_of=as_of)), at_most=1
+    )
+    if totals.empty or not totals.num_customers[0]:
+        return []
+    row = first_line(totals)
+    return [
+        Tile(count_text(row.num_customers), "customers known"),
+        Tile(count_text(row.num_buyers_30d), "customers who bought in the last 30 days"),
+        Tile(count_text(row.num_orders_30d), "orders in the last 30 days"),
+        Tile(money_text(row.net_revenue_30d_cents), "net revenue of the last 30 days, in the shop's currency"),
+    ]
+
+
+def shop_over_time(lake: Lake) -> Section:
+    """Orders, active customers and net revenue by week."""
+    as_of = lake.settings.as_of
+    if not lake.exists(CUSTOMER_DAYS):
+        return missing("shop", "The shop over time", of=CUSTOMER_DAYS, job="build_features")
+    known = lake.read_as_of(CUSTOMER_DAYS)
+    # One row per week, two years of them.
+    weeks = weeks_from_customer_days(known, as_of=as_of, num_weeks=NUM_WEEKS).limit(NUM_WEEKS).toPandas()
+    if weeks.empty:
+        return missing("shop", "The shop over time", of=CUSTOMER_DAYS, job="build_features")
+    weeks = _without_gaps(weeks)
+    drawn = (
+        ("num_orders", "Orders per week", "orders"),
+        ("num_active", "Customers active in the week: they bought, looked or did anything else", "customers"),
+        ("net_revenue", "Net revenue per week: bought less refunded", "currency units"),
+    )
+    last, before = weeks.iloc[-1], weeks.iloc[:-1].tail(4)
+    lead = f"The week before {as_of} brought {count_text(last.num_orders)} orders"
+    if len(before):
+        lead += f"; the mean of the {len(before)} weeks before it is {count_text(before.num_orders.mean())}"
+    return Section(
+        "shop",
+        "The shop over time",
+        lead + ".",
+        [Chart(charts.line_over_weeks(weeks, column, label=f"{caption}, line chart over {len(weeks)} weeks",
+                                      unit=unit), f"{caption} ({unit}).") for column, caption, unit in drawn],
+        notes=[f"Weeks are counted back from {as_of}, so each is whole; at most the last {NUM_WEEKS} are shown."],
+    )  # fmt: skip
+
+
+def funnel(lake: Lake) -> Section:
+    """From visit to purchase; for a log of purchases alone, from campaign to coupon."""
+    as_of = lake.settings.as_of
+    title = "From visit to purchase"
+    if not lake.exists(EVENTS):
+        return missing("funnel", title, of=EVENTS, job="ingest_events")
+    # One row per kind of event.
+    kinds = events_by_kind(lake.read_as_of(EVENTS)).limit(len(EVENT_KINDS)).toPandas()
+    if kinds.empty:
+        return missing("funnel", title, of=EVENTS, job="ingest_events")
+    logged = dict(zip(kinds.kind, kinds.num_events, strict=True))
+    browses = "view" in logged or "click" in logged
+    section = _visit_funnel(lake) if browses and "purchase" in logged else _campaign_funnel(lake)
+    listed = ", ".join(f"{count_text(number)} {kind.replace('_', ' ')}" for kind, number in logged.items())
+    absent = [kind for kind in ("view", "cart", "purchase") if kind not in logged]
+    notes = [*section.notes, f"Events known before {as_of}: {listed}."]
+    if absent:
+        notes.append(f"The log holds no {' and no '.join(absent)} events, so those steps cannot be shown.")
+    return Section(section.anchor, section.title, section.lead, section.charts, section.grids, notes)
+
+
+def _visit_funnel(lake: Lake) -> Section:
+    title = "From visit to purchase"
+    as_of = lake.settings.as_of
+    # One row.
+    counted = small_rows(lake, SESSIONS, lambda rows: funnel_from_sessions(rows, as_of=as_of), at_most=1)
+    if counted.empty or not counted.num_visits[0]:
+        return missing("funnel", title, of=SESSIONS, job="build_sessions")
+    row = first_line(counted)
+    steps = [("visits", row.num_visits), ("that view an item", row.num_viewing)]
+    notes = []
+    if row.num_carting:
+        steps += [("and use the cart", row.num_carting), ("and buy", row.num_buying)]
+        other = int(row.num_buying_at_all - row.num_buying)
+        notes = [f"{count_text(other)} further visits buy without both a view and a cart in the same visit."]
+    else:
+        steps.append(("visits that buy", row.num_buying_at_all))
+    lead = (
+        f"Of {count_text(row.num_visits)} visits in the {FUNNEL_DAYS} days before {as_of}, "
+        f"{share_text(row.num_buying_at_all / row.num_visits)} end with a purchase."
+    )
+    return Section("funnel", title, lead, [_steps(steps, unit="visits")], notes=notes)
+
+
+def _campaign_funnel(lake: Lake) -> Section:
+    title = "From campaign to coupon"
+    as_of = lake.settings.as_of
+    if not lake.exists(CUSTOMER_DAYS):
+        return missing("funnel", title, of=CUSTOMER_DAYS, job="build_features")
+    # One row.
+    counted = campaign_steps_from_days(lake.read_as_of(CUSTOMER_DAYS), as_of=as_of).limit(1).toPandas()
+    row = first_line(counted)
+    if not row.num_customers:
+        return missing("funnel", title, of=CUSTOMER_DAYS, job="build_features")
+    steps = [
+        ("customers seen", row.num_customers),
+        ("sent a campaign", row.num_reached),
+        ("who also bought", row.num_buying),
+        ("and used a coupon", row.num_redeeming),
+    ]
+    lead = f"This log does not show visits turning into purchases. In the {FUNNEL_DAYS} days before {as_of}, "
+    if row.num_reached:
+        lead += (
+            f"campaigns reached {count_text(row.num_reached)} of {count_text(row.num_customers)} customers seen, "
+            f"and {share_text(row.num_redeeming / row.num_reached)} of those reached redeemed a coupon."
+        )
+    else:
+        lead += "no campaign was sent."
+    return Section("funnel", title, lead, [_steps(steps, unit="customers")])
+
+
+def _steps(steps: list[tuple[str, int]], *, unit: str) -> Chart:
+    first = steps[0][1]
+    rows = pd.DataFrame(steps, columns=["step", "number"])
+    rows["text"] = [f"{count_text(number)} ({share_text(number / first)})" for number in rows.number]
+    caption = f"Each bar: {unit} in the {FUNNEL_DAYS} days that got so far, and their share of the first bar."
+    said = "; ".join(f"{step} {text}" for step, text in zip(rows.step, rows.text, strict=True))
+    drawn = charts.bars(rows, name="step", value="number", text="text", label=f"Funnel, {unit}: {said}", unit=unit)
+    return Chart(drawn, caption)
+
+
+def _without_gaps(weeks: pd.DataFrame) -> pd.DataFrame:
+    weeks = weeks.assign(week_on=pd.to_datetime(weeks.week_on)).set_index("week_on")
+    every = pd.date_range(weeks.index.min(), weeks.index.max(), freq="7D", name="week_on")
+    filled = weeks.reindex(every, fill_value=0)
+    return filled.assign(net_revenue=filled.net_revenue_cents / 100).reset_index()
