@@ -123,16 +123,25 @@ class TransformerSettings(Section):
     layers: Annotated[int, Field(ge=1)] = 2
     heads: Annotated[int, Field(ge=1)] = 2
     width: Annotated[int, Field(ge=8)] = 64
-    max_length: Annotated[int, Field(ge=2)] = 100
-    dropout: float = 0.2
-    negatives: Annotated[int, Field(ge=1)] = 256
-    batch_size: Annotated[int, Field(ge=1)] = 64
-    learning_rate: float = 1e-3
-    epochs: Annotated[int, Field(ge=1)] = 10
+    max_length: Annotated[int, Field(ge=2)] = Field(256, description="last items of a customer that are looked at")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    horizon: Annotated[int, Field(ge=1)] = Field(30, description="next items that a prediction is asked for")
+    steps: Annotated[int, Field(ge=1)] = Field(48, description="predictions asked of a customer per epoch")
+    negatives: Annotated[int, Field(ge=1)] = Field(256, description="items drawn against each batch")
+    batch_size: Annotated[int, Field(ge=1)] = Field(32, description="customers per rank and step")
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    epochs: Annotated[int, Field(ge=1)] = 6
     finetune_epochs: Annotated[int, Field(ge=1)] = Field(
         2, description="passes over the days held out, after evaluation"
     )
     seed: int = 7
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> "TransformerSettings":
+        if self.width % self.heads:
+            raise ValueError(f"width must be a multiple of heads, which are {self.heads}")
+        return self
 
 
 class RecommendSettings(Section):
