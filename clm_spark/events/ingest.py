@@ -52,10 +52,11 @@ def claim_batches(lake: Lake, source: Source, files: Sequence[RawFile]) -> list[
         [(source.name, file.url, file.size_bytes, file.modified_at) for file in files],
         "source string, file string, size_bytes bigint, modified_at timestamp",
     )
-    new = here.join(seen, on=["file", "size_bytes", "modified_at"], how="left_anti").orderBy("file").collect()
-    if new:
-        batch_id = hashlib.sha256(repr([tuple(row) for row in new]).encode()).hexdigest()[:16]
-        claimed = lake.spark.createDataFrame([(batch_id, *row) for row in new], "batch_id string, " + _columns(here))
+    new = here.join(seen, on=["file", "size_bytes", "modified_at"], how="left_anti").orderBy("file")
+    names = new.select("file", "size_bytes", F.unix_millis("modified_at")).collect()
+    if names:
+        batch_id = hashlib.sha256(repr([tuple(name) for name in names]).encode()).hexdigest()[:16]
+        claimed = new.withColumn("batch_id", F.lit(batch_id))
         lake.append_once(claimed, into=INGESTED_FILES, batch=batch_id)
     finished = lake.read(INGESTED_BATCHES)
     unfinished = lake.read(INGESTED_FILES).join(finished, on="batch_id", how="left_anti")
@@ -73,11 +74,6 @@ def ingest_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -
     lake.append_once(raw, into=RAW_EVENTS, batch=batch.batch_id)
     arrived = lake.read(RAW_EVENTS).where(F.col("batch_id") == batch.batch_id)
     typed = _typed(arrived, source, settings)
-
-    rejected = typed.where(F.col("reason").isNotNull()).withColumn("batch_id", F.lit(batch.batch_id))
-    set_aside = lake.replace(
-        rejected.select(REJECTED_EVENTS.schema.names), into=REJECTED_EVENTS, batch_id=batch.batch_id
-    )
     lake.create(EVENTS)
     earlier = lake.read(EVENTS).where(F.col("batch_id") != batch.batch_id)
     seen = Observation()
@@ -88,6 +84,10 @@ def ingest_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -
         is_key_proven=True,  # keep_new_events has just made event_id unique
         batch_id=batch.batch_id,
     )
+    rejected = typed.where(F.col("reason").isNotNull()).withColumn("batch_id", F.lit(batch.batch_id))
+    if seen.get["read"] == seen.get["usable"]:
+        rejected = rejected.limit(0)  # spares parsing the batch again to find nothing
+    set_aside = lake.replace(rejected.select(REJECTED_EVENTS.schema.names), into=REJECTED_EVENTS, batch_id=batch.batch_id)
     counts = {
         "num_files": len(batch.files),
         "num_read": arrived.count(),
@@ -122,6 +122,3 @@ def _ledger(lake: Lake, source: Source, batch: Batch, counts: dict[str, int]) ->
         "last_occurred_at",
     )
 
-
-def _columns(frame: DataFrame) -> str:
-    return ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in frame.schema.fields)

@@ -25,7 +25,7 @@ class Column:
     type: T.DataType
     comment: str
     nullable: bool = False
-    check: str | None = None  # SQL over this column, true or null for every row
+    check: str | None = None  # SQL over this column, true for every row where it is not null
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,12 @@ class Table:
     @property
     def constraints(self) -> dict[str, str]:
         """CHECK constraints by name, column rules first."""
-        of_columns = {f"{c.name}_is_valid": c.check for c in self.columns if c.check is not None}
+        # Delta takes a rule that is null for broken.
+        of_columns = {
+            f"{c.name}_is_valid": f"{c.name} IS NULL OR {c.check}" if c.nullable else c.check
+            for c in self.columns
+            if c.check is not None
+        }
         return {**of_columns, **self.checks}
 
     @property
