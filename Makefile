@@ -5,8 +5,11 @@ SHELL := /bin/bash
 
 EXTRA ?= train
 AS_OF ?= 2017-10-01
+CUSTOMERS ?= 2000
+DAYS ?= 180
 PYTHON_ENV := .venv/bin
-COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+    --no-annotate $(if $(UPGRADE),--upgrade)
 
 .PHONY: help run test check setup data wheel requirements demo bench-demo clean
 
@@ -43,13 +46,16 @@ wheel: ## build dist/*.whl, the one that clusters run
 
 requirements: ## compile the hashed pins again (needs uv; UPGRADE=1 takes newer releases)
 	@command -v uv >/dev/null || { echo "requirements: uv is missing: pip install uv" >&2; exit 2; }
-	$(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml --extra dev --output-file requirements/dev.txt
-	@# The smaller extras follow dev's pins, so that any of them fits into a .venv that holds another.
-	@for extra in spark train bench; do \
-	    (set -x; $(COMPILE) $(if $(UPGRADE),--upgrade) --constraint requirements/dev.txt --no-annotate \
-	        pyproject.toml --extra $$extra --output-file requirements/$$extra.txt); done
-	$(COMPILE) --constraint requirements/dev.txt --no-annotate requirements/build.in --output-file requirements/build.txt
-	$(COMPILE) --no-annotate infra/horovod/tools.in --output-file infra/horovod/tools.txt
+	$(COMPILE) pyproject.toml --extra dev --output-file requirements/dev.txt
+	@# The others follow dev's pins, so that any of them fits into a .venv that holds another.
+	for extra in spark train bench; do \
+	    $(COMPILE) --constraint requirements/dev.txt pyproject.toml --extra $$extra --output-file requirements/$$extra.txt; done
+	$(COMPILE) --constraint requirements/dev.txt requirements/build.in --output-file requirements/build.txt
+	$(COMPILE) infra/horovod/tools.in --output-file infra/horovod/tools.txt
+
+demo: ## draw a synthetic shop of CUSTOMERS (2000) over DAYS (180) into data/demo_shop
+	@infra/setup.sh spark
+	@$(PYTHON_ENV)/clm demo --customers $(CUSTOMERS) --days $(DAYS) --out data/demo_shop
 
 clean: ## remove what builds and tools left; data/, lakehouse/ and .venv stay
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
