@@ -4,7 +4,7 @@ A source only renames: it reads raw records and says, as text, which part of a r
 event. Types, reasons for rejection and identifiers are given afterwards, for all sources alike, in `events/parse.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -15,6 +15,8 @@ from pyspark.sql import types as T
 
 from clm_spark.errors import SourceError
 from clm_spark.sources.parquet import parquet_rows
+from clm_spark.sources.text import CORRUPT as CORRUPT
+from clm_spark.sources.text import FirstLine, text_lines
 
 # The fields of a canonical event as a source gives them: text, in the units of the raw log.
 TEXT_FIELDS = (
@@ -33,7 +35,6 @@ TEXT_FIELDS = (
     "campaign_id",
     "source_session_id",
 )
-CORRUPT = "_corrupt"
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,23 @@ class RawFile:
 class Source(Protocol):
     """One raw format."""
 
-    name: str
-    # How `occurred_at` and `known_at` are written: iso, epoch_s, epoch_ms, epoch_us, or a Spark datetime pattern in UTC.
-    time_format: str
-    file_endings: tuple[str, ...]
+    @property
+    def name(self) -> str:
+        """What `events.source` says."""
+        ...
+
+    @property
+    def time_format(self) -> str:
+        """How `occurred_at` and `known_at` are written: iso, epoch_s, epoch_ms, epoch_us, or a Spark datetime pattern.
+
+        UTC where the text names no zone.
+        """
+        ...
+
+    @property
+    def file_endings(self) -> tuple[str, ...]:
+        """Which files of a folder are read."""
+        ...
 
     def read(self, spark: SparkSession, files: Sequence[str]) -> DataFrame:
         """One row per raw record: `file`, `position`, `arrived_at`, `record` (text)."""
@@ -90,23 +104,12 @@ def list_files(spark: SparkSession, path: str, *, endings: tuple[str, ...]) -> l
     return sorted(found, key=lambda file: file.url)
 
 
-def read_lines(spark: SparkSession, files: Sequence[str]) -> DataFrame:
-    """One row per line of text files, plain or compressed."""
-    lines = spark.read.text(list(files))
-    return _placed(lines.select(F.col("value").alias("record"), "_metadata"))
+def read_lines(spark: SparkSession, files: Sequence[str], *, first_line: FirstLine) -> DataFrame:
+    """One row per line of text files, plain or compressed; neither headers nor blank lines are records.
 
-
-def read_csv_lines(spark: SparkSession, files: Sequence[str], *, header: str, separator: str = ",") -> DataFrame:
-    """One row per data line of CSV files that start with `header`; a record must not span lines."""
-    first = spark.read.text(files[0]).head()
-    came = (first["value"] if first else "").lstrip("\ufeff").strip()
-    if came != header:
-        raise SourceError(
-            f"{files[0]} is of another format: expected its first line to be {header!r}, came {came[:200]!r}; "
-            "check ingest.source"
-        )
-    lines = read_lines(spark, files)
-    return lines.where(F.ltrim(F.lit("\ufeff"), F.rtrim("record")) != header)
+    Raises `SourceError` when a file does not begin as `first_line` says.
+    """
+    return _placed(text_lines(spark, files, first_line=first_line))
 
 
 def read_rows(spark: SparkSession, files: Sequence[str], *, columns: Sequence[str] = ()) -> DataFrame:
@@ -117,16 +120,23 @@ def read_rows(spark: SparkSession, files: Sequence[str], *, columns: Sequence[st
     return _placed(parquet_rows(spark, files, columns=columns))
 
 
-def csv_record(columns: Sequence[str], *, separator: str = ",") -> Column:
-    """`record`, a CSV line, as a struct of text columns; field `_corrupt` is set when the line does not fit."""
-    schema = ", ".join(f"`{name}` string" for name in (*columns, CORRUPT))
-    return F.from_csv("record", schema, {"sep": separator, "mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT})
-
-
 def json_record(columns: Sequence[str]) -> Column:
-    """`record`, a JSON object, as a struct of text columns; field `_corrupt` is set when it is not JSON."""
-    schema = T.StructType([T.StructField(name, T.StringType()) for name in (*columns, CORRUPT)])
-    return F.from_json("record", schema, {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT})
+    """`record`, a row as JSON, as a struct of text columns; field `_corrupt` is set when it is not JSON."""
+    return F.from_json("record", text_struct(columns), {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT})
+
+
+def json_objects(columns: Sequence[str]) -> Column:
+    """`record`, a line of JSON, as an array of such structs: one for a sound line, else null or another length.
+
+    By itself Spark would read the first object of a line and forget what follows it.
+    """
+    listed = F.concat(F.lit("["), "record", F.lit("]"))
+    return F.from_json(listed, T.ArrayType(text_struct(columns)), {"mode": "PERMISSIVE"})
+
+
+def text_struct(columns: Sequence[str]) -> T.StructType:
+    """Text columns and `_corrupt`."""
+    return T.StructType([T.StructField(name, T.StringType()) for name in (*columns, CORRUPT)])
 
 
 def with_fields(
@@ -145,8 +155,16 @@ def with_fields(
         "record",
         *(fields.get(name, F.lit(None)).cast("string").alias(name) for name in TEXT_FIELDS),
         extra.cast("map<string,string>").alias("attributes"),
-        is_parsable.alias("is_parsable"),
+        F.coalesce(is_parsable, F.lit(False)).alias("is_parsable"),
     )
+
+
+def translated(column: Column, names: Mapping[str, str]) -> Column:
+    """Text with the names a source uses replaced by ours; what is not listed stays."""
+    ours = column
+    for theirs, name in names.items():
+        ours = F.when(column == theirs, name).otherwise(ours)
+    return ours
 
 
 def _placed(rows: DataFrame) -> DataFrame:

@@ -1,0 +1,161 @@
+"""Any CSV, JSON lines or Parquet log, by a YAML file that says which column is which field of an event."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from clm_spark.config import Section
+from clm_spark.errors import SettingsError
+from clm_spark.sources.source import TEXT_FIELDS, json_objects, read_lines, read_rows, translated, with_fields
+from clm_spark.sources.text import CORRUPT, CSV_ENDINGS, FirstLine, cells_of, csv_record
+from clm_spark.tables.catalog import EVENT_KINDS
+
+ENDINGS = {
+    "csv": (*CSV_ENDINGS, ".tsv", ".tsv.gz", ".txt", ".txt.gz"),
+    "jsonl": (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".json", ".json.gz"),
+    "parquet": (".parquet",),
+}
+TIME_FORMATS = ("iso", "epoch_s", "epoch_ms", "epoch_us")
+PATTERN_LETTERS = set("GyMLdQqEDFahKkHmsSVzOXx")  # what Spark reads, outside quotes
+
+
+class Mapping(Section):
+    """The YAML file. `conf/sources/example.yml` explains every key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+
+    format: Literal["csv", "jsonl", "parquet"]
+    separator: str = Field(",", min_length=1, max_length=1)
+    header: str | None = None
+    columns: tuple[str, ...] = ()
+    endings: tuple[str, ...] = ()
+    time_format: str = "iso"
+    fields: dict[str, str]
+    kind: str | None = None
+    kinds: dict[str, str] = Field(default_factory=dict)
+    attributes: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("time_format")
+    @classmethod
+    def _is_readable(cls, time_format: str) -> str:
+        letters = set(re.sub(r"'[^']*'|[^A-Za-z]", "", time_format))
+        if time_format not in TIME_FORMATS and (letters - PATTERN_LETTERS or not letters >= set("yd")):
+            raise ValueError(f"expected {', '.join(TIME_FORMATS)} or a pattern such as dd.MM.yyyy HH:mm:ss")
+        return time_format
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "Mapping":
+        problems = [*self._missing(), *self._unknown_names()]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns of the log, in the order of a CSV line."""
+        if self.format != "csv":
+            return tuple(dict.fromkeys(name.split(".")[0] for name in self._used()))
+        return tuple(cells_of(self.header, separator=self.separator)) if self.header else self.columns
+
+    def _used(self) -> list[str]:
+        return [*self.fields.values(), *self.attributes.values()]
+
+    def _missing(self) -> list[str]:
+        problems = [f"fields.{name} is missing" for name in ("customer_id", "occurred_at") if name not in self.fields]
+        if ("kind" in self.fields) == (self.kind is not None):
+            problems.append("expected either kind (the same for every record) or fields.kind (a column)")
+        if self.format == "csv" and bool(self.header) == bool(self.columns):
+            problems.append("expected either header (the first line as it is written) or columns (no header line)")
+        return problems
+
+    def _unknown_names(self) -> list[str]:
+        fields = sorted(set(self.fields) - set(TEXT_FIELDS))
+        kinds = sorted({*self.kinds.values(), self.kind or "view"} - set(EVENT_KINDS))
+        columns = sorted(set(self._used()) - set(self.names)) if self.format == "csv" else []
+        return [
+            *(f"fields.{name} is unknown: a field is one of {', '.join(TEXT_FIELDS)}" for name in fields),
+            *(f"{name} is no kind: a kind is one of {', '.join(EVENT_KINDS)}" for name in kinds),
+            *(f"{name} is no column of the log: it has {', '.join(self.names)}" for name in columns),
+        ]
+
+
+def read_mapping(file: str | None) -> Mapping:
+    """Read and check a mapping; raises `SettingsError` naming every unusable key at once."""
+    if not file:
+        raise SettingsError("source mapping needs a YAML file: set ingest.mapping (conf/sources/example.yml shows one)")
+    try:
+        return Mapping.model_validate(yaml.safe_load(Path(file).read_text()))
+    except OSError as error:
+        raise SettingsError(f"no mapping at {file} ({error.strerror}): expected YAML; set ingest.mapping") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        problems = "; ".join(map(_problem, error.errors()))
+        raise SettingsError(f"mapping {file}: {problems}; conf/sources/example.yml explains every key") from None
+
+
+def _problem(error: object) -> str:
+    assert isinstance(error, dict)
+    key = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"{key} is unknown"
+    said = str(error["msg"]).removeprefix("Value error, ")
+    return f"{key}: {said}, got {error['input']!r}" if key else said
+
+
+class MappedSource:
+    """A log read by a mapping; events carry the mapping's name as their source: `mapping:my_shop`."""
+
+    def __init__(self, mapping: Mapping, *, name: str) -> None:
+        self.mapping = mapping
+        self.name = f"mapping:{name}"
+        self.time_format = mapping.time_format
+        self.file_endings = mapping.endings or ENDINGS[mapping.format]
+
+    def read(self, spark: SparkSession, files: Sequence[str]) -> DataFrame:
+        """One row per CSV line, JSON object or Parquet row."""
+        if self.mapping.format == "parquet":
+            return read_rows(spark, files, columns=self.mapping.names)
+        return read_lines(spark, files, first_line=self._first_line())
+
+    def fields(self, raw: DataFrame) -> DataFrame:
+        """Each record as the mapping says; dots reach into JSON objects and Parquet structs."""
+        cells = self._cells(raw)
+        fields = {field: self._cell(column) for field, column in self.mapping.fields.items()}
+        kind = F.lit(self.mapping.kind) if self.mapping.kind else translated(fields["kind"], self.mapping.kinds)
+        return with_fields(
+            cells,
+            {**fields, "kind": kind},
+            is_parsable=F.col("cells").isNotNull() & F.col(f"cells.{CORRUPT}").isNull(),
+            attributes={name: self._cell(column) for name, column in self.mapping.attributes.items()},
+        )
+
+    def _first_line(self) -> FirstLine:
+        mapping = self.mapping
+        if mapping.format == "jsonl":
+            return FirstLine(pattern=r"\s*\{", example='{"column": "value"}')
+        if mapping.header:
+            return FirstLine(headers=(mapping.header,))
+        cut = re.escape(mapping.separator)
+        cell = rf'(?:"(?:[^"]|"")*"|[^{cut}"][^{cut}]*)?'
+        pattern = rf"{cell}(?:{cut}{cell}){{{len(mapping.columns) - 1}}}$"
+        return FirstLine(pattern=pattern, example=mapping.separator.join(mapping.columns))
+
+    def _cells(self, raw: DataFrame) -> DataFrame:
+        if self.mapping.format == "csv":
+            return raw.withColumn("cells", csv_record(self.mapping.names, separator=self.mapping.separator))
+        objects = raw.withColumn("objects", json_objects(self.mapping.names))
+        return objects.withColumn("cells", F.when(F.size("objects") == 1, F.col("objects")[0]))
+
+    def _cell(self, column: str) -> Column:
+        if self.mapping.format == "csv":
+            return F.col("cells")[column]
+        name, _, path = column.partition(".")
+        cell = F.col("cells")[name]
+        return F.get_json_object(cell, f"$.{path}") if path else cell
