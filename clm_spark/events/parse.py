@@ -8,7 +8,10 @@ from clm_spark.tables.catalog import EVENT_KINDS, EVENTS
 
 EARLIEST = "1995-01-01"  # no shop sold online before
 NEEDS_ITEM = ("view", "cart", "uncart", "purchase", "refund", "review")
-EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
+SOLD_BY_THE_LINE = ("purchase", "refund")
+EPOCHS = {"epoch_ms": 1_000, "epoch_us": 1}
+# Spark also reads `now`, `today` and `12:00` as times: of the day on which the job runs.
+FULL_DATE = r"^\d{4}-\d{1,2}-\d{1,2}"
 WHAT_AN_EVENT_SAYS = (
     "source",
     "customer_id",
@@ -29,7 +32,8 @@ def typed_events(fields: DataFrame, *, source: str, time_format: str, known_at: 
     """Each raw record typed: the columns of silver.events beside those of its raw record, and `reason`.
 
     `reason` is null where the record can be used. `known_at` says how to fill that time where the record is silent:
-    occurred, or arrived.
+    occurred, or arrived. A part of a unit counts as one unit begun. A purchase or refund that names no amount is worth
+    price times quantity, and one that names no quantity is of one unit.
     """
     silent = F.col("occurred_at") if known_at == "occurred" else F.col("arrived_at")
     typed = fields.select(
@@ -47,23 +51,26 @@ def typed_events(fields: DataFrame, *, source: str, time_format: str, known_at: 
             _text(name).alias(name)
             for name in ("item_id", "category", "brand", "order_id", "campaign_id", "source_session_id")
         ),
-        *(_text(name).alias(f"{name}_text") for name in ("quantity", "price", "amount", "discount")),
+        *(_text(name).alias(f"{name}_text") for name in ("known_at", "quantity", "price", "amount", "discount")),
         F.expr("try_cast(trim(quantity) AS DECIMAL(18, 4))").alias("quantity_number"),
         *(cents(name).alias(f"{name}_cents") for name in ("price", "amount", "discount")),
         "attributes",
     )
-    judged = typed.withColumn("reason", _reason()).withColumn("quantity", F.col("quantity_number").cast("bigint"))
+    judged = typed.withColumn("reason", _reason())
     known = judged.withColumn("known_at", F.coalesce("said_known_at", silent))
-    named = known.withColumn("customer_id", pseudonym(F.col("raw_customer_id"), key=key))
+    sold = known.withColumns({"amount_cents": _line_amount(), "quantity": _units()})
+    named = sold.withColumn("customer_id", pseudonym(F.col("raw_customer_id"), key=key))
     return named.withColumn("event_id", _event_id())
 
 
 def time_from_text(text: Column, time_format: str) -> Column:
     """A UTC time, or null where the text is none."""
+    if time_format == "epoch_s":
+        return F.timestamp_seconds(text.try_cast("decimal(18,6)"))
     if time_format in EPOCHS:
         return F.timestamp_micros(F.try_multiply(text.try_cast("bigint"), F.lit(EPOCHS[time_format])))
     if time_format == "iso":
-        return text.try_cast("timestamp")
+        return F.when(text.rlike(FULL_DATE), text.try_cast("timestamp"))
     return F.try_to_timestamp(text, F.lit(time_format))
 
 
@@ -75,6 +82,20 @@ def cents(name: str) -> Column:
 def _text(name: str) -> Column:
     trimmed = F.trim(F.col(name))
     return F.when(trimmed != "", trimmed)
+
+
+def _is_sold() -> Column:
+    return F.col("kind").isin(*SOLD_BY_THE_LINE)
+
+
+def _units() -> Column:
+    said = F.ceil("quantity_number").cast("bigint")
+    return F.when(said.isNull() & _is_sold(), 1).otherwise(said)
+
+
+def _line_amount() -> Column:
+    worth = F.round(F.col("price_cents") * F.coalesce("quantity_number", F.lit(1))).try_cast("bigint")
+    return F.coalesce("amount_cents", F.when(_is_sold(), worth))
 
 
 def _reason() -> Column:
@@ -93,7 +114,10 @@ def _reason() -> Column:
         )
     ) < F.lit(0)
     happens_later = F.col("occurred_at") > F.col("arrived_at") + F.expr("INTERVAL 1 DAY")
-    is_impossible = F.col("occurred_at").isNull() | (F.col("occurred_at") < F.lit(EARLIEST)) | happens_later
+    is_unreadable = F.col("occurred_at").isNull() | (
+        F.col("known_at_text").isNotNull() & F.col("said_known_at").isNull()
+    )
+    is_impossible = is_unreadable | (F.col("occurred_at") < F.lit(EARLIEST)) | happens_later
     return (
         F.when(~F.col("is_parsable"), "unparsable")
         .when(F.col("raw_customer_id").isNull(), "missing_customer")
@@ -106,8 +130,9 @@ def _reason() -> Column:
 
 
 def _event_id() -> Column:
-    said = F.struct(*WHAT_AN_EVENT_SAYS, F.array_sort(F.map_entries("attributes")).alias("attributes"))
-    return F.md5(F.to_json(said))
+    said = (F.coalesce(F.col(name).cast("string"), F.lit("")) for name in WHAT_AN_EVENT_SAYS)
+    attributes = F.coalesce(F.to_json(F.array_sort(F.map_entries("attributes"))), F.lit(""))
+    return F.md5(F.concat_ws("\x1f", *said, attributes))
 
 
 def keep_new_events(typed: DataFrame, earlier: DataFrame, *, batch_id: str) -> DataFrame:
