@@ -100,8 +100,11 @@ class ChurnSettings(Section):
         84, description="asked of customers who bought in so many days before"
     )
     max_iterations: Annotated[int, Field(ge=1)] = 40
-    max_depth: Annotated[int, Field(ge=1)] = 4
-    step_size: float = 0.1
+    max_depth: Annotated[int, Field(ge=1)] = 3
+    step_size: float = 0.05
+    subsample: Annotated[float, Field(gt=0, le=1)] = Field(0.5, description="share of the rows that each tree sees")
+    feature_share: Annotated[float, Field(gt=0, le=1)] = Field(0.3, description="share of the features per split")
+    min_leaf_customers: Annotated[int, Field(ge=1)] = 100
     seed: int = 7
 
 
@@ -109,9 +112,10 @@ class AlsSettings(Section):
     """Implicit-feedback ALS (Hu, Koren, Volinsky 2008)."""
 
     rank: Annotated[int, Field(ge=1)] = 64
-    iterations: Annotated[int, Field(ge=1)] = 10
-    alpha: float = 10.0
-    regularization: float = 0.05
+    iterations: Annotated[int, Field(ge=1)] = 6
+    alpha: float = Field(0.3, description="confidence gained per unit of strength: a purchase is 5 by default")
+    regularization: float = 0.1
+    blocks: Annotated[int, Field(ge=1)] = Field(4, description="tasks per side; about the number of cores, or more")
     seed: int = 7
 
 
