@@ -1,0 +1,94 @@
+"""Implicit-feedback matrix factorisation (Hu, Koren and Volinsky 2008) by MLlib's ALS."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset
+from pyspark.ml.recommendation import ALS, ALSModel
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from clm_spark.config import AlsSettings
+from clm_spark.models.top_k import Cells, Floats, Ints, top_k
+
+LISTS = "customer_id string, rank int, item_index int, relevance double"
+
+Batches = Iterable[pa.RecordBatch]
+
+
+def fit_als(interactions: DataFrame, *, settings: AlsSettings) -> ALSModel:
+    """Factors of customers and items from one as_of of gold.interactions, by its `strength`."""
+    als = ALS(
+        userCol="customer_index",
+        itemCol="item_index",
+        ratingCol="strength",
+        implicitPrefs=True,
+        rank=settings.rank,
+        maxIter=settings.iterations,
+        alpha=settings.alpha,
+        regParam=settings.regularization,
+        numUserBlocks=settings.blocks,
+        numItemBlocks=settings.blocks,
+        seed=settings.seed,
+    )
+    return als.fit(interactions)
+
+
+def save_als(model: ALSModel, interactions: DataFrame, path: str) -> None:
+    """Write the model's factors and whose they are: `customer_index` means something within one as_of only."""
+    model.write().overwrite().save(f"{path}/als")
+    customers = interactions.select("customer_id", "customer_index").distinct()
+    customers.write.mode("overwrite").parquet(f"{path}/customers")
+
+
+def recommend_by_als(interactions: DataFrame, *, model_path: str, top_k: int, hide_seen: bool) -> DataFrame:
+    """One row per customer and rank: the items with the largest product of factors.
+
+    For the customers of `interactions` (one as_of of gold.interactions) whom the model knows. The items' factors are
+    read by each task from the model's files, the customers' come in Arrow batches: neither passes the driver.
+    """
+    spark = interactions.sparkSession
+    seen = F.collect_set("item_index") if hide_seen else F.array().cast("array<int>")
+    asked = interactions.groupBy("customer_id").agg(seen.alias("seen"))
+    known = spark.read.parquet(f"{model_path}/customers")
+    factors = spark.read.parquet(f"{model_path}/als/userFactors").withColumnRenamed("id", "customer_index")
+    users = asked.join(known, on="customer_id", how="inner").join(factors, on="customer_index", how="inner")
+    rank_batches = _ranking(f"{model_path}/als/itemFactors", top_k)
+    return users.select("customer_id", "features", "seen").mapInArrow(rank_batches, LISTS)
+
+
+def _ranking(items_path: str, k: int) -> Callable[[Batches], Batches]:
+    def rank_batches(batches: Batches) -> Batches:
+        items = pyarrow.dataset.dataset(items_path).to_table(columns=["id", "features"]).sort_by("id")
+        item_indices, item_vectors = items["id"].to_numpy(), _matrix(items["features"].combine_chunks())
+        for batch in batches:
+            if batch.num_rows:
+                hidden = _cells(batch.column("seen"), item_indices)
+                best, scores = top_k(_matrix(batch.column("features")), item_vectors, k, hidden)
+                yield _lists(batch.column("customer_id"), item_indices, best, scores)
+
+    return rank_batches
+
+
+def _matrix(vectors: pa.ListArray) -> Floats:
+    return np.asarray(vectors.flatten()).reshape(len(vectors), -1)
+
+
+def _cells(seen: pa.ListArray, item_indices: Ints) -> Cells:
+    """Where the seen items of each row stand in the matrix; items without factors stand nowhere."""
+    rows, items = seen.value_parent_indices().to_numpy(), seen.flatten().to_numpy()
+    columns = np.searchsorted(item_indices, items)
+    is_known = item_indices[np.minimum(columns, len(item_indices) - 1)] == items
+    return Cells(rows[is_known], columns[is_known])
+
+
+def _lists(customers: pa.Array, item_indices: Ints, best: Ints, scores: Floats) -> pa.RecordBatch:
+    rows, places = np.nonzero(best >= 0)
+    columns = {
+        "customer_id": customers.take(pa.array(rows)),
+        "rank": pa.array(places + 1, pa.int32()),
+        "item_index": pa.array(item_indices[best[rows, places]], pa.int32()),
+        "relevance": pa.array(scores[rows, places].astype(np.float64)),
+    }
+    return pa.RecordBatch.from_pydict(columns)
