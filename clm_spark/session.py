@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ def build_session(settings: Settings, *, app_name: str) -> SparkSession:
     launches_jvm = SparkContext._gateway is None and "PYSPARK_GATEWAY_PORT" not in os.environ
     if launches_jvm:
         _check_java()
+    if is_local(settings):
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # workers with the packages of this process
     builder = SparkSession.builder.appName(app_name)
     for key, value in _spark_conf(settings, launches_jvm=launches_jvm).items():
         builder = builder.config(key, value)
