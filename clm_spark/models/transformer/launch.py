@@ -1,0 +1,251 @@
+"""Start the ranks: Horovod on Spark, Spark's TorchDistributor, or this process. Nothing else knows them."""
+
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+from pyspark.sql import SparkSession
+from torch import Tensor
+
+import clm_spark
+from clm_spark.config import TransformerSettings
+from clm_spark.errors import SettingsError
+from clm_spark.models.transformer.data import count_sequences
+from clm_spark.models.transformer.train import OneRank, TrainingResult, TrainingTask, train
+
+FAILURE_MARK = "clm-spark rank failed: "
+START_TIMEOUT_SECONDS = 120
+CHECKOUT = str(Path(clm_spark.__file__).parents[1])
+
+
+class TrainingError(RuntimeError):
+    """A rank failed; the message is the rank's own."""
+
+
+def fit_transformer(
+    spark: SparkSession,
+    *,
+    location: str,
+    version: int,
+    as_of: date,
+    num_items: int,
+    settings: TransformerSettings,
+    model_path: Path | str,
+    start_from: Path | str | None = None,
+    epochs: int,
+) -> TrainingResult:
+    """Train on gold.item_sequences of `as_of` in a pinned version of the table at `location`, and save the model.
+
+    `num_items` is the highest item_index of the vocabulary; it may exceed that of the model in `start_from`, whose
+    training then goes on. `model_path` and `start_from` are folders that every rank sees. Raises `ContractError` when
+    there are no sequences, `SettingsError` when the ranks cannot be had and `TrainingError` when one of them fails.
+    """
+    task = TrainingTask(
+        location=location,
+        version=version,
+        as_of=as_of,
+        num_items=num_items,
+        settings=settings,
+        model_path=str(Path(model_path).absolute()),
+        start_from=None if start_from is None else str(Path(start_from).absolute()),
+        epochs=epochs,
+    )
+    num_sequences = count_sequences(location, version, as_of=as_of)
+    launch = _LAUNCHERS[settings.launcher]
+    if settings.launcher != "one_process":
+        _check_ranks(spark, settings, num_sequences)
+    return launch(spark, task)
+
+
+def _check_ranks(spark: SparkSession, settings: TransformerSettings, num_sequences: int) -> None:
+    slots = spark.sparkContext.defaultParallelism
+    if settings.ranks > slots:
+        raise SettingsError(
+            f"transformer.ranks={settings.ranks}, but Spark has {slots} task slots and every rank holds one until all "
+            f"are done: set transformer.ranks to at most {slots}, or give Spark more cores"
+        )
+    if settings.ranks > num_sequences:
+        raise SettingsError(
+            f"transformer.ranks={settings.ranks}, but only {num_sequences} customers have a sequence: "
+            "set transformer.launcher=one_process"
+        )
+
+
+def _in_one_process(spark: SparkSession, task: TrainingTask) -> TrainingResult:
+    return train(task, OneRank())
+
+
+def _with_horovod(spark: SparkSession, task: TrainingTask) -> TrainingResult:
+    try:
+        import horovod.spark
+        import horovod.torch
+    except ImportError as error:
+        raise SettingsError(
+            f"transformer.launcher=horovod, but Horovod is not to be had ({error}): build it by infra/horovod/build.sh, "
+            "or set transformer.launcher=torch_distributor"
+        ) from None
+    said = io.StringIO()
+    with _failures_told(said.getvalue):
+        results = horovod.spark.run(
+            _horovod_rank,
+            args=(task,),
+            num_proc=task.settings.ranks,
+            use_gloo=True,
+            start_timeout=START_TIMEOUT_SECONDS,
+            env=_environment(spark),
+            stdout=io.StringIO(),
+            stderr=said,
+            verbose=0,
+        )
+    result: TrainingResult = results[0]
+    return result
+
+
+def _with_torch_distributor(spark: SparkSession, task: TrainingTask) -> TrainingResult:
+    from pyspark.ml.torch.distributor import TorchDistributor
+
+    has_gpus = bool(spark.conf.get("spark.executor.resource.gpu.amount", None))
+    distributor = TorchDistributor(num_processes=task.settings.ranks, local_mode=_is_local(spark), use_gpu=has_gpus)
+    with _failures_told(lambda: ""), _set_environment(_environment(spark)), _console_silenced():
+        result = distributor.run(_torch_rank, task)
+    assert isinstance(result, TrainingResult)
+    return result
+
+
+_LAUNCHERS: dict[str, Callable[[SparkSession, TrainingTask], TrainingResult]] = {
+    "horovod": _with_horovod,
+    "torch_distributor": _with_torch_distributor,
+    "one_process": _in_one_process,
+}
+
+
+class HorovodRanks:
+    """Ranks that Horovod started. Exchanges go through the CPU: the build knows gloo alone."""
+
+    def __init__(self) -> None:
+        import horovod.torch as hvd
+
+        hvd.init()
+        self._hvd = hvd
+        self.rank: int = hvd.rank()
+        self.size: int = hvd.size()
+        self.device = _device(hvd.local_rank())
+
+    def average(self, tensor: Tensor) -> None:
+        """Put the mean over all ranks into the tensor."""
+        tensor.copy_(self._hvd.allreduce(tensor.cpu(), name="average", op=self._hvd.Average))
+
+    def broadcast(self, tensor: Tensor) -> None:
+        """Put rank 0's values into the tensor."""
+        tensor.copy_(self._hvd.broadcast(tensor.cpu(), root_rank=0, name="broadcast"))
+
+
+class TorchRanks:
+    """Ranks of torch.distributed: nccl between GPUs, gloo between CPUs."""
+
+    def __init__(self) -> None:
+        import torch.distributed as dist
+
+        self.device = _device(int(os.environ.get("LOCAL_RANK", 0)))
+        if not dist.is_initialized():
+            dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+        self._dist = dist
+        self.rank: int = dist.get_rank()
+        self.size: int = dist.get_world_size()
+
+    def average(self, tensor: Tensor) -> None:
+        """Put the mean over all ranks into the tensor."""
+        moved = tensor.to(self.device)
+        self._dist.all_reduce(moved)
+        tensor.copy_(moved / self.size)
+
+    def broadcast(self, tensor: Tensor) -> None:
+        """Put rank 0's values into the tensor."""
+        moved = tensor.to(self.device)
+        self._dist.broadcast(moved, src=0)
+        tensor.copy_(moved)
+
+
+def _horovod_rank(task: TrainingTask) -> TrainingResult:
+    return _rank(task, HorovodRanks)
+
+
+def _torch_rank(task: TrainingTask) -> TrainingResult:
+    return _rank(task, TorchRanks)
+
+
+def _rank(task: TrainingTask, ranks: Callable[[], Any]) -> TrainingResult:
+    torch.set_num_threads(1)
+    try:
+        return train(task, ranks())
+    except Exception as error:
+        # Launchers say only that a process ended; the reason travels to the driver in what it printed.
+        sys.stderr.write(f"{FAILURE_MARK}{json.dumps(f'{type(error).__name__}: {error}')}\n")
+        sys.stderr.flush()
+        raise
+
+
+@contextmanager
+def _failures_told(printed: Callable[[], str]) -> Iterator[None]:
+    try:
+        yield
+    except SettingsError:
+        raise
+    except Exception as error:
+        told = [
+            line.partition(FAILURE_MARK)[2] for line in f"{printed()}\n{error}".splitlines() if FAILURE_MARK in line
+        ]
+        reason = json.loads(told[0]) if told else str(error).strip().splitlines()[-1]
+        raise TrainingError(f"a rank of the training failed: {reason}") from error
+
+
+def _environment(spark: SparkSession) -> dict[str, str]:
+    """One thread per rank, or ranks fight for the cores; on this machine ranks import the checkout that runs now."""
+    environment = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    if _is_local(spark):
+        paths = [CHECKOUT, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+        environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    return environment
+
+
+@contextmanager
+def _set_environment(environment: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _console_silenced() -> Iterator[None]:
+    """TorchDistributor prints every line of its ranks; failures come in its exception all the same."""
+    console, sys.stdout = sys.stdout, io.StringIO()
+    try:
+        yield
+    finally:
+        sys.stdout = console
+
+
+def _is_local(spark: SparkSession) -> bool:
+    return str(spark.sparkContext.master).startswith("local")
+
+
+def _device(local_rank: int) -> torch.device:
+    return (
+        torch.device("cuda", local_rank % torch.cuda.device_count())
+        if torch.cuda.is_available()
+        else torch.device("cpu")
+    )

@@ -1,0 +1,88 @@
+"""Score customers on the Spark workers: the model loaded once per Python worker, scores in blocks."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame
+
+from clm_spark.models.top_k import Cells, top_k_of_blocks
+from clm_spark.models.transformer.data import pad
+from clm_spark.models.transformer.network import NextItemModel, load_model, weights_written_at
+
+SCORED = "customer_id string, rank int, item_index int, relevance double"
+ROWS = pa.schema(
+    [("customer_id", pa.string()), ("rank", pa.int32()), ("item_index", pa.int32()), ("relevance", pa.float64())]
+)
+
+
+def score_customers_top_k(sequences: DataFrame, *, model_path: str, top_k: int, hide_seen: bool) -> DataFrame:
+    """A row per customer and rank: the `top_k` items most likely to come next; relevance is a log share.
+
+    Needs `customer_id` and `item_indices`, oldest first. `hide_seen` leaves out the items of the sequence. Workers must
+    see `model_path`.
+    """
+    return sequences.select("customer_id", "item_indices").mapInArrow(
+        _scorer(str(model_path), top_k, hide_seen), SCORED
+    )
+
+
+def top_items(
+    model: NextItemModel, sequences: list[NDArray[np.int64]], k: int, *, hide_seen: bool
+) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
+    """The k best item indices per sequence and their scores, best first, ties to the lower index."""
+    lasts = [np.asarray(sequence[-model.max_length :], dtype=np.int64) for sequence in sequences]
+    rows = np.repeat(np.arange(len(sequences)), [len(sequence) for sequence in sequences])
+    seen = Cells(rows, np.concatenate(sequences) - 1) if hide_seen else None
+
+    def score(customers: slice) -> NDArray[np.floating]:
+        return score_all(model, lasts[customers]).numpy()
+
+    columns, scores = top_k_of_blocks(score, len(sequences), model.num_items, k, seen)
+    return np.where(columns >= 0, columns + 1, 0), scores
+
+
+@torch.no_grad()
+def score_all(model: NextItemModel, sequences: list[NDArray[np.int64]]) -> torch.Tensor:
+    """Scores of every item, column i for item i + 1, after the last item of each sequence."""
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    items = torch.from_numpy(pad(sequences, int(lengths.max())))
+    hidden = model.hidden(items)[torch.arange(len(items)), lengths - 1]
+    taste = hidden @ model.item_vectors.T + model.popularity
+    steps_ago = lengths[:, None] - 1 - torch.arange(items.shape[1])
+    repeats = [torch.zeros_like(taste).scatter_add_(1, items, fading) for fading in model.fade(steps_ago)]
+    return model.mix(taste, hidden, repeats)[:, 1:]
+
+
+def _scorer(model_path: str, k: int, hide_seen: bool) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
+    def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        torch.set_num_threads(1)
+        model = _loaded(model_path, weights_written_at(model_path))
+        for batch in batches:
+            if batch.num_rows:
+                sequences = [
+                    np.asarray(items, dtype=np.int64) for items in batch["item_indices"].to_numpy(zero_copy_only=False)
+                ]
+                yield _rows(batch["customer_id"], *top_items(model, sequences, k, hide_seen=hide_seen))
+
+    return score
+
+
+@lru_cache(maxsize=1)
+def _loaded(model_path: str, written_at: int) -> NextItemModel:
+    # Spark keeps its Python workers: a model trained anew under the same name must not be mistaken for the old.
+    return load_model(model_path)
+
+
+def _rows(customers: pa.Array, indices: NDArray[np.int64], scores: NDArray[np.floating]) -> pa.RecordBatch:
+    row, place = np.nonzero(indices)
+    columns = [
+        customers.take(pa.array(row)),
+        pa.array(place + 1, pa.int32()),
+        pa.array(indices[row, place], pa.int32()),
+        pa.array(scores[row, place].astype(np.float64)),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=ROWS)

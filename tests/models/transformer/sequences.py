@@ -1,0 +1,48 @@
+"""Tables shaped like gold.item_sequences, written without Spark, and the settings that train in seconds."""
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from deltalake import WriterProperties, write_deltalake
+
+from clm_spark.config import TransformerSettings
+
+MONDAY, TUESDAY = date(2024, 2, 26), date(2024, 2, 27)
+NUM_ITEMS = 30
+DEBUG_SIZE = TransformerSettings(
+    launcher="one_process",
+    ranks=2,
+    layers=1,
+    width=16,
+    max_length=16,
+    dropout=0.0,
+    horizon=1,
+    steps=8,
+    negatives=16,
+    batch_size=16,
+    learning_rate=0.02,
+)
+
+
+def write_sequences(table: Path, sequences: Sequence[Sequence[int]], as_of: date = MONDAY) -> None:
+    """Append one file, ten rows per row group."""
+    rows = pa.table(
+        {
+            "customer_id": [f"c{n:04}" for n in range(len(sequences))],
+            "as_of": pa.array([as_of] * len(sequences), pa.date32()),
+            "item_indices": pa.array([list(map(int, items)) for items in sequences], pa.list_(pa.int32())),
+            "length": pa.array([len(items) for items in sequences], pa.int32()),
+        }
+    )
+    properties = WriterProperties(max_row_group_size=10)
+    write_deltalake(str(table), rows, mode="append", partition_by=["as_of"], writer_properties=properties)
+
+
+def cycles(num_customers: int, seed: int = 7) -> list[list[int]]:
+    """Every customer goes round the items in the same order, from an item and for a length of their own."""
+    random = np.random.default_rng(seed)
+    starts, lengths = random.integers(0, NUM_ITEMS, num_customers), random.integers(5, 25, num_customers)
+    return [[1 + (start + step) % NUM_ITEMS for step in range(n)] for start, n in zip(starts, lengths, strict=True)]

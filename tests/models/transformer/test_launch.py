@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+from sequences import DEBUG_SIZE, MONDAY, NUM_ITEMS, TUESDAY, cycles, write_sequences
+
+from clm_spark.errors import ContractError, SettingsError
+from clm_spark.models.transformer.launch import TrainingError, fit_transformer
+from clm_spark.models.transformer.network import load_model
+from clm_spark.models.transformer.score import score_customers_top_k, top_items
+
+
+@pytest.fixture
+def fit(spark, tmp_path):
+    write_sequences(tmp_path / "sequences", cycles(61))
+
+    def fit(launcher, **changes):
+        settings = DEBUG_SIZE.model_copy(update={"launcher": launcher, **changes.pop("settings", {})})
+        plain = {
+            "location": f"file:{tmp_path}/sequences", "version": 0, "as_of": MONDAY, "num_items": NUM_ITEMS,
+            "settings": settings, "model_path": tmp_path / launcher, "epochs": 2,
+        }  # fmt: skip
+        return fit_transformer(spark, **{**plain, **changes})
+
+    return fit
+
+
+def test_every_launcher_trains_the_same_model(fit, tmp_path):
+    """Ranks compare their weights with rank 0's before they end; here launchers are compared with each other."""
+    horovod, distributor, alone = map(fit, ("horovod", "torch_distributor", "one_process"))
+    assert (horovod.ranks, distributor.ranks, alone.ranks) == (2, 2, 1)
+    assert np.allclose(horovod.losses, distributor.losses, rtol=1e-4)
+    for launcher, result in (("horovod", horovod), ("torch_distributor", distributor), ("one_process", alone)):
+        assert result.losses[1] < result.losses[0], launcher
+        assert result.num_sequences == 61, launcher
+        assert load_model(tmp_path / launcher).num_items == NUM_ITEMS, launcher
+
+
+def test_a_rank_that_fails_says_why(fit, tmp_path):
+    (tmp_path / "taken").write_text("a file where the model's folder should be")
+    for launcher in ("horovod", "torch_distributor"):
+        with pytest.raises(TrainingError, match="a rank of the training failed: .*taken"):
+            fit(launcher, model_path=tmp_path / "taken" / "model", epochs=1)
+
+
+def test_what_cannot_be_launched_is_refused(fit):
+    with pytest.raises(SettingsError, match="transformer.ranks=3, but Spark has 2 task slots"):
+        fit("horovod", settings={"ranks": 3})
+    with pytest.raises(ContractError, match="no item sequences as of 2024-02-27"):
+        fit("horovod", as_of=TUESDAY)
+
+
+def test_spark_scores_as_torch_does(spark, fit, tmp_path):
+    fit("one_process")
+    sequences = [list(map(int, items)) for items in cycles(40, seed=9)]
+    rows = spark.createDataFrame(
+        [(f"c{n:02}", items) for n, items in enumerate(sequences)], "customer_id string, item_indices array<int>"
+    )
+    for hide_seen in (False, True):
+        scored = score_customers_top_k(rows, model_path=str(tmp_path / "one_process"), top_k=5, hide_seen=hide_seen)
+        assert scored.schema.simpleString() == "struct<customer_id:string,rank:int,item_index:int,relevance:double>"
+        lists = {}
+        for row in sorted(scored.collect(), key=lambda row: (row.customer_id, row.rank)):
+            lists.setdefault(row.customer_id, []).append((row["rank"], row.item_index, row.relevance))
+        items, scores = top_items(
+            load_model(tmp_path / "one_process"), [np.array(s) for s in sequences], 5, hide_seen=hide_seen
+        )
+        for n in range(len(sequences)):
+            ranks, indices, relevances = zip(*lists[f"c{n:02}"], strict=True)
+            assert ranks == (1, 2, 3, 4, 5)
+            assert list(indices) == items[n].tolist(), (n, hide_seen)
+            assert np.allclose(relevances, scores[n], atol=1e-5)
