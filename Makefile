@@ -57,6 +57,10 @@ demo: ## draw a synthetic shop of CUSTOMERS (2000) over DAYS (180) into data/dem
 	@infra/setup.sh spark
 	@$(PYTHON_ENV)/clm demo --customers $(CUSTOMERS) --days $(DAYS) --out data/demo_shop
 
+bench-demo: ## time the synthetic shop: records a second, memory
+	@infra/setup.sh train
+	@$(PYTHON_ENV)/python tests/benchmarks/bench_demo.py
+
 clean: ## remove what builds and tools left; data/, lakehouse/ and .venv stay
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find clm_spark jobs tests infra -name __pycache__ -prune -exec rm -rf {} +
