@@ -39,7 +39,8 @@ class Items:
         low = np.where(first > 0, self.chance_up_to[months_start + first - 1], month)
         high = self.chance_up_to[months_start + past - 1]
         found = np.searchsorted(self.chance_up_to, low + chance * (high - low), side="right") - months_start
-        return np.minimum(np.maximum(found, first), past - 1)
+        item: Numbers = np.clip(found, first, past - 1)
+        return item
 
 
 def items_of(shop: Shop) -> Items:

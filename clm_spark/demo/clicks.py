@@ -117,7 +117,8 @@ def _browsing(looks: Looks, visits: Visits, shop: Shop, draws: np.random.Generat
     is_tempting = looks.is_viewed & ~visits.buys[looks.visit] & (draws.random(size) < laws.cart_share)
     happens = {
         "search": draws.random(size) < laws.search_share,
-        "impression": draws.random(size) < laws.impression_share,
+        # A visit begins with something shown: none passes unseen.
+        "impression": (draws.random(size) < laws.impression_share) | (looks.number == 0),
         "view": looks.is_viewed,
         "cart": looks.is_bought | is_tempting,
         "uncart": is_tempting & (draws.random(size) < laws.uncart_share),
