@@ -50,9 +50,7 @@ class Retailrocket:
             return F.when(is_row, F.col(f"row.{row}")).otherwise(F.get("cells", F.lit(place)))
 
         # The Parquet sample holds times, not numbers.
-        row_ms = F.coalesce(
-            F.col("row.timestamp").try_cast("bigint"), F.unix_millis(F.col("row.timestamp").try_cast("timestamp"))
-        )
+        row_ms = F.unix_millis(F.col("row.timestamp").try_cast("timestamp")).cast("string")
         moment = F.get("cells", F.lit(0))
         lengths = F.when(is_view, F.size("cells") == 4).otherwise(F.size("cells") == 5)
         return with_fields(

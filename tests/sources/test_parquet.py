@@ -1,5 +1,4 @@
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -40,8 +39,7 @@ def test_times_of_every_unit_become_iso_text(spark, tmp_path):
         "n": 1,
     }
     assert json.loads(rows[1].record) == {"n": 2}
-    modified = datetime.fromtimestamp(Path(file).stat().st_mtime, tz=UTC).replace(microsecond=0, tzinfo=None)
-    assert rows[0].arrived_at.replace(microsecond=0) == modified
+    assert abs(rows[0].arrived_at.timestamp() - Path(file).stat().st_mtime) < 1
     assert rows[0].file.endswith("log.parquet")
 
 

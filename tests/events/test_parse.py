@@ -1,0 +1,162 @@
+import hashlib
+import hmac
+from datetime import UTC, datetime
+
+from pyspark.sql import functions as F
+
+from clm_spark.events.parse import keep_new_events, time_from_text, typed_events
+from clm_spark.privacy.pseudonyms import pseudonym
+from clm_spark.sources.source import TEXT_FIELDS
+from clm_spark.tables.catalog import EVENTS, REJECT_REASONS
+
+KEY = b"a key for tests only"
+ARRIVED = datetime(2024, 3, 1, tzinfo=UTC)
+GOOD = {"customer_id": "c1", "occurred_at": "2024-02-29T12:00:00Z", "kind": "purchase", "item_id": "i1"}
+RAW = ", ".join(f"{name} string" for name in ("case", "record", *TEXT_FIELDS, "file"))
+
+
+def fields(spark, cases):
+    """Rows as a source leaves them: case, is_parsable and the fields that differ from GOOD."""
+    rows = []
+    for position, (case, changes) in enumerate(cases):
+        said = {**GOOD, "is_parsable": True, "attributes": None, **changes}
+        texts = [said.get(name) for name in TEXT_FIELDS]
+        rows.append((case, case, *texts, "f", position, ARRIVED, said["is_parsable"], said["attributes"]))
+    schema = f"{RAW}, position bigint, arrived_at timestamp, is_parsable boolean, attributes map<string,string>"
+    return spark.createDataFrame(rows, schema)
+
+
+def typed(spark, cases, *, known_at="occurred", time_format="iso"):
+    return typed_events(fields(spark, cases), source="test", time_format=time_format, known_at=known_at, key=KEY)
+
+
+REASONS = [  # case, what differs, reason
+    ("as it should be", {}, None),
+    ("spaces around", {"customer_id": " c1 ", "kind": " Purchase ", "quantity": " 2 "}, None),
+    ("cut off", {"is_parsable": False, "customer_id": None}, "unparsable"),
+    ("no customer", {"customer_id": None}, "missing_customer"),
+    ("blank customer", {"customer_id": "  "}, "missing_customer"),
+    ("no kind", {"kind": None}, "unknown_kind"),
+    ("another kind", {"kind": "hover"}, "unknown_kind"),
+    ("no time", {"occurred_at": None}, "impossible_time"),
+    ("a word for a time", {"occurred_at": "now"}, "impossible_time"),
+    ("an hour without a day", {"occurred_at": "12:00"}, "impossible_time"),
+    ("a year for a time", {"occurred_at": "2024"}, "impossible_time"),
+    ("31 February", {"occurred_at": "2024-02-31"}, "impossible_time"),
+    ("before 1995", {"occurred_at": "1994-12-31T23:59:59Z"}, "impossible_time"),
+    ("1995", {"occurred_at": "1995-01-01T00:00:00Z"}, None),
+    ("a day after arrival", {"occurred_at": "2024-03-02T00:00:00Z"}, None),
+    ("later than that", {"occurred_at": "2024-03-02T00:00:00.000001Z"}, "impossible_time"),
+    ("learned at no time", {"known_at": "later"}, "impossible_time"),
+    ("no item bought", {"item_id": None}, "missing_item"),
+    ("no item searched", {"kind": "search", "item_id": None}, None),
+    ("half a number", {"quantity": "2x"}, "bad_number"),
+    ("NaN", {"price": "NaN"}, "bad_number"),
+    ("comma for a point", {"amount": "12,50"}, "bad_number"),
+    ("too large", {"discount": "1e30"}, "bad_number"),
+    ("negative price", {"price": "-1"}, "negative_quantity"),
+    ("negative amount", {"amount": "-0.01"}, "negative_quantity"),
+    ("negative quantity", {"quantity": "-2"}, "negative_quantity"),
+    ("negative discount", {"discount": "-2"}, "negative_quantity"),
+]
+
+
+def test_every_reason_is_found(spark):
+    rows = typed(spark, [(case, changes) for case, changes, _ in REASONS]).collect()
+    assert {row.record: row.reason for row in rows} == {case: reason for case, _, reason in REASONS}
+    assert {reason for *_, reason in REASONS} - {None} == set(REJECT_REASONS)
+
+
+MONEY = [  # price, quantity, amount, kind: price cents, units, amount cents
+    ("35.79", None, None, "view", (3579, None, None)),
+    ("35.79", None, None, "purchase", (3579, 1, 3579)),
+    ("35.79", "3", None, "purchase", (3579, 3, 10737)),
+    ("35.79", "3", "99.5", "purchase", (3579, 3, 9950)),
+    ("10", "2", None, "refund", (1000, 2, 2000)),
+    ("10.01", "0.35", None, "purchase", (1001, 1, 350)),
+    ("1e3", None, None, "view", (100000, None, None)),
+    ("0.005", None, None, "view", (1, None, None)),
+    ("0.0049", "0", None, "purchase", (0, 0, 0)),
+    (".5", "2.0", None, "cart", (50, 2, None)),
+    (None, None, None, "purchase", (None, 1, None)),
+    ("99999999999999", "99999999999999", None, "purchase", (9999999999999900, 99999999999999, None)),
+]
+
+
+def test_money_becomes_cents(spark):
+    cases = [
+        (str(number), {"price": price, "quantity": quantity, "amount": amount, "kind": kind})
+        for number, (price, quantity, amount, kind, _) in enumerate(MONEY)
+    ]
+    rows = {int(row.record): row for row in typed(spark, cases).collect()}
+    came = [(rows[n].price_cents, rows[n].quantity, rows[n].amount_cents) for n in range(len(MONEY))]
+    assert came == [expected for *_, expected in MONEY]
+
+
+TIMES = [  # text, format, UTC
+    ("2024-02-29T12:00:00.123456Z", "iso", "2024-02-29 12:00:00.123456"),
+    ("2024-02-29T12:00:00+02:00", "iso", "2024-02-29 10:00:00"),
+    ("2024-02-29 12:00:00", "iso", "2024-02-29 12:00:00"),
+    ("2024-02-29", "iso", "2024-02-29 00:00:00"),
+    ("today", "iso", None),
+    ("1709208000", "iso", None),
+    ("1709208000", "epoch_s", "2024-02-29 12:00:00"),
+    ("1709208000.5", "epoch_s", "2024-02-29 12:00:00.5"),
+    ("1.709208E9", "epoch_s", "2024-02-29 12:00:00"),
+    ("1709208000123", "epoch_s", None),
+    ("1709208000123", "epoch_ms", "2024-02-29 12:00:00.123"),
+    ("9223372036854775807", "epoch_ms", None),
+    ("1709208000123456", "epoch_us", "2024-02-29 12:00:00.123456"),
+    ("2024-02-29 12:00:00 UTC", "yyyy-MM-dd HH:mm:ss 'UTC'", "2024-02-29 12:00:00"),
+    ("2024-02-29 12:00:00", "yyyy-MM-dd HH:mm:ss 'UTC'", None),
+    ("29.02.2024", "dd.MM.yyyy", "2024-02-29 00:00:00"),
+]
+
+
+def test_times_of_every_format(spark):
+    texts = spark.createDataFrame([(text,) for text, *_ in TIMES], "text string").distinct()
+    formats = {time_format: str(number) for number, time_format in enumerate(dict.fromkeys(f for _, f, _ in TIMES))}
+    moments = texts.select(
+        "text", *(time_from_text(F.col("text"), f).cast("string").alias(name) for f, name in formats.items())
+    )
+    rows = {row.text: row for row in moments.collect()}
+    assert [(text, f, rows[text][formats[f]]) for text, f, _ in TIMES] == TIMES
+
+
+def test_pseudonyms_are_those_of_pythons_hmac(spark):
+    texts = ["541312140", "Zoë", "客户", ""]
+    rows = spark.createDataFrame([(text,) for text in [*texts, None]], "text string")
+    for key in (KEY, bytes(range(64)), hashlib.sha512(b"long").digest() * 2):
+        came = {
+            row.text: row.name for row in rows.select("text", pseudonym(F.col("text"), key=key).alias("name")).collect()
+        }
+        assert came == {text: hmac.new(key, text.encode(), "sha256").hexdigest() for text in texts} | {None: None}
+
+
+def test_an_event_is_kept_once_and_known_since_its_first_telling(spark):
+    told = {"known_at": "2024-02-29T13:00:00Z"}
+    cases = [
+        ("told late", {"known_at": "2024-02-29T15:00:00Z"}),
+        ("told first", told),
+        ("with another brand", {**told, "brand": "b"}),
+        ("a microsecond on", {**told, "occurred_at": "2024-02-29T12:00:00.000001Z"}),
+        ("another basket", {**told, "order_id": "o2"}),
+        ("another attribute", {**told, "attributes": {"size": "L"}}),
+        ("seen in an earlier batch", {**told, "item_id": "old"}),
+        ("rejected", {"kind": "hover"}),
+    ]
+    events = typed(spark, cases)
+    earlier = events.where(F.col("item_id") == "old").select("event_id")
+    kept = keep_new_events(events, earlier, batch_id="b1")
+    assert kept.columns == EVENTS.schema.names
+    came = kept.join(events.select("event_id", "record", "known_at"), on=["event_id", "known_at"], how="inner")
+    records = sorted(row.record for row in came.where("record != 'with another brand'").collect())
+    assert records == ["a microsecond on", "another attribute", "another basket", "told first"]
+    assert kept.count() == 4
+
+
+def test_silent_records_are_known_as_settings_say(spark):
+    cases = [("silent", {}), ("said", {"known_at": "2024-02-29T13:00:00Z"})]
+    for known_at, expected in (("occurred", "2024-02-29 12:00:00"), ("arrived", "2024-03-01 00:00:00")):
+        rows = typed(spark, cases, known_at=known_at).select("record", F.col("known_at").cast("string")).collect()
+        assert dict(map(tuple, rows)) == {"silent": expected, "said": "2024-02-29 13:00:00"}

@@ -1,0 +1,52 @@
+"""Files through a source and the parser, as ingestion takes them, without tables."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from clm_spark.events.parse import keep_new_events, typed_events
+from clm_spark.privacy.pseudonyms import read_key
+from clm_spark.sources.source import Source, list_files
+from clm_spark.tables.catalog import EVENTS
+
+KEY = read_key(str(Path(__file__).parents[2] / "conf" / "demo.key"))
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of the records of some files."""
+
+    typed: DataFrame  # with `happened`: occurred_at as UTC text, for Python shows times in its own zone
+    kept: DataFrame
+    num_read: int
+    reasons: dict[str, int]
+    kinds: dict[str, int]  # of usable records, repeated ones too
+    num_kept: int
+
+    @property
+    def num_duplicates(self) -> int:
+        return sum(self.kinds.values()) - self.num_kept
+
+    @property
+    def is_whole(self) -> bool:
+        return self.num_read == self.num_kept + sum(self.reasons.values()) + self.num_duplicates
+
+
+def take_in(spark: SparkSession, source: Source, path: Path) -> Taken:
+    files = [file.url for file in list_files(spark, str(path), endings=source.file_endings)]
+    raw = source.read(spark, files)
+    typed = typed_events(
+        source.fields(raw), source=source.name, time_format=source.time_format, known_at="occurred", key=KEY
+    )
+    typed = typed.withColumn("happened", F.col("occurred_at").cast("string")).cache()
+    kept = keep_new_events(typed, spark.createDataFrame([], EVENTS.schema), batch_id="batch-1")
+    rejected = F.col("reason").isNotNull()
+    groups = typed.groupBy("reason", F.when(~rejected, F.col("kind")).alias("kind")).count().collect()
+    reasons: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
+    for group in groups:
+        (reasons if group.reason else kinds)[group.reason or group.kind] += group["count"]
+    return Taken(typed, kept, raw.count(), dict(reasons), dict(kinds), kept.count())

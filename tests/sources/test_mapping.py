@@ -1,0 +1,127 @@
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from taking_in import take_in
+
+from clm_spark.config import IngestSettings
+from clm_spark.errors import SettingsError, SourceError
+from clm_spark.sources import SOURCES, open_source
+
+EXAMPLE = Path(__file__).parents[2] / "conf" / "sources" / "example.yml"
+CSV = [
+    ("29.02.2024 12:00:00;u1;look;i1;shoes;;49.90;phone", "view"),
+    ('29.02.2024 12:05:00;u1;buy;i1;"shoes; new";2;49.90;phone', "purchase"),
+    ("01.03.2024 09:00:00;u1;return;i1;shoes;1;49.90;", "refund"),
+    ("2024-03-01 09:00:00;u1;look;i1;shoes;;;", "impossible_time"),
+    ("01.03.2024 09:00:00;u1;stare;i1;shoes;;;", "unknown_kind"),
+    ("01.03.2024 09:00:00;u1;look;i1;shoes", "unparsable"),
+]
+
+
+def source_of(tmp_path: Path, **keys: object):
+    file = tmp_path / "shop.yml"
+    file.write_text(yaml.safe_dump(keys))
+    return open_source(IngestSettings(source="mapping", path="unused", mapping=str(file)))
+
+
+def test_the_example_reads_a_csv_log(spark, tmp_path):
+    source = open_source(IngestSettings(source="mapping", mapping=str(EXAMPLE)))
+    header = yaml.safe_load(EXAMPLE.read_text())["header"]
+    (tmp_path / "log.csv").write_text("\n".join([header, *(line for line, _ in CSV)]))
+    taken = take_in(spark, source, tmp_path)
+    rows = {row.record: row for row in taken.typed.collect()}
+    assert [(line, rows[line].reason or rows[line].kind) for line, _ in CSV] == CSV
+    viewed, bought, returned = (rows[line] for line, _ in CSV[:3])
+    assert (viewed.happened, viewed.quantity, viewed.amount_cents) == ("2024-02-29 12:00:00", None, None)
+    assert (bought.category, bought.quantity, bought.amount_cents) == ("shoes; new", 2, 9_980)
+    assert (returned.amount_cents, returned.source) == (4_990, "mapping:example")
+    assert (viewed.attributes, returned.attributes) == ({"device": "phone"}, {})
+
+
+def test_json_lines_and_parquet_reach_into_objects(spark, tmp_path):
+    keys = {
+        "time_format": "epoch_s",
+        "fields": {"customer_id": "user.id", "occurred_at": "ts", "kind": "what", "item_id": "item"},
+        "kinds": {0: "view"},
+        "attributes": {"city": "user.place.city"},
+    }
+    cases = [
+        ('{"user": {"id": 7, "place": {"city": "Wien"}}, "ts": 1709208000.5, "what": 0, "item": "a"}', "view"),
+        ('{"user": {"id": 7}, "ts": 1709208000, "what": 0, "item": "a"}{"user": 8}', "unparsable"),
+        ('{"user": {"id": 7}, "ts": 1709208000, "what": 0', "unparsable"),
+        ("null", "unparsable"),
+        ('{"user": {}, "ts": 1709208000, "what": 0, "item": "a"}', "missing_customer"),
+    ]
+    (tmp_path / "log.jsonl").write_text("\n".join(line for line, _ in cases))
+    taken = take_in(spark, source_of(tmp_path, format="jsonl", **keys), tmp_path)
+    rows = {row.record: row for row in taken.typed.collect()}
+    assert [(line, rows[line].reason or rows[line].kind) for line, _ in cases] == cases
+    first = rows[cases[0][0]]
+    assert (first.happened, first.attributes) == ("2024-02-29 12:00:00.5", {"city": "Wien"})
+
+    user = {"id": 7, "place": {"city": "Wien"}}
+    columns = {"user": [user], "ts": [1709208000], "what": [0], "item": ["a"], "unused": [1]}
+    pq.write_table(pa.table(columns), tmp_path / "log.parquet")
+    taken = take_in(spark, source_of(tmp_path, format="parquet", **keys), tmp_path / "log.parquet")
+    row = taken.kept.head()
+    assert (taken.num_read, row.customer_id, row.attributes) == (1, first.customer_id, {"city": "Wien"})
+
+
+def test_a_log_without_header_shows_a_wrong_separator(spark, tmp_path):
+    keys = {"format": "csv", "columns": ["who", "when"], "fields": {"customer_id": "who", "occurred_at": "when"}}
+    source = source_of(tmp_path, kind="search", separator="\t", **keys)
+    (tmp_path / "log.tsv").write_text("u1\t2024-02-29T12:00:00Z\nu2\t2024-02-29T12:00:00Z\n")
+    assert take_in(spark, source, tmp_path / "log.tsv").kinds == {"search": 2}
+    with pytest.raises(SourceError, match=r"expected lines such as 'who;when', came 'u1\\t2024"):
+        take_in(spark, source_of(tmp_path, kind="search", separator=";", **keys), tmp_path / "log.tsv")
+
+
+GOOD = {
+    "format": "jsonl",
+    "fields": {"customer_id": "u", "occurred_at": "t"},
+    "kind": "view",
+}
+BAD = [
+    ({"seperator": ";"}, "seperator is unknown"),
+    ({"format": "xml"}, "format: Input should be 'csv', 'jsonl' or 'parquet', got 'xml'"),
+    ({"fields": {"customer_id": "u", "when": "t"}}, "fields.occurred_at is missing; fields.when is unknown"),
+    ({"kind": "glance"}, "glance is no kind: a kind is one of view, search"),
+    ({"kinds": {"x": "glance"}}, "glance is no kind"),
+    ({"kind": None}, "expected either kind"),
+    ({"fields": {"customer_id": "u", "occurred_at": "t", "kind": "k"}}, "expected either kind"),
+    ({"format": "csv"}, "expected either header"),
+    ({"format": "csv", "header": "u,x"}, "t is no column of the log: it has u, x"),
+    ({"time_format": "epoch"}, "time_format: expected iso, epoch_s"),
+    ({"time_format": "HH:mm"}, "time_format: expected iso, epoch_s"),
+]
+
+
+def test_an_unusable_mapping_is_one_clear_line(tmp_path):
+    assert source_of(tmp_path, **GOOD).name == "mapping:shop"
+    for change, expected in BAD:
+        with pytest.raises(SettingsError) as error:
+            source_of(tmp_path, **GOOD | change)
+        assert expected in str(error.value).replace("Value error, ", "")
+        assert "\n" not in str(error.value)
+    (tmp_path / "text.yml").write_text("a: [")
+    for mapping, expected in [
+        (None, "source mapping needs a YAML file"),
+        (str(tmp_path / "none.yml"), "no mapping at"),
+        (str(tmp_path / "text.yml"), "is not YAML"),
+        (str(tmp_path), "no mapping at"),
+    ]:
+        with pytest.raises(SettingsError, match=expected) as error:
+            open_source(IngestSettings(source="mapping", mapping=mapping))
+        assert "\n" not in str(error.value)
+
+
+def test_an_unknown_source_is_answered_with_the_known_ones():
+    with pytest.raises(
+        SettingsError, match="'rees47' is unknown: expected one of complete_journey, eshop, mapping, rees46"
+    ):
+        open_source(IngestSettings(source="rees47"))
+    named = {name: open_source(IngestSettings(source=name, path="x")).name for name in SOURCES if name != "mapping"}
+    assert {name: name for name in named} == named
