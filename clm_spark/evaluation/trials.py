@@ -74,7 +74,7 @@ def try_churn(labelled: DataFrame, *, settings: Settings, in_use: Model | None) 
     if in_use is not None:
         scores[IN_USE] = score_churn(load_churn(in_use.path), test)
     answers = test.select("customer_id", F.col("is_churned").alias("is_positive"))
-    stacked = _stacked(scores).select("model", "customer_id", F.col("probability").alias("score"))
+    stacked = stacked(scores).select("model", "customer_id", F.col("probability").alias("score"))
     tested = stacked.join(answers, on="customer_id", how="inner").persist()
     deciles = score_deciles(tested).withColumns(
         {"score": F.lit("churn"), "as_of": F.lit(settings.as_of), "tested_on": F.lit(tested_on)}
@@ -121,7 +121,7 @@ def try_als(
     if in_use is not None:
         lists[IN_USE] = recommend_by_als(past, model_path=in_use.path, top_k=top_k, hide_seen=hide_seen)
     tested = truth.join(past, on="customer_id", how="left_semi")
-    ranked = _stacked(lists).join(vocabulary.select("item_index", "item_id"), on="item_index", how="inner")
+    ranked = stacked(lists).join(vocabulary.select("item_index", "item_id"), on="item_index", how="inner")
     figures = ranking_metrics(ranked, tested).collect()
     final = fit_als(interactions, settings=asked)
     return Trial(
@@ -166,6 +166,7 @@ def _calibrated_in_the_past(forerunner: PipelineModel, past: DataFrame, asked: C
     return calibrated(forerunner, held_out, trained=fit_churn(before, settings=asked))
 
 
-def _stacked(frames: Mapping[str, DataFrame]) -> DataFrame:
+def stacked(frames: Mapping[str, DataFrame]) -> DataFrame:
+    """The rows of all frames, with the name of theirs in `model`."""
     named = (frame.withColumn("model", F.lit(name)) for name, frame in frames.items())
     return reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), named)

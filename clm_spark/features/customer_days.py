@@ -45,5 +45,7 @@ def _with_every_version(events: DataFrame) -> DataFrame:
         "learned_on", F.greatest(F.to_date("known_at"), F.to_date("occurred_at"))
     )
     versions = F.collect_set("learned_on").over(Window.partitionBy("customer_id", "day_on"))
-    known = F.filter(versions, lambda version: version >= F.col("learned_on"))
-    return dated.withColumn("known_on", F.explode(known)).drop("learned_on")
+    known = F.filter("_versions", lambda version: version >= F.col("learned_on"))
+    return (
+        dated.withColumn("_versions", versions).withColumn("known_on", F.explode(known)).drop("learned_on", "_versions")
+    )
