@@ -7,7 +7,7 @@ EXTRA ?= train
 AS_OF ?= 2017-10-01
 CUSTOMERS ?= 2000
 DAYS ?= 180
-PYTHON_ENV := .venv/bin
+BIN := .venv/bin
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
     --no-annotate $(if $(UPGRADE),--upgrade)
 
@@ -18,30 +18,30 @@ help: ## list the targets
 
 run: ## set up, fetch The Complete Journey, run every job on it as of AS_OF (2017-10-01)
 	@infra/setup.sh train
-	@$(PYTHON_ENV)/python infra/data/complete_journey.py
-	@$(PYTHON_ENV)/clm run all --profile local --as-of $(AS_OF)
+	@$(BIN)/python infra/data/complete_journey.py
+	@$(BIN)/clm run all --profile local --as-of $(AS_OF)
 
 test: ## set up, then pass the tests (PYTEST="-k lake" chooses)
 	@infra/setup.sh dev
-	@$(PYTHON_ENV)/python -m pytest $(PYTEST)
+	@$(BIN)/python -m pytest $(PYTEST)
 
 check: ## style, types and import layers
 	@infra/setup.sh dev
-	$(PYTHON_ENV)/ruff check
-	$(PYTHON_ENV)/ruff format --check
-	$(PYTHON_ENV)/mypy
-	$(PYTHON_ENV)/lint-imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 setup: ## make .venv for EXTRA: spark (no torch), train (default), bench, dev
 	@infra/setup.sh $(EXTRA)
 
 data: ## fetch The Complete Journey into data/
 	@infra/setup.sh spark
-	@$(PYTHON_ENV)/python infra/data/complete_journey.py
+	@$(BIN)/python infra/data/complete_journey.py
 
 wheel: ## build dist/*.whl, the one that clusters run
 	@infra/setup.sh spark
-	@$(PYTHON_ENV)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist/*.whl
 
 requirements: ## compile the hashed pins again (needs uv; UPGRADE=1 takes newer releases)
@@ -55,11 +55,11 @@ requirements: ## compile the hashed pins again (needs uv; UPGRADE=1 takes newer 
 
 demo: ## draw a synthetic shop of CUSTOMERS (2000) over DAYS (180) into data/demo_shop
 	@infra/setup.sh spark
-	@$(PYTHON_ENV)/clm demo --customers $(CUSTOMERS) --days $(DAYS) --out data/demo_shop
+	@$(BIN)/clm demo --customers $(CUSTOMERS) --days $(DAYS) --out data/demo_shop
 
 bench-demo: ## time the synthetic shop: records a second, memory
 	@infra/setup.sh train
-	@$(PYTHON_ENV)/python tests/benchmarks/bench_demo.py
+	@$(BIN)/python tests/benchmarks/bench_demo.py
 
 clean: ## remove what builds and tools left; data/, lakehouse/ and .venv stay
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

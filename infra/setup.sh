@@ -80,10 +80,10 @@ look_at_machine() {
 
 apt_install() {
     export DEBIAN_FRONTEND=noninteractive
-    say "installing with apt-get: $*"
     apt-get -qq update
     # Newer releases have dropped Java 17 for 21.
     apt-cache show openjdk-17-jre-headless >/dev/null 2>&1 || set -- "${@/openjdk-17/openjdk-21}"
+    say "installing with apt-get: $*"
     apt-get -qq install -y --no-install-recommends "$@" >/dev/null
 }
 
