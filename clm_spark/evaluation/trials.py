@@ -74,8 +74,8 @@ def try_churn(labelled: DataFrame, *, settings: Settings, in_use: Model | None) 
     if in_use is not None:
         scores[IN_USE] = score_churn(load_churn(in_use.path), test)
     answers = test.select("customer_id", F.col("is_churned").alias("is_positive"))
-    stacked = stacked(scores).select("model", "customer_id", F.col("probability").alias("score"))
-    tested = stacked.join(answers, on="customer_id", how="inner").persist()
+    scored = stacked(scores).select("model", "customer_id", F.col("probability").alias("score"))
+    tested = scored.join(answers, on="customer_id", how="inner").persist()
     deciles = score_deciles(tested).withColumns(
         {"score": F.lit("churn"), "as_of": F.lit(settings.as_of), "tested_on": F.lit(tested_on)}
     )
