@@ -1,14 +1,11 @@
 """What a section of the page is made of, and how figures are written in it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
-from pyspark.sql import DataFrame
 
 from clm_spark.tables.contract import Table
-from clm_spark.tables.lake import Lake
 
 
 @dataclass(frozen=True)
@@ -46,26 +43,6 @@ def missing(anchor: str, title: str, *, of: Table, job: str) -> Section:
     return Section(anchor, title, f"Nothing to show yet: {of.title} has no rows for this day. The job {job} writes it.")
 
 
-def small_rows(lake: Lake, table: Table, figures: Callable[[DataFrame], DataFrame], *, at_most: int) -> pd.DataFrame:
-    """Figures made from a table, brought to the driver: no more than `at_most` rows, none where the table is missing.
-
-    The one place where the report leaves Spark; each caller says where its bound comes from.
-    """
-    if not lake.exists(table):
-        return pd.DataFrame()
-    return figures(lake.read(table)).limit(at_most).toPandas()
-
-
-def lines(rows: pd.DataFrame) -> Iterable[Any]:
-    """The rows as tuples with the columns' names."""
-    return rows.itertuples(index=False)
-
-
-def first_line(rows: pd.DataFrame) -> Any:
-    """The first row, with the columns' names."""
-    return next(iter(lines(rows)))
-
-
 def count_text(value: float | None) -> str:
     """A whole number with thousands apart."""
     return "-" if value is None or pd.isna(value) else f"{value:,.0f}"
@@ -93,11 +70,12 @@ def words(name: str) -> str:
     known = {
         "als": "ALS",
         "gbt": "GBT",
+        "kmeans": "K-Means",
         "auc": "AUC",
         "average_precision": "Average precision",
         "logistic_regression": "Logistic regression",
     }
-    before, at, after = name.partition("_at_")
-    if at:
+    before, _, after = name.partition("_at_")
+    if after.isdigit():
         return f"{before.upper() if before in ('ndcg', 'mrr', 'hr') else before.capitalize()}@{after}"
     return known.get(name, name.replace("_", " ").capitalize())

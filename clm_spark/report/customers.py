@@ -8,17 +8,15 @@ from clm_spark.report.blocks import (
     Grid,
     Section,
     count_text,
-    first_line,
-    lines,
     missing,
     money_text,
     number_text,
     share_text,
-    small_rows,
     words,
 )
-from clm_spark.report.figures import deciles_from_scores, keep_newest
+from clm_spark.report.figures import deciles_from_scores
 from clm_spark.report.metrics import metrics_grid, metrics_of, verdict
+from clm_spark.report.rows import first_line, lines, small_rows
 from clm_spark.tables.catalog import CUSTOMER_SCORES, MODEL_METRICS, SCORE_DECILES, SEGMENT_PROFILES
 from clm_spark.tables.lake import Lake
 
@@ -26,12 +24,11 @@ from clm_spark.tables.lake import Lake
 def segments(lake: Lake) -> Section:
     """Segments in words and in pictures."""
     title = "Segments"
-    as_of = lake.settings.as_of
     # One row per segment; K-Means is asked for no more than k_to.
     profiles = small_rows(
         lake,
         SEGMENT_PROFILES,
-        lambda rows: keep_newest(rows, as_of=as_of).orderBy("segment"),
+        lambda rows: rows.orderBy("segment"),
         at_most=lake.settings.segments.k_to,
     )
     if profiles.empty:
@@ -110,10 +107,9 @@ def _tested_deciles(lake: Lake, baselines: set[str]) -> tuple[list[Chart], list[
     tested = small_rows(
         lake,
         SCORE_DECILES,
-        lambda rows: keep_newest(rows.where("score = 'churn'"), as_of=lake.settings.as_of, of=("model",)).orderBy(
-            "model", "decile"
-        ),
+        lambda rows: rows.where("score = 'churn'").orderBy("model", "decile"),
         at_most=100,
+        newest_of=("score", "model"),
     )
     if tested.empty:
         return [], []
@@ -122,7 +118,7 @@ def _tested_deciles(lake: Lake, baselines: set[str]) -> tuple[list[Chart], list[
     said = ", ".join(f"{row.named} {row.lift:.2f}" for row in lines(first))
     pictures = [
         Chart(
-            charts.lines_by_decile(tested, value="lift", series="named", unit="times the share of all customers",
+            charts.lines_by_decile(tested, value="lift", series="named", unit="lift (times)",
                                    label=f"Lift by decile of predicted churn; in decile 1: {said}"),
             "Lift: how many times more customers of a decile left than of all customers, on days the models had not "
             "seen. The steeper the fall from left to right, the better; the dashed line is chance.",
@@ -146,24 +142,25 @@ def _deciles_today(lake: Lake) -> tuple[list[Chart], list[Grid]]:
     today = small_rows(
         lake,
         CUSTOMER_SCORES,
-        lambda rows: deciles_from_scores(keep_newest(rows.where("score = 'churn'"), as_of=lake.settings.as_of)),
+        lambda rows: deciles_from_scores(rows.where("score = 'churn'")),
         at_most=20,
+        newest_of=("score",),
     )
     if today.empty:
         return [], []
+    today = today.assign(num_leaving=today.num_customers * today.mean_probability)
     picture = charts.decile_columns(
-        today, value="num_customers", unit="customers", label="Customers in each risk decile today"
+        today, value="num_leaving", unit="customers", label="Customers expected to leave, by risk decile today"
     )
     day = today.as_of[0]
-    caption = f"Customers in each decile of churn risk as of {day}; the table gives the probability they were given."
-    expected = float((today.num_customers * today.mean_probability).sum())
+    caption = f"How many customers of each decile are expected to leave, as of {day}: customers times probability."
     rows = [
         (str(row.decile), count_text(row.num_customers), share_text(row.mean_probability),
-         count_text(row.num_customers * row.mean_probability))
+         count_text(row.num_leaving))
         for row in lines(today)
     ]  # fmt: skip
     grid = Grid(
-        f"Risk as of {day}, by model {today.model_version[0]}: {count_text(expected)} of "
+        f"Risk as of {day}, by model {today.model_version[0]}: {count_text(today.num_leaving.sum())} of "
         f"{count_text(today.num_customers.sum())} customers are expected to leave.",
         ("decile", "customers", "mean probability", "expected to leave"),
         rows,

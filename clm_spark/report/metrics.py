@@ -3,8 +3,8 @@
 import pandas as pd
 from pyspark.sql import functions as F
 
-from clm_spark.report.blocks import Grid, count_text, first_line, lines, number_text, small_rows, words
-from clm_spark.report.figures import keep_newest
+from clm_spark.report.blocks import Grid, count_text, number_text, words
+from clm_spark.report.rows import first_line, lines, small_rows
 from clm_spark.tables.catalog import MODEL_METRICS
 from clm_spark.tables.lake import Lake
 
@@ -15,10 +15,9 @@ def metrics_of(lake: Lake, task: str) -> pd.DataFrame:
     return small_rows(
         lake,
         MODEL_METRICS,
-        lambda rows: keep_newest(
-            rows.where(F.col("task") == task), as_of=lake.settings.as_of, of=("task", "model")
-        ).orderBy(F.desc("is_baseline"), "model", "metric"),
+        lambda rows: rows.where(F.col("task") == task).orderBy(F.desc("is_baseline"), "model", "metric"),
         at_most=200,
+        newest_of=("task", "model"),
     )
 
 

@@ -5,9 +5,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.report import charts
-from clm_spark.report.blocks import Chart, Grid, Section, lines, missing, small_rows, words
-from clm_spark.report.figures import examples_from_recommendations, keep_newest, last_items_from_sequences
+from clm_spark.report.blocks import Chart, Grid, Section, missing, words
+from clm_spark.report.figures import examples_from_recommendations, last_items_from_sequences
 from clm_spark.report.metrics import metrics_grid, metrics_of, verdict
+from clm_spark.report.rows import known_rows, lines, small_rows
 from clm_spark.tables.catalog import (
     ITEM_RECOMMENDATIONS,
     ITEM_SEQUENCES,
@@ -56,13 +57,11 @@ def _figures(found: pd.DataFrame) -> list[Chart]:
 
 
 def _examples(lake: Lake) -> list[Grid]:
-    as_of = lake.settings.as_of
-    if not lake.exists(ITEM_VOCABULARY) or not lake.exists(ITEM_RECOMMENDATIONS):
+    if not lake.exists(ITEM_VOCABULARY):
         return []
-    items = keep_newest(lake.read(ITEM_VOCABULARY), as_of=as_of).select("item_id", "item_index", "category")
+    items = known_rows(lake, ITEM_VOCABULARY).select("item_id", "item_index", "category")
 
-    def with_categories(rows: DataFrame) -> DataFrame:
-        lists = keep_newest(rows, as_of=as_of)
+    def with_categories(lists: DataFrame) -> DataFrame:
         chosen = examples_from_recommendations(lists, num_customers=NUM_CUSTOMERS, num_items=NUM_ITEMS)
         return chosen.join(items, on="item_id", how="left").orderBy("customer_id", "recommender", "rank")
 
@@ -77,7 +76,7 @@ def _examples(lake: Lake) -> list[Grid]:
 
 def _last_items(lake: Lake, items: DataFrame, customers: list[str]) -> pd.DataFrame:
     def of_customers(rows: DataFrame) -> DataFrame:
-        theirs = keep_newest(rows, as_of=lake.settings.as_of).where(F.col("customer_id").isin(customers))
+        theirs = rows.where(F.col("customer_id").isin(customers))
         last = last_items_from_sequences(theirs, num_items=NUM_ITEMS)
         return last.join(items, on="item_index", how="left").orderBy("customer_id", "place")
 

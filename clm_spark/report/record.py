@@ -3,18 +3,9 @@
 import pandas as pd
 from pyspark.sql import functions as F
 
-from clm_spark.report.blocks import (
-    Grid,
-    Section,
-    count_text,
-    first_line,
-    lines,
-    missing,
-    number_text,
-    share_text,
-    small_rows,
-)
+from clm_spark.report.blocks import Grid, Section, count_text, missing, number_text, share_text
 from clm_spark.report.figures import last_writes, ledger_from_batches, reasons_from_rejected
+from clm_spark.report.rows import first_line, lines, small_rows
 from clm_spark.tables.catalog import INGESTED_BATCHES, REJECT_REASONS, REJECTED_EVENTS, RUNS, TABLES
 from clm_spark.tables.lake import Lake
 
@@ -32,7 +23,7 @@ def ledger(lake: Lake) -> Section:
     lead = (
         f"{count_text(row.num_read)} records read = {count_text(row.num_kept)} kept + "
         f"{count_text(row.num_rejected)} rejected + {count_text(row.num_duplicates)} duplicates, "
-        f"from {count_text(row.num_files)} files in {count_text(row.num_batches)} batches."
+        f"from {_counted(row.num_files, 'file')} in {_counted(row.num_batches, 'batch')}."
     )
     grids = [_batches(lake), *_reasons(lake, int(row.num_read))]
     return Section("ledger", title, lead, grids=grids)
@@ -85,6 +76,11 @@ def tables_made(lake: Lake) -> Section:
     grid = Grid("Rows written last, Delta version after it, time it took.",
                 ("table", "job", "rows", "version", "seconds"), rows, 2)  # fmt: skip
     return Section("tables", title, lead, grids=[grid])
+
+
+def _counted(number: int, one: str) -> str:
+    many = f"{one}es" if one.endswith("ch") else f"{one}s"
+    return f"{count_text(number)} {one if number == 1 else many}"
 
 
 def _last(versions: pd.Series) -> str:

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 import pandas as pd
 
 from clm_spark.report import charts
-from clm_spark.report.blocks import Chart, Section, count_text, first_line, missing, money_text, share_text, small_rows
+from clm_spark.report.blocks import Chart, Section, count_text, missing, money_text, share_text
 from clm_spark.report.figures import (
     FUNNEL_DAYS,
     campaign_steps_from_days,
     events_by_kind,
     funnel_from_sessions,
-    keep_newest,
     ledger_from_batches,
     totals_from_features,
     weeks_from_customer_days,
 )
+from clm_spark.report.rows import first_line, small_rows
 from clm_spark.tables.catalog import (
     CUSTOMER_DAYS,
     CUSTOMER_FEATURES,
@@ -48,11 +48,8 @@ def span_of_data(lake: Lake) -> str:
 
 def tiles(lake: Lake) -> list[Tile]:
     """The shop in four figures."""
-    as_of = lake.settings.as_of
     # One row.
-    totals = small_rows(
-        lake, CUSTOMER_FEATURES, lambda rows: totals_from_features(keep_newest(rows, as_of=as_of)), at_most=1
-    )
+    totals = small_rows(lake, CUSTOMER_FEATURES, totals_from_features, at_most=1)
     if totals.empty or not totals.num_customers[0]:
         return []
     row = first_line(totals)
@@ -67,11 +64,13 @@ def tiles(lake: Lake) -> list[Tile]:
 def shop_over_time(lake: Lake) -> Section:
     """Orders, active customers and net revenue by week."""
     as_of = lake.settings.as_of
-    if not lake.exists(CUSTOMER_DAYS):
-        return missing("shop", "The shop over time", of=CUSTOMER_DAYS, job="build_features")
-    known = lake.read_as_of(CUSTOMER_DAYS)
     # One row per week, two years of them.
-    weeks = weeks_from_customer_days(known, as_of=as_of, num_weeks=NUM_WEEKS).limit(NUM_WEEKS).toPandas()
+    weeks = small_rows(
+        lake,
+        CUSTOMER_DAYS,
+        lambda days: weeks_from_customer_days(days, as_of=as_of, num_weeks=NUM_WEEKS),
+        at_most=NUM_WEEKS,
+    )
     if weeks.empty:
         return missing("shop", "The shop over time", of=CUSTOMER_DAYS, job="build_features")
     weeks = _without_gaps(weeks)
@@ -98,15 +97,13 @@ def funnel(lake: Lake) -> Section:
     """From visit to purchase; for a log of purchases alone, from campaign to coupon."""
     as_of = lake.settings.as_of
     title = "From visit to purchase"
-    if not lake.exists(EVENTS):
-        return missing("funnel", title, of=EVENTS, job="ingest_events")
     # One row per kind of event.
-    kinds = events_by_kind(lake.read_as_of(EVENTS)).limit(len(EVENT_KINDS)).toPandas()
+    kinds = small_rows(lake, EVENTS, events_by_kind, at_most=len(EVENT_KINDS))
     if kinds.empty:
         return missing("funnel", title, of=EVENTS, job="ingest_events")
     logged = dict(zip(kinds.kind, kinds.num_events, strict=True))
     browses = "view" in logged or "click" in logged
-    section = _visit_funnel(lake) if browses and "purchase" in logged else _campaign_funnel(lake)
+    section = _visit_funnel(lake) if browses else _campaign_funnel(lake)
     listed = ", ".join(f"{count_text(number)} {kind.replace('_', ' ')}" for kind, number in logged.items())
     absent = [kind for kind in ("view", "cart", "purchase") if kind not in logged]
     notes = [*section.notes, f"Events known before {as_of}: {listed}."]
@@ -129,7 +126,7 @@ def _visit_funnel(lake: Lake) -> Section:
         steps += [("and use the cart", row.num_carting), ("and buy", row.num_buying)]
         other = int(row.num_buying_at_all - row.num_buying)
         notes = [f"{count_text(other)} further visits buy without both a view and a cart in the same visit."]
-    else:
+    elif row.num_buying_at_all:
         steps.append(("visits that buy", row.num_buying_at_all))
     lead = (
         f"Of {count_text(row.num_visits)} visits in the {FUNNEL_DAYS} days before {as_of}, "
@@ -141,13 +138,11 @@ def _visit_funnel(lake: Lake) -> Section:
 def _campaign_funnel(lake: Lake) -> Section:
     title = "From campaign to coupon"
     as_of = lake.settings.as_of
-    if not lake.exists(CUSTOMER_DAYS):
-        return missing("funnel", title, of=CUSTOMER_DAYS, job="build_features")
     # One row.
-    counted = campaign_steps_from_days(lake.read_as_of(CUSTOMER_DAYS), as_of=as_of).limit(1).toPandas()
-    row = first_line(counted)
-    if not row.num_customers:
+    counted = small_rows(lake, CUSTOMER_DAYS, lambda days: campaign_steps_from_days(days, as_of=as_of), at_most=1)
+    if counted.empty or not counted.num_customers[0]:
         return missing("funnel", title, of=CUSTOMER_DAYS, job="build_features")
+    row = first_line(counted)
     steps = [
         ("customers seen", row.num_customers),
         ("sent a campaign", row.num_reached),

@@ -1,0 +1,105 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import jupytext
+import pytest
+from sqlfluff.core import FluffConfig, Linter
+
+from clm_spark.tables import catalog as t
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+QUERIES = sorted((NOTEBOOKS / "sql").glob("*.sql"))
+
+
+def run_cells(name: str, **given) -> SimpleNamespace:
+    """Execute every code cell in order, the last line of each shown as Jupyter would; what the notebook then holds."""
+    cells = [cell.source for cell in jupytext.read(NOTEBOOKS / f"{name}.py").cells if cell.cell_type == "code"]
+    assert len(cells) >= 8
+    held = dict(given)
+    for number, source in enumerate(cells):
+        exec(compile(source, f"{name}, cell {number}", "exec"), held)
+    return SimpleNamespace(**held)
+
+
+def test_one_click_is_followed_to_what_it_causes(small_shop):
+    seen = run_cells("01_follow_one_click", lake=small_shop.lake)
+    assert list(seen.origin.record) == [small_shop.truth.last_purchase], "the line of the raw log it came from"
+    assert seen.event.event_id in set(seen.course.event_id)
+    assert seen.course.kind.iloc[0] == "view"
+    assert seen.visit.session_id == seen.course.event_id.iloc[0]
+    assert seen.visit.num_events == len(seen.course) == seen.day.num_events
+    assert seen.day.revenue_cents == seen.event.amount_cents > 0
+    assert seen.features.purchase_recency_days == (seen.settings.as_of - seen.event.occurred_at.date()).days
+    assert list(seen.score.score) == ["churn"]
+    assert list(seen.recommended["rank"]) == [rank for rank in range(1, 6) for _ in t.RECOMMENDERS]
+    assert set(seen.recommended.category) <= {"kitchen.pan", "kitchen.pot"}
+
+
+def test_the_leavers_are_those_long_silent(small_shop):
+    seen = run_cells("02_who_is_leaving", lake=small_shop.lake)
+    assert seen.figures.loc[(False, "gbt"), "auc"] == 0.861
+    assert list(seen.today.num_customers) == [3] * 10
+    assert seen.by_segment.num_asked.sum() == 30
+    assert seen.by_segment.num_risky.sum() == 6
+    # The made-up probability is the silence over 80 days: that must come out as what sets leavers apart.
+    assert next(iter(seen.apart)) in ("purchase_recency_days", "overdue_ratio")
+    assert seen.apart["purchase_recency_days"] > 1
+    assert seen.worth_a_call.revenue_at_risk.is_monotonic_decreasing
+    assert len(seen.worth_a_call) == 6
+
+
+EXPECTED = {
+    "funnel_by_month": lambda rows, shop: (
+        sum(row.num_visits for row in rows) == shop.truth.num_recent_visits
+        and sum(row.num_buying for row in rows) == shop.truth.num_recent_buying
+    ),
+    "models_against_baselines": lambda rows, _: (
+        [(row.model, row.baseline, row.better_by) for row in rows]
+        == [
+            ("gbt", "recency_rule", 0.041),
+            ("logistic_regression", "recency_rule", 0.028),
+            ("gbt", "recency_rule", 0.092),
+            ("logistic_regression", "recency_rule", 0.08),
+            ("transformer", "popularity", 0.07),
+            ("als", "popularity", 0.03),
+            ("transformer", "popularity", 0.09),
+            ("als", "popularity", 0.04),
+        ]
+    ),
+    "recommendations_of_a_customer": lambda rows, _: (
+        [(row.recommender, row.rank) for row in rows]
+        == [(name, rank) for name in sorted(t.RECOMMENDERS) for rank in range(1, 7)]
+    ),
+    "rejected_records": lambda rows, _: [(row.reason, row.num_rejected) for row in rows] == [("unparsable", 1)],
+    "revenue_by_month": lambda rows, shop: (
+        [row.in_month for row in rows] == ["2023-12", "2024-01", "2024-02"]
+        and sum(row.num_orders for row in rows) == shop.truth.num_recent_buying
+    ),
+    "segments": lambda rows, _: sum(row.num_customers for row in rows) == 30 and rows[0].description == "buys often",
+    "top_leavers_by_value": lambda rows, _: (
+        len(rows) == 3
+        and all(row.churn_probability > 0.1 for row in rows)
+        and [row.revenue_at_risk for row in rows] == sorted((row.revenue_at_risk for row in rows), reverse=True)
+    ),
+}
+
+
+def test_analysts_queries_answer(small_shop):
+    assert [query.stem for query in QUERIES] == sorted(EXPECTED)
+    lake = small_shop.lake
+    wrong = {}
+    for query in QUERIES:
+        statement = query.read_text()
+        for layer in ("bronze", "silver", "gold"):
+            statement = statement.replace(f"{layer}.", f"{getattr(lake.settings.lakehouse, layer)}.")
+        rows = lake.spark.sql(statement).collect()
+        if not EXPECTED[query.stem](rows, small_shop):
+            wrong[query.stem] = rows[:10]
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.stem)
+def test_queries_are_well_set(query):
+    linter = Linter(config=FluffConfig.from_path(str(query)))
+    found = linter.lint_string(query.read_text(), fname=str(query)).get_violations()
+    assert [str(violation) for violation in found] == []

@@ -1,0 +1,134 @@
+import re
+from html.parser import HTMLParser
+
+import pytest
+from pyspark.sql import functions as F
+
+from clm_spark.errors import SettingsError
+from clm_spark.report.page import page_from_tables, report_path
+from clm_spark.tables import catalog as t
+from jobs import write_report
+
+SECTIONS = ["shop", "funnel", "segments", "churn", "recommendations", "ledger", "tables"]
+VOID = {"meta", "br", "link", "img", "hr", "input"}
+
+
+class Outline(HTMLParser):
+    """Text of each section, and the elements that matter to those who cannot see the page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.section = ""
+        self.text: dict[str, str] = {}
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        named = dict(attrs)
+        self.elements.append((tag, named))
+        self.section = named["id"] if tag == "section" else self.section
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "svg" not in self.open and data.strip():
+            self.text[self.section] = f"{self.text.get(self.section, '')} {data.strip()}"
+
+
+@pytest.fixture(scope="module")
+def page(small_shop):
+    return page_from_tables(small_shop.lake)
+
+
+def test_every_section_says_what_the_tables_say(page, small_shop):
+    outline, truth = Outline(page), small_shop.truth
+    assert outline.open == []
+    assert [named["id"] for tag, named in outline.elements if tag == "section"] == SECTIONS
+    visits, buying = truth.num_recent_visits, truth.num_recent_buying
+    expected = {
+        "": ["2024-03-01", "events from 2023-12-12 to 2024-02-29", "30 customers known"],
+        "shop": ["The week before 2024-03-01 brought", "each is whole"],
+        "funnel": [f"Of {visits} visits in the 90 days before 2024-03-01, {buying / visits:.1%} end with a purchase."],
+        "segments": ["2 segments as of 2024-03-01", "buys now and then", "Silhouette of K-Means: 0.512"],
+        "churn": [
+            "GBT beats the baseline Recency rule: AUC 0.861 against 0.820.",
+            "GBT model 0.861 0.702 30 2024-02-02",
+            f"by model {'churn-2024-03-01'}",
+            "of 30 customers are expected to leave",
+        ],
+        "recommendations": [
+            "Transformer beats the baseline Popularity: NDCG@10 0.150 against 0.080.",
+            "rank last items, newest first Popularity ALS Transformer",
+            "(kitchen.p",
+        ],
+        "ledger": [
+            f"{truth.num_events + 2:,} records read = {truth.num_events:,} kept + 1 rejected + 1 duplicates",
+            "unparsable 1",
+        ],
+        "tables": ["silver.events ingest_events", "gold.item_sequences build_interactions"],
+    }
+    missing = {place: [words for words in said if words not in outline.text[place]] for place, said in expected.items()}
+    assert {place: words for place, words in missing.items() if words} == {}
+    assert "Nothing to show" not in page
+    assert "nan" not in " ".join(outline.text.values()).lower().split()
+
+
+def test_the_page_needs_nothing_else_and_can_be_heard(page):
+    outline = Outline(page)
+    links = re.findall(r"""(?:src|href)=["']([^"'#][^"']*)|url\((?!#)([^)]*)\)|@import""", page)
+    assert [link for link in links if link != ("", "")] == []
+    assert "<script" not in page
+    pictures = [named for tag, named in outline.elements if tag == "svg"]
+    assert len(pictures) == 10
+    assert all(named["role"] == "img" and len(named["aria-label"]) > 20 for named in pictures)
+    ids = [named["id"] for _, named in outline.elements if "id" in named]
+    assert len(ids) == len(set(ids))
+    assert sum(tag == "figcaption" for tag, _ in outline.elements) == len(pictures)
+
+
+def test_a_log_of_purchases_alone_has_no_made_up_funnel(new_lake, small_shop):
+    lake, full = new_lake(), small_shop.lake
+    # The same shop as a grocer sees it: nothing but purchases, campaigns sent and coupons redeemed.
+    kind = F.when(F.col("kind") == "view", "campaign_sent").when(F.col("kind") == "cart", "coupon_redeemed")
+    events = full.read(t.EVENTS).withColumn("kind", F.coalesce(kind, "kind"))
+    days = full.read(t.CUSTOMER_DAYS).withColumns(
+        {"num_campaigns": F.col("num_views"), "num_coupons": F.col("num_carts"), "num_views": F.lit(0).cast("bigint")}
+    )
+    lake.replace(events, into=t.EVENTS)
+    lake.replace(days, into=t.CUSTOMER_DAYS)
+    text = Outline(page_from_tables(lake)).text
+    assert "The log holds no view and no cart events" in text["funnel"]
+    assert re.search(
+        r"campaigns reached 30 of 30 customers seen, and [\d.]+% of those reached redeemed", text["funnel"]
+    )
+    jobs = {"segments": "train_segments", "churn": "train_churn", "ledger": "ingest_events", "tables": "ingest_events"}
+    for section, job in jobs.items():
+        assert re.search(rf"Nothing to show yet: .* The job {job} writes it\.", text[section]), text[section]
+
+
+def test_the_page_replaces_the_old_one_whole(lake, tmp_path, monkeypatch):
+    settings = lake.settings
+    path = report_path(settings)
+    assert path == tmp_path / "report.html"
+    path.write_text("old")
+    with monkeypatch.context() as broken:
+        broken.setattr(write_report, "page_from_tables", lambda lake: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write_report.run(lake, settings)
+    assert path.read_text() == "old"
+    write_report.run(lake, settings)  # an empty lakehouse: every section says what is missing
+    assert path.read_text().count("Nothing to show yet") == len(SECTIONS)
+    assert [file.name for file in tmp_path.iterdir() if "report" in file.name] == ["report.html"]
+
+    elsewhere = settings.model_copy(
+        update={"lakehouse": settings.lakehouse.model_copy(update={"path": "s3a://shop/lakehouse"})}
+    )
+    with pytest.raises(SettingsError, match=r"set report\.path"):
+        report_path(elsewhere)

@@ -1,0 +1,175 @@
+"""A shop small enough to know by heart, taken through the real jobs as far as features; models' rows are made up."""
+
+import random
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from clm_spark.config import Settings
+from clm_spark.job import run_job
+from clm_spark.sources.rees46 import HEADER
+from clm_spark.tables import catalog as t
+from clm_spark.tables.lake import Lake
+from jobs import build_features, build_interactions, build_sessions, ingest_events
+
+AS_OF = datetime(2024, 3, 1, tzinfo=UTC)
+NUM_CUSTOMERS, NUM_ITEMS, NUM_DAYS = 30, 12, 80
+VERSION = "churn-2024-03-01"
+METRICS = [
+    ("segments", "kmeans", False, "silhouette", 0.512),
+    ("churn", "gbt", False, "auc", 0.861),
+    ("churn", "gbt", False, "average_precision", 0.702),
+    ("churn", "logistic_regression", False, "auc", 0.848),
+    ("churn", "logistic_regression", False, "average_precision", 0.69),
+    ("churn", "recency_rule", True, "auc", 0.82),
+    ("churn", "recency_rule", True, "average_precision", 0.61),
+    ("recommendation", "popularity", True, "recall_at_20", 0.1),
+    ("recommendation", "popularity", True, "ndcg_at_10", 0.08),
+    ("recommendation", "als", False, "recall_at_20", 0.14),
+    ("recommendation", "als", False, "ndcg_at_10", 0.11),
+    ("recommendation", "transformer", False, "recall_at_20", 0.19),
+    ("recommendation", "transformer", False, "ndcg_at_10", 0.15),
+]
+
+
+@dataclass
+class Truth:
+    """What was put into the log."""
+
+    num_events: int = 0
+    num_recent_visits: int = 0
+    num_recent_buying: int = 0
+    last_purchase: str = ""
+
+
+@dataclass
+class SmallShop:
+    """A filled lakehouse and what is known of it."""
+
+    lake: Lake
+    truth: Truth
+
+
+def write_log(file: Path) -> Truth:
+    """A REES46 log: visits that view, half of them put into the cart, and some of those buy."""
+    drawn, truth, log = random.Random(7), Truth(), []
+    for customer in range(NUM_CUSTOMERS):
+        every = 2 + customer % 9
+        for day in range(customer % 5, NUM_DAYS, every):
+            started = AS_OF - timedelta(days=NUM_DAYS - day) + timedelta(hours=9 + customer % 8)
+            item = (customer + drawn.randrange(4)) % NUM_ITEMS
+            kinds = ["view"] * drawn.randint(1, 3) + ["cart"] * drawn.randint(0, 1)
+            if kinds[-1] == "cart" and drawn.random() < 0.6:
+                kinds.append("purchase")
+            truth.num_events += len(kinds)
+            truth.num_recent_visits += 1
+            truth.num_recent_buying += "purchase" in kinds
+            for minute, kind in enumerate(kinds):
+                at = started + timedelta(minutes=minute)
+                log.append(
+                    f"{at:%Y-%m-%d %H:%M:%S} UTC,{kind},{1000 + item},7,kitchen.{'pan' if item % 2 else 'pot'},acme,"
+                    f"{10 + item}.50,{customer},s{customer}-{day}"
+                )
+    truth.last_purchase = max(line for line in log if ",purchase," in line)
+    file.write_text("\n".join([HEADER, *log, log[0], "2024-02-01 10:00:00 UTC,view,1001,7"]) + "\n")
+    return truth
+
+
+def fill(spark: SparkSession, settings: Settings) -> SmallShop:
+    """Write the log to `ingest.path` and every table of the shop after it."""
+    truth = write_log(Path(settings.ingest.path))
+    for module in (ingest_events, build_sessions, build_features, build_interactions):
+        name = module.__name__.removeprefix("jobs.")
+        run_job(spark, name, module.run, settings, reads_events=module is not ingest_events)
+    lake = Lake(spark, settings)
+    for table, rows in model_rows(lake).items():
+        lake.replace(rows.select(table.schema.names), into=table)
+    return SmallShop(lake, truth)
+
+
+def model_rows(lake: Lake) -> dict[t.Table, DataFrame]:
+    """What models would have written, by arithmetic one can follow."""
+    features = lake.read_as_of(t.CUSTOMER_FEATURES)
+    version = F.lit(VERSION).alias("model_version")
+    probability = F.least(F.lit(1.0), F.coalesce("purchase_recency_days", F.lit(80)) / 80).alias("probability")
+    decile = F.expr("CAST(ntile(10) OVER (ORDER BY coalesce(purchase_recency_days, 80) DESC, customer_id) AS INT)")
+    scores = features.select(
+        "customer_id", "as_of", F.lit("churn").alias("score"), probability, decile.alias("decile"), version
+    )
+    is_frequent = F.when(F.col("num_orders") >= 8, 0).otherwise(1).alias("segment")
+    segments = features.select("customer_id", "as_of", is_frequent, version)
+    return {
+        t.CUSTOMER_SCORES: scores,
+        t.SEGMENTS: segments,
+        t.SEGMENT_PROFILES: _profiles(lake, features.select("*", is_frequent), version),
+        t.ITEM_RECOMMENDATIONS: _lists(lake, features, version),
+        t.MODEL_METRICS: _metrics(lake),
+        t.SCORE_DECILES: _deciles(lake),
+    }
+
+
+def _profiles(lake, features, version):
+    described = F.when(F.col("segment") == 0, "buys often").otherwise("buys now and then")
+    total = features.agg(F.sum("net_revenue_90d_cents").alias("total"))
+    return (
+        features.groupBy("segment", "as_of")
+        .agg(
+            F.count("*").alias("num_customers"),
+            F.sum("net_revenue_90d_cents").alias("revenue"),
+            F.avg("purchase_recency_days").alias("mean_recency_days"),
+            F.avg("num_orders_90d").alias("mean_orders_90d"),
+            F.avg("net_revenue_90d_cents").alias("mean_revenue_90d_cents"),
+            F.avg("discount_90d_share").alias("mean_discount_share"),
+        )
+        .join(total, how="cross")
+        .withColumns(
+            {
+                "description": described,
+                "customers_share": F.col("num_customers") / NUM_CUSTOMERS,
+                "revenue_share": F.col("revenue") / F.col("total"),
+            }
+        )
+        .select("*", version)
+    )
+
+
+def _lists(lake, features, version):
+    items = lake.read_as_of(t.ITEM_VOCABULARY).where("item_index <= 6").select("item_id", "item_index")
+    makers = lake.spark.createDataFrame([(name,) for name in t.RECOMMENDERS], "recommender string")
+    return (
+        features.select("customer_id", "as_of")
+        .join(items, how="cross")
+        .join(makers, how="cross")
+        .select("*", F.col("item_index").alias("rank"), (1 / F.col("item_index")).alias("relevance"), version)
+    )
+
+
+def _metrics(lake):
+    names = "task string, model string, is_baseline boolean, metric string, value double"
+    tested_on = (AS_OF - timedelta(days=28)).date()
+    return lake.spark.createDataFrame(METRICS, names).select(
+        "*",
+        F.lit(AS_OF.date()).alias("as_of"),
+        F.lit(tested_on).alias("tested_on"),
+        F.lit(NUM_CUSTOMERS).cast("bigint").alias("num_tested"),
+        F.lit(VERSION).alias("model_version"),
+    )
+
+
+def _deciles(lake):
+    rows = [
+        ("churn", model, decile, 3, p, share, share / 0.35)
+        for model, steep in (("gbt", 1.0), ("recency_rule", 0.7))
+        for decile in range(1, 11)
+        for share in [round(0.35 + steep * (5.5 - decile) * 0.07, 4)]
+        for p in [share + 0.02 if model == "gbt" else 80.0 - decile]
+    ]
+    names = (
+        "score string, model string, decile int, num_customers bigint, mean_probability double, "
+        "observed_share double, lift double"
+    )
+    dated = lake.spark.createDataFrame(rows, names).withColumn("as_of", F.lit(AS_OF.date()))
+    return dated.withColumn("tested_on", F.lit((AS_OF - timedelta(days=28)).date()))
