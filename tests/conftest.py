@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
+from small_shop import SmallShop, fill
 
 from clm_spark.config import Settings, settings_from
 from clm_spark.session import build_session
@@ -68,6 +69,22 @@ def new_lake(spark: SparkSession, tmp_path: Path, request: pytest.FixtureRequest
 def lake(new_lake: Callable[..., Lake]) -> Lake:
     """An empty lakehouse."""
     return new_lake()
+
+
+@pytest.fixture(scope="session")
+def small_shop(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallShop]:
+    """One filled lakehouse for every test that only reads."""
+    folder = tmp_path_factory.mktemp("small_shop")
+    schemas = {layer: f"small_shop_{layer}" for layer in ("bronze", "silver", "gold")}
+    settings = lake_settings(
+        folder,
+        ingest={"source": "rees46", "path": str(folder / "events.csv")},
+        features={"panel_size": 1},
+        lakehouse={"path": str(folder), **schemas},
+    )
+    yield fill(spark, settings)
+    for schema in schemas.values():
+        spark.sql(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
 
 
 def real_data(folder: str) -> Path:
