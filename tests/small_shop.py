@@ -12,6 +12,7 @@ from clm_spark.config import Settings
 from clm_spark.job import run_job
 from clm_spark.sources.rees46 import HEADER
 from clm_spark.tables import catalog as t
+from clm_spark.tables.contract import Table
 from clm_spark.tables.lake import Lake
 from jobs import build_features, build_interactions, build_sessions, ingest_events
 
@@ -85,12 +86,12 @@ def fill(spark: SparkSession, settings: Settings) -> SmallShop:
         name = module.__name__.removeprefix("jobs.")
         run_job(spark, name, module.run, settings, reads_events=module is not ingest_events)
     lake = Lake(spark, settings)
-    for table, rows in model_rows(lake).items():
+    for table, rows in model_rows(lake):
         lake.replace(rows.select(table.schema.names), into=table)
     return SmallShop(lake, truth)
 
 
-def model_rows(lake: Lake) -> dict[t.Table, DataFrame]:
+def model_rows(lake: Lake) -> list[tuple[Table, DataFrame]]:
     """What models would have written, by arithmetic one can follow."""
     features = lake.read_as_of(t.CUSTOMER_FEATURES)
     version = F.lit(VERSION).alias("model_version")
@@ -101,14 +102,14 @@ def model_rows(lake: Lake) -> dict[t.Table, DataFrame]:
     )
     is_frequent = F.when(F.col("num_orders") >= 8, 0).otherwise(1).alias("segment")
     segments = features.select("customer_id", "as_of", is_frequent, version)
-    return {
-        t.CUSTOMER_SCORES: scores,
-        t.SEGMENTS: segments,
-        t.SEGMENT_PROFILES: _profiles(lake, features.select("*", is_frequent), version),
-        t.ITEM_RECOMMENDATIONS: _lists(lake, features, version),
-        t.MODEL_METRICS: _metrics(lake),
-        t.SCORE_DECILES: _deciles(lake),
-    }
+    return [
+        (t.CUSTOMER_SCORES, scores),
+        (t.SEGMENTS, segments),
+        (t.SEGMENT_PROFILES, _profiles(lake, features.select("*", is_frequent), version)),
+        (t.ITEM_RECOMMENDATIONS, _lists(lake, features, version)),
+        (t.MODEL_METRICS, _metrics(lake)),
+        (t.SCORE_DECILES, _deciles(lake)),
+    ]
 
 
 def _profiles(lake, features, version):

@@ -62,7 +62,7 @@ def money_text(cents: float | None) -> str:
     """Cents in currency units."""
     if cents is None or pd.isna(cents):
         return "-"
-    return f"{cents / 100:,.0f}" if abs(cents) >= 100_000 else f"{cents / 100:,.2f}"
+    return f"{cents / 100:,.0f}" if abs(cents) >= 10_000_000 else f"{cents / 100:,.2f}"
 
 
 def words(name: str) -> str:
