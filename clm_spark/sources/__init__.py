@@ -5,6 +5,7 @@ from pathlib import Path
 
 from clm_spark.config import IngestSettings
 from clm_spark.errors import SettingsError
+from clm_spark.sources.complete_journey import CompleteJourney
 from clm_spark.sources.eshop import Eshop
 from clm_spark.sources.mapping import MappedSource, read_mapping
 from clm_spark.sources.rees46 import Rees46
@@ -15,19 +16,13 @@ from clm_spark.sources.yoochoose import Yoochoose
 __all__ = ["SOURCES", "open_source"]
 
 
-def _complete_journey(ingest: IngestSettings) -> Source:
-    from clm_spark.sources.complete_journey import CompleteJourney
-
-    return CompleteJourney(ingest.path)
-
-
 def _mapping(ingest: IngestSettings) -> Source:
     mapping = read_mapping(ingest.mapping)
     return MappedSource(mapping, name=Path(ingest.mapping or "").stem)
 
 
 SOURCES: dict[str, Callable[[IngestSettings], Source]] = {
-    "complete_journey": _complete_journey,
+    "complete_journey": lambda ingest: CompleteJourney(ingest.path),
     "eshop": lambda _: Eshop(),
     "mapping": _mapping,
     "rees46": lambda _: Rees46(),
