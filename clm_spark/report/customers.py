@@ -96,13 +96,12 @@ def churn(lake: Lake) -> Section:
         f"Asked of customers who bought in the {asked.active_days} days before: will they buy nothing in the "
         f"{asked.horizon_days} days to come? {verdict(found, metric='auc')}"
     )
-    baselines = set(found[found.is_baseline].model)
-    pictures, grids = _tested_deciles(lake, baselines)
+    pictures = _tested_deciles(lake, baselines=set(found[found.is_baseline].model))
     today_pictures, today_grids = _deciles_today(lake)
-    return Section("churn", title, lead, [*pictures, *today_pictures], [metrics_grid(found), *grids, *today_grids])
+    return Section("churn", title, lead, [*pictures, *today_pictures], [metrics_grid(found), *today_grids])
 
 
-def _tested_deciles(lake: Lake, baselines: set[str]) -> tuple[list[Chart], list[Grid]]:
+def _tested_deciles(lake: Lake, *, baselines: set[str]) -> list[Chart]:
     # Ten rows per model that was tested, and there are fewer than ten models.
     tested = small_rows(
         lake,
@@ -112,7 +111,7 @@ def _tested_deciles(lake: Lake, baselines: set[str]) -> tuple[list[Chart], list[
         newest_of=("score", "model"),
     )
     if tested.empty:
-        return [], []
+        return []
     tested["named"] = tested.model.map(words)
     first = tested[tested.decile == 1]
     said = ", ".join(f"{row.named} {row.lift:.2f}" for row in lines(first))
@@ -134,7 +133,7 @@ def _tested_deciles(lake: Lake, baselines: set[str]) -> tuple[list[Chart], list[
             "Calibration: each point is a decile. On the dashed line, as many left as were predicted to (percent)."
         )
         pictures.append(Chart(picture, caption))
-    return pictures, []
+    return pictures
 
 
 def _deciles_today(lake: Lake) -> tuple[list[Chart], list[Grid]]:

@@ -83,14 +83,13 @@ def shop_over_time(lake: Lake) -> Section:
     lead = f"The week before {as_of} brought {count_text(last.num_orders)} orders"
     if len(before):
         lead += f"; the mean of the {len(before)} weeks before it is {count_text(before.num_orders.mean())}"
-    return Section(
-        "shop",
-        "The shop over time",
-        lead + ".",
-        [Chart(charts.line_over_weeks(weeks, column, label=f"{caption}, line chart over {len(weeks)} weeks",
-                                      unit=unit), f"{caption} ({unit}).") for column, caption, unit in drawn],
-        notes=[f"Weeks are counted back from {as_of}, so each is whole; at most the last {NUM_WEEKS} are shown."],
-    )  # fmt: skip
+    pictures = []
+    for column, caption, unit in drawn:
+        label = f"{caption}, line chart over {len(weeks)} weeks"
+        picture = charts.line_over_weeks(weeks, column, label=label, unit=unit)
+        pictures.append(Chart(picture, f"{caption} ({unit})."))
+    note = f"Weeks are counted back from {as_of}, so each is whole; at most the last {NUM_WEEKS} are shown."
+    return Section("shop", "The shop over time", f"{lead}.", pictures, notes=[note])
 
 
 def funnel(lake: Lake) -> Section:
