@@ -20,12 +20,13 @@ HEIGHT = 190
 
 def line_over_weeks(weeks: pd.DataFrame, column: str, *, label: str, unit: str) -> str:
     """A line through one figure per week, from zero up."""
+    days = "%d %b" if len(weeks) < 26 else "%b %y"
     drawn = alt.Chart(weeks[["week_on", column]]).mark_line(
         color=BLUE, strokeWidth=2, point={"size": 14, "color": BLUE}
     )
     return svg(
         drawn.encode(
-            x=alt.X("week_on:T", title=None, axis=alt.Axis(format="%b %y", tickCount=5, grid=False)),
+            x=alt.X("week_on:T", title=None, axis=alt.Axis(format=days, tickCount=5, grid=False)),
             y=alt.Y(f"{column}:Q", title=unit, scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=4, labelExpr=SHORT)),
         ),
         label=label,

@@ -124,7 +124,8 @@ def _visit_funnel(lake: Lake) -> Section:
     if row.num_carting:
         steps += [("and use the cart", row.num_carting), ("and buy", row.num_buying)]
         other = int(row.num_buying_at_all - row.num_buying)
-        notes = [f"{count_text(other)} further visits buy without both a view and a cart in the same visit."]
+        if other:
+            notes = [f"{count_text(other)} further visits buy without both a view and a cart in the same visit."]
     elif row.num_buying_at_all:
         steps.append(("visits that buy", row.num_buying_at_all))
     lead = (
