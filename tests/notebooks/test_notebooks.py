@@ -7,6 +7,9 @@ from sqlfluff.core import FluffConfig, Linter
 
 from clm_spark.tables import catalog as t
 
+# Whichever test comes first waits for the small shop to be filled.
+pytestmark = pytest.mark.timeout(900)
+
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 QUERIES = sorted((NOTEBOOKS / "sql").glob("*.sql"))
 

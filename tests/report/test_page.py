@@ -9,6 +9,9 @@ from clm_spark.report.page import page_from_tables, report_path
 from clm_spark.tables import catalog as t
 from jobs import write_report
 
+# Whichever test comes first waits for the small shop to be filled.
+pytestmark = pytest.mark.timeout(900)
+
 SECTIONS = ["shop", "funnel", "segments", "churn", "recommendations", "ledger", "tables"]
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 
