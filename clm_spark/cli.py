@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import typer
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from clm_spark.config import load_settings
+from clm_spark.demo.shop import write_shop
 from clm_spark.errors import SettingsError
 from clm_spark.job import AsOf, ConfDir, Overrides, Profile, log_to_console, run_job, user_mistakes_as_one_line
 from clm_spark.pipeline import JOBS, find_jobs
@@ -66,7 +67,9 @@ def tables(name: Annotated[str, typer.Argument(help="One table, as layer.name; a
     if not chosen:
         raise SettingsError(f"no table {name!r}: expected one of {', '.join(table.title for table in TABLES)}")
     for table in chosen:
-        grid = Grid("column", "type", "meaning", title=f"{table.title}: one row per {table.grain}", title_justify="left")
+        grid = Grid(
+            "column", "type", "meaning", title=f"{table.title}: one row per {table.grain}", title_justify="left"
+        )
         for column in table.columns:
             mark = " (key)" if column.name in table.key else "" if not column.nullable else " (may be null)"
             grid.add_row(column.name, column.type.simpleString(), column.comment + mark)
@@ -91,6 +94,31 @@ def sql(
     except PySparkException as error:
         first = " ".join(str(error).split("\n\nJVM stacktrace", 1)[0].split(";\n", 1)[0].split())
         raise SettingsError(f"the query failed: {first}") from None
+
+
+@app.command()
+def demo(
+    out_folder: Annotated[str, typer.Option("--out", help="New folder for the log and its truth.")],
+    customers: Annotated[int, typer.Option(min=1)] = 2000,
+    days: Annotated[int, typer.Option(min=1)] = 180,
+    start_on: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First day.")] = datetime(2024, 1, 1),  # noqa: DTZ001 - a day, not a time
+    seed: int = 7,
+    style: Annotated[Literal["csv", "jsonl", "parquet"], typer.Option("--format")] = "csv",
+    profile: Profile = "demo",
+    overrides: Overrides = None,
+    conf_dir: ConfDir = None,
+) -> None:
+    """Draw a synthetic shop: a raw log, and beside it the truth it was drawn from."""
+    settings = load_settings(profile, as_of=NO_DAY, overrides=overrides or [], conf_dir=conf_dir)
+    spark = build_session(settings, app_name="clm-spark demo")
+    first = start_on.date()
+    shop = write_shop(
+        spark, customers=customers, days=days, start_on=first, seed=seed, out=out_folder, log_format=style
+    )
+    out.print(f"{shop.num_records:,} records in {shop.num_files} files, {shop.seconds:.0f} s", highlight=False)
+    last = first + timedelta(days=days)
+    command = f"clm run all --profile demo --as-of {last} --set ingest.path={out_folder}/log"
+    out.print(f"now: {command}", highlight=False, soft_wrap=True)
 
 
 def main() -> None:

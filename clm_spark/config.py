@@ -1,6 +1,7 @@
 """Settings: frozen, typed, every default in one place; unknown keys are refused.
 
-Later layers win: the defaults here, `conf/base.yml`, `conf/<profile>.yml`, then `--set key=value`.
+Later layers win: the defaults here, `conf/base.yml`, `conf/<profile>.yml`, then `--set key=value`. A profile that
+says `extends: other` is laid over that one.
 """
 
 import os
@@ -129,7 +130,7 @@ class TransformerSettings(Section):
     width: Annotated[int, Field(ge=8)] = 64
     max_length: Annotated[int, Field(ge=2)] = Field(256, description="last items of a customer that are looked at")
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    horizon: Annotated[int, Field(ge=1)] = Field(30, description="next items that a prediction is asked for")
+    horizon: Annotated[int, Field(ge=1)] = Field(100, description="next items that a prediction is asked for")
     steps: Annotated[int, Field(ge=1)] = Field(48, description="predictions asked of a customer per epoch")
     negatives: Annotated[int, Field(ge=1)] = Field(256, description="items drawn against each batch")
     batch_size: Annotated[int, Field(ge=1)] = Field(32, description="customers per rank and step")
@@ -207,17 +208,20 @@ def load_settings(
     Raises `SettingsError` naming every unknown or unusable key at once.
     """
     folder = _conf_folder(conf_dir)
-    values = _read_yaml(folder / "base.yml")
-    profile_file = folder / f"{profile}.yml"
-    if not profile_file.is_file():
-        known = ", ".join(sorted(file.stem for file in folder.glob("*.yml") if file.stem != "base"))
-        raise SettingsError(
-            f"profile {profile!r} is unknown: {folder} has {known}; add {profile_file.name} or name one of these"
-        )
-    values = _merged(values, _read_yaml(profile_file))
+    values = _merged(_read_yaml(folder / "base.yml"), _profile(folder, profile))
     for override in overrides:
         values = _merged(values, _override(override))
     return settings_from({**values, "as_of": as_of})
+
+
+def _profile(folder: Path, name: str) -> dict[str, Any]:
+    file = folder / f"{name}.yml"
+    if not file.is_file():
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.yml") if file.stem != "base"))
+        raise SettingsError(f"profile {name!r} is unknown: {folder} has {known}; add {file.name} or name one of these")
+    values = _read_yaml(file)
+    extended = values.pop("extends", None)
+    return values if extended is None else _merged(_profile(folder, extended), values)
 
 
 def settings_from(values: Mapping[str, Any]) -> Settings:
