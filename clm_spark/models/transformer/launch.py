@@ -21,7 +21,7 @@ from clm_spark.models.transformer.data import count_sequences
 from clm_spark.models.transformer.train import OneRank, TrainingResult, TrainingTask, train
 
 FAILURE_MARK = "clm-spark rank failed: "
-START_TIMEOUT_SECONDS = 120
+START_TIMEOUT_SECONDS = 600
 CHECKOUT = str(Path(clm_spark.__file__).parents[1])
 
 

@@ -14,8 +14,8 @@ from clm_spark.errors import ContractError
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-# Two memories of a customer's items: one that fades over some 400 items, one over some 50.
-FADING_PER_ITEM = (-6.0, -4.0)  # logarithms
+# Two memories of a customer's items: one that hardly fades over a sequence, one that lasts some 50 items.
+FADING_PER_ITEM = (-7.5, -4.0)  # logarithms
 REPEAT_WEIGHT = -5.0  # logarithm: the weight of one earlier purchase, beside an item's share of all events
 HARDLY_EVER = -20.0  # a log frequency below any real one: the padding item
 
@@ -57,9 +57,13 @@ class NextItemModel(nn.Module):
         return weight
 
     def hidden(self, items: Tensor) -> Tensor:
-        """Output vectors after every step: customers x length x width. Padding stands behind, so nothing sees it."""
+        """Output vectors after every step: customers x length x width. Padding stands behind, so nothing sees it.
+
+        They are divided by the root of the width, as in attention: undivided, the first steps of Adam move an item's
+        score so far that popularity and memory have to be learnt anew.
+        """
         output: Tensor = self.decoder(input_ids=items, use_cache=False).last_hidden_state
-        return output
+        return output / output.shape[-1] ** 0.5
 
     def fade(self, steps_ago: Tensor) -> list[Tensor]:
         """What an item so many steps ago counts, per memory; nothing when it is still to come."""

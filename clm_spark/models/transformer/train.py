@@ -20,7 +20,7 @@ from clm_spark.models.transformer.network import NextItemModel, load_model, new_
 
 WARM_UP_STEPS = 50
 LAST_RATE = 0.05  # of the learning rate, where its cosine ends
-MEMORY_RATE = 5  # the fading speeds are a handful of logarithms with far to go
+MEMORY_RATE = 5  # the memories' weights and speeds are a handful of logarithms with far to go
 LARGEST_GRADIENT = 1.0
 
 
@@ -157,10 +157,11 @@ def _starting_model(task: TrainingTask, shard: Shard, ranks: Ranks) -> NextItemM
 
 
 def _optimizer(model: NextItemModel, settings: TransformerSettings) -> torch.optim.AdamW:
-    others = [weights for weights in model.parameters() if weights is not model.fading]
+    memory = [model.fading, *model.repeat_weight.parameters()]
+    others = [*model.decoder.parameters(), model.popularity]
     groups = [
         {"params": others, "rate": 1, "weight_decay": settings.weight_decay},
-        {"params": [model.fading], "rate": MEMORY_RATE, "weight_decay": 0.0},
+        {"params": memory, "rate": MEMORY_RATE, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=settings.learning_rate)
 

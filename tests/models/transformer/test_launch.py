@@ -37,12 +37,12 @@ def test_every_launcher_trains_the_same_model(fit, tmp_path):
 def test_a_rank_that_fails_says_why(fit, tmp_path):
     (tmp_path / "taken").write_text("a file where the model's folder should be")
     for launcher in ("horovod", "torch_distributor"):
-        with pytest.raises(TrainingError, match="a rank of the training failed: .*taken"):
+        with pytest.raises(TrainingError, match=r"a rank of the training failed: .*taken"):
             fit(launcher, model_path=tmp_path / "taken" / "model", epochs=1)
 
 
 def test_what_cannot_be_launched_is_refused(fit):
-    with pytest.raises(SettingsError, match="transformer.ranks=3, but Spark has 2 task slots"):
+    with pytest.raises(SettingsError, match=r"transformer.ranks=3, but Spark has 2 task slots"):
         fit("horovod", settings={"ranks": 3})
     with pytest.raises(ContractError, match="no item sequences as of 2024-02-27"):
         fit("horovod", as_of=TUESDAY)

@@ -9,10 +9,18 @@ from clm_spark.models.transformer.score import top_items
 from clm_spark.models.transformer.train import OneRank, TrainingTask, train
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # matrices this small only wait for each other
+    yield
+    torch.set_num_threads(threads)
+
+
 def task(table, version=0, **changes) -> TrainingTask:
     plain = {
         "location": str(table), "version": version, "as_of": MONDAY, "num_items": NUM_ITEMS, "settings": DEBUG_SIZE,
-        "model_path": str(table.parent / "model"), "start_from": None, "epochs": 25,
+        "model_path": str(table.parent / "model"), "start_from": None, "epochs": 12,
     }  # fmt: skip
     return TrainingTask(**{**plain, **changes})
 
@@ -34,18 +42,16 @@ def test_the_decoder_learns_what_popularity_cannot(tmp_path):
         model.item_vectors.zero_()
         model.repeat_weight.bias.fill_(-30)
     assert share_right(model) < 3 / NUM_ITEMS, "popularity alone is chance"
-    assert (len(result.losses), result.num_sequences, result.ranks, result.device) == (25, 200, 1, "cpu")
+    assert (len(result.losses), result.num_sequences, result.ranks, result.device) == (12, 200, 1, "cpu")
     assert result.losses[-1] < 0.2 < result.losses[0]
     assert result.items_per_second > 0
-
-    again = train(task(table, model_path=str(tmp_path / "again")), OneRank())
-    assert (again.losses, again.weights_sha256) == (result.losses, result.weights_sha256), "seeded"
 
 
 def test_training_goes_on_with_a_larger_vocabulary(tmp_path):
     table = tmp_path / "sequences"
     write_sequences(table, cycles(100))
-    train(task(table, epochs=2), OneRank())
+    first, again = (train(task(table, epochs=2), OneRank()) for _ in range(2))
+    assert (first.losses, first.weights_sha256) == (again.losses, again.weights_sha256), "seeded"
     write_sequences(table, [[*items, NUM_ITEMS + 1, NUM_ITEMS + 2] for items in cycles(100)], TUESDAY)
     model_path = str(tmp_path / "model")
     result = train(task(table, 1, as_of=TUESDAY, num_items=NUM_ITEMS + 2, start_from=model_path, epochs=2), OneRank())
