@@ -125,7 +125,7 @@ class TransformerSettings(Section):
 
     launcher: Literal["horovod", "torch_distributor", "one_process"] = "horovod"
     ranks: Annotated[int, Field(ge=1)] = 2
-    layers: Annotated[int, Field(ge=1)] = 2
+    layers: Annotated[int, Field(ge=1)] = 1
     heads: Annotated[int, Field(ge=1)] = 2
     width: Annotated[int, Field(ge=8)] = 64
     max_length: Annotated[int, Field(ge=2)] = Field(256, description="last items of a customer that are looked at")
@@ -133,8 +133,8 @@ class TransformerSettings(Section):
     horizon: Annotated[int, Field(ge=1)] = Field(100, description="next items that a prediction is asked for")
     steps: Annotated[int, Field(ge=1)] = Field(48, description="predictions asked of a customer per epoch")
     negatives: Annotated[int, Field(ge=1)] = Field(256, description="items drawn against each batch")
-    batch_size: Annotated[int, Field(ge=1)] = Field(32, description="customers per rank and step")
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    batch_size: Annotated[int, Field(ge=1)] = Field(16, description="customers per rank and step")
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     epochs: Annotated[int, Field(ge=1)] = 6
     finetune_epochs: Annotated[int, Field(ge=1)] = Field(

@@ -63,7 +63,8 @@ class NextItemModel(nn.Module):
         score so far that popularity and memory have to be learnt anew.
         """
         output: Tensor = self.decoder(input_ids=items, use_cache=False).last_hidden_state
-        return output / output.shape[-1] ** 0.5
+        hidden: Tensor = output / output.shape[-1] ** 0.5
+        return hidden
 
     def fade(self, steps_ago: Tensor) -> list[Tensor]:
         """What an item so many steps ago counts, per memory; nothing when it is still to come."""
