@@ -15,10 +15,10 @@ def run(lake: Lake, settings: Settings) -> None:
     """Rebuild the partials of the log, then the features of as_of and of the training days before it."""
     max_gap = timedelta(minutes=settings.sessions.max_gap_minutes)
     partials = customer_days_from_events(lake.read(EVENTS), max_gap=max_gap)
-    lake.replace(partials, into=CUSTOMER_DAYS, is_key_proven=True)  # grouped by its key
+    lake.replace(partials, into=CUSTOMER_DAYS, is_key_proven=True)  # as the features, grouped by its key
     days = panel_days(settings)
     features = customer_features(lake.read(CUSTOMER_DAYS), days=days)
-    lake.replace(features, into=CUSTOMER_FEATURES, as_of=days)
+    lake.replace(features, into=CUSTOMER_FEATURES, is_key_proven=True, as_of=days)
 
 
 if __name__ == "__main__":

@@ -19,14 +19,15 @@ def run(lake: Lake, settings: Settings) -> None:
         min_item_events=limits.min_item_events,
         max_items=limits.max_items,
     )
-    lake.replace(items, into=ITEM_VOCABULARY, as_of=days)
+    # All three are grouped by their keys.
+    lake.replace(items, into=ITEM_VOCABULARY, is_key_proven=True, as_of=days)
     vocabulary = lake.read(ITEM_VOCABULARY)
     pairs = interactions(events, vocabulary, days=days, strengths=strengths)
-    lake.replace(pairs, into=INTERACTIONS, as_of=days)
+    lake.replace(pairs, into=INTERACTIONS, is_key_proven=True, as_of=days)
     sequences = item_sequences(
         events, vocabulary, days=days, kinds=features.sequence_kinds, length=features.sequence_length
     )
-    lake.replace(sequences, into=ITEM_SEQUENCES, as_of=days)
+    lake.replace(sequences, into=ITEM_SEQUENCES, is_key_proven=True, as_of=days)
 
 
 if __name__ == "__main__":
