@@ -100,8 +100,8 @@ class ChurnSettings(Section):
     active_days: Annotated[int, Field(ge=1)] = Field(
         84, description="asked of customers who bought in so many days before"
     )
-    max_iterations: Annotated[int, Field(ge=1)] = 40
-    max_depth: Annotated[int, Field(ge=1)] = 3
+    max_iterations: Annotated[int, Field(ge=1)] = 60
+    max_depth: Annotated[int, Field(ge=1)] = 2
     step_size: float = 0.05
     subsample: Annotated[float, Field(gt=0, le=1)] = Field(0.5, description="share of the rows that each tree sees")
     feature_share: Annotated[float, Field(gt=0, le=1)] = Field(0.3, description="share of the features per split")

@@ -131,16 +131,17 @@ class Registry:
         # Imported where it is needed: it takes seconds, and `clm --help` should not.
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         uri = self.settings.tracking.uri or _local_store(self.settings)
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         try:
+            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             if client.get_experiment_by_name(self.settings.tracking.experiment) is None:
                 artifacts = f"{_home(self.settings)}/models/mlflow"
                 client.create_experiment(self.settings.tracking.experiment, artifact_location=artifacts)
-        except MlflowException as error:
+        except (MlflowException, SQLAlchemyError, OSError) as error:
             raise ModelError(
                 f"the MLflow store at {uri} cannot be used: {str(error).splitlines()[0]}; "
                 "check tracking.uri, or leave it out for a local store"

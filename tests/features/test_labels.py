@@ -1,0 +1,34 @@
+from datetime import UTC, date, datetime, timedelta
+
+from clm_spark.features.labels import bought_items, with_churn_label
+
+AS_OF = date(2024, 3, 1)
+
+
+def test_churned_is_no_order_within_the_horizon(spark):
+    cases = [  # customer, day of the order and baskets that day, churned
+        ("orders on the day itself", date(2024, 3, 1), 1, False),
+        ("orders on the last day", date(2024, 3, 7), 1, False),
+        ("orders a day too late", date(2024, 3, 8), 1, True),
+        ("ordered before only", date(2024, 2, 29), 1, True),
+        ("looks and does not order", date(2024, 3, 2), 0, True),
+    ]
+    features = spark.createDataFrame([(name, AS_OF) for name, *_ in cases] + [("never seen again", AS_OF)],
+                                     "customer_id string, as_of date")  # fmt: skip
+    days = spark.createDataFrame(
+        [(name, day, n) for name, day, n, _ in cases] + [(cases[0][0], date(2024, 3, 3), 2)],
+        "customer_id string, day_on date, num_orders bigint",
+    )
+    found = {r.customer_id: r.is_churned for r in with_churn_label(features, days, horizon_days=7).collect()}
+    assert found == {name: expected for name, _, _, expected in cases} | {"never seen again": True}
+
+
+def test_bought_items_are_what_was_bought_from_the_day_on(spark):
+    morning = datetime(2024, 3, 1, tzinfo=UTC)
+    before, later = morning - timedelta(minutes=1), morning + timedelta(days=4)
+    events = spark.createDataFrame(
+        [("a", "purchase", morning, "x"), ("a", "purchase", later, "x"), ("a", "view", morning, "y"),
+         ("b", "purchase", before, "x"), ("b", "purchase", morning, None)],
+        "customer_id string, kind string, occurred_at timestamp, item_id string",
+    )  # fmt: skip
+    assert [tuple(r) for r in bought_items(events, since=AS_OF).collect()] == [("a", "x")]
