@@ -1,7 +1,9 @@
 """Who will stop buying: gradient-boosted trees, and what they are measured against."""
 
 from datetime import date, timedelta
+from typing import Any
 
+from pyspark import SparkContext
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.classification import GBTClassifier, LogisticRegression
 from pyspark.ml.feature import SQLTransformer, VectorAssembler, VectorSlicer
@@ -65,7 +67,7 @@ def calibrated(model: PipelineModel, held_out: DataFrame, *, trained: PipelineMo
         predictionCol="calibrated_prediction",
     )
     scored = margin.transform((trained or model).transform(_with_label(held_out)))
-    return PipelineModel([*model.stages, margin, sigmoid.fit(scored)])
+    return PipelineModel([*model.stages, margin, _without_summary(sigmoid.fit(scored))])
 
 
 def score_churn(model: PipelineModel, features: DataFrame) -> DataFrame:
@@ -112,7 +114,20 @@ def _fit(labelled: DataFrame, classifier: GBTClassifier | LogisticRegression) ->
     stages = [_logged_features(), VectorAssembler(inputCols=[f"log_{f}" for f in FEATURES], outputCol="features")]
     # In a fixed place and order: the trees draw their samples by them.
     ordered = _with_label(labelled).repartition(PARTITIONS, "customer_id").sortWithinPartitions("customer_id", "as_of")
-    return Pipeline(stages=[*stages, classifier]).fit(ordered)
+    fitted = Pipeline(stages=[*stages, classifier]).fit(ordered)
+    _without_summary(fitted.stages[-1])
+    return fitted
+
+
+def _without_summary(model: Any) -> Any:
+    """The model without the record of its training, as it would be loaded.
+
+    The record holds the session, and once an `Observation` was used that cannot travel to the executors.
+    """
+    if getattr(model, "hasSummary", False):
+        jvm: Any = SparkContext.getOrCreate()._jvm
+        model._java_obj.setSummary(jvm.scala.Option.empty())
+    return model
 
 
 def _logged_features() -> SQLTransformer:
