@@ -67,13 +67,7 @@ def read_shard(location: str, version: int, *, as_of: date, rank: int, ranks: in
     Only row groups that hold such rows are read, of each sequence only its last `max_length` items are kept.
     Raises `ContractError` when the version has no sequences of that day.
     """
-    fragments = _fragments(location, version, as_of)
-    counts = [fragment.count_rows() for fragment in fragments]
-    num_sequences = sum(counts)
-    if not num_sequences:
-        raise ContractError(
-            f"no item sequences as of {as_of} in version {version} of {location}: run build_interactions for that day"
-        )
+    fragments, num_sequences = _files_of_the_day(location, version, as_of)
     first, last = (num_sequences * r // ranks for r in (rank, rank + 1))
     items, lengths = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for column in _rows(fragments, first, last):
@@ -85,8 +79,8 @@ def read_shard(location: str, version: int, *, as_of: date, rank: int, ranks: in
 
 
 def count_sequences(location: str, version: int, *, as_of: date) -> int:
-    """How many customers have a sequence that day, from the files' footers alone."""
-    return sum(fragment.count_rows() for fragment in _fragments(location, version, as_of))
+    """How many customers have a sequence that day, from the files' footers alone. Raises as `read_shard` does."""
+    return _files_of_the_day(location, version, as_of)[1]
 
 
 def batches(shard: Shard, *, batch_size: int, steps: int, random: np.random.Generator) -> Iterator[Batch]:
@@ -133,10 +127,16 @@ def _batch(sequences: list[Ints], steps: int, random: np.random.Generator) -> Ba
     )
 
 
-def _fragments(location: str, version: int, as_of: date) -> list[Any]:
+def _files_of_the_day(location: str, version: int, as_of: date) -> tuple[list[Any], int]:
     files = DeltaTable(_plain(location), version=version).to_pyarrow_dataset()
     of_the_day = files.get_fragments(filter=dataset.field("as_of") == as_of)
-    return sorted(of_the_day, key=lambda fragment: str(fragment.path))
+    fragments = sorted(of_the_day, key=lambda fragment: str(fragment.path))
+    num_sequences = sum(fragment.count_rows() for fragment in fragments)
+    if not num_sequences:
+        raise ContractError(
+            f"no item sequences as of {as_of} in version {version} of {location}: run build_interactions for that day"
+        )
+    return fragments, num_sequences
 
 
 def _plain(location: str) -> str:

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,8 @@ def _with_torch_distributor(spark: SparkSession, task: TrainingTask) -> Training
 
     has_gpus = bool(spark.conf.get("spark.executor.resource.gpu.amount", None))
     distributor = TorchDistributor(num_processes=task.settings.ranks, local_mode=_is_local(spark), use_gpu=has_gpus)
-    with _failures_told(lambda: ""), _set_environment(_environment(spark)), _console_silenced():
+    said = io.StringIO()
+    with _failures_told(said.getvalue), _set_environment(_environment(spark)), redirect_stdout(said):
         result = distributor.run(_torch_rank, task)
     assert isinstance(result, TrainingResult)
     return result
@@ -227,16 +228,6 @@ def _set_environment(environment: dict[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-@contextmanager
-def _console_silenced() -> Iterator[None]:
-    """TorchDistributor prints every line of its ranks; failures come in its exception all the same."""
-    console, sys.stdout = sys.stdout, io.StringIO()
-    try:
-        yield
-    finally:
-        sys.stdout = console
 
 
 def _is_local(spark: SparkSession) -> bool:

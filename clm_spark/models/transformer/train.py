@@ -124,6 +124,8 @@ def train(task: TrainingTask, ranks: Ranks) -> TrainingResult:
     )
     if ranks.rank == 0:
         save_whole(model, Path(task.model_path))
+    # TorchDistributor takes any rank's word for success: none may give it before the model is in its place.
+    ranks.broadcast(torch.zeros(1))
     return result
 
 
