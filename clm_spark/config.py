@@ -129,16 +129,16 @@ class TransformerSettings(Section):
     heads: Annotated[int, Field(ge=1)] = 2
     width: Annotated[int, Field(ge=8)] = 64
     max_length: Annotated[int, Field(ge=2)] = Field(256, description="last items of a customer that are looked at")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
     horizon: Annotated[int, Field(ge=1)] = Field(100, description="next items that a prediction is asked for")
     steps: Annotated[int, Field(ge=1)] = Field(48, description="predictions asked of a customer per epoch")
     negatives: Annotated[int, Field(ge=1)] = Field(256, description="items drawn against each batch")
-    batch_size: Annotated[int, Field(ge=1)] = Field(16, description="customers per rank and step")
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    epochs: Annotated[int, Field(ge=1)] = 6
+    batch_size: Annotated[int, Field(ge=1)] = Field(8, description="customers per rank and step")
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    epochs: Annotated[int, Field(ge=1)] = 3
     finetune_epochs: Annotated[int, Field(ge=1)] = Field(
-        2, description="passes over the days held out, after evaluation"
+        1, description="passes over the days held out, after evaluation"
     )
     seed: int = 7
 
