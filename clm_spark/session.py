@@ -41,7 +41,8 @@ def build_session(settings: Settings, *, app_name: str) -> SparkSession:
             spark.sql("SHOW SCHEMAS").limit(1).count()  # opens the metastore: a lock shows here, not in a job
         except (Py4JJavaError, PySparkException, RuntimeError) as error:
             raise _explained(error, settings, log) from error
-    spark.sparkContext.setLogLevel("ERROR")
+    if launches_jvm:
+        spark.sparkContext.setLogLevel("ERROR")
     return spark
 
 
@@ -56,19 +57,28 @@ def local_path(url: str) -> Path:
 
 
 def _spark_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:
-    spark = settings.spark
     conf = {
         "spark.sql.session.timeZone": "UTC",
-        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
-        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-        "spark.sql.shuffle.partitions": str(spark.shuffle_partitions),
-        # Rows written after a schema check are inserted by position: never let Spark guess a cast.
+        # Rows written after a schema check must not be cast by guess.
         "spark.sql.storeAssignmentPolicy": "STRICT",
-        "spark.hadoop.hive.metastore.disallow.incompatible.col.type.changes": "false",
-        "spark.ui.showConsoleProgress": "false",
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         # Spark has no time in nanoseconds and refuses such files: sources/parquet.py makes times of the numbers.
         "spark.sql.legacy.parquet.nanosAsLong": "true",
+    }
+    if "DATABRICKS_RUNTIME_VERSION" not in os.environ:  # there the session, and Delta in it, are the platform's own
+        conf |= _context_conf(settings, launches_jvm=launches_jvm)
+    return conf | settings.spark.conf
+
+
+def _context_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:
+    """What only the process that starts Spark can say."""
+    spark = settings.spark
+    conf = {
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.sql.shuffle.partitions": str(spark.shuffle_partitions),
+        "spark.hadoop.hive.metastore.disallow.incompatible.col.type.changes": "false",
+        "spark.ui.showConsoleProgress": "false",
     }
     if spark.master:
         conf["spark.master"] = spark.master
@@ -78,7 +88,7 @@ def _spark_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:
         conf["spark.driver.memory"] = spark.driver_memory
     if spark.local_metastore:
         conf |= _local_metastore(settings)
-    return conf | spark.conf
+    return conf
 
 
 def _local_metastore(settings: Settings) -> dict[str, str]:
@@ -142,8 +152,9 @@ def _explained(error: Exception, settings: Settings, log: Path | None) -> Settin
         )
     if "DeltaCatalog" in text or "DeltaSparkSessionExtension" in text:
         return SettingsError(
-            "spark.delta_jars=provided, but Delta's jars are not on Spark's class path: "
-            f"add {DELTA_PACKAGE} to the image, or set spark.delta_jars=fetch"
+            "Delta's jars are not on Spark's class path: under spark-submit give --packages "
+            f"{DELTA_PACKAGE} (or SPARK_CONF_DIR=conf, which says so), put them into the image, "
+            "or start by `clm run` with spark.delta_jars=fetch"
         )
     where = f"; the whole story is in {log}" if log else ""
     return SettingsError(f"Spark did not start: {str(error).splitlines()[0]}{where}")
