@@ -19,6 +19,7 @@ from clm_spark.config import TransformerSettings
 from clm_spark.errors import SettingsError
 from clm_spark.models.transformer.data import count_sequences
 from clm_spark.models.transformer.train import OneRank, TrainingResult, TrainingTask, train
+from clm_spark.session import local_path
 
 FAILURE_MARK = "clm-spark rank failed: "
 START_TIMEOUT_SECONDS = 600
@@ -53,8 +54,8 @@ def fit_transformer(
         as_of=as_of,
         num_items=num_items,
         settings=settings,
-        model_path=str(Path(model_path).absolute()),
-        start_from=None if start_from is None else str(Path(start_from).absolute()),
+        model_path=str(local_path(str(model_path))),
+        start_from=None if start_from is None else str(local_path(str(start_from))),
         epochs=epochs,
     )
     num_sequences = count_sequences(location, version, as_of=as_of)

@@ -62,11 +62,12 @@ def _scorer(model_path: str, k: int, hide_seen: bool) -> Callable[[Iterable[pa.R
         torch.set_num_threads(1)
         model = _loaded(model_path, weights_written_at(model_path))
         for batch in batches:
-            if batch.num_rows:
-                sequences = [
-                    np.asarray(items, dtype=np.int64) for items in batch["item_indices"].to_numpy(zero_copy_only=False)
-                ]
-                yield _rows(batch["customer_id"], *top_items(model, sequences, k, hide_seen=hide_seen))
+            # Items that were indexed after the model was trained say nothing to it.
+            known = [items[items <= model.num_items] for items in _lists(batch["item_indices"])]
+            asked = np.flatnonzero([len(items) > 0 for items in known])
+            if len(asked):
+                customers = batch["customer_id"].take(pa.array(asked))
+                yield _rows(customers, *top_items(model, [known[row] for row in asked], k, hide_seen=hide_seen))
 
     return score
 
@@ -75,6 +76,10 @@ def _scorer(model_path: str, k: int, hide_seen: bool) -> Callable[[Iterable[pa.R
 def _loaded(model_path: str, written_at: int) -> NextItemModel:
     # Spark keeps its Python workers: a model trained anew under the same name must not be mistaken for the old.
     return load_model(model_path)
+
+
+def _lists(column: pa.ListArray) -> list[NDArray[np.int64]]:
+    return [np.asarray(items, dtype=np.int64) for items in column.to_numpy(zero_copy_only=False)]
 
 
 def _rows(customers: pa.Array, indices: NDArray[np.int64], scores: NDArray[np.floating]) -> pa.RecordBatch:
