@@ -62,7 +62,7 @@ def try_transformer(
         path = f"{in_use.path}/model"
         lists[IN_USE] = score_customers_top_k(past, model_path=path, top_k=top_k, hide_seen=hide_seen)
     vocabulary = vocabularies.where(F.col("as_of") == F.lit(tested_on)).select("item_index", "item_id")
-    ranked = stacked(lists).join(vocabulary, on="item_index", how="inner")
+    ranked = stacked(lists).join(vocabulary, on="item_index", how="inner").persist()
     tested = truth.join(past, on="customer_id", how="left_semi")
 
     def save(path: str) -> None:

@@ -121,7 +121,7 @@ def try_als(
     if in_use is not None:
         lists[IN_USE] = recommend_by_als(past, model_path=in_use.path, top_k=top_k, hide_seen=hide_seen)
     tested = truth.join(past, on="customer_id", how="left_semi")
-    ranked = stacked(lists).join(vocabulary.select("item_index", "item_id"), on="item_index", how="inner")
+    ranked = stacked(lists).join(vocabulary.select("item_index", "item_id"), on="item_index", how="inner").persist()
     figures = ranking_metrics(ranked, tested).collect()
     final = fit_als(interactions, settings=asked)
     return Trial(

@@ -131,7 +131,7 @@ def test_a_table_changed_by_hand_is_refused(lake):
 
 
 def test_missing_tables_and_other_shops_are_named(lake):
-    with pytest.raises(ContractError, match="gold.lake_test_visits does not exist"):
+    with pytest.raises(ContractError, match=r"gold\.lake_test_visits does not exist"):
         lake.read(VISITS)
     lake.replace(visits(lake, ("a", MONDAY, 1)), into=VISITS)
     other = Lake(lake.spark, lake.settings.model_copy(update={"shop": "rival"}))
