@@ -112,9 +112,9 @@ class ChurnSettings(Section):
 class AlsSettings(Section):
     """Implicit-feedback ALS (Hu, Koren, Volinsky 2008)."""
 
-    rank: Annotated[int, Field(ge=1)] = 64
-    iterations: Annotated[int, Field(ge=1)] = 6
-    alpha: float = Field(0.3, description="confidence gained per unit of strength: a purchase is 5 by default")
+    rank: Annotated[int, Field(ge=1)] = 128
+    iterations: Annotated[int, Field(ge=1)] = 4
+    alpha: float = Field(0.2, description="confidence gained per unit of strength: a purchase is 5 by default")
     regularization: float = 0.1
     blocks: Annotated[int, Field(ge=1)] = Field(4, description="tasks per side; about the number of cores, or more")
     seed: int = 7
