@@ -54,7 +54,8 @@ def run_job(spark: SparkSession, job: str, run: Run, settings: Settings, *, read
         check_as_of(lake)
     run(lake, settings)
     written = tuple(lake.written)
-    lake.replace(_manifest(lake, job, written), into=RUNS, as_of=settings.as_of, job=job)
+    if written:  # a run that found nothing to do leaves the record of the one that did
+        lake.replace(_manifest(lake, job, written), into=RUNS, as_of=settings.as_of, job=job)
     return JobDone(job, time.monotonic() - start, written)
 
 
