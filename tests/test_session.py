@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+from conftest import lake_settings
+
+from clm_spark import session
+from clm_spark.errors import SettingsError
+
+CONF = Path(__file__).parents[1] / "conf"
+
+
+def test_spark_submit_fetches_the_same_delta():
+    assert session.DELTA_PACKAGE in (CONF / "spark-defaults.conf").read_text()
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (None, "none was found: install Java 17"),
+        ('openjdk version "11.0.2" 2019-01-15', "is 11: install Java 17"),
+    ],
+)
+def test_an_old_or_missing_java_is_named(tmp_path, monkeypatch, said, expected):
+    (tmp_path / "bin").mkdir()
+    if said:
+        java = tmp_path / "bin" / "java"
+        java.write_text(f"#!/bin/sh\necho '{said}' >&2\n")
+        java.chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(SettingsError, match=expected):
+        session._check_java()
+
+
+def test_provided_jars_fetch_nothing(tmp_path):
+    settings = lake_settings(tmp_path)
+    provided = settings.model_copy(update={"spark": settings.spark.model_copy(update={"delta_jars": "provided"})})
+    assert session._spark_conf(settings, launches_jvm=True)["spark.jars.packages"] == session.DELTA_PACKAGE
+    assert "spark.jars.packages" not in session._spark_conf(provided, launches_jvm=True)
+
+
+def test_a_platform_keeps_its_own_session(tmp_path, monkeypatch):
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "18.0")
+    conf = session._spark_conf(lake_settings(tmp_path), launches_jvm=False)
+    assert conf["spark.sql.session.timeZone"] == "UTC"
+    assert not {"spark.master", "spark.sql.extensions", "spark.sql.catalog.spark_catalog"} & set(conf)
