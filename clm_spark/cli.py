@@ -10,11 +10,12 @@ import typer
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 
 from clm_spark.config import load_settings
 from clm_spark.demo.shop import write_shop
-from clm_spark.errors import SettingsError
+from clm_spark.errors import ModelError, SettingsError
 from clm_spark.job import AsOf, ConfDir, Overrides, Profile, log_to_console, run_job, user_mistakes_as_one_line
 from clm_spark.pipeline import JOBS, find_jobs
 from clm_spark.session import build_session
@@ -45,7 +46,14 @@ def run(
     done = []
     for number, (name, function, purpose) in enumerate(loaded, start=1):
         out.print(f"[bold]{number}/{len(loaded)} {name}[/bold]  {purpose}", highlight=False, soft_wrap=True)
-        done.append(run_job(spark, name, function, settings, reads_events=name != "ingest_events"))
+        try:
+            done.append(run_job(spark, name, function, settings, reads_events=name != "ingest_events"))
+        except ModelError as error:
+            if job != "all":
+                raise
+            # A log too short or too thin for one model still gets its tables, the other models and the report.
+            out.print(f"    not done: {error}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+            continue
         out.print(f"    {done[-1].seconds:.0f} s", highlight=False)
     if job == "all":
         print_summary(spark, settings, done, out)
@@ -148,7 +156,7 @@ def _print_rows(rows: DataFrame, style: str, limit: int) -> None:
 
 def _print_grid(rows: DataFrame, limit: int) -> None:
     shown = rows.limit(limit + 1).collect()  # bounded by --limit
-    grid = Grid(*rows.columns)
+    grid = Grid(*map(escape, rows.columns))
     for row in shown[:limit]:
         grid.add_row(*map(_cell, row))
     out.print(grid)
@@ -157,4 +165,6 @@ def _print_grid(rows: DataFrame, limit: int) -> None:
 
 
 def _cell(value: Any) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:,.4f}".rstrip("0").rstrip(".")
+    return "" if value is None else escape(str(value))

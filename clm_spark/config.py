@@ -27,7 +27,9 @@ class Section(BaseModel):
 class LakehouseSettings(Section):
     """Where tables live. Names are `{catalog}.{schema}.{table}`."""
 
-    path: str = Field("lakehouse", description="folder or URL of tables, models and the local metastore")
+    path: str = Field(
+        "lakehouse", description="folder of tables, models and the local metastore, seen by every machine"
+    )
     catalog: str = "spark_catalog"
     bronze: str = "bronze"
     silver: str = "silver"
@@ -52,6 +54,9 @@ class IngestSettings(Section):
 
     source: str = Field("", description="one of clm_spark.sources")
     path: str = Field("", description="file, folder or URL of the raw log")
+    joins_other_sources: bool = Field(
+        False, description="a shop whose lakehouse takes in more than one format; else that is taken for a mistake"
+    )
     mapping: str | None = Field(None, description="the YAML mapping of source `mapping`")
     known_at: Literal["occurred", "arrived"] = Field(
         "occurred",
@@ -155,8 +160,12 @@ class RecommendSettings(Section):
     top_k: Annotated[int, Field(ge=1)] = 20
     test_days: Annotated[int, Field(ge=1)] = Field(28, description="days before as_of held out to compare recommenders")
     min_item_events: Annotated[int, Field(ge=1)] = Field(5, description="rarer items get no index")
-    max_items: Annotated[int, Field(ge=10)] = Field(200_000, description="bound on the vocabulary, most frequent first")
-    hide_seen: bool = Field(False, description="leave out what a customer already bought (wrong where people rebuy)")
+    max_items: Annotated[int, Field(ge=10)] = Field(
+        200_000, description="bound on the vocabulary, first come; raise min_item_events when it is reached"
+    )
+    hide_seen: bool = Field(
+        False, description="leave out what a customer already took to: wrong where people buy again"
+    )
 
 
 class TrackingSettings(Section):

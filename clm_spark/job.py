@@ -4,6 +4,7 @@ import hashlib
 import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,14 +62,15 @@ def run_job(spark: SparkSession, job: str, run: Run, settings: Settings, *, read
 
 def check_as_of(lake: Lake) -> None:
     """Refuse a day that the event log says nothing about."""
-    span = lake.read(EVENTS).agg(F.to_date(F.min("occurred_at")), F.to_date(F.max("occurred_at"))).head()
+    learned_at = F.greatest("occurred_at", "known_at")
+    span = lake.read(EVENTS).agg(F.to_date(F.min(learned_at)), F.to_date(F.max(learned_at))).head()
     assert span is not None
     first, last = span
     if first is None:
         raise SettingsError("silver.events is empty: expected events to work on; run ingest_events with data first")
     if not first < lake.settings.as_of <= last + timedelta(days=1):
         raise SettingsError(
-            f"as_of {lake.settings.as_of} is outside the data: events run from {first} to {last}; "
+            f"as_of {lake.settings.as_of} is outside the data: events, by the time they were known, run from {first} to {last}; "
             f"give --as-of between {first + timedelta(days=1)} and {last + timedelta(days=1)}"
         )
 
@@ -117,13 +119,16 @@ def log_to_console() -> None:
 def _manifest(lake: Lake, job: str, written: Sequence[Written]) -> DataFrame:
     digest = hashlib.sha256(lake.settings.model_dump_json().encode()).hexdigest()
     last = {write.table: write for write in written}
+    num_rows = Counter[str]()
+    for write in written:
+        num_rows[write.table] += write.num_rows
     rows = [
         (
             job,
             lake.settings.as_of,
             w.table,
             w.version,
-            w.num_rows,
+            num_rows[w.table],
             w.seconds,
             lake.inputs,
             digest,

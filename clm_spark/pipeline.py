@@ -30,8 +30,12 @@ JOBS = (
         writes=(t.INGESTED_FILES, t.RAW_EVENTS, t.REJECTED_EVENTS, t.EVENTS, t.INGESTED_BATCHES),
     ),
     Job("build_sessions", reads=(t.EVENTS,), writes=(t.SESSIONS,)),
-    Job("build_features", reads=(t.EVENTS,), writes=(t.CUSTOMER_DAYS, t.CUSTOMER_FEATURES)),
-    Job("build_interactions", reads=(t.EVENTS,), writes=(t.ITEM_VOCABULARY, t.INTERACTIONS, t.ITEM_SEQUENCES)),
+    Job("build_features", reads=(t.EVENTS, t.CUSTOMER_DAYS), writes=(t.CUSTOMER_DAYS, t.CUSTOMER_FEATURES)),
+    Job(
+        "build_interactions",
+        reads=(t.EVENTS, t.ITEM_VOCABULARY),
+        writes=(t.ITEM_VOCABULARY, t.INTERACTIONS, t.ITEM_SEQUENCES),
+    ),
     Job(
         "train_segments",
         reads=(t.CUSTOMER_FEATURES,),
@@ -45,7 +49,7 @@ JOBS = (
     Job("train_als", reads=(t.EVENTS, t.INTERACTIONS, t.ITEM_VOCABULARY), writes=(t.MODEL_METRICS,)),
     Job(
         "finetune_recommender",
-        reads=(t.EVENTS, t.ITEM_SEQUENCES, t.ITEM_VOCABULARY),
+        reads=(t.EVENTS, t.INTERACTIONS, t.ITEM_SEQUENCES, t.ITEM_VOCABULARY),
         writes=(t.MODEL_METRICS,),
     ),
     Job("score_customers", reads=(t.CUSTOMER_FEATURES,), writes=(t.CUSTOMER_SCORES,)),
@@ -56,7 +60,7 @@ JOBS = (
     ),
     Job(
         "write_report",
-        reads=(t.INGESTED_BATCHES, t.SESSIONS, t.CUSTOMER_DAYS, t.SEGMENT_PROFILES, t.MODEL_METRICS, t.RUNS),
+        reads=t.TABLES,  # whatever of it there is
         writes=(),
     ),
 )

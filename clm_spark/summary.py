@@ -39,7 +39,9 @@ def _model_figures(lake: Lake) -> Grid:
     grid = Grid("task", "metric", "model", "value", "", title="models against baselines", title_justify="left")
     metrics = lake.read_as_of(MODEL_METRICS).orderBy("task", "metric", F.desc("value"))
     for row in metrics.collect():  # bounded by models times metrics
-        grid.add_row(row["task"], row["metric"], row["model"], f"{row['value']:.4f}", "baseline" if row["is_baseline"] else "")
+        grid.add_row(
+            row["task"], row["metric"], row["model"], f"{row['value']:.4f}", "baseline" if row["is_baseline"] else ""
+        )
     return grid
 
 

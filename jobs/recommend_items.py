@@ -7,6 +7,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.config import Settings
+from clm_spark.evaluation.gates import means_these_items
 from clm_spark.job import main
 from clm_spark.models.als import recommend_by_als
 from clm_spark.models.popularity import recommend_by_popularity
@@ -40,6 +41,10 @@ def run(lake: Lake, settings: Settings) -> None:
         model = registry.find_champion(recommender, day)
         if model is None:
             log.warning("no %s model is in use on %s: it makes no lists", recommender, day)
+        elif not means_these_items(model, items):
+            log.warning(
+                "%s learned other item numbers than today's: it makes no lists until trained anew", model.version
+            )
         else:
             write(recommender, lists(model), model.version)
 

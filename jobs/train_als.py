@@ -22,7 +22,7 @@ def run(lake: Lake, settings: Settings) -> None:
         pairs,
         past,
         bought_items(lake.read_as_of(EVENTS), since=tested_on),
-        lake.read_as_of(ITEM_VOCABULARY, tested_on),
+        lake.read(ITEM_VOCABULARY),
         settings=settings,
         workplace=registry.workplace("als"),
         in_use=registry.find_champion("als", tested_on),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
 
 from clm_spark.config import Section
 from clm_spark.models.registry import Model, Registry
@@ -13,6 +14,7 @@ from clm_spark.tables.catalog import MODEL_METRICS
 
 log = logging.getLogger(__name__)
 
+ITEMS = "items"  # kept beside a recommender: the item_id of each item_index it learned
 IN_USE = "in_use"  # the model that a candidate would replace, as a row among the baselines
 
 
@@ -72,6 +74,13 @@ def learned(
 def kept_beside(spark: SparkSession, model: Model, frame: str) -> DataFrame:
     """What was saved with the model: `metrics` as gold.model_metrics has them, or evidence of its trial."""
     return spark.read.parquet(f"{model.path}/{frame}")
+
+
+def means_these_items(model: Model, items: DataFrame) -> bool:
+    """Whether each item_index that a recommender learned still stands for the same item_id in `items`."""
+    learned_items = kept_beside(items.sparkSession, model, ITEMS).withColumnRenamed("item_id", "learned_id")
+    now = learned_items.join(items, on="item_index", how="left")
+    return now.where(~F.col("learned_id").eqNullSafe(F.col("item_id"))).limit(1).count() == 0
 
 
 def _enter(

@@ -6,9 +6,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.config import Settings
-from clm_spark.evaluation.gates import IN_USE, Trial
+from clm_spark.evaluation.gates import IN_USE, ITEMS, Trial
 from clm_spark.evaluation.ranking import ranking_metrics
-from clm_spark.evaluation.trials import stacked
+from clm_spark.evaluation.trials import check_past, items_at, stacked
 from clm_spark.features.panel import tested_from
 from clm_spark.models.popularity import recommend_by_popularity
 from clm_spark.models.registry import Model
@@ -38,6 +38,7 @@ def try_transformer(
     """
     spark, wanted, asked = past.sparkSession, settings.recommend, settings.transformer
     tested_on = tested_from(settings)
+    check_past(past, settings)
     sizes = {row.as_of: row.n for row in vocabularies.groupBy("as_of").agg(F.max("item_index").alias("n")).collect()}
     forerunner = f"{workplace}/model"
     _report(
@@ -61,9 +62,10 @@ def try_transformer(
     if in_use is not None:
         path = f"{in_use.path}/model"
         lists[IN_USE] = score_customers_top_k(past, model_path=path, top_k=top_k, hide_seen=hide_seen)
-    vocabulary = vocabularies.where(F.col("as_of") == F.lit(tested_on)).select("item_index", "item_id")
-    ranked = stacked(lists).join(vocabulary, on="item_index", how="inner").persist()
+    ranked = stacked(lists).join(items_at(vocabularies, tested_on), on="item_index", how="inner").persist()
     tested = truth.join(past, on="customer_id", how="left_semi")
+    figures = ranking_metrics(ranked, tested).collect()
+    ranked.unpersist()
 
     def save(path: str) -> None:
         # The days of the test are learned in a few more passes, from where the tested model stands.
@@ -86,9 +88,10 @@ def try_transformer(
         baselines=("popularity", IN_USE),
         must_beat=("popularity", IN_USE),
         decided_by=("recall_at_20", "ndcg_at_10"),
-        figures=ranking_metrics(ranked, tested).collect(),
+        figures=figures,
         tested_on=tested_on,
         save=save,
+        evidence={ITEMS: items_at(vocabularies, settings.as_of)},
     )
 
 

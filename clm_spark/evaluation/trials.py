@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from clm_spark.config import ChurnSettings, Settings
 from clm_spark.errors import ModelError
 from clm_spark.evaluation.classification import classification_metrics, score_deciles
-from clm_spark.evaluation.gates import IN_USE, Trial
+from clm_spark.evaluation.gates import IN_USE, ITEMS, Trial
 from clm_spark.evaluation.ranking import ranking_metrics
 from clm_spark.features.panel import tested_from
 from clm_spark.models.als import fit_als, recommend_by_als, save_als
@@ -98,7 +98,7 @@ def try_als(
     interactions: DataFrame,
     past: DataFrame,
     truth: DataFrame,
-    vocabulary: DataFrame,
+    vocabularies: DataFrame,
     *,
     settings: Settings,
     workplace: str,
@@ -106,9 +106,10 @@ def try_als(
 ) -> Trial:
     """Learn from `past`, foretell `truth`, then learn from all `interactions`.
 
-    `past` and `vocabulary` are as of the day from which `truth` (customer_id, item_id) was bought. The customers
-    tested are those known on that day. The forerunner's factors are kept in `workplace` for the executors to read.
+    `past` is as of the day from which `truth` (customer_id, item_id) was bought; `vocabularies` holds that day's and
+    as_of's. The customers tested are those known on that day. The forerunner's factors are kept in `workplace` for the executors to read.
     """
+    check_past(past, settings)
     asked, wanted = settings.als, settings.recommend
     top_k, hide_seen = max(wanted.top_k, 20), wanted.hide_seen
     save_als(fit_als(past, settings=asked), past, workplace)
@@ -121,8 +122,10 @@ def try_als(
     if in_use is not None:
         lists[IN_USE] = recommend_by_als(past, model_path=in_use.path, top_k=top_k, hide_seen=hide_seen)
     tested = truth.join(past, on="customer_id", how="left_semi")
-    ranked = stacked(lists).join(vocabulary.select("item_index", "item_id"), on="item_index", how="inner").persist()
+    vocabulary = items_at(vocabularies, tested_from(settings))
+    ranked = stacked(lists).join(vocabulary, on="item_index", how="inner").persist()
     figures = ranking_metrics(ranked, tested).collect()
+    ranked.unpersist()
     final = fit_als(interactions, settings=asked)
     return Trial(
         task="recommendation",
@@ -133,7 +136,22 @@ def try_als(
         figures=figures,
         tested_on=tested_from(settings),
         save=lambda path: save_als(final, interactions, path),
+        evidence={ITEMS: items_at(vocabularies, settings.as_of)},
     )
+
+
+def items_at(vocabularies: DataFrame, day: date) -> DataFrame:
+    """item_index and item_id as of a day."""
+    return vocabularies.where(F.col("as_of") == F.lit(day)).select("item_index", "item_id")
+
+
+def check_past(past: DataFrame, settings: Settings) -> None:
+    """Refuse a test that starts before anything was known."""
+    if past.limit(1).count() == 0:
+        raise ModelError(
+            f"recommenders cannot be learned: nothing was known {settings.recommend.test_days} days before "
+            f"{settings.as_of}; give a later --as-of or fewer recommend.test_days"
+        )
 
 
 def last_answered_day(labelled: DataFrame, asked: ChurnSettings) -> date:

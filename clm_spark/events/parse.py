@@ -135,10 +135,15 @@ def _event_id() -> Column:
     return F.md5(F.concat_ws("\x1f", *said, attributes))
 
 
-def keep_new_events(typed: DataFrame, earlier: DataFrame, *, batch_id: str) -> DataFrame:
-    """The events of a batch: usable, each once, and none that an earlier batch brought; the columns of silver.events."""
+def keep_new_events(typed: DataFrame, earlier: DataFrame, *, batch_id: str, has_duplicates: bool = True) -> DataFrame:
+    """The events of a batch: usable, each once, and none that an earlier batch brought; the columns of silver.events.
+
+    `has_duplicates=False` is for callers who have counted that there are none: whole rows are then not shuffled.
+    """
     usable = typed.where(F.col("reason").isNull()).withColumn("batch_id", F.lit(batch_id))
-    # Learned twice, known since the first time.
-    tellings = Window.partitionBy("event_id").orderBy("known_at", "position")
+    if not has_duplicates:
+        return usable.select(EVENTS.schema.names)
+    # Learned twice, known since the first time; the same telling whatever the order of reading.
+    tellings = Window.partitionBy("event_id").orderBy("known_at", "record", "position")
     once = usable.withColumn("_telling", F.row_number().over(tellings)).where(F.col("_telling") == 1)
     return once.join(earlier.select("event_id"), on="event_id", how="left_anti").select(EVENTS.schema.names)

@@ -7,7 +7,8 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
+from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -47,7 +48,7 @@ class Registry:
 
     def version(self, name: str, rows: DataFrame, *sections: Section) -> str:
         """The version that training on these rows with these settings makes: the same wherever and whenever it runs."""
-        learned_from = [fingerprint(rows), *(part.model_dump_json() for part in sections), clm_spark.__version__]
+        learned_from = [fingerprint(rows), *(part.model_dump_json() for part in sections), code_digest()]
         digest = hashlib.sha256("\n".join(learned_from).encode()).hexdigest()
         return f"{name}-{self.settings.as_of}-{digest[:10]}"
 
@@ -191,6 +192,14 @@ def fingerprint(rows: DataFrame) -> str:
     return f"{summed['num_rows']}:{summed['sum']}"
 
 
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """One over the code that learns and judges: a model made by other code is another model."""
+    package = Path(clm_spark.__file__).parent
+    files = sorted(file for folder in ("models", "evaluation") for file in (package / folder).rglob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
 def _model(name: str, entry: Any) -> Model:
     return Model(
         name,
@@ -202,9 +211,14 @@ def _model(name: str, entry: Any) -> Model:
 
 
 def _home(settings: Settings) -> str:
-    """The lakehouse as a URL that Spark, its executors and pyarrow read alike."""
+    """The lakehouse's folder as a URL that Spark, its executors and pyarrow read alike."""
     path = settings.lakehouse.path
-    return path if "://" in _unlocal(path) else f"file://{local_path(path)}"
+    if "://" in _unlocal(path):
+        raise ModelError(
+            f"the lakehouse at {path} is no folder: models are written to one that every machine sees; "
+            "set lakehouse.path to a mount of it"
+        )
+    return f"file://{local_path(path)}"
 
 
 def _unlocal(path: str) -> str:

@@ -88,7 +88,8 @@ def segment_profiles(assigned: DataFrame) -> DataFrame:
         F.avg("purchase_recency_days").alias("mean_recency_days"),
         F.avg("num_orders_90d").alias("mean_orders_90d"),
         F.avg("net_revenue_90d_cents").alias("mean_revenue_90d_cents"),
-        F.avg("discount_90d_share").alias("mean_discount_share"),
+        # Rounded: a mean of fractions depends in its last digits on the order of the rows.
+        F.round(F.avg("discount_90d_share"), 9).alias("mean_discount_share"),
     )
     shared = figures.withColumns(
         {

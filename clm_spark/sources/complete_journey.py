@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from clm_spark.errors import SourceError
-from clm_spark.sources.source import CORRUPT, json_record, read_rows, with_fields
+from clm_spark.sources.source import CORRUPT, json_record, list_files, read_rows, with_fields
 
 # What happened to whom; campaign_descriptions and products only describe.
 COLUMNS = {
@@ -26,6 +26,7 @@ COLUMNS = {
     "campaigns.parquet": ("household_id", "campaign_id"),
     "coupon_redemptions.parquet": ("household_id", "coupon_upc", "campaign_id", "redemption_date"),
 }
+DESCRIBING = ("products.parquet", "campaign_descriptions.parquet")
 
 
 class CompleteJourney:
@@ -43,6 +44,8 @@ class CompleteJourney:
 
     def read(self, spark: SparkSession, files: Sequence[str]) -> DataFrame:
         """Rows of the three event files as JSON."""
+        for name in DESCRIBING:
+            list_files(spark, f"{self.path}/{name}", endings=(name,))
         for file in files:
             _check_columns(spark, file)
         rows = reduce(DataFrame.union, (read_rows(spark, [file]) for file in files))

@@ -25,9 +25,10 @@ log = logging.getLogger(__name__)
 
 SliceValue = date | str | Sequence[date] | Sequence[str]
 
-# What may stand in a table's history beside our own writes: none of it changes what a row says.
+# What may stand in a table's history beside our own writes: upkeep, and the RESTORE that a refusal asks for.
 UPKEEP = {"CREATE TABLE", "OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "ADD CONSTRAINT", "RESTORE"}
 COMMIT_MARK = "clm-spark"
+COMMITS_LOOKED_AT = 20
 COMMIT_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
 
@@ -151,6 +152,11 @@ class Lake:
 
     def _check_shop(self, schema: str) -> None:
         described = self.spark.sql(f"DESCRIBE SCHEMA EXTENDED {schema}").where("info_name = 'Properties'").head()
+        is_unclaimed = described is None or "(clm.shop," not in described["info_value"]
+        if is_unclaimed and not self.spark.sql(f"SHOW TABLES IN {schema}").head(1):
+            # A schema that the platform made, still empty: ours from now on.
+            self.spark.sql(f"ALTER SCHEMA {schema} SET DBPROPERTIES ('clm.shop' = '{self.settings.shop}')")
+            return
         if described is None or f"(clm.shop,{self.settings.shop})" not in described["info_value"]:
             came = described["info_value"] if described else "no owner"
             raise ContractError(
@@ -188,9 +194,10 @@ class Lake:
                 problems.append(f"rule {name} is gone")
             elif _squeezed(held) != _squeezed(rule):
                 problems.append(f"rule {name} should be {rule} and is {held}")
-        last = self._last_commit(table)
-        is_ours = COMMIT_MARK in (last["userMetadata"] or "") or last["operation"] in UPKEEP
-        if not is_ours:
+        recent = DeltaTable.forName(self.spark, self.name(table)).history(COMMITS_LOOKED_AT).collect()
+        changes = [commit for commit in recent if commit["operation"] not in UPKEEP]
+        if changes and COMMIT_MARK not in (changes[0]["userMetadata"] or ""):
+            last = changes[0]
             problems.append(f"version {last['version']} is a {last['operation']} that clm-spark did not make")
         if problems:
             raise ContractError(
@@ -207,8 +214,10 @@ class Lake:
         start = time.monotonic()
         rows = frame.select(table.schema.names)
         if is_key_proven:
+            before = self.version(table)
             self._commit(table, write, rows)
-            num_rows = self._last_num_rows(table)
+            # Delta skips a commit that would change nothing; the last one is then another write's.
+            num_rows = self._last_num_rows(table) if self.version(table) > before else 0
         else:
             # Counted before the commit, so that a broken key leaves the table as it was; kept, not computed twice.
             rows = rows.persist(StorageLevel.MEMORY_AND_DISK)

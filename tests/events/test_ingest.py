@@ -1,0 +1,63 @@
+import shutil
+
+import pytest
+from small_shop import write_log
+
+from clm_spark.errors import ContractError
+from clm_spark.events import ingest
+from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES, RAW_EVENTS, REJECTED_EVENTS
+from clm_spark.tables.lake import Lake
+from jobs import ingest_events
+
+
+@pytest.fixture
+def landing(tmp_path):
+    folder = tmp_path / "landing"
+    folder.mkdir()
+    return folder
+
+
+def take_in(lake: Lake, **changes: str) -> None:
+    settings = lake.settings.model_copy(update={"ingest": lake.settings.ingest.model_copy(update=changes)})
+    ingest_events.run(Lake(lake.spark, settings), settings)
+
+
+def ledger(lake: Lake) -> list[tuple[int, ...]]:
+    rows = lake.read(INGESTED_BATCHES).collect()
+    return sorted((r.num_files, r.num_read, r.num_kept, r.num_rejected, r.num_duplicates) for r in rows)
+
+
+def ids(lake: Lake) -> list[str]:
+    return sorted(row.event_id for row in lake.read(EVENTS).select("event_id").collect())
+
+
+@pytest.mark.timeout(600)
+def test_a_file_is_taken_once_and_an_event_too(new_lake, landing, monkeypatch):
+    truth = write_log(landing / "monday.csv")  # the log, one line of it again, and one broken line
+    lake = new_lake(ingest={"source": "rees46", "path": str(landing)})
+    first = (1, truth.num_events + 2, truth.num_events, 1, 1)
+
+    def die(*_):
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as killed, pytest.raises(RuntimeError):
+        killed.setattr(ingest, "_ledger", die)
+        take_in(lake)
+    assert ledger(lake) == [], "an unproven batch is not signed off"
+    take_in(lake)
+    assert ledger(lake) == [first], "the run after finishes it"
+    assert lake.read(RAW_EVENTS).count() == truth.num_events + 2
+    events, version = ids(lake), lake.version(EVENTS)
+    assert len(set(events)) == len(events) == truth.num_events
+
+    take_in(lake)
+    assert (ledger(lake), lake.version(EVENTS)) == ([first], version), "nothing new, nothing written"
+
+    shutil.copy(landing / "monday.csv", landing / "tuesday.csv")
+    take_in(lake)
+    assert ledger(lake) == sorted([first, (1, truth.num_events + 2, 0, 1, truth.num_events + 1)])
+    assert ids(lake) == events
+    assert lake.read(REJECTED_EVENTS).where("reason = 'unparsable'").count() == 2
+
+    with pytest.raises(ContractError, match=r"holds events of source rees46, and yoochoose came"):
+        take_in(lake, source="yoochoose")

@@ -1,0 +1,57 @@
+import pytest
+from pyspark.sql import functions as F
+from small_shop import NUM_CUSTOMERS, write_log
+
+from clm_spark.models.registry import Registry
+from clm_spark.pipeline import JOBS
+from clm_spark.tables import catalog as t
+from clm_spark.tables.lake import Lake
+
+ORDER = ("ingest_events", "build_interactions", "train_als", "finetune_recommender", "recommend_items")
+SECTIONS = {
+    "als": {"rank": 4, "iterations": 3, "blocks": 2},
+    "recommend": {"top_k": 5, "min_item_events": 2},
+    "transformer": {
+        "launcher": "one_process", "ranks": 1, "layers": 1, "heads": 2, "width": 16, "max_length": 32,
+        "epochs": 2, "negatives": 8, "steps": 8, "horizon": 8, "batch_size": 8,
+    },
+}  # fmt: skip
+
+
+def run(lake: Lake, name: str) -> Lake:
+    """Run a job as a process of its own would, and hold it to the tables it declares."""
+    job, fresh = next(job for job in JOBS if job.name == name), Lake(lake.spark, lake.settings)
+    job.load()[0](fresh, fresh.settings)
+    declared = {table.title for table in (*job.reads, *job.writes)}
+    assert set(fresh.inputs) | {write.table for write in fresh.written} <= declared, name
+    return fresh
+
+
+@pytest.mark.timeout(900)
+def test_lists_are_made_from_a_log_and_made_again(new_lake, tmp_path):
+    write_log(tmp_path / "events.csv")
+    lake = new_lake(ingest={"source": "rees46", "path": str(tmp_path / "events.csv")}, **SECTIONS)
+    for name in ORDER:
+        run(lake, name)
+    figures = {(m.model, m.metric): m.value for m in lake.read(t.MODEL_METRICS).collect()}
+    models = {"popularity", "own_favourites", "als", "transformer"}
+    assert set(figures) == {(model, metric) for model in models for metric in ("recall_at_20", "ndcg_at_10")}
+    assert all(0 <= value <= 1 for value in figures.values())
+
+    lists = lake.read(t.ITEM_RECOMMENDATIONS)
+    in_use = {
+        name for name in ("als", "transformer") if Registry(lake.settings).find_champion(name, lake.settings.as_of)
+    }
+    assert {row.recommender for row in lists.collect()} == {"popularity", *in_use}
+    ranks = (
+        lists.groupBy("recommender", "customer_id").agg(F.sort_array(F.collect_list("rank")).alias("ranks")).collect()
+    )
+    assert len(ranks) == NUM_CUSTOMERS * (1 + len(in_use))
+    assert {tuple(row.ranks) for row in ranks} == {(1, 2, 3, 4, 5)}
+
+    before = {
+        table: sorted(map(str, lake.read(table).collect())) for table in (t.MODEL_METRICS, t.ITEM_RECOMMENDATIONS)
+    }
+    for name in ORDER[2:]:
+        run(lake, name)
+    assert before == {table: sorted(map(str, lake.read(table).collect())) for table in before}
