@@ -1,5 +1,6 @@
 """The only place that builds a SparkSession."""
 
+import logging
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 from py4j.protocol import Py4JJavaError
 from pyspark import SparkContext
 from pyspark.errors import PySparkException
+from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
 from clm_spark.config import Settings
@@ -43,6 +45,8 @@ def build_session(settings: Settings, *, app_name: str) -> SparkSession:
             raise _explained(error, settings, log) from error
     if launches_jvm:
         spark.sparkContext.setLogLevel("ERROR")
+    # Says in JSON, on the console, what the exception says already.
+    PySparkLogger.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
     return spark
 
 
