@@ -60,5 +60,6 @@ def test_a_file_is_taken_once_and_an_event_too(new_lake, landing, monkeypatch):
     assert ids(lake) == events
     assert lake.read(REJECTED_EVENTS).where("reason = 'unparsable'").count() == 2
 
-    with pytest.raises(ContractError, match=r"holds events of source rees46, and yoochoose came"):
-        take_in(lake, source="yoochoose")
+    (landing / "views.tsv").write_text("1\t2\n")
+    with pytest.raises(ContractError, match=r"holds events of source rees46, and retailrocket came"):
+        take_in(lake, source="retailrocket")
