@@ -12,7 +12,7 @@ CASES = [  # line, expected reason or kind
     (VIEW, "view"),
     (VIEW.replace("view", "remove_from_cart"), "uncart"),
     (VIEW.replace("view", "purchase"), "purchase"),
-    (VIEW.replace("shiseido", '"shi,""seido"""'), "view"),
+    (VIEW.replace("shiseido", '"shi,""seido"""').replace("s-1", "s-2"), "view"),
     (VIEW.removesuffix(",s-1"), "unparsable"),
     (VIEW + ",more", "unparsable"),
     (VIEW.replace("shiseido", '"shiseido'), "unparsable"),
