@@ -58,6 +58,10 @@ class IngestSettings(Section):
         False, description="a shop whose lakehouse takes in more than one format; else that is taken for a mistake"
     )
     mapping: str | None = Field(None, description="the YAML mapping of source `mapping`")
+    batch_bytes: Annotated[int, Field(ge=1)] = Field(
+        1 << 30,
+        description="files taken in together, as many as stay below this; a batch is parsed once and kept on disk meanwhile",
+    )
     known_at: Literal["occurred", "arrived"] = Field(
         "occurred",
         description="occurred: a history, each event known the moment it happened; "

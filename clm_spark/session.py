@@ -65,6 +65,13 @@ def _spark_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:
         "spark.sql.session.timeZone": "UTC",
         # Rows written after a schema check must not be cast by guess.
         "spark.sql.storeAssignmentPolicy": "STRICT",
+        # Up to so many partitions are written side by side, without sorting all rows by partition first.
+        "spark.sql.maxConcurrentOutputFileWriters": "8",
+        # HotSpot never compiles a method above 8,000 bytes: Spark's default of 65,535 lets wide projections be interpreted.
+        "spark.sql.codegen.hugeMethodLimit": "8000",
+        "spark.sql.icu.caseMappings.enabled": "false",  # lower() only meets the names of event kinds
+        # What is cached is read a few times and dropped: packing it costs more than it saves.
+        "spark.sql.inMemoryColumnarStorage.compressed": "false",
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         # Spark has no time in nanoseconds and refuses such files: sources/parquet.py makes times of the numbers.
         "spark.sql.legacy.parquet.nanosAsLong": "true",

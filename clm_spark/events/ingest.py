@@ -2,15 +2,21 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from py4j.protocol import Py4JJavaError
+from pyspark import StorageLevel
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.config import Settings
 from clm_spark.errors import ContractError, SourceError
-from clm_spark.events.parse import keep_new_events, typed_events
+from clm_spark.events.duplicates import new_events
+from clm_spark.events.parse import typed_events
 from clm_spark.privacy.pseudonyms import read_key
 from clm_spark.sources.source import RawFile, Source
 from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES, INGESTED_FILES, RAW_EVENTS, REJECTED_EVENTS
@@ -18,6 +24,8 @@ from clm_spark.tables.lake import Lake
 
 log = logging.getLogger(__name__)
 LOOKED_AT_FIRST = 1000
+DAMAGED = re.compile(r"FAILED_READ_FILE\S*\s+Encountered error while reading file (\S+?)\.?\s")
+PARSED = (*EVENTS.schema.names, "file", "position", "record", "reason")
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,8 @@ def new_files(lake: Lake, files: Sequence[RawFile], source: Source) -> list[RawF
 def check_usable(lake: Lake, source: Source, files: Sequence[RawFile], settings: Settings) -> None:
     """Refuse files of which no record can be used, before anything is written."""
     raw = source.read(lake.spark, [file.url for file in files]).limit(LOOKED_AT_FIRST)
-    reasons = _typed(raw, source, settings).groupBy("reason").count().collect()  # bounded by the list of reasons
+    with _damage_named():
+        reasons = _typed(raw, source, settings).groupBy("reason").count().collect()  # bounded by the list of reasons
     if reasons and all(row["reason"] for row in reasons):
         listed = ", ".join(f"{row['reason']} {row['count']}" for row in reasons)
         raise SourceError(
@@ -62,13 +71,13 @@ def check_usable(lake: Lake, source: Source, files: Sequence[RawFile], settings:
 
 
 def claim_batches(lake: Lake, source: Source, files: Sequence[RawFile]) -> list[Batch]:
-    """Batches still to be taken in: those an earlier run of this source left unfinished, then one of these files."""
+    """Batches still to be taken in: those an earlier run of this source left unfinished, then those of these files."""
     lake.create(INGESTED_FILES)
     lake.create(INGESTED_BATCHES)
-    if files:
-        names = sorted((file.url, file.size_bytes, file.modified_at.timestamp()) for file in files)
+    for together in _cut(files, lake.settings.ingest.batch_bytes):
+        names = sorted((file.url, file.size_bytes, file.modified_at.timestamp()) for file in together)
         batch_id = hashlib.sha256(repr(names).encode()).hexdigest()[:16]
-        claimed = _as_rows(lake, files, source).withColumn("batch_id", F.lit(batch_id))
+        claimed = _as_rows(lake, together, source).withColumn("batch_id", F.lit(batch_id))
         lake.append_once(claimed, into=INGESTED_FILES, batch=batch_id)
     finished = lake.read(INGESTED_BATCHES)
     claims = lake.read(INGESTED_FILES).where(F.col("source") == source.name)
@@ -84,51 +93,75 @@ def ingest_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -
     raw = source.read(lake.spark, batch.files).select(
         F.lit(batch.batch_id).alias("batch_id"), F.lit(source.name).alias("source"), "*"
     )
-    lake.append_once(raw, into=RAW_EVENTS, batch=batch.batch_id)
+    try:
+        with _damage_named():
+            lake.append_once(_spread(raw), into=RAW_EVENTS, batch=batch.batch_id)
+    except SourceError:
+        # Nothing of the batch is in: its files are new again, the mended one among them.
+        lake.replace(lake.read(INGESTED_FILES).limit(0), into=INGESTED_FILES, batch_id=batch.batch_id)
+        raise
     arrived = lake.read(RAW_EVENTS).where(F.col("batch_id") == batch.batch_id)
-    typed = _typed(arrived, source, settings)
     lake.create(EVENTS)
     earlier = lake.read(EVENTS).where(F.col("batch_id") != batch.batch_id)
-    num_usable, num_new = _tally(typed, earlier)
-    has_duplicates = num_usable > num_new
-    events = keep_new_events(typed, earlier, batch_id=batch.batch_id, has_duplicates=has_duplicates)
-    # Its key is proven: the tally has just counted every event_id.
-    kept = lake.replace(events, into=EVENTS, is_key_proven=True, batch_id=batch.batch_id)
-    rejected = typed.where(F.col("reason").isNotNull()).withColumn("batch_id", F.lit(batch.batch_id))
-    num_read = arrived.count()
-    if num_read == num_usable:
-        rejected = rejected.limit(0)  # spares parsing the batch again to find nothing
-    set_aside = lake.replace(
-        rejected.select(REJECTED_EVENTS.schema.names), into=REJECTED_EVENTS, batch_id=batch.batch_id
-    )
-    if kept.num_rows != num_new:
+    # Parsed once and kept, on disk because it is as large as the batch: what follows reads a few columns each.
+    typed = _typed(arrived, source, settings).withColumn("batch_id", F.lit(batch.batch_id))
+    typed = typed.select(*PARSED).persist(StorageLevel.DISK_ONLY)
+    try:
+        with new_events(typed, earlier) as new:
+            # Its key is proven: every event_id has just been counted.
+            kept = lake.replace(new.rows, into=EVENTS, is_key_proven=True, batch_id=batch.batch_id)
+        rejected = typed.where(F.col("reason").isNotNull()).select(REJECTED_EVENTS.schema.names)
+        set_aside = lake.replace(rejected, into=REJECTED_EVENTS, is_key_proven=True, batch_id=batch.batch_id)
+    finally:
+        typed.unpersist()
+    if kept.num_rows != new.num_new:
         raise ContractError(
-            f"batch {batch.batch_id}: {num_new} new events were counted and {kept.num_rows} written; "
+            f"batch {batch.batch_id}: {new.num_new} new events were counted and {kept.num_rows} written; "
             "it is not signed off: run ingest_events again, and report this if it comes back"
         )
     counts = {
         "num_files": len(batch.files),
-        "num_read": num_read,
+        "num_read": arrived.count(),
         "num_kept": kept.num_rows,
         "num_rejected": set_aside.num_rows,
-        "num_duplicates": num_usable - num_new,
+        "num_duplicates": new.num_usable - new.num_new,
     }
     # Delta holds the rule read = kept + rejected + duplicates: a batch that lost a record cannot be signed off.
     lake.replace(_ledger(lake, source, batch, counts), into=INGESTED_BATCHES, batch_id=batch.batch_id)
     log.info("batch %s: %s", batch.batch_id, ", ".join(f"{name[4:]} {n:,}" for name, n in counts.items()))
 
 
-def _tally(typed: DataFrame, earlier: DataFrame) -> tuple[int, int]:
-    """How many records can be used, and how many events among them are new. Only ids are shuffled."""
-    per_event = typed.where(F.col("reason").isNull()).groupBy("event_id").agg(F.count("*").alias("n"))
-    known = earlier.select("event_id", F.lit(True).alias("is_known"))
-    counted = (
-        per_event.join(known, on="event_id", how="left")
-        .agg(F.coalesce(F.sum("n"), F.lit(0)).alias("usable"), F.count_if(F.col("is_known").isNull()).alias("new"))
-        .head()
-    )
-    assert counted is not None
-    return counted["usable"], counted["new"]
+@contextmanager
+def _damage_named() -> Iterator[None]:
+    """One line for a file that breaks off, instead of the stack of the task that read it."""
+    try:
+        yield
+    except (Py4JJavaError, PySparkException) as error:
+        damaged = DAMAGED.search(str(error))
+        if damaged is None:
+            raise
+        raise SourceError(
+            f"{damaged[1]} cannot be read to its end: expected a whole file; restore it, or take it away, and run "
+            "again; nothing of the files that arrived with it was taken in"
+        ) from error
+
+
+def _spread(raw: DataFrame) -> DataFrame:
+    """Over all cores, where the files would not be: one packed file, or one Parquet row group, is one task."""
+    cores = raw.sparkSession.sparkContext.defaultParallelism
+    return raw.repartition(cores) if raw.rdd.getNumPartitions() < cores else raw
+
+
+def _cut(files: Sequence[RawFile], batch_bytes: int) -> Iterator[list[RawFile]]:
+    """The files in their order, as many at a time as stay below the size; a larger one stands alone."""
+    together: list[RawFile] = []
+    for file in files:
+        if together and sum(other.size_bytes for other in together) + file.size_bytes > batch_bytes:
+            yield together
+            together = []
+        together.append(file)
+    if together:
+        yield together
 
 
 def _as_rows(lake: Lake, files: Sequence[RawFile], source: Source) -> DataFrame:

@@ -1,10 +1,11 @@
 """From a source's text fields to typed events, or a reason why not."""
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.privacy.pseudonyms import pseudonym
-from clm_spark.tables.catalog import EVENT_KINDS, EVENTS
+from clm_spark.sources.source import TEXT_FIELDS
+from clm_spark.tables.catalog import EVENT_KINDS
 
 EARLIEST = "1995-01-01"  # no shop sold online before
 NEEDS_ITEM = ("view", "cart", "uncart", "purchase", "refund", "review")
@@ -36,7 +37,8 @@ def typed_events(fields: DataFrame, *, source: str, time_format: str, known_at: 
     price times quantity, and one that names no quantity is of one unit.
     """
     silent = F.col("occurred_at") if known_at == "occurred" else F.col("arrived_at")
-    typed = fields.select(
+    trimmed = fields.withColumns({name: F.trim(name) for name in TEXT_FIELDS})  # by itself, so that it is done once
+    typed = trimmed.select(
         "file",
         "position",
         "record",
@@ -52,7 +54,7 @@ def typed_events(fields: DataFrame, *, source: str, time_format: str, known_at: 
             for name in ("item_id", "category", "brand", "order_id", "campaign_id", "source_session_id")
         ),
         *(_text(name).alias(f"{name}_text") for name in ("known_at", "quantity", "price", "amount", "discount")),
-        F.expr("try_cast(trim(quantity) AS DECIMAL(18, 4))").alias("quantity_number"),
+        F.expr("try_cast(quantity AS DECIMAL(18, 4))").alias("quantity_number"),
         *(cents(name).alias(f"{name}_cents") for name in ("price", "amount", "discount")),
         "attributes",
     )
@@ -80,8 +82,7 @@ def cents(name: str) -> Column:
 
 
 def _text(name: str) -> Column:
-    trimmed = F.trim(F.col(name))
-    return F.when(trimmed != "", trimmed)
+    return F.when(F.col(name) != "", F.col(name))
 
 
 def _is_sold() -> Column:
@@ -130,20 +131,8 @@ def _reason() -> Column:
 
 
 def _event_id() -> Column:
-    said = (F.coalesce(F.col(name).cast("string"), F.lit("")) for name in WHAT_AN_EVENT_SAYS)
-    attributes = F.coalesce(F.to_json(F.array_sort(F.map_entries("attributes"))), F.lit(""))
-    return F.md5(F.concat_ws("\x1f", *said, attributes))
-
-
-def keep_new_events(typed: DataFrame, earlier: DataFrame, *, batch_id: str, has_duplicates: bool = True) -> DataFrame:
-    """The events of a batch: usable, each once, and none that an earlier batch brought; the columns of silver.events.
-
-    `has_duplicates=False` is for callers who have counted that there are none: whole rows are then not shuffled.
-    """
-    usable = typed.where(F.col("reason").isNull()).withColumn("batch_id", F.lit(batch_id))
-    if not has_duplicates:
-        return usable.select(EVENTS.schema.names)
-    # Learned twice, known since the first time; the same telling whatever the order of reading.
-    tellings = Window.partitionBy("event_id").orderBy("known_at", "record", "position")
-    once = usable.withColumn("_telling", F.row_number().over(tellings)).where(F.col("_telling") == 1)
-    return once.join(earlier.select("event_id"), on="event_id", how="left_anti").select(EVENTS.schema.names)
+    # Times as numbers, and the attributes as they stand, in order of name: text of either costs more than all the rest.
+    said = [F.unix_micros("occurred_at") if name == "occurred_at" else F.col(name) for name in WHAT_AN_EVENT_SAYS]
+    texts = (F.coalesce(cell.cast("string"), F.lit("")) for cell in said)
+    # No cell is left out, so a cell cannot be taken for its neighbour.
+    return F.md5(F.concat_ws("\x1f", *texts, F.map_keys("attributes"), F.map_values("attributes")))

@@ -21,8 +21,8 @@ from clm_spark.session import local_path
 
 log = logging.getLogger(__name__)
 
-IN_USE = "champion"
-IN_USE_FROM = "champion-from-"  # followed by the as_of; an alias leads to one version
+CHAMPION = "champion"
+CHAMPION_FROM = "champion-from-"  # followed by the as_of; an alias leads to one version
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Registry:
         """The model of that version, where it is registered and its files are still there."""
         found = self._client.search_model_versions(f"name = '{self._full_name(name)}' and tags.version = '{version}'")
         models = [_model(name, entry) for entry in found]
-        whole = [model for model in models if "://" in _unlocal(model.path) or local_path(model.path).is_dir()]
+        whole = [model for model in models if local_path(model.path).is_dir()]
         if whole:
             log.info("%s is learned already: used again", version)
         return whole[0] if whole else None
@@ -77,8 +77,7 @@ class Registry:
         `inputs` are the Delta versions of the tables read. Files left there by a training that died are removed.
         """
         path = f"{_home(self.settings)}/models/{name}/{version}"
-        if "://" not in _unlocal(path):
-            shutil.rmtree(local_path(path), ignore_errors=True)
+        shutil.rmtree(local_path(path), ignore_errors=True)
         save(path)
         tags = {
             "version": version,
@@ -98,9 +97,9 @@ class Registry:
             return
         name = self._full_name(model.name)
         entry = self._client.search_model_versions(f"name = '{name}' and tags.version = '{model.version}'")[0]
-        self._client.set_registered_model_alias(name, f"{IN_USE_FROM}{model.as_of}", entry.version)
+        self._client.set_registered_model_alias(name, f"{CHAMPION_FROM}{model.as_of}", entry.version)
         newest = max(self._terms(model.name).items())
-        self._client.set_registered_model_alias(name, IN_USE, newest[1])
+        self._client.set_registered_model_alias(name, CHAMPION, newest[1])
 
     def workplace(self, name: str) -> str:
         """A folder for the files of a model in the making, overwritten by the next one."""
@@ -163,9 +162,9 @@ class Registry:
         found = self._client.search_registered_models(f"name = '{self._full_name(name)}'")
         aliases = dict(found[0].aliases) if found else {}
         return {
-            date.fromisoformat(alias.removeprefix(IN_USE_FROM)): str(number)
+            date.fromisoformat(alias.removeprefix(CHAMPION_FROM)): str(number)
             for alias, number in aliases.items()
-            if alias.startswith(IN_USE_FROM)
+            if alias.startswith(CHAMPION_FROM)
         }
 
     def _log_run(
@@ -213,7 +212,7 @@ def _model(name: str, entry: Any) -> Model:
 def _home(settings: Settings) -> str:
     """The lakehouse's folder as a URL that Spark, its executors and pyarrow read alike."""
     path = settings.lakehouse.path
-    if "://" in _unlocal(path):
+    if _is_remote(path):
         raise ModelError(
             f"the lakehouse at {path} is no folder: models are written to one that every machine sees; "
             "set lakehouse.path to a mount of it"
@@ -221,13 +220,13 @@ def _home(settings: Settings) -> str:
     return f"file://{local_path(path)}"
 
 
-def _unlocal(path: str) -> str:
-    return path.removeprefix("file://")
+def _is_remote(path: str) -> bool:
+    return "://" in path.removeprefix("file://")
 
 
 def _local_store(settings: Settings) -> str:
     home = settings.lakehouse.path
-    if "://" in _unlocal(home):
+    if _is_remote(home):
         raise ModelError(
             f"the lakehouse at {home} is no local folder, so MLflow's store cannot lie in it: "
             "set tracking.uri to a tracking server or a database"

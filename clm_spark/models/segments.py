@@ -20,7 +20,8 @@ FEATURES = {
 }
 # Baskets in 90 days, at least, and how one would say it.
 FREQUENCIES = (
-    (25, "buys several times a week"),
+    (32, "buys several times a week"),
+    (19, "buys once or twice a week"),
     (11, "buys about weekly"),
     (5, "buys about every other week"),
     (2.5, "buys about monthly"),

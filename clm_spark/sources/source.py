@@ -146,7 +146,8 @@ def with_fields(
     unknown = set(fields) - set(TEXT_FIELDS)
     if unknown:
         raise ValueError(f"not fields of an event: {sorted(unknown)}")
-    pairs = [part for name, value in (attributes or {}).items() for part in (F.lit(name), value.cast("string"))]
+    in_order = sorted((attributes or {}).items())  # event ids are made of them
+    pairs = [part for name, value in in_order for part in (F.lit(name), value.cast("string"))]
     extra = F.map_filter(F.create_map(*pairs), lambda _, value: value.isNotNull()) if pairs else F.lit(None)
     return rows.select(
         "file",

@@ -1,9 +1,10 @@
+import gzip
 import shutil
 
 import pytest
 from small_shop import write_log
 
-from clm_spark.errors import ContractError
+from clm_spark.errors import ContractError, SourceError
 from clm_spark.events import ingest
 from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES, RAW_EVENTS, REJECTED_EVENTS
 from clm_spark.tables.lake import Lake
@@ -59,6 +60,16 @@ def test_a_file_is_taken_once_and_an_event_too(new_lake, landing, monkeypatch):
     assert ledger(lake) == sorted([first, (1, truth.num_events + 2, 0, 1, truth.num_events + 1)])
     assert ids(lake) == events
     assert lake.read(REJECTED_EVENTS).where("reason = 'unparsable'").count() == 2
+
+    packed = gzip.compress((landing / "monday.csv").read_bytes())
+    (landing / "wednesday.csv.gz").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(SourceError, match=r"wednesday\.csv\.gz cannot be read to its end"):
+        take_in(lake)
+    assert len(ledger(lake)) == 2
+    (landing / "wednesday.csv.gz").write_bytes(packed)
+    take_in(lake)
+    assert ledger(lake)[0] == (1, truth.num_events + 2, 0, 1, truth.num_events + 1)
+    assert (ids(lake), len(ledger(lake))) == (events, 3)
 
     (landing / "views.tsv").write_text("1\t2\n")
     with pytest.raises(ContractError, match=r"holds events of source rees46, and retailrocket came"):

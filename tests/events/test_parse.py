@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 from pyspark.sql import functions as F
 
-from clm_spark.events.parse import keep_new_events, time_from_text, typed_events
+from clm_spark.events.parse import time_from_text, typed_events
 from clm_spark.privacy.pseudonyms import pseudonym
 from clm_spark.sources.source import TEXT_FIELDS
-from clm_spark.tables.catalog import EVENTS, REJECT_REASONS
+from clm_spark.tables.catalog import REJECT_REASONS
 
 KEY = b"a key for tests only"
 ARRIVED = datetime(2024, 3, 1, tzinfo=UTC)
@@ -131,28 +131,6 @@ def test_pseudonyms_are_those_of_pythons_hmac(spark):
             row.text: row.name for row in rows.select("text", pseudonym(F.col("text"), key=key).alias("name")).collect()
         }
         assert came == {text: hmac.new(key, text.encode(), "sha256").hexdigest() for text in texts} | {None: None}
-
-
-def test_an_event_is_kept_once_and_known_since_its_first_telling(spark):
-    told = {"known_at": "2024-02-29T13:00:00Z"}
-    cases = [
-        ("told late", {"known_at": "2024-02-29T15:00:00Z"}),
-        ("told first", told),
-        ("with another brand", {**told, "brand": "b"}),
-        ("a microsecond on", {**told, "occurred_at": "2024-02-29T12:00:00.000001Z"}),
-        ("another basket", {**told, "order_id": "o2"}),
-        ("another attribute", {**told, "attributes": {"size": "L"}}),
-        ("seen in an earlier batch", {**told, "item_id": "old"}),
-        ("rejected", {"kind": "hover"}),
-    ]
-    events = typed(spark, cases)
-    earlier = events.where(F.col("item_id") == "old").select("event_id")
-    kept = keep_new_events(events, earlier, batch_id="b1")
-    assert kept.columns == EVENTS.schema.names
-    came = kept.join(events.select("event_id", "record", "known_at"), on=["event_id", "known_at"], how="inner")
-    records = sorted(row.record for row in came.where("record != 'with another brand'").collect())
-    assert records == ["a microsecond on", "another attribute", "another basket", "told first"]
-    assert kept.count() == 4
 
 
 def test_silent_records_are_known_as_settings_say(spark):

@@ -7,7 +7,8 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from clm_spark.events.parse import keep_new_events, typed_events
+from clm_spark.events.duplicates import new_events
+from clm_spark.events.parse import typed_events
 from clm_spark.privacy.pseudonyms import read_key
 from clm_spark.sources.source import Source, list_files
 from clm_spark.tables.catalog import EVENTS
@@ -42,7 +43,9 @@ def take_in(spark: SparkSession, source: Source, path: Path) -> Taken:
         source.fields(raw), source=source.name, time_format=source.time_format, known_at="occurred", key=KEY
     )
     typed = typed.withColumn("happened", F.col("occurred_at").cast("string")).cache()
-    kept = keep_new_events(typed, spark.createDataFrame([], EVENTS.schema), batch_id="batch-1")
+    with new_events(typed.withColumn("batch_id", F.lit("batch-1")), spark.createDataFrame([], EVENTS.schema)) as new:
+        kept = new.rows.cache()
+        assert kept.count() == new.num_new
     rejected = F.col("reason").isNotNull()
     groups = typed.groupBy("reason", F.when(~rejected, F.col("kind")).alias("kind")).count().collect()
     reasons: Counter[str] = Counter()
