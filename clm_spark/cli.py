@@ -104,6 +104,14 @@ def sql(
         raise SettingsError(f"the query failed: {first}") from None
 
 
+@app.command("replay-rejected")
+def replay_rejected(
+    as_of: AsOf, profile: Profile = "local", overrides: Overrides = None, conf_dir: ConfDir = None
+) -> None:
+    """Take in what was rejected, after the mapping was mended; known from --as-of on."""
+    run("replay_rejected", as_of, profile, overrides, conf_dir)
+
+
 @app.command()
 def demo(
     out_folder: Annotated[str, typer.Option("--out", help="New folder for the log and its truth.")],

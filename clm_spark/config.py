@@ -62,6 +62,9 @@ class IngestSettings(Section):
         1 << 30,
         description="files taken in together, as many as stay below this; a batch is parsed once and kept on disk meanwhile",
     )
+    max_rejected_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1, description="a batch of which a larger share cannot be used is refused: more likely a wrong mapping"
+    )
     known_at: Literal["occurred", "arrived"] = Field(
         "occurred",
         description="occurred: a history, each event known the moment it happened; "

@@ -66,9 +66,18 @@ JOBS = (
 )
 
 
+# Run when someone asks for it, not every day.
+ON_DEMAND = (
+    Job(
+        "replay_rejected", reads=(t.REJECTED_EVENTS, t.EVENTS), writes=(t.EVENTS, t.INGESTED_BATCHES, t.REJECTED_EVENTS)
+    ),
+)
+
+
 def find_jobs(name: str) -> tuple[Job, ...]:
-    """The job of that name, or all of them for `all`."""
-    found = JOBS if name == "all" else tuple(job for job in JOBS if job.name == name)
+    """The job of that name, or the daily ones for `all`."""
+    known = (*JOBS, *ON_DEMAND)
+    found = JOBS if name == "all" else tuple(job for job in known if job.name == name)
     if not found:
-        raise SettingsError(f"no job {name!r}: expected all or one of {', '.join(job.name for job in JOBS)}")
+        raise SettingsError(f"no job {name!r}: expected all or one of {', '.join(job.name for job in known)}")
     return found

@@ -14,7 +14,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.logger import PySparkLogger
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from clm_spark.config import Settings
 from clm_spark.errors import SettingsError
@@ -53,6 +53,11 @@ def build_session(settings: Settings, *, app_name: str) -> SparkSession:
 def is_local(settings: Settings) -> bool:
     """Whether Spark runs inside this process's machine alone."""
     return (settings.spark.master or "").startswith("local")
+
+
+def spread_over_cores(rows: DataFrame) -> DataFrame:
+    """Few rows that cost much each: a task per core, where one small file or shuffle would be a single task."""
+    return rows.repartition(rows.sparkSession.sparkContext.defaultParallelism)
 
 
 def local_path(url: str) -> Path:

@@ -25,7 +25,7 @@ from pyspark.sql import functions as F
 
 from clm_spark.config import load_settings
 from clm_spark.events.parse import typed_events
-from clm_spark.privacy.pseudonyms import read_key
+from clm_spark.privacy.pseudonyms import pseudonym_key
 from clm_spark.session import build_session
 from clm_spark.sources import open_source
 from clm_spark.tables import catalog as t
@@ -70,7 +70,7 @@ typed = typed_events(
     source=source.name,
     time_format=source.time_format,
     known_at=settings.ingest.known_at,
-    key=read_key(settings.privacy.key_file),
+    key=pseudonym_key(settings),
 )
 origin = typed.where(F.col("event_id") == event.event_id).select("file", "position", "record").toPandas()
 origin

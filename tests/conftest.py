@@ -22,7 +22,7 @@ def lake_settings(folder: Path, **changes: Any) -> Settings:
             "shop": "test_shop",
             "as_of": "2024-03-01",
             "lakehouse": {"path": str(folder)},
-            "privacy": {"key_file": str(Path(__file__).parents[1] / "conf" / "demo.key")},
+            "privacy": {"key_file": str(Path(__file__).parent / "test.key")},
             "spark": {
                 "master": "local[2]",
                 "driver_memory": "3g",

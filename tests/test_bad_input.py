@@ -68,6 +68,7 @@ def test_mistakes_are_one_line_and_write_nothing(clm, shop, tmp_path):
         ("after the data", clm(*features, "--as-of", "2031-01-01"), ["2031-01-01 is outside the data", "2024-02-29"]),
         ("another shop", clm(*ingest, *day, shop="rival"), ["another shop's data", "'rival'", "test_shop"]),
         ("no key", clm(*ingest, *day, privacy__key_file="/nowhere.key", ingest__path=str(tmp_path / "strangers.csv")), ["no pseudonym key at /nowhere.key"]),
+        ("public key", clm(*ingest, *day, privacy__key_file=f"{CONF}/demo.key", ingest__path=str(tmp_path / "strangers.csv")), ["'test_shop'", "public demo key", "openssl rand"]),
         ("no such query", clm("sql", "SELECT nothing FROM nowhere"), ["the query failed", "nowhere"]),
     ]  # fmt: skip
     for name, (code, said), expected in cases:

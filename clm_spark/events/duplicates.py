@@ -17,10 +17,12 @@ MOST_TO_BROADCAST = 500_000  # keys of 8 bytes
 class NewEvents:
     """The events of a batch that no earlier one brought, each once, and how many records and events there are.
 
-    `num_new` is counted from the ids, apart from `rows`, so that a write can be held against it.
+    `num_new` is counted from the ids, apart from `rows`, so that a write can be held against it. `duplicates` has the
+    records of each file that tell an event again: `file`, `num_duplicates`.
     """
 
     rows: DataFrame
+    duplicates: DataFrame
     num_usable: int
     num_new: int
 
@@ -43,7 +45,8 @@ def new_events(typed: DataFrame, earlier: DataFrame) -> Iterator[NewEvents]:
         told = suspects.agg(F.count("*").alias("keys"), F.coalesce(F.sum("n"), F.lit(0)).alias("records")).head()
         assert told is not None
         if not told["keys"]:
-            yield NewEvents(usable.select(EVENTS.schema.names), counted["n"], counted["n"])
+            none = usable.limit(0).select("file", F.lit(0).cast("bigint").alias("num_duplicates"))
+            yield NewEvents(usable.select(EVENTS.schema.names), none, counted["n"], counted["n"])
             return
         keys = suspects.select("_key")
         keys = F.broadcast(keys) if told["keys"] <= MOST_TO_BROADCAST else keys
@@ -53,7 +56,11 @@ def new_events(typed: DataFrame, earlier: DataFrame) -> Iterator[NewEvents]:
         clean = keyed.join(keys, on="_key", how="left_anti")
         rows = clean.select(EVENTS.schema.names).unionAll(new.select(EVENTS.schema.names))
         num_new = counted["n"] - told["records"] + new.select("event_id").distinct().count()
-        yield NewEvents(rows, counted["n"], num_new)
+        told_again = doubtful.withColumn("n", F.lit(1)).unionByName(
+            new.withColumn("n", F.lit(-1)), allowMissingColumns=True
+        )
+        duplicates = told_again.groupBy("file").agg(F.sum("n").alias("num_duplicates"))
+        yield NewEvents(rows, duplicates, counted["n"], num_new)
     finally:
         suspects.unpersist()
 
@@ -71,5 +78,5 @@ def _key() -> Column:
 
 
 def _first_telling(events: DataFrame) -> DataFrame:
-    tellings = Window.partitionBy("event_id").orderBy("known_at", "record", "position")
+    tellings = Window.partitionBy("event_id").orderBy("known_at", "record", "file", "position")
     return events.withColumn("_telling", F.row_number().over(tellings)).where(F.col("_telling") == 1)

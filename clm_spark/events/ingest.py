@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,15 +17,17 @@ from clm_spark.config import Settings
 from clm_spark.errors import ContractError, SourceError
 from clm_spark.events.duplicates import new_events
 from clm_spark.events.parse import typed_events
-from clm_spark.privacy.pseudonyms import read_key
-from clm_spark.sources.source import RawFile, Source
+from clm_spark.privacy.pseudonyms import pseudonym_key
+from clm_spark.session import spread_over_cores
+from clm_spark.sources.source import RawFile, Source, records_of, with_line_numbers
 from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES, INGESTED_FILES, RAW_EVENTS, REJECTED_EVENTS
 from clm_spark.tables.lake import Lake
 
 log = logging.getLogger(__name__)
 LOOKED_AT_FIRST = 1000
 DAMAGED = re.compile(r"FAILED_READ_FILE\S*\s+Encountered error while reading file (\S+?)\.?\s")
-PARSED = (*EVENTS.schema.names, "file", "position", "record", "reason")
+PARSED = (*EVENTS.schema.names, "file", "position", "arrived_at", "record", "reason")
+FILE_COUNTS = ("num_read", "num_kept", "num_rejected", "num_duplicates")
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def new_files(lake: Lake, files: Sequence[RawFile], source: Source) -> list[RawF
 
 def check_usable(lake: Lake, source: Source, files: Sequence[RawFile], settings: Settings) -> None:
     """Refuse files of which no record can be used, before anything is written."""
-    raw = source.read(lake.spark, [file.url for file in files]).limit(LOOKED_AT_FIRST)
+    raw = records_of(source.read(lake.spark, [file.url for file in files])).limit(LOOKED_AT_FIRST)
     with _damage_named():
         reasons = _typed(raw, source, settings).groupBy("reason").count().collect()  # bounded by the list of reasons
     if reasons and all(row["reason"] for row in reasons):
@@ -77,8 +79,9 @@ def claim_batches(lake: Lake, source: Source, files: Sequence[RawFile]) -> list[
     for together in _cut(files, lake.settings.ingest.batch_bytes):
         names = sorted((file.url, file.size_bytes, file.modified_at.timestamp()) for file in together)
         batch_id = hashlib.sha256(repr(names).encode()).hexdigest()[:16]
-        claimed = _as_rows(lake, together, source).withColumn("batch_id", F.lit(batch_id))
-        lake.append_once(claimed, into=INGESTED_FILES, batch=batch_id)
+        uncounted = {name: F.lit(None).cast("bigint") for name in FILE_COUNTS}
+        claimed = _as_rows(lake, together, source).withColumns({"batch_id": F.lit(batch_id), **uncounted})
+        lake.replace(claimed, into=INGESTED_FILES, batch_id=batch_id)
     finished = lake.read(INGESTED_BATCHES)
     claims = lake.read(INGESTED_FILES).where(F.col("source") == source.name)
     unfinished = claims.join(finished, on="batch_id", how="left_anti")
@@ -90,45 +93,107 @@ def claim_batches(lake: Lake, source: Source, files: Sequence[RawFile]) -> list[
 
 def ingest_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -> None:
     """Raw records, rejected records, events and the proof, each in one commit; after a crash run again with no harm."""
-    raw = source.read(lake.spark, batch.files).select(
-        F.lit(batch.batch_id).alias("batch_id"), F.lit(source.name).alias("source"), "*"
-    )
     try:
         with _damage_named():
-            lake.append_once(_spread(raw), into=RAW_EVENTS, batch=batch.batch_id)
+            lake.append_once(_raw_records(lake, source, batch), into=RAW_EVENTS, batch=batch.batch_id)
     except SourceError:
         # Nothing of the batch is in: its files are new again, the mended one among them.
         lake.replace(lake.read(INGESTED_FILES).limit(0), into=INGESTED_FILES, batch_id=batch.batch_id)
         raise
     arrived = lake.read(RAW_EVENTS).where(F.col("batch_id") == batch.batch_id)
-    lake.create(EVENTS)
-    earlier = lake.read(EVENTS).where(F.col("batch_id") != batch.batch_id)
-    # Parsed once and kept, on disk because it is as large as the batch: what follows reads a few columns each.
-    typed = _typed(arrived, source, settings).withColumn("batch_id", F.lit(batch.batch_id))
-    typed = typed.select(*PARSED).persist(StorageLevel.DISK_ONLY)
+    with parsed(arrived, source, settings, batch_id=batch.batch_id) as typed:
+        _check_share_rejected(typed, batch, settings)
+        counts, duplicates = write_new_events(lake, typed, batch_id=batch.batch_id)
+        _write_rejected(lake, typed, batch, is_any=counts["num_rejected"] > 0)
+        lake.replace(_counted_files(lake, typed, duplicates, batch), into=INGESTED_FILES, batch_id=batch.batch_id)
+    sign_off(lake, source, batch.batch_id, {"num_files": len(batch.files), **counts})
+
+
+@contextmanager
+def parsed(raw: DataFrame, source: Source, settings: Settings, *, batch_id: str) -> Iterator[DataFrame]:
+    """Raw records, typed by the source, as `PARSED`; inside the block they are read as often as need be."""
+    typed = _typed(raw, source, settings).withColumn("batch_id", F.lit(batch_id)).select(*PARSED)
+    # Parsed once, kept on disk because it is as large as the batch: what follows reads a few columns each.
+    typed.persist(StorageLevel.DISK_ONLY)
     try:
-        with new_events(typed, earlier) as new:
-            # Its key is proven: every event_id has just been counted.
-            kept = lake.replace(new.rows, into=EVENTS, is_key_proven=True, batch_id=batch.batch_id)
-        rejected = typed.where(F.col("reason").isNotNull()).select(REJECTED_EVENTS.schema.names)
-        set_aside = lake.replace(rejected, into=REJECTED_EVENTS, is_key_proven=True, batch_id=batch.batch_id)
+        yield typed
     finally:
         typed.unpersist()
+
+
+def write_new_events(lake: Lake, typed: DataFrame, *, batch_id: str) -> tuple[dict[str, int], dict[str, int]]:
+    """Write the usable records of a batch that no other brought; gives the counts, and the duplicates of each file."""
+    lake.create(EVENTS)
+    earlier = lake.read(EVENTS).where(F.col("batch_id") != batch_id)
+    num_read = typed.count()
+    with new_events(typed, earlier) as new:
+        # Its key is proven: every event_id has just been counted.
+        kept = lake.replace(new.rows, into=EVENTS, is_key_proven=True, batch_id=batch_id)
+        duplicates = {row["file"]: row["num_duplicates"] for row in new.duplicates.collect()}
     if kept.num_rows != new.num_new:
         raise ContractError(
-            f"batch {batch.batch_id}: {new.num_new} new events were counted and {kept.num_rows} written; "
-            "it is not signed off: run ingest_events again, and report this if it comes back"
+            f"batch {batch_id}: {new.num_new} new events were counted and {kept.num_rows} written; "
+            "it is not signed off: run it again, and report this if it comes back"
         )
     counts = {
-        "num_files": len(batch.files),
-        "num_read": arrived.count(),
+        "num_read": num_read,
         "num_kept": kept.num_rows,
-        "num_rejected": set_aside.num_rows,
+        "num_rejected": num_read - new.num_usable,
         "num_duplicates": new.num_usable - new.num_new,
     }
-    # Delta holds the rule read = kept + rejected + duplicates: a batch that lost a record cannot be signed off.
-    lake.replace(_ledger(lake, source, batch, counts), into=INGESTED_BATCHES, batch_id=batch.batch_id)
-    log.info("batch %s: %s", batch.batch_id, ", ".join(f"{name[4:]} {n:,}" for name, n in counts.items()))
+    return counts, duplicates
+
+
+def sign_off(lake: Lake, source: Source, batch_id: str, counts: dict[str, int]) -> None:
+    """Write the proof. Delta holds the rule read = kept + rejected + duplicates: a batch that lost a record has none."""
+    events = lake.read(EVENTS).where(F.col("batch_id") == batch_id)
+    proof = events.agg(
+        F.min("occurred_at").alias("first_occurred_at"), F.max("occurred_at").alias("last_occurred_at")
+    ).select(
+        F.lit(batch_id).alias("batch_id"),
+        F.lit(source.name).alias("source"),
+        *(F.lit(n).cast("bigint").alias(name) for name, n in counts.items()),
+        "first_occurred_at",
+        "last_occurred_at",
+    )
+    lake.replace(proof, into=INGESTED_BATCHES, batch_id=batch_id)
+    log.info("batch %s: %s", batch_id, ", ".join(f"{name[4:]} {n:,}" for name, n in counts.items()))
+
+
+def _write_rejected(lake: Lake, typed: DataFrame, batch: Batch, *, is_any: bool) -> None:
+    lake.create(REJECTED_EVENTS)
+    before = lake.read(REJECTED_EVENTS).where(F.col("batch_id") == batch.batch_id)
+    if is_any or not before.isEmpty():  # a commit for nothing costs more than the look
+        rejected = typed.where(F.col("reason").isNotNull()).withColumn("replayed_in", F.lit(None).cast("string"))
+        rows = rejected.select(REJECTED_EVENTS.schema.names)
+        lake.replace(rows, into=REJECTED_EVENTS, is_key_proven=True, batch_id=batch.batch_id)
+
+
+def _check_share_rejected(typed: DataFrame, batch: Batch, settings: Settings) -> None:
+    """Refuse a batch of which too much cannot be used, while silver is as it was."""
+    found = {row["reason"]: row["count"] for row in typed.groupBy("reason").count().collect()}  # a closed list
+    num_rejected = sum(n for reason, n in found.items() if reason)
+    limit = settings.ingest.max_rejected_share
+    if num_rejected > limit * sum(found.values()):
+        listed = ", ".join(f"{reason} {n:,}" for reason, n in sorted(found.items(), key=str) if reason)
+        raise SourceError(
+            f"{num_rejected:,} of {sum(found.values()):,} records of batch {batch.batch_id} ({batch.files[0]} and on) cannot "
+            f"be used ({listed}): expected at most {limit:.0%}; silver is as it was: mend the mapping and run again, "
+            "or raise ingest.max_rejected_share"
+        )
+
+
+def _counted_files(lake: Lake, typed: DataFrame, duplicates: Mapping[str, int], batch: Batch) -> DataFrame:
+    """The batch's files with what became of the records of each; a row per file passes the driver."""
+    by_file = typed.groupBy("file").agg(F.count("*").alias("n"), F.count_if(F.col("reason").isNotNull()).alias("bad"))
+    counted = {row["file"]: (row["n"], row["bad"]) for row in by_file.collect()}
+    rows = []
+    for claim in lake.read(INGESTED_FILES).where(F.col("batch_id") == batch.batch_id).collect():
+        num_read, num_rejected = counted.get(claim["file"], (0, 0))
+        num_again = duplicates.get(claim["file"], 0)
+        counts = (num_read, num_read - num_rejected - num_again, num_rejected, num_again)
+        rows.append(tuple({**claim.asDict(), **dict(zip(FILE_COUNTS, counts, strict=True))}.values()))
+    return lake.spark.createDataFrame(rows, INGESTED_FILES.schema)
 
 
 @contextmanager
@@ -146,10 +211,15 @@ def _damage_named() -> Iterator[None]:
         ) from error
 
 
+def _raw_records(lake: Lake, source: Source, batch: Batch) -> DataFrame:
+    raw = records_of(with_line_numbers(source.read(lake.spark, batch.files)))
+    return _spread(raw).withColumns({"batch_id": F.lit(batch.batch_id), "source": F.lit(source.name)})
+
+
 def _spread(raw: DataFrame) -> DataFrame:
     """Over all cores, where the files would not be: one packed file, or one Parquet row group, is one task."""
     cores = raw.sparkSession.sparkContext.defaultParallelism
-    return raw.repartition(cores) if raw.rdd.getNumPartitions() < cores else raw
+    return spread_over_cores(raw) if raw.rdd.getNumPartitions() < cores else raw
 
 
 def _cut(files: Sequence[RawFile], batch_bytes: int) -> Iterator[list[RawFile]]:
@@ -177,18 +247,5 @@ def _typed(raw: DataFrame, source: Source, settings: Settings) -> DataFrame:
         source=source.name,
         time_format=source.time_format,
         known_at=settings.ingest.known_at,
-        key=read_key(settings.privacy.key_file),
-    )
-
-
-def _ledger(lake: Lake, source: Source, batch: Batch, counts: dict[str, int]) -> DataFrame:
-    events = lake.read(EVENTS).where(F.col("batch_id") == batch.batch_id)
-    return events.agg(
-        F.min("occurred_at").alias("first_occurred_at"), F.max("occurred_at").alias("last_occurred_at")
-    ).select(
-        F.lit(batch.batch_id).alias("batch_id"),
-        F.lit(source.name).alias("source"),
-        *(F.lit(n).cast("bigint").alias(name) for name, n in counts.items()),
-        "first_occurred_at",
-        "last_occurred_at",
+        key=pseudonym_key(settings),
     )

@@ -7,6 +7,7 @@ from clm_spark.privacy.pseudonyms import pseudonym
 from clm_spark.sources.source import TEXT_FIELDS
 from clm_spark.tables.catalog import EVENT_KINDS
 
+MAX_RECORD_BYTES = 1 << 20  # an event says a few hundred
 EARLIEST = "1995-01-01"  # no shop sold online before
 NEEDS_ITEM = ("view", "cart", "uncart", "purchase", "refund", "review")
 SOLD_BY_THE_LINE = ("purchase", "refund")
@@ -120,7 +121,9 @@ def _reason() -> Column:
     )
     is_impossible = is_unreadable | (F.col("occurred_at") < F.lit(EARLIEST)) | happens_later
     return (
-        F.when(~F.col("is_parsable"), "unparsable")
+        F.when(F.octet_length("record") > MAX_RECORD_BYTES, "too_large")
+        .when(~F.is_valid_utf8("record"), "wrong_encoding")
+        .when(~F.col("is_parsable"), "unparsable")
         .when(F.col("raw_customer_id").isNull(), "missing_customer")
         .when(F.col("kind").isNull() | ~F.col("kind").isin(*EVENT_KINDS), "unknown_kind")
         .when(is_impossible, "impossible_time")

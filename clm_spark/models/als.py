@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from clm_spark.config import AlsSettings
 from clm_spark.models.top_k import Cells, Floats, Ints, top_k
+from clm_spark.session import spread_over_cores
 
 LISTS = "customer_id string, rank int, item_index int, relevance double"
 
@@ -55,7 +56,7 @@ def recommend_by_als(interactions: DataFrame, *, model_path: str, top_k: int, hi
     factors = spark.read.parquet(f"{model_path}/als/userFactors").withColumnRenamed("id", "customer_index")
     users = asked.join(known, on="customer_id", how="inner").join(factors, on="customer_index", how="inner")
     rank_batches = _ranking(f"{model_path}/als/itemFactors", top_k)
-    return users.select("customer_id", "features", "seen").mapInArrow(rank_batches, LISTS)
+    return spread_over_cores(users.select("customer_id", "features", "seen")).mapInArrow(rank_batches, LISTS)
 
 
 def _ranking(items_path: str, k: int) -> Callable[[Batches], Batches]:

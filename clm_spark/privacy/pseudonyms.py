@@ -6,9 +6,27 @@ from pathlib import Path
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from clm_spark.config import Settings
 from clm_spark.errors import SettingsError
 
 BLOCK_BYTES = 64
+DEMO_KEY = "4f3d8dc235cc103167735c48dd6bd1343986d829b0ddd010b93b93dc2535475e"  # sha-256 of conf/demo.key
+PUBLIC_SHOPS = ("complete_journey", "demo_shop")  # whose customers are anyone's to read
+
+
+def pseudonym_key(settings: Settings) -> bytes:
+    """The key of this shop's pseudonyms.
+
+    Raises `SettingsError` when it cannot be read, or is the one that everybody has and the shop is nobody's demo.
+    """
+    key = read_key(settings.privacy.key_file)
+    if hashlib.sha256(key).hexdigest() == DEMO_KEY and settings.shop not in PUBLIC_SHOPS:
+        raise SettingsError(
+            f"shop {settings.shop!r} would name its customers by the public demo key, which lets anyone find them: "
+            "expected a secret of your own; make one (openssl rand -hex 32 > FILE, outside the repository) and set "
+            "privacy.key_file"
+        )
+    return key
 
 
 def read_key(file: str) -> bytes:

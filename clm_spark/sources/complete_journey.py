@@ -48,8 +48,7 @@ class CompleteJourney:
             list_files(spark, f"{self.path}/{name}", endings=(name,))
         for file in files:
             _check_columns(spark, file)
-        rows = reduce(DataFrame.union, (read_rows(spark, [file]) for file in files))
-        return rows.withColumn("position", F.monotonically_increasing_id())
+        return reduce(DataFrame.union, (read_rows(spark, [file]) for file in files))
 
     def fields(self, raw: DataFrame) -> DataFrame:
         """Every record as a purchase, a campaign sent or a coupon redeemed, by the file it stands in."""

@@ -16,7 +16,7 @@ MICROSECONDS = {
 
 
 def parquet_rows(spark: SparkSession, files: Sequence[str], *, columns: Sequence[str] = ()) -> DataFrame:
-    """One row per row of Parquet files that all have the same columns: `record` (JSON) and `_metadata`.
+    """One row per row of Parquet files that all have the same columns: `record` (JSON), `_metadata` and `row`, from 1.
 
     Times become ISO text in UTC, to the microsecond. Raises `SourceError` when a file is no Parquet, lacks one of
     `columns`, or differs from the first.
@@ -24,7 +24,8 @@ def parquet_rows(spark: SparkSession, files: Sequence[str], *, columns: Sequence
     nanoseconds = _checked_columns(spark, files, expected=columns)
     rows = spark.read.parquet(*files)
     cells = [_time_from_nanoseconds(name) if name in nanoseconds else _quoted(name) for name in rows.columns]
-    return rows.select(F.to_json(F.struct(*cells), MICROSECONDS).alias("record"), "_metadata")
+    row = (F.col("_metadata.row_index") + 1).alias("row")
+    return rows.select(F.to_json(F.struct(*cells), MICROSECONDS).alias("record"), "_metadata", row)
 
 
 def _checked_columns(spark: SparkSession, files: Sequence[str], *, expected: Sequence[str]) -> set[str]:

@@ -4,6 +4,7 @@ A source only renames: it reads raw records and says, as text, which part of a r
 event. Types, reasons for rejection and identifiers are given afterwards, for all sources alike, in `events/parse.py`.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -68,7 +69,11 @@ class Source(Protocol):
         ...
 
     def read(self, spark: SparkSession, files: Sequence[str]) -> DataFrame:
-        """One row per raw record: `file`, `position`, `arrived_at`, `record` (text)."""
+        """One row per line or row of the files: `file`, `position`, `arrived_at`, `record` (text) and `is_record`.
+
+        `position` is the row of a Parquet file, from 1; of text, a number that rises along the file, which
+        `with_line_numbers` turns into lines. Headers and blank lines are no records.
+        """
         ...
 
     def fields(self, raw: DataFrame) -> DataFrame:
@@ -109,7 +114,9 @@ def read_lines(spark: SparkSession, files: Sequence[str], *, first_line: FirstLi
 
     Raises `SourceError` when a file does not begin as `first_line` says.
     """
-    return _placed(text_lines(spark, files, first_line=first_line))
+    # The number is the same on every reading of the same files and split size.
+    lines = text_lines(spark, files, first_line=first_line)
+    return _placed(lines, F.monotonically_increasing_id()).withColumn("is_record", F.coalesce("is_record", F.lit(True)))
 
 
 def read_rows(spark: SparkSession, files: Sequence[str], *, columns: Sequence[str] = ()) -> DataFrame:
@@ -117,7 +124,33 @@ def read_rows(spark: SparkSession, files: Sequence[str], *, columns: Sequence[st
 
     Raises `SourceError` when a file is no Parquet, lacks one of `columns`, or differs from the first.
     """
-    return _placed(parquet_rows(spark, files, columns=columns))
+    rows = parquet_rows(spark, files, columns=columns).withColumn("is_record", F.lit(True))
+    return _placed(rows, F.col("row")).withColumn("block", F.lit(None).cast("bigint"))
+
+
+def records_of(raw: DataFrame) -> DataFrame:
+    """The records among the rows that `Source.read` gives."""
+    return raw.where("is_record").drop("is_record", "block")
+
+
+def with_line_numbers(raw: DataFrame) -> DataFrame:
+    """What `Source.read` gives with `position` as the line of a text file, from 1, whatever the number of tasks.
+
+    Reads the text once to count the lines of each block; the driver holds a row per block of a file, not per line.
+    """
+    texts = raw.where(F.col("block").isNotNull())
+    blocks = texts.groupBy("file", "block").agg(F.count("*").alias("n"), F.min("position").alias("first")).collect()
+    if not blocks:
+        return raw
+    before: Counter[str] = Counter()
+    starts = []
+    for block in sorted(blocks):
+        starts.append((block["file"], block["block"], before[block["file"]] - block["first"] + 1))
+        before[block["file"]] += block["n"]
+    shift = raw.sparkSession.createDataFrame(starts, "file string, block bigint, shift bigint")
+    shifted = raw.join(F.broadcast(shift), on=["file", "block"], how="left")
+    line = F.col("position") + F.coalesce("shift", F.lit(0))
+    return shifted.withColumn("position", line).select(raw.columns)
 
 
 def json_record(columns: Sequence[str]) -> Column:
@@ -168,13 +201,14 @@ def translated(column: Column, names: Mapping[str, str]) -> Column:
     return ours
 
 
-def _placed(rows: DataFrame) -> DataFrame:
-    # The id rises with the place in the file and is the same on every reading of the same files and split size.
+def _placed(rows: DataFrame, position: Column) -> DataFrame:
     return rows.select(
         F.col("_metadata.file_path").alias("file"),
-        F.monotonically_increasing_id().alias("position"),
+        F.col("_metadata.file_block_start").alias("block"),
+        position.alias("position"),
         F.col("_metadata.file_modification_time").alias("arrived_at"),
         "record",
+        "is_record",
     )
 
 

@@ -36,7 +36,7 @@ class FirstLine:
 
 
 def text_lines(spark: SparkSession, files: Sequence[str], *, first_line: FirstLine) -> DataFrame:
-    """One row per line, plain or compressed, that is neither blank nor a header: `record` and `_metadata`.
+    """One row per line, plain or compressed: `record`, `_metadata`, and `is_record`, false for headers and blank lines.
 
     A record must not span lines. Raises `SourceError` when a file, whichever of them, begins otherwise.
     """
@@ -50,7 +50,7 @@ def text_lines(spark: SparkSession, files: Sequence[str], *, first_line: FirstLi
     # A header is no record wherever it stands: people concatenate files.
     headers = [spelt for header in first_line.headers for spelt in (header, BOM + header, _quoted(header))]
     is_record = F.trim("record") != ""
-    return lines.where(is_record & ~F.col("record").isin(headers) if headers else is_record)
+    return lines.withColumn("is_record", is_record & ~F.col("record").isin(headers) if headers else is_record)
 
 
 def csv_record(columns: Sequence[str], *, separator: str = ",") -> Column:

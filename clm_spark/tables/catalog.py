@@ -19,6 +19,8 @@ EVENT_KINDS = (
     "review",
 )
 REJECT_REASONS = (
+    "too_large",
+    "wrong_encoding",
     "unparsable",
     "missing_customer",
     "missing_item",
@@ -53,7 +55,7 @@ MODEL_VERSION = Column("model_version", STRING, "the model that made this row, a
 BATCH_ID = Column("batch_id", STRING, "the ingested batch: a hash over its files' names, sizes and times")
 SOURCE = Column("source", STRING, "the raw format it came in, one of clm_spark.sources")
 FILE = Column("file", STRING, "URL of the raw file")
-POSITION = Column("position", BIGINT, "place in the batch: unique in it, rising along each file")
+POSITION = Column("position", BIGINT, "line of the text file or row of the Parquet file, from 1")
 
 INGESTED_FILES = Table(
     "bronze",
@@ -67,14 +69,19 @@ INGESTED_FILES = Table(
         FILE,
         Column("size_bytes", BIGINT, "length of the file"),
         Column("modified_at", TIME, "when the file was last modified"),
+        Column("num_read", BIGINT, "raw records read; null until its batch is in, as the others", nullable=True),
+        Column("num_kept", BIGINT, "records that became events", nullable=True, check="num_kept >= 0"),
+        Column("num_rejected", BIGINT, "records set aside with a reason", nullable=True),
+        Column("num_duplicates", BIGINT, "records that repeat an event", nullable=True, check="num_duplicates >= 0"),
     ),
+    checks={"nothing_is_lost": "num_read IS NULL OR num_read = num_kept + num_rejected + num_duplicates"},
 )
 
 RAW_EVENTS = Table(
     "bronze",
     "raw_events",
     "raw record, exactly as it arrived",
-    key=("batch_id", "position"),
+    key=("batch_id", "file", "position"),
     slices=("batch_id",),
     columns=(
         BATCH_ID,
@@ -90,15 +97,17 @@ REJECTED_EVENTS = Table(
     "bronze",
     "rejected_events",
     "raw record that could not be used",
-    key=("batch_id", "position"),
+    key=("batch_id", "file", "position"),
     slices=("batch_id",),
     columns=(
         BATCH_ID,
         SOURCE,
         FILE,
         POSITION,
+        Column("arrived_at", TIME, "when its file was last modified"),
         Column("reason", STRING, "why, from a closed list", check=one_of("reason", REJECT_REASONS)),
         Column("record", STRING, "the raw record", nullable=True),
+        Column("replayed_in", STRING, "the batch that took it in after the mapping was mended", nullable=True),
     ),
 )
 

@@ -3,11 +3,11 @@
 import json
 import logging
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import reduce
-from typing import Any
 
 from delta.tables import DeltaTable
 from py4j.protocol import Py4JJavaError
@@ -122,7 +122,9 @@ class Lake:
 
     def version(self, table: Table) -> int:
         """The table's current Delta version."""
-        return int(self._last_commit(table)["version"])
+        last = DeltaTable.forName(self.spark, self.name(table)).history(1).head()
+        assert last is not None
+        return int(last["version"])
 
     def location(self, table: Table) -> str:
         """URL of the table's files, for readers other than Spark."""
@@ -214,25 +216,24 @@ class Lake:
         start = time.monotonic()
         rows = frame.select(table.schema.names)
         if is_key_proven:
-            before = self.version(table)
-            self._commit(table, write, rows)
-            # Delta skips a commit that would change nothing; the last one is then another write's.
-            num_rows = self._last_num_rows(table) if self.version(table) > before else 0
+            version, num_rows = self._commit(table, write, rows)
         else:
             # Counted before the commit, so that a broken key leaves the table as it was; kept, not computed twice.
             rows = rows.persist(StorageLevel.MEMORY_AND_DISK)
             try:
                 num_rows = _num_unique(rows, table)
-                self._commit(table, write, rows)
+                version, _ = self._commit(table, write, rows)
             finally:
                 rows.unpersist()
-        written = Written(table.title, self.version(table), num_rows, time.monotonic() - start)
+        written = Written(table.title, version, num_rows, time.monotonic() - start)
         self.written.append(written)
         log.info("%-27s version %d, %s rows, %.1f s", table.title, written.version, f"{num_rows:,}", written.seconds)
         return written
 
-    def _commit(self, table: Table, write: Callable[[DataFrame], None], rows: DataFrame) -> None:
-        self.spark.conf.set(COMMIT_METADATA, json.dumps({"by": COMMIT_MARK, "as_of": str(self.settings.as_of)}))
+    def _commit(self, table: Table, write: Callable[[DataFrame], None], rows: DataFrame) -> tuple[int, int]:
+        """Let `write` commit the rows; gives the table's version and how many rows Delta says it wrote."""
+        mark = json.dumps({"by": COMMIT_MARK, "as_of": str(self.settings.as_of), "write": uuid.uuid4().hex})
+        self.spark.conf.set(COMMIT_METADATA, mark)
         try:
             write(rows)
         except (Py4JJavaError, PySparkException) as error:
@@ -244,12 +245,12 @@ class Lake:
             ) from error
         finally:
             self.spark.conf.unset(COMMIT_METADATA)
-
-    def _last_commit(self, table: Table) -> Any:
-        return DeltaTable.forName(self.spark, self.name(table)).history(1).head()
-
-    def _last_num_rows(self, table: Table) -> int:
-        return int((self._last_commit(table)["operationMetrics"] or {}).get("numOutputRows", 0))
+        # Delta skips a commit that would change nothing, and another writer may have come after ours.
+        recent = DeltaTable.forName(self.spark, self.name(table)).history(COMMITS_LOOKED_AT).collect()
+        ours = next((commit for commit in recent if commit["userMetadata"] == mark), None)
+        if ours is None:
+            return int(recent[0]["version"]), 0
+        return int(ours["version"]), int((ours["operationMetrics"] or {}).get("numOutputRows", 0))
 
 
 def ddl(table: Table, name: str) -> str:

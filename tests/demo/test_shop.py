@@ -13,7 +13,7 @@ from clm_spark.demo.shop import shop_records, write_shop
 from clm_spark.errors import SettingsError
 from clm_spark.events.parse import typed_events
 from clm_spark.sources.mapping import MappedSource, read_mapping
-from clm_spark.sources.source import list_files
+from clm_spark.sources.source import list_files, records_of
 from clm_spark.tables.catalog import EVENT_KINDS
 
 NUM_CUSTOMERS, NUM_DAYS, START, SEED = 4_000, 50, date(2024, 1, 1), 11
@@ -179,7 +179,7 @@ def ingested(spark, made, log_format: str) -> dict[str, int]:
     mapping = read_mapping(str(Path(__file__).parents[2] / "conf" / "sources" / "demo_shop.yml"))
     source = MappedSource(mapping.model_copy(update={"format": log_format}), name="demo_shop")
     files = list_files(spark, f"{made.path}/log", endings=source.file_endings)
-    fields = source.fields(source.read(spark, [file.url for file in files]))
+    fields = source.fields(records_of(source.read(spark, [file.url for file in files])))
     typed = typed_events(fields, source=source.name, time_format=source.time_format, known_at="occurred", key=b"key")
     told = typed.groupBy("event_id", "kind", "reason").count()
     repeats = F.sum(F.when(F.col("reason").isNull(), F.col("count") - 1))

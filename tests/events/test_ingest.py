@@ -6,7 +6,7 @@ from small_shop import write_log
 
 from clm_spark.errors import ContractError, SourceError
 from clm_spark.events import ingest
-from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES, RAW_EVENTS, REJECTED_EVENTS
+from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES, INGESTED_FILES, RAW_EVENTS, REJECTED_EVENTS
 from clm_spark.tables.lake import Lake
 from jobs import ingest_events
 
@@ -18,7 +18,7 @@ def landing(tmp_path):
     return folder
 
 
-def take_in(lake: Lake, **changes: str) -> None:
+def take_in(lake: Lake, **changes: object) -> None:
     settings = lake.settings.model_copy(update={"ingest": lake.settings.ingest.model_copy(update=changes)})
     ingest_events.run(Lake(lake.spark, settings), settings)
 
@@ -26,6 +26,11 @@ def take_in(lake: Lake, **changes: str) -> None:
 def ledger(lake: Lake) -> list[tuple[int, ...]]:
     rows = lake.read(INGESTED_BATCHES).collect()
     return sorted((r.num_files, r.num_read, r.num_kept, r.num_rejected, r.num_duplicates) for r in rows)
+
+
+def files(lake: Lake) -> dict[str, tuple[int, ...]]:
+    rows = lake.read(INGESTED_FILES).collect()
+    return {r.file.rsplit("/", 1)[-1]: (r.num_read, r.num_kept, r.num_rejected, r.num_duplicates) for r in rows}
 
 
 def ids(lake: Lake) -> list[str]:
@@ -42,13 +47,15 @@ def test_a_file_is_taken_once_and_an_event_too(new_lake, landing, monkeypatch):
         raise RuntimeError("killed")
 
     with monkeypatch.context() as killed:
-        killed.setattr(ingest, "_ledger", die)
+        killed.setattr(ingest, "sign_off", die)
         with pytest.raises(RuntimeError):
             take_in(lake)
     assert ledger(lake) == [], "an unproven batch is not signed off"
     take_in(lake)
     assert ledger(lake) == [first], "the run after finishes it"
     assert lake.read(RAW_EVENTS).count() == truth.num_events + 2
+    (broken,) = lake.read(REJECTED_EVENTS).collect()
+    assert (landing / "monday.csv").read_text().splitlines()[broken.position - 1] == broken.record
     events, version = ids(lake), lake.version(EVENTS)
     assert len(set(events)) == len(events) == truth.num_events
 
@@ -59,6 +66,7 @@ def test_a_file_is_taken_once_and_an_event_too(new_lake, landing, monkeypatch):
     take_in(lake)
     assert ledger(lake) == sorted([first, (1, truth.num_events + 2, 0, 1, truth.num_events + 1)])
     assert ids(lake) == events
+    assert files(lake)["tuesday.csv"] == (truth.num_events + 2, 0, 1, truth.num_events + 1)
     assert lake.read(REJECTED_EVENTS).where("reason = 'unparsable'").count() == 2
 
     packed = gzip.compress((landing / "monday.csv").read_bytes())
@@ -66,10 +74,14 @@ def test_a_file_is_taken_once_and_an_event_too(new_lake, landing, monkeypatch):
     with pytest.raises(SourceError, match=r"wednesday\.csv\.gz cannot be read to its end"):
         take_in(lake)
     assert len(ledger(lake)) == 2
-    (landing / "wednesday.csv.gz").write_bytes(packed)
-    take_in(lake)
-    assert ledger(lake)[0] == (1, truth.num_events + 2, 0, 1, truth.num_events + 1)
-    assert (ids(lake), len(ledger(lake))) == (events, 3)
+    (landing / "wednesday.csv.gz").unlink()
+
+    usable, broken = (landing / "monday.csv").read_text().splitlines()[:2], ["cut,off"] * 9
+    (landing / "thursday.csv").write_text("\n".join([*usable, *broken]))
+    with pytest.raises(SourceError, match=r"9 of 10 records .* \(unparsable 9\): expected at most 10%"):
+        take_in(lake)
+    assert ids(lake) == events
+    assert files(lake)["thursday.csv"] == (None,) * 4
 
     (landing / "views.tsv").write_text("1\t2\n")
     with pytest.raises(ContractError, match=r"holds events of source rees46, and retailrocket came"):

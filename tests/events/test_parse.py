@@ -64,7 +64,8 @@ REASONS = [  # case, what differs, reason
 def test_every_reason_is_found(spark):
     rows = typed(spark, [(case, changes) for case, changes, _ in REASONS]).collect()
     assert {row.record: row.reason for row in rows} == {case: reason for case, _, reason in REASONS}
-    assert {reason for *_, reason in REASONS} - {None} == set(REJECT_REASONS)
+    of_bytes = {"too_large", "wrong_encoding"}  # test_nasty_records.py
+    assert {reason for *_, reason in REASONS} - {None} == set(REJECT_REASONS) - of_bytes
 
 
 MONEY = [  # price, quantity, amount, kind: price cents, units, amount cents

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from clm_spark.events.duplicates import new_events
 from clm_spark.events.parse import typed_events
 from clm_spark.privacy.pseudonyms import read_key
-from clm_spark.sources.source import Source, list_files
+from clm_spark.sources.source import Source, list_files, records_of, with_line_numbers
 from clm_spark.tables.catalog import EVENTS
 
 KEY = read_key(str(Path(__file__).parents[2] / "conf" / "demo.key"))
@@ -38,7 +38,7 @@ class Taken:
 
 def take_in(spark: SparkSession, source: Source, path: Path) -> Taken:
     files = [file.url for file in list_files(spark, str(path), endings=source.file_endings)]
-    raw = source.read(spark, files)
+    raw = records_of(with_line_numbers(source.read(spark, files)))
     typed = typed_events(
         source.fields(raw), source=source.name, time_format=source.time_format, known_at="occurred", key=KEY
     )

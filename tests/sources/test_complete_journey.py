@@ -7,7 +7,7 @@ from taking_in import KEY, take_in
 from clm_spark.errors import SourceError
 from clm_spark.events.parse import typed_events
 from clm_spark.sources.complete_journey import CompleteJourney
-from clm_spark.sources.source import list_files
+from clm_spark.sources.source import list_files, records_of
 
 FETCHED = Path(__file__).parents[2] / "data" / "complete_journey"
 
@@ -67,7 +67,11 @@ def test_the_published_counts_hold(spark):
     source = CompleteJourney(str(FETCHED))
     files = [file.url for file in list_files(spark, str(FETCHED), endings=source.file_endings)]
     typed = typed_events(
-        source.fields(source.read(spark, files)), source=source.name, time_format="iso", known_at="occurred", key=KEY
+        source.fields(records_of(source.read(spark, files))),
+        source=source.name,
+        time_format="iso",
+        known_at="occurred",
+        key=KEY,
     )
     counted = typed.groupBy("kind", "reason").agg(
         F.count("*").alias("n"),

@@ -22,6 +22,7 @@ from clm_spark.models.transformer.train import OneRank, TrainingResult, Training
 from clm_spark.session import local_path
 
 FAILURE_MARK = "clm-spark rank failed: "
+LEFT_ALONE = ("Horovod has been shut down", "Connection closed by peer", "Connection reset by peer")
 START_TIMEOUT_SECONDS = 600
 CHECKOUT = str(Path(clm_spark.__file__).parents[1])
 
@@ -204,7 +205,9 @@ def _failures_told(printed: Callable[[], str]) -> Iterator[None]:
         told = [
             line.partition(FAILURE_MARK)[2] for line in f"{printed()}\n{error}".splitlines() if FAILURE_MARK in line
         ]
-        reason = json.loads(told[0]) if told else str(error).strip().splitlines()[-1]
+        # The rank that fails first takes the others with it, and they may be heard before it.
+        first = sorted(told, key=lambda text: any(sign in text for sign in LEFT_ALONE))
+        reason = json.loads(first[0]) if first else str(error).strip().splitlines()[-1]
         raise TrainingError(f"a rank of the training failed: {reason}") from error
 
 

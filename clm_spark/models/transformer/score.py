@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame
 from clm_spark.models.top_k import Cells, top_k_of_blocks
 from clm_spark.models.transformer.data import pad
 from clm_spark.models.transformer.network import NextItemModel, load_model, weights_written_at
+from clm_spark.session import spread_over_cores
 
 SCORED = "customer_id string, rank int, item_index int, relevance double"
 ROWS = pa.schema(
@@ -25,9 +26,8 @@ def score_customers_top_k(sequences: DataFrame, *, model_path: str, top_k: int, 
     Needs `customer_id` and `item_indices`, oldest first. `hide_seen` leaves out the items of the sequence. Workers must
     see `model_path`.
     """
-    return sequences.select("customer_id", "item_indices").mapInArrow(
-        _scorer(str(model_path), top_k, hide_seen), SCORED
-    )
+    asked = spread_over_cores(sequences.select("customer_id", "item_indices"))
+    return asked.mapInArrow(_scorer(str(model_path), top_k, hide_seen), SCORED)
 
 
 def top_items(
