@@ -42,7 +42,9 @@ def shop(spark):
 
 def test_kinds_are_found_numbered_by_revenue_and_told_in_words(spark):
     customers = shop(spark).persist()
-    found = [assign_segments(fit_segments(customers, settings=SegmentSettings(k_to=5, seed=s)), customers) for s in (7, 8)]
+    found = [
+        assign_segments(fit_segments(customers, settings=SegmentSettings(k_to=5, seed=s)), customers) for s in (7, 8)
+    ]
     for assigned in found:
         kinds = assigned.groupBy("segment").agg(F.collect_set("kind").alias("kinds")).orderBy("segment").collect()
         assert [(r.segment, r.kinds) for r in kinds] == [(0, ["weekly"]), (1, ["bargain"]), (2, ["gone"])]
