@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 LOOKED_AT_FIRST = 1000
 DAMAGED = re.compile(r"FAILED_READ_FILE\S*\s+Encountered error while reading file (\S+?)\.?\s")
 PARSED = (*EVENTS.schema.names, "file", "position", "arrived_at", "record", "reason")
-FILE_COUNTS = ("num_read", "num_kept", "num_rejected", "num_duplicates")
+COUNTS = ("num_read", "num_kept", "num_rejected", "num_duplicates")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def claim_batches(lake: Lake, source: Source, files: Sequence[RawFile]) -> list[
     for together in _cut(files, lake.settings.ingest.batch_bytes):
         names = sorted((file.url, file.size_bytes, file.modified_at.timestamp()) for file in together)
         batch_id = hashlib.sha256(repr(names).encode()).hexdigest()[:16]
-        uncounted = {name: F.lit(None).cast("bigint") for name in FILE_COUNTS}
+        uncounted = {name: F.lit(None).cast("bigint") for name in COUNTS}
         claimed = _as_rows(lake, together, source).withColumns({"batch_id": F.lit(batch_id), **uncounted})
         lake.replace(claimed, into=INGESTED_FILES, batch_id=batch_id)
     finished = lake.read(INGESTED_BATCHES)
@@ -103,10 +103,13 @@ def ingest_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -
     arrived = lake.read(RAW_EVENTS).where(F.col("batch_id") == batch.batch_id)
     with parsed(arrived, source, settings, batch_id=batch.batch_id) as typed:
         _check_share_rejected(typed, batch, settings)
-        counts, duplicates = write_new_events(lake, typed, batch_id=batch.batch_id)
-        _write_rejected(lake, typed, batch, is_any=counts["num_rejected"] > 0)
-        lake.replace(_counted_files(lake, typed, duplicates, batch), into=INGESTED_FILES, batch_id=batch.batch_id)
-    sign_off(lake, source, batch.batch_id, {"num_files": len(batch.files), **counts})
+        num_kept, duplicates = write_new_events(lake, typed, batch_id=batch.batch_id)
+        num_rejected = _write_rejected(lake, typed, batch)
+        files = _counted_files(lake, arrived, typed, duplicates, batch)
+        lake.replace(files, into=INGESTED_FILES, batch_id=batch.batch_id)
+    # Each from another place, or the rule that they add up would hold by itself.
+    counts = (arrived.count(), num_kept, num_rejected, sum(duplicates.values()))
+    sign_off(lake, source, batch.batch_id, num_files=len(batch.files), counts=counts)
 
 
 @contextmanager
@@ -121,11 +124,10 @@ def parsed(raw: DataFrame, source: Source, settings: Settings, *, batch_id: str)
         typed.unpersist()
 
 
-def write_new_events(lake: Lake, typed: DataFrame, *, batch_id: str) -> tuple[dict[str, int], dict[str, int]]:
-    """Write the usable records of a batch that no other brought; gives the counts, and the duplicates of each file."""
+def write_new_events(lake: Lake, typed: DataFrame, *, batch_id: str) -> tuple[int, dict[str, int]]:
+    """Write the usable records of a batch that no other brought; gives their number, and the duplicates of each file."""
     lake.create(EVENTS)
     earlier = lake.read(EVENTS).where(F.col("batch_id") != batch_id)
-    num_read = typed.count()
     with new_events(typed, earlier) as new:
         # Its key is proven: every event_id has just been counted.
         kept = lake.replace(new.rows, into=EVENTS, is_key_proven=True, batch_id=batch_id)
@@ -135,38 +137,37 @@ def write_new_events(lake: Lake, typed: DataFrame, *, batch_id: str) -> tuple[di
             f"batch {batch_id}: {new.num_new} new events were counted and {kept.num_rows} written; "
             "it is not signed off: run it again, and report this if it comes back"
         )
-    counts = {
-        "num_read": num_read,
-        "num_kept": kept.num_rows,
-        "num_rejected": num_read - new.num_usable,
-        "num_duplicates": new.num_usable - new.num_new,
-    }
-    return counts, duplicates
+    return kept.num_rows, duplicates
 
 
-def sign_off(lake: Lake, source: Source, batch_id: str, counts: dict[str, int]) -> None:
-    """Write the proof. Delta holds the rule read = kept + rejected + duplicates: a batch that lost a record has none."""
+def sign_off(lake: Lake, source: Source, batch_id: str, *, num_files: int, counts: tuple[int, int, int, int]) -> None:
+    """Write the proof; `counts` are records read, kept, rejected and repeated.
+
+    Delta holds the rule read = kept + rejected + duplicates: a batch that lost a record has no proof.
+    """
+    figures = {"num_files": num_files, **dict(zip(COUNTS, counts, strict=True))}
     events = lake.read(EVENTS).where(F.col("batch_id") == batch_id)
     proof = events.agg(
         F.min("occurred_at").alias("first_occurred_at"), F.max("occurred_at").alias("last_occurred_at")
     ).select(
         F.lit(batch_id).alias("batch_id"),
         F.lit(source.name).alias("source"),
-        *(F.lit(n).cast("bigint").alias(name) for name, n in counts.items()),
+        *(F.lit(n).cast("bigint").alias(name) for name, n in figures.items()),
         "first_occurred_at",
         "last_occurred_at",
     )
     lake.replace(proof, into=INGESTED_BATCHES, batch_id=batch_id)
-    log.info("batch %s: %s", batch_id, ", ".join(f"{name[4:]} {n:,}" for name, n in counts.items()))
+    log.info("batch %s: %s", batch_id, ", ".join(f"{name[4:]} {n:,}" for name, n in figures.items()))
 
 
-def _write_rejected(lake: Lake, typed: DataFrame, batch: Batch, *, is_any: bool) -> None:
+def _write_rejected(lake: Lake, typed: DataFrame, batch: Batch) -> int:
     lake.create(REJECTED_EVENTS)
     before = lake.read(REJECTED_EVENTS).where(F.col("batch_id") == batch.batch_id)
-    if is_any or not before.isEmpty():  # a commit for nothing costs more than the look
-        rejected = typed.where(F.col("reason").isNotNull()).withColumn("replayed_in", F.lit(None).cast("string"))
-        rows = rejected.select(REJECTED_EVENTS.schema.names)
-        lake.replace(rows, into=REJECTED_EVENTS, is_key_proven=True, batch_id=batch.batch_id)
+    rejected = typed.where(F.col("reason").isNotNull()).withColumn("replayed_in", F.lit(None).cast("string"))
+    if rejected.isEmpty() and before.isEmpty():  # a commit for nothing costs more than the look
+        return 0
+    rows = rejected.select(REJECTED_EVENTS.schema.names)
+    return lake.replace(rows, into=REJECTED_EVENTS, is_key_proven=True, batch_id=batch.batch_id).num_rows
 
 
 def _check_share_rejected(typed: DataFrame, batch: Batch, settings: Settings) -> None:
@@ -183,16 +184,20 @@ def _check_share_rejected(typed: DataFrame, batch: Batch, settings: Settings) ->
         )
 
 
-def _counted_files(lake: Lake, typed: DataFrame, duplicates: Mapping[str, int], batch: Batch) -> DataFrame:
+def _counted_files(
+    lake: Lake, arrived: DataFrame, typed: DataFrame, duplicates: Mapping[str, int], batch: Batch
+) -> DataFrame:
     """The batch's files with what became of the records of each; a row per file passes the driver."""
-    by_file = typed.groupBy("file").agg(F.count("*").alias("n"), F.count_if(F.col("reason").isNotNull()).alias("bad"))
-    counted = {row["file"]: (row["n"], row["bad"]) for row in by_file.collect()}
+    read = {row["file"]: row["count"] for row in arrived.groupBy("file").count().collect()}
+    is_usable = F.col("reason").isNull()
+    by_file = typed.groupBy("file").agg(F.count_if(is_usable).alias("usable"), F.count_if(~is_usable).alias("rejected"))
+    judged = {row["file"]: (row["usable"], row["rejected"]) for row in by_file.collect()}
     rows = []
     for claim in lake.read(INGESTED_FILES).where(F.col("batch_id") == batch.batch_id).collect():
-        num_read, num_rejected = counted.get(claim["file"], (0, 0))
+        num_usable, num_rejected = judged.get(claim["file"], (0, 0))
         num_again = duplicates.get(claim["file"], 0)
-        counts = (num_read, num_read - num_rejected - num_again, num_rejected, num_again)
-        rows.append(tuple({**claim.asDict(), **dict(zip(FILE_COUNTS, counts, strict=True))}.values()))
+        counts = (read.get(claim["file"], 0), num_usable - num_again, num_rejected, num_again)
+        rows.append(tuple({**claim.asDict(), **dict(zip(COUNTS, counts, strict=True))}.values()))
     return lake.spark.createDataFrame(rows, INGESTED_FILES.schema)
 
 

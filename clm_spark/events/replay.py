@@ -29,11 +29,15 @@ def replay_rejected(lake: Lake, source: Source, settings: Settings) -> None:
     with parsed(pending, source, settings, batch_id=batch_id) as typed:
         # A day that was computed without them must come out the same again.
         learned = F.greatest(F.col("known_at"), F.lit(settings.as_of).cast("timestamp"))
-        counts, _ = write_new_events(lake, typed.withColumn("known_at", learned), batch_id=batch_id)
+        num_kept, duplicates = write_new_events(lake, typed.withColumn("known_at", learned), batch_id=batch_id)
+        num_rejected = typed.where(F.col("reason").isNotNull()).count()
+        counts = (pending.count(), num_kept, num_rejected, sum(duplicates.values()))
         # Before the records are marked: until then a second run sees the same ones.
-        sign_off(lake, source, batch_id, {"num_files": num_files, **counts})
-        judged = typed.select("file", "position", F.col("reason").alias("_reason"))
-        marked = pending.join(judged, on=["file", "position"], how="inner").withColumns(
+        sign_off(lake, source, batch_id, num_files=num_files, counts=counts)
+        # A file delivered again under its name has other times, not other places.
+        place = ["file", "arrived_at", "position"]
+        judged = typed.select(*place, F.col("reason").alias("_reason"))
+        marked = pending.join(judged, on=place, how="inner").withColumns(
             {
                 "reason": F.coalesce("_reason", "reason"),
                 "replayed_in": F.when(F.col("_reason").isNull(), batch_id),

@@ -43,7 +43,7 @@ def test_a_file_is_taken_once_and_an_event_too(new_lake, landing, monkeypatch):
     lake = new_lake(ingest={"source": "rees46", "path": str(landing)})
     first = (1, truth.num_events + 2, truth.num_events, 1, 1)
 
-    def die(*_):
+    def die(*_, **__):
         raise RuntimeError("killed")
 
     with monkeypatch.context() as killed:
