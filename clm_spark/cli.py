@@ -3,25 +3,38 @@
 import csv
 import json
 import sys
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import typer
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from clm_spark.config import load_settings
+from clm_spark.config import Settings, load_settings
 from clm_spark.demo.shop import write_shop
 from clm_spark.errors import ModelError, SettingsError
-from clm_spark.job import AsOf, ConfDir, Overrides, Profile, log_to_console, run_job, user_mistakes_as_one_line
-from clm_spark.pipeline import JOBS, find_jobs
+from clm_spark.job import (
+    TAKING_IN,
+    AsOf,
+    ConfDir,
+    JobDone,
+    Overrides,
+    Profile,
+    log_to_console,
+    run_job,
+    user_mistakes_as_one_line,
+)
+from clm_spark.pipeline import JOBS, Job, find_jobs
 from clm_spark.session import build_session
+from clm_spark.stale import stale_days
 from clm_spark.summary import print_summary
 from clm_spark.tables.catalog import TABLES
 from clm_spark.tables.contract import Table
+from clm_spark.tables.lake import Lake
 
 NO_DAY = date.min  # a query has no as_of
 app = typer.Typer(
@@ -32,31 +45,52 @@ out = Console()
 
 @app.command()
 def run(
-    job: Annotated[str, typer.Argument(metavar="JOB", help="A job, or all.")],
+    job: Annotated[
+        str,
+        typer.Argument(metavar="JOB", help="A job; all; or stale: those days up to --as-of that a late file concerns."),
+    ],
     as_of: AsOf,
     profile: Profile = "local",
     overrides: Overrides = None,
     conf_dir: ConfDir = None,
 ) -> None:
     """Run a job, or all of them in order, for one day."""
-    chosen = find_jobs(job)
+    chosen = find_jobs(job) if job != "stale" else ()
     settings = load_settings(profile, as_of=as_of, overrides=overrides or [], conf_dir=conf_dir)
-    loaded = [(step.name, *step.load()) for step in chosen]
     spark = build_session(settings, app_name=f"clm-spark {job}")
+    if job == "stale":
+        _run_stale(spark, settings)
+        return
+    done = _run_jobs(spark, settings, chosen)
+    if job == "all":
+        print_summary(spark, settings, done, out)
+
+
+def _run_stale(spark: SparkSession, settings: Settings) -> None:
+    days = stale_days(Lake(spark, settings))
+    if not days:
+        out.print("no day is stale")
+    for day in days:
+        out.print(f"[bold]{day.as_of}[/bold] is stale: {', '.join(job.name for job in day.jobs)}", highlight=False)
+    for day in days:
+        _run_jobs(spark, settings.model_copy(update={"as_of": day.as_of}), day.jobs)
+
+
+def _run_jobs(spark: SparkSession, settings: Settings, chosen: Sequence[Job]) -> list[JobDone]:
     done = []
+    loaded = [(step.name, *step.load()) for step in chosen]
     for number, (name, function, purpose) in enumerate(loaded, start=1):
         out.print(f"[bold]{number}/{len(loaded)} {name}[/bold]  {purpose}", highlight=False, soft_wrap=True)
         try:
-            done.append(run_job(spark, name, function, settings, reads_events=name != "ingest_events"))
+            done.append(run_job(spark, name, function, settings, reads_events=name not in TAKING_IN))
         except ModelError as error:
-            if job != "all":
+            if len(chosen) == 1:
                 raise
             # A log too short or too thin for one model still gets its tables, the other models and the report.
             out.print(f"    not done: {error}", style="yellow", markup=False, highlight=False, soft_wrap=True)
             continue
         out.print(f"    {done[-1].seconds:.0f} s", highlight=False)
-    if job == "all":
-        print_summary(spark, settings, done, out)
+    return done
 
 
 @app.command()
@@ -110,6 +144,21 @@ def replay_rejected(
 ) -> None:
     """Take in what was rejected, after the mapping was mended; known from --as-of on."""
     run("replay_rejected", as_of, profile, overrides, conf_dir)
+
+
+@app.command()
+def stream(
+    as_of: AsOf,
+    is_continuous: Annotated[
+        bool, typer.Option("--continuous/--once", help="Go on until stopped, or take in what is there and end.")
+    ] = False,
+    profile: Profile = "local",
+    overrides: Overrides = None,
+    conf_dir: ConfDir = None,
+) -> None:
+    """Take events in as they come, from files at ingest.path or from the Kafka topic stream.topic."""
+    until = "stopped" if is_continuous else "caught_up"
+    run("stream_events", as_of, profile, [*(overrides or []), f"stream.until={until}"], conf_dir)
 
 
 @app.command()

@@ -65,11 +65,31 @@ class IngestSettings(Section):
     max_rejected_share: Annotated[float, Field(ge=0, le=1)] = Field(
         0.1, description="a batch of which a larger share cannot be used is refused: more likely a wrong mapping"
     )
+    tolerated_rejects: Annotated[int, Field(ge=0)] = Field(
+        20, description="so many never stop a run, however large their share: a step of a stream may hold few records"
+    )
     known_at: Literal["occurred", "arrived"] = Field(
         "occurred",
         description="occurred: a history, each event known the moment it happened; "
         "arrived: known when its file was last modified",
     )
+
+
+class StreamSettings(Section):
+    """The way in as a stream: of files at ingest.path, or of a Kafka topic when one is named."""
+
+    until: Literal["caught_up", "stopped"] = Field(
+        "caught_up", description="caught_up: take in what is there and end (`--once`); stopped: go on (`--continuous`)"
+    )
+    step_seconds: Annotated[int, Field(ge=1)] = Field(60, description="from one look for news to the next")
+    max_files: Annotated[int, Field(ge=1)] = Field(1000, description="files in a step")
+    max_records: Annotated[int, Field(ge=1)] = Field(2_000_000, description="Kafka messages in a step")
+    servers: str = Field("", description="Kafka's bootstrap servers, host:port")
+    topic: str = Field("", description="Kafka's topic; empty: files")
+    options: dict[str, str] = Field(
+        default_factory=dict, description="further options of Spark's Kafka source, such as kafka.security.protocol"
+    )
+    checkpoint: str | None = Field(None, description="None: below lakehouse.path, one per place that is read")
 
 
 class PrivacySettings(Section):
@@ -198,6 +218,7 @@ class Settings(Section):
     lakehouse: LakehouseSettings = LakehouseSettings()
     spark: SparkSettings = SparkSettings()
     ingest: IngestSettings = IngestSettings()
+    stream: StreamSettings = StreamSettings()
     privacy: PrivacySettings = PrivacySettings()
     sessions: SessionizeSettings = SessionizeSettings()
     features: FeatureSettings = FeatureSettings()

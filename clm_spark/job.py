@@ -5,14 +5,14 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 
 import typer
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from rich.console import Console
 from rich.logging import RichHandler
@@ -21,11 +21,12 @@ import clm_spark
 from clm_spark.config import Settings, load_settings
 from clm_spark.errors import SettingsError, UserError
 from clm_spark.session import build_session
-from clm_spark.tables.catalog import EVENTS, RUNS
+from clm_spark.tables.catalog import COUNTS, EVENTS, INGESTED_BATCHES, INGESTED_FILES, RUNS
 from clm_spark.tables.lake import Lake, Written
 
 Run = Callable[[Lake, Settings], None]
 USER_MISTAKE = 2
+TAKING_IN = ("ingest_events", "stream_events")  # jobs that need no events yet
 
 log = logging.getLogger(__name__)
 console = Console(stderr=True)
@@ -49,14 +50,14 @@ class JobDone:
 
 def run_job(spark: SparkSession, job: str, run: Run, settings: Settings, *, reads_events: bool = True) -> JobDone:
     """Run one job over the lakehouse and write its rows of gold.runs."""
-    lake = Lake(spark, settings)
+    lake = Lake(spark, settings, job=job)
     start = time.monotonic()
     if reads_events:
         check_as_of(lake)
     run(lake, settings)
     written = tuple(lake.written)
     if written:  # a run that found nothing to do leaves the record of the one that did
-        lake.replace(_manifest(lake, job, written), into=RUNS, as_of=settings.as_of, job=job)
+        lake.replace(_manifest(lake, written), into=RUNS, as_of=settings.as_of, job=job)
     return JobDone(job, time.monotonic() - start, written)
 
 
@@ -85,7 +86,7 @@ def main(run: Run) -> int:
         with user_mistakes_as_one_line():
             settings = load_settings(profile, as_of=as_of, overrides=overrides or [], conf_dir=conf_dir)
             spark = build_session(settings, app_name=f"clm-spark {job}")
-            done = run_job(spark, job, run, settings, reads_events=job != "ingest_events")
+            done = run_job(spark, job, run, settings, reads_events=job not in TAKING_IN)
             log.info("%s done in %.0f s", job, done.seconds)
 
     command.__doc__ = module.__doc__
@@ -116,24 +117,44 @@ def log_to_console() -> None:
     logging.getLogger("py4j").setLevel(logging.ERROR)
 
 
-def _manifest(lake: Lake, job: str, written: Sequence[Written]) -> DataFrame:
-    digest = hashlib.sha256(lake.settings.model_dump_json().encode()).hexdigest()
+def _manifest(lake: Lake, written: Sequence[Written]) -> DataFrame:
+    """A row per table written and, where the job took raw records in, per file; bounded by tables and files."""
     last = {write.table: write for write in written}
     num_rows = Counter[str]()
     for write in written:
         num_rows[write.table] += write.num_rows
-    rows = [
-        (
-            job,
-            lake.settings.as_of,
-            w.table,
-            w.version,
-            num_rows[w.table],
-            w.seconds,
-            lake.inputs,
-            digest,
-            clm_spark.__version__,
-        )
-        for w in last.values()
-    ]
-    return lake.spark.createDataFrame(rows, RUNS.schema)
+    rows = [(w.table, w.version, num_rows[w.table], w.seconds) for w in last.values()]
+    tables = lake.spark.createDataFrame(rows, "table_name string, version bigint, num_rows bigint, seconds double")
+    if INGESTED_BATCHES.title in last:
+        tables = _with_counts(tables, lake)
+    digest = hashlib.sha256(lake.settings.model_dump_json().encode()).hexdigest()
+    common = {
+        "job": F.lit(lake.job),
+        "as_of": F.lit(lake.settings.as_of),
+        "inputs": _map_of(lake.inputs),
+        "settings_hash": F.lit(digest),
+        "code_version": F.lit(clm_spark.__version__),
+    }
+    absent = [column for column in RUNS.columns if column.name not in {*tables.columns, *common}]
+    nothing = {column.name: F.lit(None).cast(column.type) for column in absent}
+    return tables.withColumns({**common, **nothing}).select(RUNS.schema.names)
+
+
+def _with_counts(tables: DataFrame, lake: Lake) -> DataFrame:
+    """Add what became of the records, to the row of silver.events and per file, of all batches of this job and day.
+
+    From the ledger, not from this process: a run that was killed signed some of them off and wrote no manifest.
+    """
+    mine = (F.col("job") == lake.job) & (F.col("as_of") == F.lit(lake.settings.as_of))
+    batches = lake.read(INGESTED_BATCHES).where(mine)
+    whole = batches.agg(*(F.sum(name).alias(name) for name in COUNTS)).withColumn("table_name", F.lit(EVENTS.title))
+    files = lake.read(INGESTED_FILES).join(batches, on="batch_id", how="left_semi")
+    per_file = files.select(
+        F.lit(EVENTS.title).alias("table_name"), F.col("num_kept").alias("num_rows"), "file", *COUNTS
+    )
+    return tables.join(whole, on="table_name", how="left").unionByName(per_file, allowMissingColumns=True)
+
+
+def _map_of(numbers: Mapping[str, int]) -> Column:
+    pairs = [part for name, number in sorted(numbers.items()) for part in (F.lit(name), F.lit(number).cast("bigint"))]
+    return (F.create_map(*pairs) if pairs else F.lit(None)).cast("map<string,bigint>")

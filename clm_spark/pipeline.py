@@ -68,6 +68,7 @@ JOBS = (
 
 # Run when someone asks for it, not every day.
 ON_DEMAND = (
+    Job("stream_events", reads=(), writes=JOBS[0].writes),
     Job(
         "replay_rejected", reads=(t.REJECTED_EVENTS, t.EVENTS), writes=(t.EVENTS, t.INGESTED_BATCHES, t.REJECTED_EVENTS)
     ),

@@ -20,6 +20,7 @@ from clm_spark.config import Settings
 from clm_spark.errors import SettingsError
 
 DELTA_PACKAGE = "io.delta:delta-spark_4.1_2.13:4.4.0"
+KAFKA_PACKAGE = "org.apache.spark:spark-sql-kafka-0-10_2.13:4.1.1"  # 4.1.4's names a dependency that is nowhere
 MIN_JAVA = 17
 
 
@@ -75,6 +76,8 @@ def _spark_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:
         # HotSpot never compiles a method above 8,000 bytes: Spark's default of 65,535 lets wide projections be interpreted.
         "spark.sql.codegen.hugeMethodLimit": "8000",
         "spark.sql.icu.caseMappings.enabled": "false",  # lower() only meets the names of event kinds
+        # An object of a raw log that names a member twice is no reason to stop.
+        "spark.sql.mapKeyDedupPolicy": "LAST_WIN",
         # What is cached is read a few times and dropped: packing it costs more than it saves.
         "spark.sql.inMemoryColumnarStorage.compressed": "false",
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
@@ -99,12 +102,16 @@ def _context_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:
     if spark.master:
         conf["spark.master"] = spark.master
     if spark.delta_jars == "fetch":
-        conf["spark.jars.packages"] = DELTA_PACKAGE
+        conf["spark.jars.packages"] = _packages(settings)
     if launches_jvm:
         conf["spark.driver.memory"] = spark.driver_memory
     if spark.local_metastore:
         conf |= _local_metastore(settings)
     return conf
+
+
+def _packages(settings: Settings) -> str:
+    return f"{DELTA_PACKAGE},{KAFKA_PACKAGE}" if settings.stream.topic else DELTA_PACKAGE
 
 
 def _local_metastore(settings: Settings) -> dict[str, str]:
@@ -163,7 +170,7 @@ def _explained(error: Exception, settings: Settings, log: Path | None) -> Settin
         or (log is not None and "UNRESOLVED DEPENDENCIES" in _tail(log))
     ):
         return SettingsError(
-            f"Spark could not fetch {DELTA_PACKAGE} from Maven Central: check the network, "
+            f"Spark could not fetch {_packages(settings)} from Maven Central: check the network, "
             "or put the jars on the class path and set spark.delta_jars=provided"
         )
     if "DeltaCatalog" in text or "DeltaSparkSessionExtension" in text:

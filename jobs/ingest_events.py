@@ -3,7 +3,7 @@
 import logging
 
 from clm_spark.config import Settings
-from clm_spark.events.ingest import check_usable, claim_batches, ingest_batch, new_files
+from clm_spark.events.ingest import take_in_files
 from clm_spark.job import main
 from clm_spark.sources import open_source
 from clm_spark.sources.source import list_files
@@ -16,14 +16,8 @@ def run(lake: Lake, settings: Settings) -> None:
     """Take in every new file at `ingest.path`."""
     source = open_source(settings.ingest)
     files = list_files(lake.spark, settings.ingest.path, endings=source.file_endings)
-    new = new_files(lake, files, source)
-    if new:
-        check_usable(lake, source, new, settings)
-    batches = claim_batches(lake, source, new)
-    if not batches:
+    if not take_in_files(lake, source, files, settings):
         log.info("nothing new at %s", settings.ingest.path)
-    for batch in batches:
-        ingest_batch(lake, source, batch, settings)
 
 
 if __name__ == "__main__":

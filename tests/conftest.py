@@ -41,7 +41,9 @@ def lake_settings(folder: Path, **changes: Any) -> Settings:
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    session = build_session(lake_settings(tmp_path_factory.mktemp("session")), app_name="tests")
+    # With a topic, for the session to bring Kafka's connector.
+    settings = lake_settings(tmp_path_factory.mktemp("session"), stream={"topic": "tests"})
+    session = build_session(settings, app_name="tests")
     yield session
     session.stop()
 

@@ -20,14 +20,15 @@ from clm_spark.events.parse import typed_events
 from clm_spark.privacy.pseudonyms import pseudonym_key
 from clm_spark.session import spread_over_cores
 from clm_spark.sources.source import RawFile, Source, records_of, with_line_numbers
-from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES, INGESTED_FILES, RAW_EVENTS, REJECTED_EVENTS
+from clm_spark.tables.catalog import COUNTS, EVENTS, INGESTED_BATCHES, INGESTED_FILES, RAW_EVENTS, REJECTED_EVENTS
 from clm_spark.tables.lake import Lake
 
 log = logging.getLogger(__name__)
 LOOKED_AT_FIRST = 1000
 DAMAGED = re.compile(r"FAILED_READ_FILE\S*\s+Encountered error while reading file (\S+?)\.?\s")
-PARSED = (*EVENTS.schema.names, "file", "position", "arrived_at", "record", "reason")
-COUNTS = ("num_read", "num_kept", "num_rejected", "num_duplicates")
+KAFKA = "kafka://"
+PARSED = (*EVENTS.schema.names, "file", "position", "arrived_at", "header", "record", "reason", "new_columns")
+MOST_NEW_COLUMNS = 100
 
 
 @dataclass(frozen=True)
@@ -38,25 +39,43 @@ class Batch:
     files: tuple[str, ...]
 
 
-def new_files(lake: Lake, files: Sequence[RawFile], source: Source) -> list[RawFile]:
-    """Those of the files that were not taken in before: by name, size and time. The driver sees names, never records.
+def take_in_files(lake: Lake, source: Source, files: Sequence[RawFile], settings: Settings) -> int:
+    """Take in those of the files that are new, and what an earlier run left unfinished; gives the number of batches."""
+    new = new_files(lake, files, source)
+    if new:
+        check_usable(lake, source, new, settings)
+    batches = claim_batches(lake, source, new)
+    for batch in batches:
+        ingest_batch(lake, source, batch, settings)
+    return len(batches)
 
-    Raises `ContractError` when the lakehouse holds another source's events and the settings do not allow two.
-    """
+
+def new_files(lake: Lake, files: Sequence[RawFile], source: Source) -> list[RawFile]:
+    """Those of the files that were not taken in before: by name, size and time. The driver sees names, never records."""
+    check_source(lake, source)
     if not lake.exists(INGESTED_FILES):
         return list(files)
-    seen = lake.read(INGESTED_FILES)
-    others = seen.where(F.col("source") != source.name).select("source").limit(1).collect()
-    if others and not lake.settings.ingest.joins_other_sources:
+    here = _as_rows(lake, files, source)
+    new = (
+        here.join(lake.read(INGESTED_FILES), on=["file", "size_bytes", "modified_at"], how="left_anti")
+        .select("file")
+        .collect()
+    )
+    names = {row["file"] for row in new}
+    return [file for file in files if file.url in names]
+
+
+def check_source(lake: Lake, source: Source) -> None:
+    """Refuse a source other than the one whose events the lakehouse holds, unless the settings allow two."""
+    if lake.settings.ingest.joins_other_sources or not lake.exists(INGESTED_FILES):
+        return
+    others = lake.read(INGESTED_FILES).where(F.col("source") != source.name).select("source").limit(1).collect()
+    if others:
         raise ContractError(
             f"lakehouse {lake.settings.lakehouse.path} holds events of source {others[0]['source']}, and {source.name} "
             "came: give another shop its own lakehouse.path and shop, or, if both logs are this shop's, "
             "set ingest.joins_other_sources=true"
         )
-    here = _as_rows(lake, files, source)
-    new = here.join(seen, on=["file", "size_bytes", "modified_at"], how="left_anti").select("file").collect()
-    names = {row["file"] for row in new}
-    return [file for file in files if file.url in names]
 
 
 def check_usable(lake: Lake, source: Source, files: Sequence[RawFile], settings: Settings) -> None:
@@ -83,7 +102,9 @@ def claim_batches(lake: Lake, source: Source, files: Sequence[RawFile]) -> list[
         claimed = _as_rows(lake, together, source).withColumns({"batch_id": F.lit(batch_id), **uncounted})
         lake.replace(claimed, into=INGESTED_FILES, batch_id=batch_id)
     finished = lake.read(INGESTED_BATCHES)
-    claims = lake.read(INGESTED_FILES).where(F.col("source") == source.name)
+    # What a stream left unfinished it does again by itself.
+    is_mine = (F.col("source") == source.name) & ~F.col("file").startswith(KAFKA)
+    claims = lake.read(INGESTED_FILES).where(is_mine)
     unfinished = claims.join(finished, on="batch_id", how="left_anti")
     grouped = (
         unfinished.groupBy("batch_id").agg(F.sort_array(F.collect_list("file")).alias("files")).orderBy("batch_id")
@@ -100,6 +121,11 @@ def ingest_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -
         # Nothing of the batch is in: its files are new again, the mended one among them.
         lake.replace(lake.read(INGESTED_FILES).limit(0), into=INGESTED_FILES, batch_id=batch.batch_id)
         raise
+    finish_batch(lake, source, batch, settings)
+
+
+def finish_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -> None:
+    """Events, rejected records and the proof of a batch whose raw records and claims are in."""
     arrived = lake.read(RAW_EVENTS).where(F.col("batch_id") == batch.batch_id)
     with parsed(arrived, source, settings, batch_id=batch.batch_id) as typed:
         _check_share_rejected(typed, batch, settings)
@@ -107,9 +133,17 @@ def ingest_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -
         num_rejected = _write_rejected(lake, typed, batch)
         files = _counted_files(lake, arrived, typed, duplicates, batch)
         lake.replace(files, into=INGESTED_FILES, batch_id=batch.batch_id)
+        new_columns = _new_columns(typed)
     # Each from another place, or the rule that they add up would hold by itself.
     counts = (arrived.count(), num_kept, num_rejected, sum(duplicates.values()))
-    sign_off(lake, source, batch.batch_id, num_files=len(batch.files), counts=counts)
+    sign_off(lake, source, batch.batch_id, num_files=len(batch.files), counts=counts, new_columns=new_columns)
+    if new_columns:
+        log.warning(
+            "batch %s: columns that %s does not know, kept in attributes: %s",
+            batch.batch_id,
+            source.name,
+            ", ".join(new_columns),
+        )
 
 
 @contextmanager
@@ -140,7 +174,15 @@ def write_new_events(lake: Lake, typed: DataFrame, *, batch_id: str) -> tuple[in
     return kept.num_rows, duplicates
 
 
-def sign_off(lake: Lake, source: Source, batch_id: str, *, num_files: int, counts: tuple[int, int, int, int]) -> None:
+def sign_off(
+    lake: Lake,
+    source: Source,
+    batch_id: str,
+    *,
+    num_files: int,
+    counts: tuple[int, int, int, int],
+    new_columns: Sequence[str] = (),
+) -> None:
     """Write the proof; `counts` are records read, kept, rejected and repeated.
 
     Delta holds the rule read = kept + rejected + duplicates: a batch that lost a record has no proof.
@@ -148,13 +190,20 @@ def sign_off(lake: Lake, source: Source, batch_id: str, *, num_files: int, count
     figures = {"num_files": num_files, **dict(zip(COUNTS, counts, strict=True))}
     events = lake.read(EVENTS).where(F.col("batch_id") == batch_id)
     proof = events.agg(
-        F.min("occurred_at").alias("first_occurred_at"), F.max("occurred_at").alias("last_occurred_at")
+        F.min("occurred_at").alias("first_occurred_at"),
+        F.max("occurred_at").alias("last_occurred_at"),
+        F.min(F.greatest("occurred_at", "known_at")).alias("first_learned_at"),
     ).select(
         F.lit(batch_id).alias("batch_id"),
         F.lit(source.name).alias("source"),
         *(F.lit(n).cast("bigint").alias(name) for name, n in figures.items()),
+        F.array(*map(F.lit, new_columns)).cast("array<string>").alias("new_columns"),
         "first_occurred_at",
         "last_occurred_at",
+        "first_learned_at",
+        F.lit(lake.version(EVENTS)).cast("bigint").alias("events_version"),
+        F.lit(lake.job).alias("job"),
+        F.lit(lake.settings.as_of).alias("as_of"),
     )
     lake.replace(proof, into=INGESTED_BATCHES, batch_id=batch_id)
     log.info("batch %s: %s", batch_id, ", ".join(f"{name[4:]} {n:,}" for name, n in figures.items()))
@@ -175,12 +224,12 @@ def _check_share_rejected(typed: DataFrame, batch: Batch, settings: Settings) ->
     found = {row["reason"]: row["count"] for row in typed.groupBy("reason").count().collect()}  # a closed list
     num_rejected = sum(n for reason, n in found.items() if reason)
     limit = settings.ingest.max_rejected_share
-    if num_rejected > limit * sum(found.values()):
+    if num_rejected > max(limit * sum(found.values()), settings.ingest.tolerated_rejects):
         listed = ", ".join(f"{reason} {n:,}" for reason, n in sorted(found.items(), key=str) if reason)
         raise SourceError(
             f"{num_rejected:,} of {sum(found.values()):,} records of batch {batch.batch_id} ({batch.files[0]} and on) cannot "
             f"be used ({listed}): expected at most {limit:.0%}; silver is as it was: mend the mapping and run again, "
-            "or raise ingest.max_rejected_share"
+            "or raise ingest.max_rejected_share or ingest.tolerated_rejects"
         )
 
 
@@ -199,6 +248,12 @@ def _counted_files(
         counts = (read.get(claim["file"], 0), num_usable - num_again, num_rejected, num_again)
         rows.append(tuple({**claim.asDict(), **dict(zip(COUNTS, counts, strict=True))}.values()))
     return lake.spark.createDataFrame(rows, INGESTED_FILES.schema)
+
+
+def _new_columns(typed: DataFrame) -> list[str]:
+    """What records say beside the columns of their source; a log that makes up names by the thousand is cut off."""
+    named = typed.where(F.col("new_columns").isNotNull()).select(F.explode("new_columns").alias("name")).distinct()
+    return [row["name"] for row in named.orderBy("name").limit(MOST_NEW_COLUMNS).collect()]
 
 
 @contextmanager

@@ -42,6 +42,7 @@ def typed_events(fields: DataFrame, *, source: str, time_format: str, known_at: 
     typed = trimmed.select(
         "file",
         "position",
+        "header",
         "record",
         "arrived_at",
         "is_parsable",
@@ -58,6 +59,7 @@ def typed_events(fields: DataFrame, *, source: str, time_format: str, known_at: 
         F.expr("try_cast(quantity AS DECIMAL(18, 4))").alias("quantity_number"),
         *(cents(name).alias(f"{name}_cents") for name in ("price", "amount", "discount")),
         "attributes",
+        "new_columns",
     )
     judged = typed.withColumn("reason", _reason())
     known = judged.withColumn("known_at", F.coalesce("said_known_at", silent))

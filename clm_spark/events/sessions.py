@@ -42,7 +42,31 @@ def sessions_from_events(events: DataFrame) -> DataFrame:
         )
     )
     seconds = F.unix_timestamp("ended_at") - F.unix_timestamp("started_at")
-    return visits.withColumn("duration_seconds", seconds)
+    return visits.withColumns({"started_on": F.to_date("started_at"), "duration_seconds": seconds})
+
+
+def keep_reached(visits: DataFrame, news: DataFrame, *, max_gap: timedelta) -> DataFrame:
+    """Visits that one of the new events falls into, or near enough to belong to. No other visit can change."""
+    came = news.where(~F.col("kind").isin(*NOT_A_VISIT)).select("customer_id", F.col("occurred_at").alias("_came_at"))
+    is_near = (F.col("_came_at") >= F.col("started_at") - F.lit(max_gap)) & (
+        F.col("_came_at") <= F.col("ended_at") + F.lit(max_gap)
+    )
+    return visits.join(came, on=[visits["customer_id"] == came["customer_id"], is_near], how="left_semi")
+
+
+def visits_cut_again(events: DataFrame, news: DataFrame, reached: DataFrame, *, max_gap: timedelta) -> DataFrame:
+    """The visits, as silver.sessions declares them, that take the place of those reached.
+
+    `news` are among `events`. Together with the events of the visits they reach they are cut by themselves: everything
+    else of their customers is a silence away.
+    """
+    spans = reached.select(F.col("customer_id").alias("_who"), "started_at", "ended_at")
+    is_inside = (F.col("customer_id") == F.col("_who")) & F.col("occurred_at").between(
+        F.col("started_at"), F.col("ended_at")
+    )
+    inside = events.join(spans, on=is_inside, how="left_semi")
+    beside = news.join(spans, on=is_inside, how="left_anti")
+    return sessions_from_events(with_session_id(inside.unionByName(beside), max_gap=max_gap))
 
 
 def num_of(*kinds: str) -> Column:

@@ -12,8 +12,16 @@ from pyspark.sql import functions as F
 
 from clm_spark.config import Section
 from clm_spark.errors import SettingsError
-from clm_spark.sources.source import TEXT_FIELDS, json_objects, read_lines, read_rows, translated, with_fields
-from clm_spark.sources.text import CORRUPT, CSV_ENDINGS, FirstLine, cells_of, csv_record
+from clm_spark.sources.source import (
+    TEXT_FIELDS,
+    json_objects,
+    read_lines,
+    read_rows,
+    translated,
+    unknown_members,
+    with_fields,
+)
+from clm_spark.sources.text import CORRUPT, CSV_ENDINGS, FirstLine, cells_of, with_cells
 from clm_spark.tables.catalog import EVENT_KINDS
 
 ENDINGS = {
@@ -40,6 +48,8 @@ class Mapping(Section):
     kind: str | None = None
     kinds: dict[str, str] = Field(default_factory=dict)
     attributes: dict[str, str] = Field(default_factory=dict)
+    optional: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
     @field_validator("time_format")
     @classmethod
@@ -63,6 +73,12 @@ class Mapping(Section):
             return tuple(dict.fromkeys(name.split(".")[0] for name in self._used()))
         return tuple(cells_of(self.header, separator=self.separator)) if self.header else self.columns
 
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns without which a file is refused."""
+        used = dict.fromkeys(name if self.format == "csv" else name.split(".")[0] for name in self._used())
+        return tuple(name for name in used if name not in self.optional)
+
     def _used(self) -> list[str]:
         return [*self.fields.values(), *self.attributes.values()]
 
@@ -77,7 +93,7 @@ class Mapping(Section):
     def _unknown_names(self) -> list[str]:
         fields = sorted(set(self.fields) - set(TEXT_FIELDS))
         kinds = sorted({*self.kinds.values(), self.kind or "view"} - set(EVENT_KINDS))
-        columns = sorted(set(self._used()) - set(self.names)) if self.format == "csv" else []
+        columns = sorted({*self._used(), *self.ignored} - set(self.names)) if self.format == "csv" else []
         return [
             *(f"fields.{name} is unknown: a field is one of {', '.join(TEXT_FIELDS)}" for name in fields),
             *(f"{name} is no kind: a kind is one of {', '.join(EVENT_KINDS)}" for name in kinds),
@@ -121,7 +137,7 @@ class MappedSource:
     def read(self, spark: SparkSession, files: Sequence[str]) -> DataFrame:
         """One row per CSV line, JSON object or Parquet row."""
         if self.mapping.format == "parquet":
-            return read_rows(spark, files, columns=self.mapping.names)
+            return read_rows(spark, files, columns=self.mapping.needed)
         return read_lines(spark, files, first_line=self._first_line())
 
     def fields(self, raw: DataFrame) -> DataFrame:
@@ -134,6 +150,7 @@ class MappedSource:
             {**fields, "kind": kind},
             is_parsable=F.col("cells").isNotNull() & F.col(f"cells.{CORRUPT}").isNull(),
             attributes={name: self._cell(column) for name, column in self.mapping.attributes.items()},
+            extra=F.col("extra"),
         )
 
     def _first_line(self) -> FirstLine:
@@ -141,7 +158,7 @@ class MappedSource:
         if mapping.format == "jsonl":
             return FirstLine(pattern=r"\s*\{", example='{"column": "value"}')
         if mapping.header:
-            return FirstLine(headers=(mapping.header,))
+            return FirstLine(headers=(mapping.header,), needed=mapping.needed, separator=mapping.separator)
         cut = re.escape(mapping.separator)
         cell = rf'(?:"(?:[^"]|"")*"|[^{cut}"][^{cut}]*)?'
         pattern = rf"{cell}(?:{cut}{cell}){{{len(mapping.columns) - 1}}}$"
@@ -149,9 +166,12 @@ class MappedSource:
 
     def _cells(self, raw: DataFrame) -> DataFrame:
         if self.mapping.format == "csv":
-            return raw.withColumn("cells", csv_record(self.mapping.names, separator=self.mapping.separator))
+            return with_cells(raw, self.mapping.names, separator=self.mapping.separator)
         objects = raw.withColumn("objects", json_objects(self.mapping.names))
-        return objects.withColumn("cells", F.when(F.size("objects") == 1, F.col("objects")[0]))
+        known = (*self.mapping.names, *self.mapping.ignored)
+        return objects.withColumns(
+            {"cells": F.when(F.size("objects") == 1, F.col("objects")[0]), "extra": unknown_members(known)}
+        )
 
     def _cell(self, column: str) -> Column:
         if self.mapping.format == "csv":

@@ -1,6 +1,7 @@
 """Parquet files as raw records, whatever unit their times are in."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
@@ -9,6 +10,7 @@ from pyspark.sql import functions as F
 
 from clm_spark.errors import SourceError
 
+LARGEST_EXACT = 2.0**53  # beyond it floats skip whole numbers
 MICROSECONDS = {
     "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX",
     "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS",
@@ -16,37 +18,36 @@ MICROSECONDS = {
 
 
 def parquet_rows(spark: SparkSession, files: Sequence[str], *, columns: Sequence[str] = ()) -> DataFrame:
-    """One row per row of Parquet files that all have the same columns: `record` (JSON), `_metadata` and `row`, from 1.
+    """One row per row of Parquet files: `record` (JSON), `_metadata` and `row`, from 1.
 
-    Times become ISO text in UTC, to the microsecond. Raises `SourceError` when a file is no Parquet, lacks one of
-    `columns`, or differs from the first.
+    Times become ISO text in UTC, to the microsecond; a whole number is written alike whether its column is of integers
+    or, as pandas makes it where values are missing, of floats. So files may differ in columns and types. Raises
+    `SourceError` when a file is no Parquet or lacks one of `columns`.
     """
-    nanoseconds = _checked_columns(spark, files, expected=columns)
+    alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for file in files:
+        alike.setdefault(_checked_columns(spark, file, expected=columns), []).append(file)
+    return reduce(DataFrame.union, (_rows_of(spark, together, dict(types)) for types, together in alike.items()))
+
+
+def _rows_of(spark: SparkSession, files: Sequence[str], types: Mapping[str, str]) -> DataFrame:
+    """Rows of files of one schema."""
     rows = spark.read.parquet(*files)
-    cells = [_time_from_nanoseconds(name) if name in nanoseconds else _quoted(name) for name in rows.columns]
+    cells = [_cell(name, kind, is_in_nanoseconds="(NANOS" in types.get(name, "")) for name, kind in rows.dtypes]
     row = (F.col("_metadata.row_index") + 1).alias("row")
     return rows.select(F.to_json(F.struct(*cells), MICROSECONDS).alias("record"), "_metadata", row)
 
 
-def _checked_columns(spark: SparkSession, files: Sequence[str], *, expected: Sequence[str]) -> set[str]:
-    """Hold every file to the first one's columns; give those whose times are in nanoseconds."""
-    first: dict[str, str] = {}
-    for file in files:
-        types = dict(_footer(spark, file))
-        first = first or types
-        missing = sorted(set(expected) - set(types))
-        if missing:
-            raise SourceError(
-                f"{file} is of another format: expected columns {', '.join(expected)}, {', '.join(missing)} missing, "
-                f"came {', '.join(types)}; check ingest.source"
-            )
-        if types != first:
-            differing = sorted(name for name in {*types, *first} if types.get(name) != first.get(name))
-            raise SourceError(
-                f"{file} differs from {files[0]} in {', '.join(differing)}: expected files of one schema; "
-                "take them in one by one"
-            )
-    return {name for name, kind in first.items() if "(NANOS" in kind}
+def _checked_columns(spark: SparkSession, file: str, *, expected: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Each column and its type, all of the expected ones among them."""
+    types = tuple(_footer(spark, file))
+    missing = sorted(set(expected) - {name for name, _ in types})
+    if missing:
+        raise SourceError(
+            f"{file} is of another format: expected columns {', '.join(expected)}, {', '.join(missing)} missing, "
+            f"came {', '.join(name for name, _ in types)}; check ingest.source"
+        )
+    return types
 
 
 def _footer(spark: SparkSession, file: str) -> Iterator[tuple[str, str]]:
@@ -67,9 +68,12 @@ def _footer(spark: SparkSession, file: str) -> Iterator[tuple[str, str]]:
         reader.close()
 
 
-def _quoted(name: str) -> Column:
-    return F.col(f"`{name}`")
-
-
-def _time_from_nanoseconds(name: str) -> Column:
-    return F.timestamp_micros(F.call_function("div", _quoted(name), F.lit(1000))).alias(name)
+def _cell(name: str, kind: str, *, is_in_nanoseconds: bool) -> Column:
+    cell = F.col(f"`{name}`")
+    if is_in_nanoseconds:
+        return F.timestamp_micros(F.call_function("div", cell, F.lit(1000))).alias(name)
+    if kind in ("double", "float"):
+        whole = cell.try_cast("bigint")
+        is_whole = (whole == cell) & (F.abs(cell) < F.lit(LARGEST_EXACT))
+        return F.when(is_whole, whole.cast("string")).otherwise(cell.cast("string")).alias(name)
+    return cell.alias(name)

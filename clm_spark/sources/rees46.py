@@ -6,9 +6,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from clm_spark.sources.source import read_lines, translated, with_fields
-from clm_spark.sources.text import CORRUPT, CSV_ENDINGS, FirstLine, csv_record
+from clm_spark.sources.text import CORRUPT, CSV_ENDINGS, FirstLine, with_cells
 
 HEADER = "event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session"
+COLUMNS = tuple(HEADER.split(","))
 
 
 class Rees46:
@@ -23,11 +24,11 @@ class Rees46:
 
     def read(self, spark: SparkSession, files: Sequence[str]) -> DataFrame:
         """One row per line below the header."""
-        return read_lines(spark, files, first_line=FirstLine(headers=(HEADER,)))
+        return read_lines(spark, files, first_line=FirstLine(headers=(HEADER,), needed=COLUMNS))
 
     def fields(self, raw: DataFrame) -> DataFrame:
         """Each line as an event; a line with too few or too many columns is not parsable."""
-        cells = raw.withColumn("cells", csv_record(HEADER.split(","))).select(*raw.columns, "cells.*")
+        cells = with_cells(raw, COLUMNS).select(*raw.columns, "extra", "cells.*")
         return with_fields(
             cells,
             {
@@ -43,4 +44,5 @@ class Rees46:
             },
             is_parsable=F.col(CORRUPT).isNull(),
             attributes={"category_id": F.col("category_id")},
+            extra=F.col("extra"),
         )

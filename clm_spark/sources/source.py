@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -69,7 +69,9 @@ class Source(Protocol):
         ...
 
     def read(self, spark: SparkSession, files: Sequence[str]) -> DataFrame:
-        """One row per line or row of the files: `file`, `position`, `arrived_at`, `record` (text) and `is_record`.
+        """One row per line or row of the files: `file`, `position`, `arrived_at`, `header`, `record` and `is_record`.
+
+        `header` is the file's own where it differs from the usual one, else null.
 
         `position` is the row of a Parquet file, from 1; of text, a number that rises along the file, which
         `with_line_numbers` turns into lines. Headers and blank lines are no records.
@@ -77,7 +79,10 @@ class Source(Protocol):
         ...
 
     def fields(self, raw: DataFrame) -> DataFrame:
-        """`raw` with `TEXT_FIELDS` (text or null), `attributes` (map of text) and `is_parsable` (boolean) added."""
+        """`raw` with `TEXT_FIELDS` (text or null), `attributes` (map of text) and `is_parsable` (boolean) added.
+
+        `new_columns` lists what the source does not know and found, or is null.
+        """
         ...
 
 
@@ -86,14 +91,7 @@ def list_files(spark: SparkSession, path: str, *, endings: tuple[str, ...]) -> l
 
     Raises `SourceError` when the path is missing or holds nothing with one of the endings.
     """
-    assert spark._jvm is not None
-    hadoop = spark._jvm.org.apache.hadoop.fs
-    place = hadoop.Path(path)
-    system = place.getFileSystem(spark._jsc.hadoopConfiguration())
-    if not path or not system.exists(place):
-        raise SourceError(
-            f"no raw data at {path!r}: expected a file or folder of {_either(endings)}; check ingest.path"
-        )
+    place, system = _found(spark, path, endings)
     found = []
     walk = system.listFiles(place, True)
     while walk.hasNext():
@@ -107,6 +105,11 @@ def list_files(spark: SparkSession, path: str, *, endings: tuple[str, ...]) -> l
             f"nothing to read at {path!r}: expected files of {_either(endings)} that are not empty; check ingest.path and ingest.source"
         )
     return sorted(found, key=lambda file: file.url)
+
+
+def check_place(spark: SparkSession, path: str, *, endings: tuple[str, ...]) -> None:
+    """Refuse a path that is not there; an empty folder is fine, as files may come yet."""
+    _found(spark, path, endings)
 
 
 def read_lines(spark: SparkSession, files: Sequence[str], *, first_line: FirstLine) -> DataFrame:
@@ -124,7 +127,9 @@ def read_rows(spark: SparkSession, files: Sequence[str], *, columns: Sequence[st
 
     Raises `SourceError` when a file is no Parquet, lacks one of `columns`, or differs from the first.
     """
-    rows = parquet_rows(spark, files, columns=columns).withColumn("is_record", F.lit(True))
+    rows = parquet_rows(spark, files, columns=columns).withColumns(
+        {"is_record": F.lit(True), "header": F.lit(None).cast("string")}
+    )
     return _placed(rows, F.col("row")).withColumn("block", F.lit(None).cast("bigint"))
 
 
@@ -167,30 +172,70 @@ def json_objects(columns: Sequence[str]) -> Column:
     return F.from_json(listed, T.ArrayType(text_struct(columns)), {"mode": "PERMISSIVE"})
 
 
+def unknown_members(columns: Sequence[str]) -> Column:
+    """What `record`, an object as JSON, says beside these columns, as a map; null where it is nothing."""
+    is_known = set(columns)
+    others = F.array_except(F.json_object_keys("record"), F.array(*map(F.lit, sorted(is_known))))
+    every = F.from_json("record", "map<string,string>")
+    return F.when(F.size(others) > 0, F.map_filter(every, lambda name, _: ~name.isin(*sorted(is_known))))
+
+
 def text_struct(columns: Sequence[str]) -> T.StructType:
     """Text columns and `_corrupt`."""
     return T.StructType([T.StructField(name, T.StringType()) for name in (*columns, CORRUPT)])
 
 
 def with_fields(
-    rows: DataFrame, fields: dict[str, Column], *, is_parsable: Column, attributes: dict[str, Column] | None = None
+    rows: DataFrame,
+    fields: dict[str, Column],
+    *,
+    is_parsable: Column,
+    attributes: dict[str, Column] | None = None,
+    extra: Column | None = None,
 ) -> DataFrame:
-    """Raw rows with the fields a source knows; the others are null."""
+    """Raw rows with the fields a source knows; the others are null.
+
+    `extra` is a map of what records say in columns that the source does not know: it joins the attributes, and
+    `new_columns` names them.
+    """
     unknown = set(fields) - set(TEXT_FIELDS)
     if unknown:
         raise ValueError(f"not fields of an event: {sorted(unknown)}")
     in_order = sorted((attributes or {}).items())  # event ids are made of them
     pairs = [part for name, value in in_order for part in (F.lit(name), value.cast("string"))]
-    extra = F.map_filter(F.create_map(*pairs), lambda _, value: value.isNotNull()) if pairs else F.lit(None)
+    known = F.map_filter(F.create_map(*pairs), _is_said) if pairs else F.lit(None)
+    said = known.cast("map<string,string>")
+    new_columns = F.lit(None)
+    if extra is not None:
+        new_columns = F.map_keys(extra)
+        said = F.when(extra.isNull(), said).otherwise(
+            _joined(said, F.map_filter(extra, _is_said), list(attributes or {}))
+        )
     return rows.select(
         "file",
         "position",
         "arrived_at",
+        "header",
         "record",
         *(fields.get(name, F.lit(None)).cast("string").alias(name) for name in TEXT_FIELDS),
-        extra.cast("map<string,string>").alias("attributes"),
+        said.alias("attributes"),
+        new_columns.cast("array<string>").alias("new_columns"),
         F.coalesce(is_parsable, F.lit(False)).alias("is_parsable"),
     )
+
+
+def _is_said(_: Column, value: Column) -> Column:
+    return value.isNotNull()
+
+
+def _joined(known: Column, extra: Column, names: Sequence[str]) -> Column:
+    """Both maps as one, in order of name; a new column called like an attribute of ours gets a mark."""
+    apart = F.transform_keys(extra, lambda name, _: F.when(name.isin(*names), F.concat(name, F.lit("_")))
+        .otherwise(name)) if names else extra  # fmt: skip
+    entries = F.concat(
+        F.map_entries(F.coalesce(known, F.create_map().cast("map<string,string>"))), F.map_entries(apart)
+    )
+    return F.map_from_entries(F.array_sort(entries))
 
 
 def translated(column: Column, names: Mapping[str, str]) -> Column:
@@ -201,12 +246,25 @@ def translated(column: Column, names: Mapping[str, str]) -> Column:
     return ours
 
 
+def _found(spark: SparkSession, path: str, endings: tuple[str, ...]) -> tuple[Any, Any]:
+    """Hadoop's path and file system."""
+    jvm: Any = spark._jvm
+    place = jvm.org.apache.hadoop.fs.Path(path or ".")
+    system = place.getFileSystem(spark._jsc.hadoopConfiguration())
+    if not path or not system.exists(place):
+        raise SourceError(
+            f"no raw data at {path!r}: expected a file or folder of {_either(endings)}; check ingest.path"
+        )
+    return place, system
+
+
 def _placed(rows: DataFrame, position: Column) -> DataFrame:
     return rows.select(
         F.col("_metadata.file_path").alias("file"),
         F.col("_metadata.file_block_start").alias("block"),
         position.alias("position"),
         F.col("_metadata.file_modification_time").alias("arrived_at"),
+        "header",
         "record",
         "is_record",
     )

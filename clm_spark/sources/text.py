@@ -2,8 +2,9 @@
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
@@ -20,11 +21,16 @@ LONGEST_FIRST_LINE = 65_536
 
 @dataclass(frozen=True)
 class FirstLine:
-    """How a file of a format begins: with one of `headers`, or without a header by a line that matches `pattern`."""
+    """How a file of a format begins: with one of `headers`, or without a header by a line that matches `pattern`.
+
+    A header that differs will do where it has the columns `needed`: in another order, or with others beside them.
+    """
 
     headers: tuple[str, ...] = ()
     pattern: str | None = None
     example: str = ""  # of a line without a header, for the message
+    needed: tuple[str, ...] = ()
+    separator: str = ","
 
     def fits(self, line: str) -> bool:
         """Whether a file that begins so is of this format; a header may be quoted."""
@@ -36,21 +42,34 @@ class FirstLine:
 
 
 def text_lines(spark: SparkSession, files: Sequence[str], *, first_line: FirstLine) -> DataFrame:
-    """One row per line, plain or compressed: `record`, `_metadata`, and `is_record`, false for headers and blank lines.
+    """One row per line, plain or compressed: `record`, `header`, `_metadata`, and `is_record`, false for headers and blanks.
 
-    A record must not span lines. Raises `SourceError` when a file, whichever of them, begins otherwise.
+    `header` is null unless the file has another one than usual. A record must not span lines. Raises `SourceError` when
+    a file, whichever of them, begins otherwise or lacks a column.
     """
+    together: dict[str, list[str]] = {}
     for file in files:
-        came = _first_line(spark, file)
-        if not first_line.fits(came):
-            raise SourceError(
-                f"{file} is of another format: expected {first_line}, came {came[:200]!r}; check ingest.source"
-            )
-    lines = spark.read.text(list(files)).select(F.col("value").alias("record"), "_metadata")
-    # A header is no record wherever it stands: people concatenate files.
-    headers = [spelt for header in first_line.headers for spelt in (header, BOM + header, _quoted(header))]
-    is_record = F.trim("record") != ""
-    return lines.withColumn("is_record", is_record & ~F.col("record").isin(headers) if headers else is_record)
+        together.setdefault(_own_header(file, _first_line(spark, file), first_line), []).append(file)
+    parts = (_lines_under(spark, header, alike, first_line) for header, alike in sorted(together.items()))
+    return reduce(DataFrame.union, parts)
+
+
+def with_cells(raw: DataFrame, columns: Sequence[str], *, separator: str = ",") -> DataFrame:
+    """CSV lines with `cells`, a struct of the usual columns and `_corrupt`, and `extra`, a map of whatever else they say.
+
+    Each line is read by the header of its own file; the driver sees the headers, not the lines.
+    """
+    others = raw.where(F.col("header").isNotNull()).select("header").distinct().orderBy("header").collect()
+    cells = F.when(F.col("header").isNull(), csv_record(columns, separator=separator))
+    extra = F.lit(None).cast("map<string,string>")
+    for (header,) in others:
+        names = cells_of(header.removeprefix(BOM), separator=separator)
+        read = F.array(csv_record(names, separator=separator))
+        is_so = F.col("header") == header
+        cells = cells.when(is_so, F.transform(read, _usual_cells(columns, names))[0])
+        if new := sorted(set(names) - set(columns)):
+            extra = F.when(is_so, F.transform(read, _map_of(new))[0]).otherwise(extra)
+    return raw.withColumns({"cells": cells, "extra": extra})
 
 
 def csv_record(columns: Sequence[str], *, separator: str = ",") -> Column:
@@ -67,6 +86,50 @@ def csv_record(columns: Sequence[str], *, separator: str = ",") -> Column:
 def cells_of(line: str, *, separator: str) -> list[str]:
     """One CSV line of a header or a mapping, cut as `csv_record` cuts it."""
     return next(csv.reader([line], delimiter=separator), [])
+
+
+def _own_header(file: str, came: str, first_line: FirstLine) -> str:
+    """The file's header where it differs from the usual one, else nothing."""
+    if first_line.fits(came):
+        return ""
+    usual = [name for header in first_line.headers for name in cells_of(header, separator=first_line.separator)]
+    names = cells_of(came, separator=first_line.separator)
+    missing = sorted(set(first_line.needed) - set(names))
+    if not first_line.needed or not set(usual) & set(names):
+        raise SourceError(
+            f"{file} is of another format: expected {first_line}, came {came[:200]!r}; check ingest.source"
+        )
+    if missing or len(set(names)) < len(names):
+        trouble = f"{', '.join(missing)} missing" if missing else "a column twice"
+        raise SourceError(
+            f"{file} has changed: expected columns {', '.join(first_line.needed)}, came {came[:200]!r}, {trouble}; restore "
+            "the file, or, for source mapping, say in the mapping what the log is like now (`optional` may be missing)"
+        )
+    return came
+
+
+def _lines_under(spark: SparkSession, header: str, files: Sequence[str], first_line: FirstLine) -> DataFrame:
+    # A header is no record wherever it stands: people concatenate files.
+    headers = (header, *first_line.headers) if header else first_line.headers
+    spellings = [spelt for said in headers for spelt in (said, BOM + said, _quoted(said))]
+    is_record = F.trim("value") != ""
+    if spellings:
+        is_record &= ~F.col("value").isin(spellings)
+    own = F.lit(header or None).cast("string")
+    lines = spark.read.text(list(files))
+    return lines.select(F.col("value").alias("record"), own.alias("header"), "_metadata", is_record.alias("is_record"))
+
+
+def _usual_cells(columns: Sequence[str], names: Sequence[str]) -> Callable[[Column], Column]:
+    """A struct of the usual columns, null where this header has no such column."""
+    nothing = F.lit(None).cast("string")
+    return lambda cells: F.struct(
+        *((cells[name] if name in names else nothing).alias(name) for name in columns), cells[CORRUPT].alias(CORRUPT)
+    )
+
+
+def _map_of(names: Sequence[str]) -> Callable[[Column], Column]:
+    return lambda cells: F.create_map(*(part for name in names for part in (F.lit(name), cells[name])))
 
 
 def _quoted(header: str) -> str:

@@ -29,6 +29,8 @@ REJECT_REASONS = (
     "bad_number",
     "negative_quantity",
 )
+# What becomes of raw records: read = kept + rejected + duplicates.
+COUNTS = ("num_read", "num_kept", "num_rejected", "num_duplicates")
 RECOMMENDERS = ("popularity", "als", "transformer")
 WINDOW_DAYS = (7, 30, 90)
 
@@ -52,10 +54,13 @@ def _share(name: str, comment: str, *, nullable: bool = False) -> Column:
 CUSTOMER_ID = Column("customer_id", STRING, "keyed pseudonym of the customer: HMAC-SHA256, hexadecimal")
 AS_OF = Column("as_of", DATE, "the day this row speaks for: it knows what happened and was known before that day")
 MODEL_VERSION = Column("model_version", STRING, "the model that made this row, as the registry names it")
-BATCH_ID = Column("batch_id", STRING, "the ingested batch: a hash over its files' names, sizes and times")
+BATCH_ID = Column(
+    "batch_id", STRING, "the ingested batch: a hash over its files' names, sizes and times, or over a stream's step"
+)
 SOURCE = Column("source", STRING, "the raw format it came in, one of clm_spark.sources")
-FILE = Column("file", STRING, "URL of the raw file")
-POSITION = Column("position", BIGINT, "line of the text file or row of the Parquet file, from 1")
+FILE = Column("file", STRING, "URL of the raw file, or kafka://TOPIC/PARTITION")
+HEADER = Column("header", STRING, "the file's own header, where it differs from the usual one", nullable=True)
+POSITION = Column("position", BIGINT, "line of the text file or row of the Parquet file, from 1; offset in Kafka")
 
 INGESTED_FILES = Table(
     "bronze",
@@ -88,7 +93,8 @@ RAW_EVENTS = Table(
         SOURCE,
         FILE,
         POSITION,
-        Column("arrived_at", TIME, "when its file was last modified"),
+        Column("arrived_at", TIME, "when its file was last modified, or Kafka got it"),
+        HEADER,
         Column("record", STRING, "the text line; for Parquet the row as JSON", nullable=True),
     ),
 )
@@ -104,8 +110,9 @@ REJECTED_EVENTS = Table(
         SOURCE,
         FILE,
         POSITION,
-        Column("arrived_at", TIME, "when its file was last modified"),
+        Column("arrived_at", TIME, "when its file was last modified, or Kafka got it"),
         Column("reason", STRING, "why, from a closed list", check=one_of("reason", REJECT_REASONS)),
+        HEADER,
         Column("record", STRING, "the raw record", nullable=True),
         Column("replayed_in", STRING, "the batch that took it in after the mapping was mended", nullable=True),
     ),
@@ -125,8 +132,15 @@ INGESTED_BATCHES = Table(
         _count("num_kept", "records that became events"),
         _count("num_rejected", "records set aside with a reason"),
         _count("num_duplicates", "records that repeat an event"),
+        Column(
+            "new_columns", T.ArrayType(STRING), "columns the source does not know, kept in attributes", nullable=True
+        ),
         Column("first_occurred_at", TIME, "earliest event kept", nullable=True),
         Column("last_occurred_at", TIME, "latest event kept", nullable=True),
+        Column("first_learned_at", TIME, "from when on a day can see any of them", nullable=True),
+        Column("events_version", BIGINT, "Delta version of silver.events that first holds them"),
+        Column("job", STRING, "the job that took it in"),
+        AS_OF,
     ),
     checks={"nothing_is_lost": "num_read = num_kept + num_rejected + num_duplicates"},
 )
@@ -178,10 +192,13 @@ SESSIONS = Table(
     "sessions",
     "visit: events of one customer without a long silence between them",
     key=("session_id",),
+    slices=("started_on",),
+    is_partitioned=False,  # a day of a small shop is no file's worth
     filtered_by=("started_at",),
     columns=(
         Column("session_id", STRING, "the event_id of the visit's first event"),
         CUSTOMER_ID,
+        Column("started_on", DATE, "day of the first event"),
         Column("started_at", TIME, "first event"),
         Column("ended_at", TIME, "last event"),
         _count("duration_seconds", "from first to last event"),
@@ -456,20 +473,26 @@ SCORE_DECILES = Table(
 RUNS = Table(
     "gold",
     "runs",
-    "job, as_of and table written: the manifest",
-    key=("job", "as_of", "table_name"),
+    "job, as_of and table written, and per raw file that the run took in: the manifest",
+    key=("job", "as_of", "table_name", "file"),
     slices=("as_of", "job"),
     columns=(
         Column("job", STRING, "the job"),
         AS_OF,
         Column("table_name", STRING, "the table written"),
-        Column("version", BIGINT, "Delta version after the write"),
+        Column("file", STRING, "the raw file that this row counts; null: the run as a whole", nullable=True),
+        Column("version", BIGINT, "Delta version after the write; null per file, as seconds", nullable=True),
         _count("num_rows", "rows written"),
-        Column("seconds", DOUBLE, "time the write took, its computation included"),
+        Column("seconds", DOUBLE, "time the write took, its computation included", nullable=True),
+        Column("num_read", BIGINT, "raw records read; null where none were, as the next three", nullable=True),
+        Column("num_kept", BIGINT, "records that became events", nullable=True),
+        Column("num_rejected", BIGINT, "records set aside with a reason", nullable=True),
+        Column("num_duplicates", BIGINT, "records that repeat an event", nullable=True),
         Column("inputs", T.MapType(STRING, BIGINT), "Delta version of every table read"),
         Column("settings_hash", STRING, "sha-256 over the settings"),
         Column("code_version", STRING, "version of clm-spark"),
     ),
+    checks={"nothing_is_lost": "num_read IS NULL OR num_read = num_kept + num_rejected + num_duplicates"},
 )
 
 TABLES = (

@@ -33,7 +33,7 @@ class Table:
     """A declared table.
 
     `grain` completes the sentence "one row per ...". `slices` are the columns by which a part of the table is
-    replaced at once, the first of them being its partitions. `shared` tables are read by delta-rs, Polars or the
+    replaced at once, the first of them being its partitions unless `is_partitioned` is false. `shared` tables are read by delta-rs, Polars or the
     training loader, which know no deletion vectors.
     """
 
@@ -44,6 +44,7 @@ class Table:
     columns: tuple[Column, ...]
     clock: Clock | None = None
     slices: tuple[str, ...] = ()
+    is_partitioned: bool = True
     filtered_by: tuple[str, ...] = ()  # the columns that jobs filter on: statistics on these alone
     checks: Mapping[str, str] = field(default_factory=dict)  # rules over more than one column, by name
     shared: bool = False
@@ -58,6 +59,11 @@ class Table:
     def title(self) -> str:
         """`layer.name`, as the design and the messages name it."""
         return f"{self.layer}.{self.name}"
+
+    @property
+    def partitions(self) -> tuple[str, ...]:
+        """The column that parts the table's files, or none."""
+        return self.slices[:1] if self.is_partitioned else ()
 
     @property
     def schema(self) -> T.StructType:
@@ -80,7 +86,7 @@ class Table:
         """Delta table properties that fit the table's use."""
         properties = {"clm.key": ",".join(self.key), "delta.enableDeletionVectors": str(not self.shared).lower()}
         # Statistics on every column are nearly all that Delta costs over plain Parquet. The partition needs none.
-        indexed = dict.fromkeys((*self.slices[1:], *self.filtered_by))
+        indexed = dict.fromkeys((*self.slices[len(self.partitions) :], *self.filtered_by))
         if indexed:
             properties["delta.dataSkippingStatsColumns"] = ",".join(indexed)
         else:

@@ -4,7 +4,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import reduce
@@ -42,6 +42,14 @@ class Written:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What a write was made of, kept in its commit: the versions of the tables read, and what the caller says of it."""
+
+    inputs: Mapping[str, int]
+    made_with: str | None
+
+
 @dataclass
 class Lake:
     """All tables of one shop.
@@ -52,6 +60,7 @@ class Lake:
 
     spark: SparkSession
     settings: Settings
+    job: str = ""  # who writes, for the ledger and the history
     written: list[Written] = field(default_factory=list)
     inputs: dict[str, int] = field(default_factory=dict)  # Delta version of every table read, by title
     _checked: set[str] = field(default_factory=set)
@@ -83,11 +92,20 @@ class Lake:
             return _keep_last_version(known, table)
         raise ContractError(f"{table.title} has no clock: read it whole with `read`, or declare one in the catalog")
 
-    def replace(self, frame: DataFrame, *, into: Table, is_key_proven: bool = False, **slices: SliceValue) -> Written:
+    def replace(
+        self,
+        frame: DataFrame,
+        *,
+        into: Table,
+        is_key_proven: bool = False,
+        made_with: str | None = None,
+        **slices: SliceValue,
+    ) -> Written:
         """Replace a part of the table, or all of it when no slice is named, in one commit.
 
         `slices` name columns and the value or values to replace, as in `as_of=day, recommender="als"`; a row outside
         them is refused. `is_key_proven` skips the check that keys are unique, for frames grouped by key just before.
+        `made_with` is kept in the commit, for `origin` to tell.
         """
         undeclared = sorted(set(slices) - set(into.slices))
         if undeclared:
@@ -97,7 +115,7 @@ class Lake:
         def write(rows: DataFrame) -> None:
             rows.writeTo(self.name(into)).overwrite(place)
 
-        return self._write(frame, into, write, is_key_proven=is_key_proven)
+        return self._write(frame, into, write, is_key_proven=is_key_proven, made_with=made_with)
 
     def merge(self, frame: DataFrame, *, into: Table) -> Written:
         """Insert rows with new keys and update those whose keys are there."""
@@ -119,6 +137,16 @@ class Lake:
             rows.writeTo(self.name(into)).option("txnAppId", f"{into.title}/{batch}").option("txnVersion", "1").append()
 
         return self._write(frame, into, write, is_key_proven=True)
+
+    def origin(self, table: Table) -> Origin | None:
+        """What the table's last write was made of; None where the table or the record of it is missing."""
+        if not self.exists(table):
+            return None
+        for commit in DeltaTable.forName(self.spark, self.name(table)).history(COMMITS_LOOKED_AT).collect():
+            if COMMIT_MARK in (commit["userMetadata"] or ""):
+                mark = json.loads(commit["userMetadata"])
+                return Origin(mark.get("inputs", {}), mark.get("made_with"))
+        return None
 
     def version(self, table: Table) -> int:
         """The table's current Delta version."""
@@ -209,20 +237,26 @@ class Lake:
         self._checked.add(table.title)
 
     def _write(
-        self, frame: DataFrame, table: Table, write: Callable[[DataFrame], None], *, is_key_proven: bool = False
+        self,
+        frame: DataFrame,
+        table: Table,
+        write: Callable[[DataFrame], None],
+        *,
+        is_key_proven: bool = False,
+        made_with: str | None = None,
     ) -> Written:
         check_schema(frame.schema, table)
         self.create(table)
         start = time.monotonic()
         rows = frame.select(table.schema.names)
         if is_key_proven:
-            version, num_rows = self._commit(table, write, rows)
+            version, num_rows = self._commit(table, write, rows, made_with)
         else:
             # Counted before the commit, so that a broken key leaves the table as it was; kept, not computed twice.
             rows = rows.persist(StorageLevel.MEMORY_AND_DISK)
             try:
                 num_rows = _num_unique(rows, table)
-                version, _ = self._commit(table, write, rows)
+                version, _ = self._commit(table, write, rows, made_with)
             finally:
                 rows.unpersist()
         written = Written(table.title, version, num_rows, time.monotonic() - start)
@@ -230,9 +264,20 @@ class Lake:
         log.info("%-27s version %d, %s rows, %.1f s", table.title, written.version, f"{num_rows:,}", written.seconds)
         return written
 
-    def _commit(self, table: Table, write: Callable[[DataFrame], None], rows: DataFrame) -> tuple[int, int]:
+    def _commit(
+        self, table: Table, write: Callable[[DataFrame], None], rows: DataFrame, made_with: str | None
+    ) -> tuple[int, int]:
         """Let `write` commit the rows; gives the table's version and how many rows Delta says it wrote."""
-        mark = json.dumps({"by": COMMIT_MARK, "as_of": str(self.settings.as_of), "write": uuid.uuid4().hex})
+        mark = json.dumps(
+            {
+                "by": COMMIT_MARK,
+                "job": self.job,
+                "as_of": str(self.settings.as_of),
+                "inputs": self.inputs,
+                "made_with": made_with,
+                "write": uuid.uuid4().hex,
+            }
+        )
         self.spark.conf.set(COMMIT_METADATA, mark)
         try:
             write(rows)
@@ -262,7 +307,7 @@ def ddl(table: Table, name: str) -> str:
     # As properties of CREATE TABLE the constraints cost nothing; each ALTER TABLE would be a commit of seconds.
     properties = table.properties | {f"delta.constraints.{rule}": text for rule, text in table.constraints.items()}
     listed = ",\n  ".join(f"'{key}' = '{_quoted(value)}'" for key, value in properties.items())
-    partitions = f"PARTITIONED BY ({table.slices[0]})\n" if table.slices else ""
+    partitions = f"PARTITIONED BY ({', '.join(table.partitions)})\n" if table.partitions else ""
     comment = _quoted(f"One row per {table.grain}. Key: {', '.join(table.key)}.")
     return (
         f"CREATE TABLE IF NOT EXISTS {name} (\n  {columns}\n) USING DELTA\n{partitions}"

@@ -1,0 +1,61 @@
+"""Bring silver.sessions up to the events that came since it was written, late ones too, at the cost of what they touch."""
+
+import logging
+from datetime import timedelta
+
+from pyspark import StorageLevel
+from pyspark.sql import functions as F
+
+from clm_spark.config import Settings
+from clm_spark.events.ledger import batches_since, days_of, is_on_days
+from clm_spark.events.sessions import keep_reached, sessions_from_events, visits_cut_again, with_session_id
+from clm_spark.tables.catalog import EVENTS, SESSIONS
+from clm_spark.tables.lake import Lake
+
+log = logging.getLogger(__name__)
+
+
+def build_sessions(lake: Lake, settings: Settings) -> None:
+    """Cut again what new events have reached; everything, when there are no visits yet or `max_gap` is another."""
+    max_gap = timedelta(minutes=settings.sessions.max_gap_minutes)
+    made_with = f"max_gap {max_gap}"
+    origin = lake.origin(SESSIONS)
+    if origin is None or origin.made_with != made_with:
+        visits = sessions_from_events(with_session_id(lake.read(EVENTS), max_gap=max_gap))
+        lake.replace(visits, into=SESSIONS, is_key_proven=True, made_with=made_with)  # grouped by its key
+        return
+    batches = batches_since(lake, origin)
+    if not batches:
+        log.info("no event came since the visits were cut")
+        return
+    _mend(lake, batches, max_gap=max_gap, made_with=made_with)
+
+
+def _mend(lake: Lake, batches: list[str], *, max_gap: timedelta, made_with: str) -> None:
+    """Replace the days on which visits begin that these batches have reached; run twice it leaves the same rows."""
+    events, stored = lake.read(EVENTS), lake.read(SESSIONS)
+    news = events.where(F.col("batch_id").isin(batches))
+    span = news.agg(F.min("occurred_at").alias("first"), F.max("occurred_at").alias("last")).head()
+    assert span is not None
+    is_in_reach = (F.col("ended_at") >= F.lit(span["first"] - max_gap)) & (
+        F.col("started_at") <= F.lit(span["last"] + max_gap)
+    )
+    reached = keep_reached(stored.where(is_in_reach), news, max_gap=max_gap).persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        touched = {*days_of(reached, "started_at", "ended_at"), *days_of(news, "occurred_at", "occurred_at")}
+        nearby = events.where(is_on_days("occurred_at", sorted(touched)))
+        visits = visits_cut_again(nearby, news, reached, max_gap=max_gap).persist(StorageLevel.MEMORY_AND_DISK)
+        try:
+            days = {*days_of(reached, "started_at", "started_at"), *days_of(visits, "started_at", "started_at")}
+            if not days:  # nothing but mails: no visit
+                return
+            untouched = stored.where(F.col("started_on").isin(sorted(days))).join(
+                reached, on="session_id", how="left_anti"
+            )
+            rows = untouched.unionByName(visits)
+            lake.replace(rows, into=SESSIONS, made_with=made_with, started_on=sorted(days))
+            log.info("visits of %d days cut again", len(days))
+        finally:
+            visits.unpersist()
+    finally:
+        reached.unpersist()

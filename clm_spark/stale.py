@@ -1,0 +1,62 @@
+"""Which days were computed before we learned something that they should have known, and by which jobs."""
+
+from dataclasses import dataclass
+from datetime import date
+
+from pyspark.sql import functions as F
+
+from clm_spark.pipeline import JOBS, Job
+from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES, RUNS
+from clm_spark.tables.lake import Lake
+
+
+@dataclass(frozen=True)
+class StaleDay:
+    """A day and the jobs, in order, that have to run for it again."""
+
+    as_of: date
+    jobs: tuple[Job, ...]
+
+
+def stale_days(lake: Lake) -> list[StaleDay]:
+    """Days up to the asked one, oldest first, whose tables a later batch should have been in; bounded by days and jobs.
+
+    An event that happened or was learned on a day or after it is none of that day's business: what came late and says
+    so makes no past day stale. Tables without a clock show what is known now: their last day stands for them.
+    """
+    if not lake.exists(RUNS):
+        return []
+    runs = lake.read(RUNS).where(F.col("file").isNull() & (F.col("as_of") <= F.lit(lake.settings.as_of)))
+    done = {(row["job"], row["as_of"]) for row in runs.select("job", "as_of").distinct().collect()}
+    outdated = _outdated(lake)
+    newest = {name: max(day for job, day in done if job == name) for name, _ in done}
+    found = []
+    for day in sorted({day for _, day in done}):
+        jobs: list[Job] = []
+        for job in JOBS:
+            upstream = {table.title for earlier in jobs for table in earlier.writes}
+            is_fed_by_stale = bool(upstream & {table.title for table in job.reads})
+            is_stale = (job.name, day) in outdated and (_speaks_for_days(job) or day == newest.get(job.name))
+            if (job.name, day) in done and (is_stale or is_fed_by_stale):
+                jobs.append(job)
+        if jobs:
+            found.append(StaleDay(day, tuple(jobs)))
+    return found
+
+
+def _speaks_for_days(job: Job) -> bool:
+    return any(table.clock for table in job.writes)
+
+
+def _outdated(lake: Lake) -> set[tuple[str, date]]:
+    """Jobs and days that read silver.events before a batch came with events for them."""
+    seen = F.col("inputs")[EVENTS.title]
+    runs = lake.read(RUNS).where(F.col("file").isNull() & seen.isNotNull())
+    per_run = runs.groupBy("job", "as_of").agg(F.max(seen).alias("seen"))
+    batches = lake.read(INGESTED_BATCHES).where(F.col("num_kept") > 0).select("events_version", "first_learned_at")
+    is_late = F.col("events_version") > F.col("seen")
+    concerns = F.col("job").isin([job.name for job in JOBS if not _speaks_for_days(job)]) | (
+        F.col("first_learned_at") < F.col("as_of")
+    )
+    late = per_run.join(F.broadcast(batches), on=is_late & concerns, how="left_semi")
+    return {(row["job"], row["as_of"]) for row in late.collect()}

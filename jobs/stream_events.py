@@ -1,0 +1,18 @@
+"""files or Kafka as they come -> raw_events, events, rejected_events: what ingest_events does, by Structured Streaming."""
+
+from clm_spark.config import Settings
+from clm_spark.events.stream import stream_files, stream_topic
+from clm_spark.job import main
+from clm_spark.sources import open_source
+from clm_spark.tables.lake import Lake
+
+
+def run(lake: Lake, settings: Settings) -> None:
+    """Take in what is there and stop, or go on until stopped, by `stream.until`."""
+    source = open_source(settings.ingest)
+    stream = stream_topic if settings.stream.topic else stream_files
+    stream(lake, source, settings)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(run))
