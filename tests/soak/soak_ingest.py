@@ -66,7 +66,9 @@ def fingerprints(spark: SparkSession, lake: Path) -> dict[str, str]:
     found = {}
     for table in TABLES:
         rows = spark.read.format("delta").load(str(lake / "tables" / f"{table.layer}.db" / table.name))
-        cells = [F.to_json(name) if kind.startswith("map") else F.col(name) for name, kind in rows.dtypes]
+        # A batch that is written again has another version of the table, and the same rows.
+        said = [(name, kind) for name, kind in rows.dtypes if name != "events_version"]
+        cells = [F.to_json(name) if kind.startswith("map") else F.col(name) for name, kind in said]
         summed = rows.agg(F.count("*"), F.sum(F.xxhash64(*cells).cast("decimal(38,0)"))).head()
         assert summed is not None
         found[table.title] = f"{summed[0]} rows, hash {summed[1]}"
