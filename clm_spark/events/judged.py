@@ -1,0 +1,46 @@
+"""What the parser made of a batch: how many records of each file, and why the others cannot be used."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from clm_spark.events.duplicates import Span
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Records of a batch: usable and rejected ones by file, rejected ones by reason, and when the usable ones happened."""
+
+    usable: Counter[str]
+    rejected: Counter[str]
+    reasons: Counter[str]
+    span: Span
+
+    @property
+    def num_rejected(self) -> int:
+        """Of the whole batch."""
+        return self.rejected.total()
+
+    @property
+    def num_judged(self) -> int:
+        """Of the whole batch, usable or not."""
+        return self.usable.total() + self.rejected.total()
+
+
+def judged_records(typed: DataFrame) -> Judged:
+    """One pass over parsed records; a row per file and reason passes the driver."""
+    times = (F.unix_micros(F.min("occurred_at")), F.unix_micros(F.max("occurred_at")))
+    usable, rejected, reasons = Counter[str](), Counter[str](), Counter[str]()
+    first, last = [], []
+    for file, reason, num, first_us, last_us in typed.groupBy("file", "reason").agg(F.count("*"), *times).collect():
+        if reason is None:
+            usable[file] += num
+            first.append(first_us)
+            last.append(last_us)
+        else:
+            rejected[file] += num
+            reasons[reason] += num
+    span = Span(usable.total(), min(first, default=None), max(last, default=None))
+    return Judged(usable, rejected, reasons, span)
