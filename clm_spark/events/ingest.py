@@ -15,7 +15,8 @@ from pyspark.sql import functions as F
 
 from clm_spark.config import Settings
 from clm_spark.errors import ContractError, SourceError
-from clm_spark.events.duplicates import new_events
+from clm_spark.events.duplicates import Span, new_events
+from clm_spark.events.judged import Judged, judged_records
 from clm_spark.events.parse import typed_events
 from clm_spark.privacy.pseudonyms import pseudonym_key
 from clm_spark.session import spread_over_cores
@@ -127,23 +128,20 @@ def ingest_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -
 def finish_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -> None:
     """Events, rejected records and the proof of a batch whose raw records and claims are in."""
     arrived = lake.read(RAW_EVENTS).where(F.col("batch_id") == batch.batch_id)
+    read = {row["file"]: row["count"] for row in arrived.groupBy("file").count().collect()}
     with parsed(arrived, source, settings, batch_id=batch.batch_id) as typed:
-        _check_share_rejected(typed, batch, settings)
-        num_kept, duplicates = write_new_events(lake, typed, batch_id=batch.batch_id)
-        num_rejected = _write_rejected(lake, typed, batch)
-        files = _counted_files(lake, arrived, typed, duplicates, batch)
-        lake.replace(files, into=INGESTED_FILES, batch_id=batch.batch_id)
-        new_columns = _new_columns(typed)
+        judged = judged_records(typed)
+        _check_share_rejected(judged, batch, settings)
+        num_kept, duplicates = write_new_events(lake, typed, batch_id=batch.batch_id, span=judged.span)
+        num_rejected = _write_rejected(lake, typed, judged, batch)
+        new_columns = _new_columns(typed) if judged.num_widened else []
+    lake.replace(_counted_files(lake, read, judged, duplicates, batch), into=INGESTED_FILES, batch_id=batch.batch_id)
     # Each from another place, or the rule that they add up would hold by itself.
-    counts = (arrived.count(), num_kept, num_rejected, sum(duplicates.values()))
+    counts = (sum(read.values()), num_kept, num_rejected, sum(duplicates.values()))
     sign_off(lake, source, batch.batch_id, num_files=len(batch.files), counts=counts, new_columns=new_columns)
     if new_columns:
-        log.warning(
-            "batch %s: columns that %s does not know, kept in attributes: %s",
-            batch.batch_id,
-            source.name,
-            ", ".join(new_columns),
-        )
+        listed = ", ".join(new_columns)
+        log.warning("batch %s: columns new to %s, kept in attributes: %s", batch.batch_id, source.name, listed)
 
 
 @contextmanager
@@ -158,20 +156,21 @@ def parsed(raw: DataFrame, source: Source, settings: Settings, *, batch_id: str)
         typed.unpersist()
 
 
-def write_new_events(lake: Lake, typed: DataFrame, *, batch_id: str) -> tuple[int, dict[str, int]]:
+def write_new_events(
+    lake: Lake, typed: DataFrame, *, batch_id: str, span: Span | None = None
+) -> tuple[int, dict[str, int]]:
     """Write the usable records of a batch that no other brought; gives their number, and the duplicates of each file."""
     lake.create(EVENTS)
     earlier = lake.read(EVENTS).where(F.col("batch_id") != batch_id)
-    with new_events(typed, earlier) as new:
+    with new_events(typed, earlier, span=span) as new:
         # Its key is proven: every event_id has just been counted.
         kept = lake.replace(new.rows, into=EVENTS, is_key_proven=True, batch_id=batch_id)
-        duplicates = {row["file"]: row["num_duplicates"] for row in new.duplicates.collect()}
     if kept.num_rows != new.num_new:
         raise ContractError(
             f"batch {batch_id}: {new.num_new} new events were counted and {kept.num_rows} written; "
             "it is not signed off: run it again, and report this if it comes back"
         )
-    return kept.num_rows, duplicates
+    return kept.num_rows, new.duplicates
 
 
 def sign_off(
@@ -209,43 +208,36 @@ def sign_off(
     log.info("batch %s: %s", batch_id, ", ".join(f"{name[4:]} {n:,}" for name, n in figures.items()))
 
 
-def _write_rejected(lake: Lake, typed: DataFrame, batch: Batch) -> int:
+def _write_rejected(lake: Lake, typed: DataFrame, judged: Judged, batch: Batch) -> int:
     lake.create(REJECTED_EVENTS)
     before = lake.read(REJECTED_EVENTS).where(F.col("batch_id") == batch.batch_id)
-    rejected = typed.where(F.col("reason").isNotNull()).withColumn("replayed_in", F.lit(None).cast("string"))
-    if rejected.isEmpty() and before.isEmpty():  # a commit for nothing costs more than the look
+    if not judged.num_rejected and before.isEmpty():  # a commit for nothing costs more than the look
         return 0
+    rejected = typed.where(F.col("reason").isNotNull()).withColumn("replayed_in", F.lit(None).cast("string"))
     rows = rejected.select(REJECTED_EVENTS.schema.names)
     return lake.replace(rows, into=REJECTED_EVENTS, is_key_proven=True, batch_id=batch.batch_id).num_rows
 
 
-def _check_share_rejected(typed: DataFrame, batch: Batch, settings: Settings) -> None:
+def _check_share_rejected(judged: Judged, batch: Batch, settings: Settings) -> None:
     """Refuse a batch of which too much cannot be used, while silver is as it was."""
-    found = {row["reason"]: row["count"] for row in typed.groupBy("reason").count().collect()}  # a closed list
-    num_rejected = sum(n for reason, n in found.items() if reason)
     limit = settings.ingest.max_rejected_share
-    if num_rejected > max(limit * sum(found.values()), settings.ingest.tolerated_rejects):
-        listed = ", ".join(f"{reason} {n:,}" for reason, n in sorted(found.items(), key=str) if reason)
+    if judged.num_rejected > max(limit * judged.num_judged, settings.ingest.tolerated_rejects):
+        listed = ", ".join(f"{reason} {num:,}" for reason, num in sorted(judged.reasons.items()))
         raise SourceError(
-            f"{num_rejected:,} of {sum(found.values()):,} records of batch {batch.batch_id} ({batch.files[0]} and on) cannot "
-            f"be used ({listed}): expected at most {limit:.0%}; silver is as it was: mend the mapping and run again, "
-            "or raise ingest.max_rejected_share or ingest.tolerated_rejects"
+            f"{judged.num_rejected:,} of {judged.num_judged:,} records of batch {batch.batch_id} ({batch.files[0]} and on) "
+            f"cannot be used ({listed}): expected at most {limit:.0%}; silver is as it was: mend the mapping and run "
+            "again, or raise ingest.max_rejected_share or ingest.tolerated_rejects"
         )
 
 
 def _counted_files(
-    lake: Lake, arrived: DataFrame, typed: DataFrame, duplicates: Mapping[str, int], batch: Batch
+    lake: Lake, read: Mapping[str, int], judged: Judged, duplicates: Mapping[str, int], batch: Batch
 ) -> DataFrame:
     """The batch's files with what became of the records of each; a row per file passes the driver."""
-    read = {row["file"]: row["count"] for row in arrived.groupBy("file").count().collect()}
-    is_usable = F.col("reason").isNull()
-    by_file = typed.groupBy("file").agg(F.count_if(is_usable).alias("usable"), F.count_if(~is_usable).alias("rejected"))
-    judged = {row["file"]: (row["usable"], row["rejected"]) for row in by_file.collect()}
     rows = []
     for claim in lake.read(INGESTED_FILES).where(F.col("batch_id") == batch.batch_id).collect():
-        num_usable, num_rejected = judged.get(claim["file"], (0, 0))
-        num_again = duplicates.get(claim["file"], 0)
-        counts = (read.get(claim["file"], 0), num_usable - num_again, num_rejected, num_again)
+        file, num_again = claim["file"], duplicates.get(claim["file"], 0)
+        counts = (read.get(file, 0), judged.usable[file] - num_again, judged.rejected[file], num_again)
         rows.append(tuple({**claim.asDict(), **dict(zip(COUNTS, counts, strict=True))}.values()))
     return lake.spark.createDataFrame(rows, INGESTED_FILES.schema)
 

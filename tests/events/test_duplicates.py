@@ -23,6 +23,7 @@ def test_an_event_is_kept_once_and_known_since_its_first_telling(spark):
     with new_events(events, earlier) as new:
         kept = new.rows.cache()
         assert (new.num_usable, new.num_new, kept.count()) == (7, 4, 4)
+        assert sum(new.duplicates.values()) == 3
     assert kept.columns == EVENTS.schema.names
     came = kept.join(events.select("event_id", "record", "known_at"), on=["event_id", "known_at"], how="inner")
     records = sorted(row.record for row in came.where("record != 'with another brand'").collect())
