@@ -149,9 +149,9 @@ def _with_counts(tables: DataFrame, lake: Lake) -> DataFrame:
     batches = lake.read(INGESTED_BATCHES).where(mine)
     whole = batches.agg(*(F.sum(name).alias(name) for name in COUNTS)).withColumn("table_name", F.lit(EVENTS.title))
     files = lake.read(INGESTED_FILES).join(batches, on="batch_id", how="left_semi")
-    per_file = files.select(
-        F.lit(EVENTS.title).alias("table_name"), F.col("num_kept").alias("num_rows"), "file", *COUNTS
-    )
+    # A file may come changed under its name, and a stream's partition comes with every step.
+    summed = files.groupBy("file").agg(*(F.sum(name).alias(name) for name in COUNTS))
+    per_file = summed.withColumns({"table_name": F.lit(EVENTS.title), "num_rows": F.col("num_kept")})
     return tables.join(whole, on="table_name", how="left").unionByName(per_file, allowMissingColumns=True)
 
 

@@ -85,7 +85,7 @@ def send(spark: SparkSession, lines: list[str], *, servers: str) -> None:
 def start(lake: Path, servers: str, *flags: str) -> subprocess.Popen[bytes]:
     settings = {
         "shop": "test_shop", "lakehouse.path": lake, "ingest.source": "rees46", "stream.topic": "clicks",
-        "stream.servers": servers, "stream.max_records": 400, "stream.step_seconds": 1,
+        "stream.servers": servers, "stream.max_records": 2000, "stream.step_seconds": 1,
         "privacy.key_file": ROOT / "tests/test.key", "spark.driver_memory": "2g", "spark.shuffle_partitions": 2,
     }  # fmt: skip
     sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
@@ -106,7 +106,7 @@ def test_a_stream_from_kafka_is_killed_and_loses_nothing(spark, broker, tmp_path
 
     stream = start(lake, broker, "--continuous")
     log = lake / "tables" / "silver.db" / "events" / "_delta_log"
-    while len(list(log.glob("*.json"))) < 3:  # made, and two batches
+    while len(list(log.glob("*.json"))) < 2:  # made, and written to: not signed off yet
         assert stream.poll() is None, (lake / "said.txt").read_text()
         time.sleep(0.2)
     os.killpg(stream.pid, signal.SIGKILL)
@@ -123,4 +123,4 @@ def test_a_stream_from_kafka_is_killed_and_loses_nothing(spark, broker, tmp_path
     summed = [sum(column) for column in zip(*counts(rows(INGESTED_BATCHES)), strict=True)]
     assert summed == [len(lines), truth.num_events, 1, 1]
     assert counts(rows(INGESTED_FILES).groupBy().sum(*COUNTS).toDF(*COUNTS)) == [tuple(summed)]
-    assert rows(INGESTED_BATCHES).count() >= 5, "of 400 messages each"
+    assert rows(INGESTED_BATCHES).count() == 2, "the step that was cut off keeps its name"
