@@ -138,10 +138,11 @@ EVENTS = Table(
     key=("event_id",),
     clock="events",
     slices=("batch_id",),
-    filtered_by=("occurred_at", "known_at"),
+    filtered_by=("occurred_at", "known_at", "visitor_id"),
     columns=(
         Column("event_id", STRING, "md5 over what the event says: the same event has the same id wherever it is read"),
-        CUSTOMER_ID,
+        Column("customer_id", STRING, "keyed pseudonym of the login; of the device or cookie where nobody logged in"),
+        Column("visitor_id", STRING, "keyed pseudonym of the device or cookie, in a domain of its own", nullable=True),
         Column("kind", STRING, "what happened", check=one_of("kind", EVENT_KINDS)),
         Column("occurred_at", TIME, "when it happened"),
         Column("known_at", TIME, "when we learned of it"),
