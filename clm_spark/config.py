@@ -98,6 +98,17 @@ class PrivacySettings(Section):
     key_file: str = Field("conf/demo.key", description="key of the pseudonyms; the shipped one is public")
 
 
+class IdentitySettings(Section):
+    """Whose a visitor id is. A change holds for what is learned from then on."""
+
+    max_logins_per_visitor: Annotated[int, Field(ge=1)] = Field(
+        2, description="a visitor id with more logins is a shared device, which says nothing of whose it is"
+    )
+    max_ids_per_person: Annotated[int, Field(ge=2)] = Field(
+        500, description="a larger group of linked ids is no person: it is not stitched; cookies last a week for some"
+    )
+
+
 class SessionizeSettings(Section):
     """How events become visits."""
 
@@ -220,6 +231,7 @@ class Settings(Section):
     ingest: IngestSettings = IngestSettings()
     stream: StreamSettings = StreamSettings()
     privacy: PrivacySettings = PrivacySettings()
+    identity: IdentitySettings = IdentitySettings()
     sessions: SessionizeSettings = SessionizeSettings()
     features: FeatureSettings = FeatureSettings()
     segments: SegmentSettings = SegmentSettings()

@@ -29,11 +29,20 @@ JOBS = (
         reads=(),
         writes=(t.INGESTED_FILES, t.RAW_EVENTS, t.REJECTED_EVENTS, t.EVENTS, t.INGESTED_BATCHES),
     ),
-    Job("build_sessions", reads=(t.EVENTS,), writes=(t.SESSIONS,)),
-    Job("build_features", reads=(t.EVENTS, t.CUSTOMER_DAYS), writes=(t.CUSTOMER_DAYS, t.CUSTOMER_FEATURES)),
+    Job(
+        "stitch_identities",
+        reads=(t.INGESTED_BATCHES, t.EVENTS, t.STITCHED_BATCHES, t.IDENTITY_LINKS, t.IDENTITIES),
+        writes=(t.IDENTITY_LINKS, t.IDENTITIES, t.IDENTITY_CUTOFFS, t.STITCHED_BATCHES),
+    ),
+    Job("build_sessions", reads=(t.EVENTS, t.IDENTITIES), writes=(t.SESSIONS,)),
+    Job(
+        "build_features",
+        reads=(t.EVENTS, t.IDENTITIES, t.CUSTOMER_DAYS),
+        writes=(t.CUSTOMER_DAYS, t.CUSTOMER_FEATURES),
+    ),
     Job(
         "build_interactions",
-        reads=(t.EVENTS, t.ITEM_VOCABULARY),
+        reads=(t.EVENTS, t.IDENTITIES, t.ITEM_VOCABULARY),
         writes=(t.ITEM_VOCABULARY, t.INTERACTIONS, t.ITEM_SEQUENCES),
     ),
     Job(
@@ -43,13 +52,17 @@ JOBS = (
     ),
     Job(
         "train_churn",
-        reads=(t.CUSTOMER_FEATURES, t.CUSTOMER_DAYS),
+        reads=(t.CUSTOMER_FEATURES, t.CUSTOMER_DAYS, t.IDENTITIES),
         writes=(t.MODEL_METRICS, t.SCORE_DECILES),
     ),
-    Job("train_als", reads=(t.EVENTS, t.INTERACTIONS, t.ITEM_VOCABULARY), writes=(t.MODEL_METRICS,)),
+    Job(
+        "train_als",
+        reads=(t.EVENTS, t.IDENTITIES, t.INTERACTIONS, t.ITEM_VOCABULARY),
+        writes=(t.MODEL_METRICS,),
+    ),
     Job(
         "finetune_recommender",
-        reads=(t.EVENTS, t.INTERACTIONS, t.ITEM_SEQUENCES, t.ITEM_VOCABULARY),
+        reads=(t.EVENTS, t.IDENTITIES, t.INTERACTIONS, t.ITEM_SEQUENCES, t.ITEM_VOCABULARY),
         writes=(t.MODEL_METRICS,),
     ),
     Job("score_customers", reads=(t.CUSTOMER_FEATURES,), writes=(t.CUSTOMER_SCORES,)),

@@ -3,7 +3,7 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.privacy.pseudonyms import pseudonym
+from clm_spark.privacy.pseudonyms import pseudonym, visitor_key
 from clm_spark.sources.source import TEXT_FIELDS
 from clm_spark.tables.catalog import EVENT_KINDS
 
@@ -14,6 +14,7 @@ SOLD_BY_THE_LINE = ("purchase", "refund")
 EPOCHS = {"epoch_ms": 1_000, "epoch_us": 1}
 # Spark also reads `now`, `today` and `12:00` as times: of the day on which the job runs.
 FULL_DATE = r"^\d{4}-\d{1,2}-\d{1,2}"
+# Not the visitor_id: told again with the device beside the login, it is the same event.
 WHAT_AN_EVENT_SAYS = (
     "source",
     "customer_id",
@@ -35,7 +36,7 @@ def typed_events(fields: DataFrame, *, source: str, time_format: str, known_at: 
 
     `reason` is null where the record can be used. `known_at` says how to fill that time where the record is silent:
     occurred, or arrived. A part of a unit counts as one unit begun. A purchase or refund that names no amount is worth
-    price times quantity, and one that names no quantity is of one unit.
+    price times quantity, and one that names no quantity is of one unit. Who did not log in is known by the visitor id.
     """
     silent = F.col("occurred_at") if known_at == "occurred" else F.col("arrived_at")
     trimmed = fields.withColumns({name: F.trim(name) for name in TEXT_FIELDS})  # by itself, so that it is done once
@@ -48,6 +49,7 @@ def typed_events(fields: DataFrame, *, source: str, time_format: str, known_at: 
         "is_parsable",
         F.lit(source).alias("source"),
         _text("customer_id").alias("raw_customer_id"),
+        _text("visitor_id").alias("raw_visitor_id"),
         F.lower(_text("kind")).alias("kind"),
         time_from_text(_text("occurred_at"), time_format).alias("occurred_at"),
         time_from_text(_text("known_at"), time_format).alias("said_known_at"),
@@ -64,8 +66,9 @@ def typed_events(fields: DataFrame, *, source: str, time_format: str, known_at: 
     judged = typed.withColumn("reason", _reason())
     known = judged.withColumn("known_at", F.coalesce("said_known_at", silent))
     sold = known.withColumns({"amount_cents": _line_amount(), "quantity": _units()})
-    named = sold.withColumn("customer_id", pseudonym(F.col("raw_customer_id"), key=key))
-    return named.withColumn("event_id", _event_id())
+    visited = sold.withColumn("visitor_id", pseudonym(F.col("raw_visitor_id"), key=visitor_key(key)))
+    login = pseudonym(F.col("raw_customer_id"), key=key)
+    return visited.withColumn("customer_id", F.coalesce(login, "visitor_id")).withColumn("event_id", _event_id())
 
 
 def time_from_text(text: Column, time_format: str) -> Column:
@@ -126,7 +129,7 @@ def _reason() -> Column:
         F.when(F.octet_length("record") > MAX_RECORD_BYTES, "too_large")
         .when(~F.is_valid_utf8("record"), "wrong_encoding")
         .when(~F.col("is_parsable"), "unparsable")
-        .when(F.col("raw_customer_id").isNull(), "missing_customer")
+        .when(F.coalesce("raw_customer_id", "raw_visitor_id").isNull(), "missing_customer")
         .when(F.col("kind").isNull() | ~F.col("kind").isin(*EVENT_KINDS), "unknown_kind")
         .when(is_impossible, "impossible_time")
         .when(F.col("kind").isin(*NEEDS_ITEM) & F.col("item_id").isNull(), "missing_item")

@@ -1,6 +1,7 @@
 """Keyed pseudonyms: below bronze no raw customer id appears."""
 
 import hashlib
+import hmac
 from pathlib import Path
 
 from pyspark.sql import Column
@@ -40,6 +41,11 @@ def read_key(file: str) -> bytes:
     if len(key) < 16:
         raise SettingsError(f"the pseudonym key in {file} has {len(key)} bytes: expected 16 or more; make a longer one")
     return key
+
+
+def visitor_key(key: bytes) -> bytes:
+    """The key by which devices and cookies are named: visitor 17 is not login 17, however either is spelt."""
+    return hmac.new(key, b"visitor", "sha256").digest()
 
 
 def pseudonym(text: Column, *, key: bytes) -> Column:

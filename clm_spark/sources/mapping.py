@@ -83,7 +83,9 @@ class Mapping(Section):
         return [*self.fields.values(), *self.attributes.values()]
 
     def _missing(self) -> list[str]:
-        problems = [f"fields.{name} is missing" for name in ("customer_id", "occurred_at") if name not in self.fields]
+        problems = [] if "occurred_at" in self.fields else ["fields.occurred_at is missing"]
+        if not {"customer_id", "visitor_id"} & set(self.fields):
+            problems.append("expected fields.customer_id, fields.visitor_id or both")
         if ("kind" in self.fields) == (self.kind is not None):
             problems.append("expected either kind (the same for every record) or fields.kind (a column)")
         if self.format == "csv" and bool(self.header) == bool(self.columns):

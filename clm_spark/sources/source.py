@@ -22,6 +22,7 @@ from clm_spark.sources.text import FirstLine, text_lines
 # The fields of a canonical event as a source gives them: text, in the units of the raw log.
 TEXT_FIELDS = (
     "customer_id",
+    "visitor_id",  # of the device or cookie, whoever uses it
     "occurred_at",
     "known_at",
     "kind",

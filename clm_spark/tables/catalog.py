@@ -31,6 +31,7 @@ REJECT_REASONS = (
 )
 # What becomes of raw records: read = kept + rejected + duplicates.
 COUNTS = ("num_read", "num_kept", "num_rejected", "num_duplicates")
+CUTOFF_REASONS = ("shared_visitor", "large_group")
 RECOMMENDERS = ("popularity", "als", "transformer")
 WINDOW_DAYS = (7, 30, 90)
 
@@ -152,10 +153,11 @@ EVENTS = Table(
     key=("event_id",),
     clock="events",
     slices=("batch_id",),
-    filtered_by=("occurred_at", "known_at"),
+    filtered_by=("occurred_at", "known_at", "visitor_id"),
     columns=(
         Column("event_id", STRING, "md5 over what the event says: the same event has the same id wherever it is read"),
-        CUSTOMER_ID,
+        Column("customer_id", STRING, "keyed pseudonym of the login; of the device or cookie where nobody logged in"),
+        Column("visitor_id", STRING, "keyed pseudonym of the device or cookie, in a domain of its own", nullable=True),
         Column("kind", STRING, "what happened", check=one_of("kind", EVENT_KINDS)),
         Column("occurred_at", TIME, "when it happened"),
         Column("known_at", TIME, "when we learned of it"),
@@ -185,6 +187,57 @@ EVENTS = Table(
         SOURCE,
         BATCH_ID,
     ),
+)
+
+IDENTITY_LINKS = Table(
+    "silver",
+    "identity_links",
+    "visitor id, login and day on which we learned that they belong together",
+    key=("visitor_id", "customer_id", "known_on"),
+    slices=("known_on",),
+    columns=(
+        Column("visitor_id", STRING, "the device or cookie, as in silver.events"),
+        Column("customer_id", STRING, "the login, as in silver.events"),
+        Column("known_on", DATE, "the day; one earlier than another row's came with a batch taken in late"),
+    ),
+)
+
+IDENTITIES = Table(
+    "silver",
+    "identities",
+    "id and day on which we learned that it is another person's than before; an id without a row is its own person",
+    key=("id", "known_on"),
+    clock="versions",
+    slices=("known_on",),
+    columns=(
+        Column("id", STRING, "a visitor_id or customer_id of silver.events"),
+        Column("known_on", DATE, "the day we learned it: an as_of takes the last row known before it"),
+        Column("customer_id", STRING, "the person: the login of theirs that was linked first"),
+        _count("num_ids", "ids linked with one another on that day, this one among them"),
+        Column("is_cut_off", BOOL, "whether these are too many for one person, so that each stands for itself"),
+    ),
+)
+
+IDENTITY_CUTOFFS = Table(
+    "silver",
+    "identity_cutoffs",
+    "shared visitor id or unusually large group of ids that was not stitched, and day on which it showed",
+    key=("id", "known_on", "reason"),
+    slices=("known_on",),
+    columns=(
+        Column("id", STRING, "the visitor_id, or the id of the group that was linked first"),
+        Column("known_on", DATE, "the day it showed; a group that grows shows again"),
+        Column("reason", STRING, "why", check=one_of("reason", CUTOFF_REASONS)),
+        _count("num_ids", "logins of the visitor id, or ids in the group, on that day"),
+    ),
+)
+
+STITCHED_BATCHES = Table(
+    "silver",
+    "stitched_batches",
+    "ingested batch whose links are in silver.identity_links",
+    key=("batch_id",),
+    columns=(BATCH_ID, _count("num_kept", "its events at that time; a replay of the same day can bring more")),
 )
 
 SESSIONS = Table(
@@ -501,6 +554,10 @@ TABLES = (
     REJECTED_EVENTS,
     INGESTED_BATCHES,
     EVENTS,
+    IDENTITY_LINKS,
+    IDENTITIES,
+    IDENTITY_CUTOFFS,
+    STITCHED_BATCHES,
     SESSIONS,
     CUSTOMER_DAYS,
     CUSTOMER_FEATURES,

@@ -13,7 +13,7 @@ Layer = Literal["bronze", "silver", "gold"]
 # How `Lake.read_as_of` finds what a day could know:
 #   as_of     rows carry the day they speak for
 #   events    rows carry `occurred_at` and `known_at`
-#   versions  rows carry `day_on` and `known_on`; the last version known before the day counts
+#   versions  rows carry `known_on`, and `day_on` if they are of a day; the last version known before the day counts
 Clock = Literal["as_of", "events", "versions"]
 
 

@@ -88,8 +88,8 @@ class Lake:
         if table.clock == "events":
             return rows.where((F.col("occurred_at") < day) & (F.col("known_at") < day))
         if table.clock == "versions":
-            known = rows.where((F.col("day_on") < day) & (F.col("known_on") < day))
-            return _keep_last_version(known, table)
+            past = rows.where(F.col("day_on") < day) if "day_on" in rows.columns else rows
+            return _keep_last_version(past.where(F.col("known_on") < day), table)
         raise ContractError(f"{table.title} has no clock: read it whole with `read`, or declare one in the catalog")
 
     def replace(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pyspark.sql import functions as F
 
 from clm_spark.events.parse import time_from_text, typed_events
-from clm_spark.privacy.pseudonyms import pseudonym
+from clm_spark.privacy.pseudonyms import pseudonym, visitor_key
 from clm_spark.sources.source import TEXT_FIELDS
 from clm_spark.tables.catalog import REJECT_REASONS
 
@@ -36,6 +36,7 @@ REASONS = [  # case, what differs, reason
     ("cut off", {"is_parsable": False, "customer_id": None}, "unparsable"),
     ("no customer", {"customer_id": None}, "missing_customer"),
     ("blank customer", {"customer_id": "  "}, "missing_customer"),
+    ("a device alone", {"customer_id": None, "visitor_id": "c1"}, None),
     ("no kind", {"kind": None}, "unknown_kind"),
     ("another kind", {"kind": "hover"}, "unknown_kind"),
     ("no time", {"occurred_at": None}, "impossible_time"),
@@ -132,6 +133,27 @@ def test_pseudonyms_are_those_of_pythons_hmac(spark):
             row.text: row.name for row in rows.select("text", pseudonym(F.col("text"), key=key).alias("name")).collect()
         }
         assert came == {text: hmac.new(key, text.encode(), "sha256").hexdigest() for text in texts} | {None: None}
+
+
+def test_a_visitor_is_named_apart_from_a_login(spark):
+    cases = [
+        ("login", {}),
+        ("login on a device", {"visitor_id": "c1"}),
+        ("device", {"customer_id": None, "visitor_id": "c1"}),
+        ("another device", {"customer_id": None, "visitor_id": " c2 "}),
+    ]
+    rows = {row.record: row for row in typed(spark, cases).collect()}
+    login = hmac.new(KEY, b"c1", "sha256").hexdigest()
+    first, second = (hmac.new(visitor_key(KEY), name, "sha256").hexdigest() for name in (b"c1", b"c2"))
+    assert {case: (row.customer_id, row.visitor_id) for case, row in rows.items()} == {
+        "login": (login, None),
+        "login on a device": (login, first),
+        "device": (first, first),
+        "another device": (second, second),
+    }
+    # As it was before visitors were known, so that an event told again with its device is a duplicate.
+    assert rows["login"].event_id == rows["login on a device"].event_id == "763392d39b9904a552e4ab74b89f0b3b"
+    assert len({row.event_id for row in rows.values()}) == 3
 
 
 def test_silent_records_are_known_as_settings_say(spark):

@@ -44,7 +44,13 @@ def test_the_example_reads_a_csv_log(spark, tmp_path):
 def test_json_lines_and_parquet_reach_into_objects(spark, tmp_path):
     keys = {
         "time_format": "epoch_s",
-        "fields": {"customer_id": "user.id", "occurred_at": "ts", "kind": "what", "item_id": "item"},
+        "fields": {
+            "customer_id": "user.id",
+            "visitor_id": "device",
+            "occurred_at": "ts",
+            "kind": "what",
+            "item_id": "item",
+        },
         "kinds": {0: "view"},
         "attributes": {"city": "user.place.city"},
     }
@@ -54,6 +60,7 @@ def test_json_lines_and_parquet_reach_into_objects(spark, tmp_path):
         ('{"user": {"id": 7}, "ts": 1709208000, "what": 0', "unparsable"),
         ("null", "unparsable"),
         ('{"user": {}, "ts": 1709208000, "what": 0, "item": "a"}', "missing_customer"),
+        ('{"device": "d1", "ts": 1709208000, "what": 0, "item": "a"}', "view"),
     ]
     (tmp_path / "log.jsonl").write_text("\n".join(line for line, _ in cases))
     taken = take_in(spark, source_of(tmp_path, format="jsonl", **keys), tmp_path)
@@ -63,7 +70,7 @@ def test_json_lines_and_parquet_reach_into_objects(spark, tmp_path):
     assert (first.happened, first.attributes) == ("2024-02-29 12:00:00.5", {"city": "Wien"})
 
     user = {"id": 7, "place": {"city": "Wien"}}
-    columns = {"user": [user], "ts": [1709208000], "what": [0], "item": ["a"], "unused": [1]}
+    columns = {"user": [user], "device": ["d7"], "ts": [1709208000], "what": [0], "item": ["a"], "unused": [1]}
     pq.write_table(pa.table(columns), tmp_path / "log.parquet")
     taken = take_in(spark, source_of(tmp_path, format="parquet", ignored=["unused"], **keys), tmp_path / "log.parquet")
     row = taken.kept.head()
@@ -88,6 +95,7 @@ BAD = [
     ({"seperator": ";"}, "seperator is unknown"),
     ({"format": "xml"}, "format: Input should be 'csv', 'jsonl' or 'parquet', got 'xml'"),
     ({"fields": {"customer_id": "u", "when": "t"}}, "fields.occurred_at is missing; fields.when is unknown"),
+    ({"fields": {"occurred_at": "t"}}, "expected fields.customer_id, fields.visitor_id or both"),
     ({"kind": "glance"}, "glance is no kind: a kind is one of view, search"),
     ({"kinds": {"x": "glance"}}, "glance is no kind"),
     ({"kind": None}, "expected either kind"),
