@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, Window
@@ -11,6 +12,8 @@ from pyspark.sql import functions as F
 from clm_spark.tables.catalog import EVENTS
 
 MOST_TO_BROADCAST = 500_000  # keys of 8 bytes
+# A time that was corrected for a wrong clock differs, from one sending to the next, by what each was on the way.
+ON_THE_WAY = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,11 @@ def new_events(typed: DataFrame, earlier: DataFrame) -> Iterator[NewEvents]:
     """
     usable = typed.where(F.col("reason").isNull())
     # The same event happened at the same time: statistics on occurred_at spare most files of a long history.
-    span = usable.agg(F.min("occurred_at").alias("first"), F.max("occurred_at").alias("last"), F.count("*").alias("n"))
+    span = usable.agg(
+        (F.min("occurred_at") - F.lit(ON_THE_WAY)).alias("first"),
+        (F.max("occurred_at") + F.lit(ON_THE_WAY)).alias("last"),
+        F.count("*").alias("n"),
+    )
     counted = span.head()
     assert counted is not None
     before = earlier.where(F.col("occurred_at").between(F.lit(counted["first"]), F.lit(counted["last"])))

@@ -28,6 +28,7 @@ REJECT_REASONS = (
     "impossible_time",
     "bad_number",
     "negative_quantity",
+    "too_late",
 )
 RECOMMENDERS = ("popularity", "als", "transformer")
 WINDOW_DAYS = (7, 30, 90)
