@@ -9,13 +9,24 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import available_timezones
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from clm_spark.errors import SettingsError
 
 PACKAGED_CONF = Path(__file__).parent / "conf"  # where the wheel carries a copy of conf/
+
+
+def _is_zone(name: str) -> str:
+    # Bare names such as CST or EST mean more than one place, and not the same to all who read them.
+    if name != "UTC" and not ("/" in name and name in available_timezones()):
+        raise ValueError("expected UTC or an IANA name such as Europe/Vienna")
+    return name
+
+
+ZoneName = Annotated[str, AfterValidator(_is_zone)]
 
 
 class Section(BaseModel):
@@ -72,6 +83,17 @@ class IngestSettings(Section):
         "occurred",
         description="occurred: a history, each event known the moment it happened; "
         "arrived: known when its file was last modified",
+    )
+    time_zone: ZoneName = Field(
+        "UTC", description="zone of times that name none, where a mapping does not say it; public formats know theirs"
+    )
+    max_clock_skew_seconds: Annotated[int, Field(ge=0)] = Field(
+        60,
+        description="where a record says when its device sent it (sent_at), a clock further than this from the server's "
+        "(known_at) is taken for wrong, and occurred_at is corrected by the difference",
+    )
+    max_lateness_days: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="an event learned so many days and more after it happened is set aside; None: no limit"
     )
 
 

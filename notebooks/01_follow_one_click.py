@@ -69,6 +69,7 @@ typed = typed_events(
     source.fields(batch),
     source=source.name,
     time_format=source.time_format,
+    time_zone=source.time_zone,
     known_at=settings.ingest.known_at,
     key=pseudonym_key(settings),
 )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, Window
@@ -11,6 +12,8 @@ from pyspark.sql import functions as F
 from clm_spark.tables.catalog import EVENTS
 
 MOST_TO_BROADCAST = 500_000  # keys of 8 bytes
+# A time that was corrected for a wrong clock differs, from one sending to the next, by what each was on the way.
+ON_THE_WAY = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def new_events(typed: DataFrame, earlier: DataFrame, *, span: Span | None = None
     span = span or _span(usable)
     # The same event happened at the same time: statistics on occurred_at spare most files of a long history.
     first, last = (F.timestamp_micros(F.lit(us).cast("bigint")) for us in (span.first_us, span.last_us))
-    before = earlier.where(F.col("occurred_at").between(first, last))
+    before = earlier.where(F.col("occurred_at").between(first - F.lit(ON_THE_WAY), last + F.lit(ON_THE_WAY)))
     with _kept(_suspects(usable, before)) as suspects:
         told = suspects.agg(F.count("*").alias("keys"), F.coalesce(F.sum("n"), F.lit(0)).alias("records")).head()
         assert told is not None

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from py4j.protocol import Py4JJavaError
 from pyspark import StorageLevel
@@ -294,10 +295,14 @@ def _as_rows(lake: Lake, files: Sequence[RawFile], source: Source) -> DataFrame:
 
 
 def _typed(raw: DataFrame, source: Source, settings: Settings) -> DataFrame:
+    wanted = settings.ingest
     return typed_events(
         source.fields(raw),
         source=source.name,
         time_format=source.time_format,
-        known_at=settings.ingest.known_at,
+        time_zone=source.time_zone,
+        known_at=wanted.known_at,
         key=pseudonym_key(settings),
+        max_clock_skew=timedelta(seconds=wanted.max_clock_skew_seconds),
+        max_lateness=None if wanted.max_lateness_days is None else timedelta(days=wanted.max_lateness_days),
     )

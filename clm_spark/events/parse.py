@@ -1,19 +1,19 @@
 """From a source's text fields to typed events, or a reason why not."""
 
+from datetime import timedelta
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from clm_spark.events import clocks
+from clm_spark.events.clocks import time_from_text
 from clm_spark.privacy.pseudonyms import pseudonym, visitor_key
 from clm_spark.sources.source import TEXT_FIELDS
 from clm_spark.tables.catalog import EVENT_KINDS
 
 MAX_RECORD_BYTES = 1 << 20  # an event says a few hundred
-EARLIEST = "1995-01-01"  # no shop sold online before
 NEEDS_ITEM = ("view", "cart", "uncart", "purchase", "refund", "review")
 SOLD_BY_THE_LINE = ("purchase", "refund")
-EPOCHS = {"epoch_ms": 1_000, "epoch_us": 1}
-# Spark also reads `now`, `today` and `12:00` as times: of the day on which the job runs.
-FULL_DATE = r"^\d{4}-\d{1,2}-\d{1,2}"
 # Not the visitor_id: told again with the device beside the login, it is the same event.
 WHAT_AN_EVENT_SAYS = (
     "source",
@@ -31,13 +31,29 @@ WHAT_AN_EVENT_SAYS = (
 )
 
 
-def typed_events(fields: DataFrame, *, source: str, time_format: str, known_at: str, key: bytes) -> DataFrame:
+def typed_events(
+    fields: DataFrame,
+    *,
+    source: str,
+    time_format: str,
+    known_at: str,
+    key: bytes,
+    time_zone: str = "UTC",
+    max_clock_skew: timedelta | None = None,
+    max_lateness: timedelta | None = None,
+) -> DataFrame:
     """Each raw record typed: the columns of silver.events beside those of its raw record, and `reason`.
 
     `reason` is null where the record can be used. `known_at` says how to fill that time where the record is silent:
     occurred, or arrived. A part of a unit counts as one unit begun. A purchase or refund that names no amount is worth
     price times quantity, and one that names no quantity is of one unit. Who did not log in is known by the visitor id.
+    Where a record says when its device sent it, and that clock was wrong by more than `max_clock_skew`, it happened by
+    the server's clock.
     """
+
+    def time(name: str) -> Column:
+        return time_from_text(_text(name), time_format, time_zone=time_zone)
+
     silent = F.col("occurred_at") if known_at == "occurred" else F.col("arrived_at")
     trimmed = fields.withColumns({name: F.trim(name) for name in TEXT_FIELDS})  # by itself, so that it is done once
     typed = trimmed.select(
@@ -51,35 +67,35 @@ def typed_events(fields: DataFrame, *, source: str, time_format: str, known_at: 
         _text("customer_id").alias("raw_customer_id"),
         _text("visitor_id").alias("raw_visitor_id"),
         F.lower(_text("kind")).alias("kind"),
-        time_from_text(_text("occurred_at"), time_format).alias("occurred_at"),
-        time_from_text(_text("known_at"), time_format).alias("said_known_at"),
+        time("occurred_at").alias("device_at"),
+        time("known_at").alias("said_known_at"),
+        time("sent_at").alias("sent_at"),
         *(
             _text(name).alias(name)
             for name in ("item_id", "category", "brand", "order_id", "campaign_id", "source_session_id")
         ),
-        *(_text(name).alias(f"{name}_text") for name in ("known_at", "quantity", "price", "amount", "discount")),
+        *(
+            _text(name).alias(f"{name}_text")
+            for name in ("known_at", "sent_at", "quantity", "price", "amount", "discount")
+        ),
         F.expr("try_cast(quantity AS DECIMAL(18, 4))").alias("quantity_number"),
         *(cents(name).alias(f"{name}_cents") for name in ("price", "amount", "discount")),
         "attributes",
         "new_columns",
     )
-    judged = typed.withColumn("reason", _reason())
-    known = judged.withColumn("known_at", F.coalesce("said_known_at", silent))
-    sold = known.withColumns({"amount_cents": _line_amount(), "quantity": _units()})
+    device_at, error = F.col("device_at"), F.col("clock_error")
+    # A source that gives no sent_at has null there: Spark drops what follows from it before it reads a record.
+    timed = typed.withColumn("clock_error", _clock_error(max_clock_skew))
+    corrected = timed.withColumn("occurred_at", clocks.corrected(device_at, error))
+    known = corrected.withColumn("known_at", F.coalesce("said_known_at", silent))
+    judged = known.withColumn("reason", _reason(max_clock_skew=max_clock_skew, max_lateness=max_lateness))
+    sold = judged.withColumns({"amount_cents": _line_amount(), "quantity": _units()})
     visited = sold.withColumn("visitor_id", pseudonym(F.col("raw_visitor_id"), key=visitor_key(key)))
     login = pseudonym(F.col("raw_customer_id"), key=key)
-    return visited.withColumn("customer_id", F.coalesce(login, "visitor_id")).withColumn("event_id", _event_id())
-
-
-def time_from_text(text: Column, time_format: str) -> Column:
-    """A UTC time, or null where the text is none."""
-    if time_format == "epoch_s":
-        return F.timestamp_seconds(text.try_cast("decimal(18,6)"))
-    if time_format in EPOCHS:
-        return F.timestamp_micros(F.try_multiply(text.try_cast("bigint"), F.lit(EPOCHS[time_format])))
-    if time_format == "iso":
-        return F.when(text.rlike(FULL_DATE), text.try_cast("timestamp"))
-    return F.try_to_timestamp(text, F.lit(time_format))
+    named = visited.withColumn("customer_id", F.coalesce(login, "visitor_id"))
+    # Of what the device said: sent a second time, the same event would be corrected by a little more or less.
+    identified = named.withColumn("event_id", _event_id())
+    return identified.withColumn("attributes", clocks.with_device_time(F.col("attributes"), device_at, error))
 
 
 def cents(name: str) -> Column:
@@ -105,7 +121,13 @@ def _line_amount() -> Column:
     return F.coalesce("amount_cents", F.when(_is_sold(), worth))
 
 
-def _reason() -> Column:
+def _clock_error(max_skew: timedelta | None) -> Column:
+    if max_skew is None:
+        return F.lit(None).cast("bigint")
+    return clocks.clock_error(F.col("said_known_at"), F.col("sent_at"), max_skew=max_skew)
+
+
+def _reason(*, max_clock_skew: timedelta | None, max_lateness: timedelta | None) -> Column:
     is_bad_number = F.lit(False)
     for name, number in (
         ("quantity", "quantity_number"),
@@ -120,27 +142,36 @@ def _reason() -> Column:
             for name in ("quantity_number", "price_cents", "amount_cents", "discount_cents")
         )
     ) < F.lit(0)
-    happens_later = F.col("occurred_at") > F.col("arrived_at") + F.expr("INTERVAL 1 DAY")
-    is_unreadable = F.col("occurred_at").isNull() | (
-        F.col("known_at_text").isNotNull() & F.col("said_known_at").isNull()
-    )
-    is_impossible = is_unreadable | (F.col("occurred_at") < F.lit(EARLIEST)) | happens_later
-    return (
+    reason = (
         F.when(F.octet_length("record") > MAX_RECORD_BYTES, "too_large")
         .when(~F.is_valid_utf8("record"), "wrong_encoding")
         .when(~F.col("is_parsable"), "unparsable")
         .when(F.coalesce("raw_customer_id", "raw_visitor_id").isNull(), "missing_customer")
         .when(F.col("kind").isNull() | ~F.col("kind").isin(*EVENT_KINDS), "unknown_kind")
-        .when(is_impossible, "impossible_time")
+        .when(_is_impossible_time(max_clock_skew), "impossible_time")
         .when(F.col("kind").isin(*NEEDS_ITEM) & F.col("item_id").isNull(), "missing_item")
         .when(is_bad_number, "bad_number")
         .when(is_negative, "negative_quantity")
     )
+    if max_lateness is None:
+        return reason
+    is_late = clocks.is_too_late(F.col("occurred_at"), known_at=F.col("known_at"), max_lateness=max_lateness)
+    return reason.when(is_late, "too_late")  # the last: with a longer limit it is an event
+
+
+def _is_impossible_time(max_clock_skew: timedelta | None) -> Column:
+    is_unreadable = F.lit(False)
+    for name, time in (("known_at", "said_known_at"), ("sent_at", "sent_at")):
+        is_unreadable |= F.col(f"{name}_text").isNotNull() & F.col(time).isNull()
+    cannot_be = is_unreadable | clocks.is_impossible(F.col("occurred_at"), arrived_at=F.col("arrived_at"))
+    if max_clock_skew is None:
+        return cannot_be
+    return cannot_be | clocks.is_sent_before(F.col("device_at"), sent_at=F.col("sent_at"), max_skew=max_clock_skew)
 
 
 def _event_id() -> Column:
     # Times as numbers, and the attributes as they stand, in order of name: text of either costs more than all the rest.
-    said = [F.unix_micros("occurred_at") if name == "occurred_at" else F.col(name) for name in WHAT_AN_EVENT_SAYS]
+    said = [F.unix_micros("device_at") if name == "occurred_at" else F.col(name) for name in WHAT_AN_EVENT_SAYS]
     texts = (F.coalesce(cell.cast("string"), F.lit("")) for cell in said)
     # No cell is left out, so a cell cannot be taken for its neighbour.
     return F.md5(F.concat_ws("\x1f", *texts, F.map_keys("attributes"), F.map_values("attributes")))

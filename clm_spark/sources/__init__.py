@@ -18,7 +18,7 @@ __all__ = ["SOURCES", "open_source"]
 
 def _mapping(ingest: IngestSettings) -> Source:
     mapping = read_mapping(ingest.mapping)
-    return MappedSource(mapping, name=Path(ingest.mapping or "").stem)
+    return MappedSource(mapping, name=Path(ingest.mapping or "").stem, time_zone=ingest.time_zone)
 
 
 SOURCES: dict[str, Callable[[IngestSettings], Source]] = {

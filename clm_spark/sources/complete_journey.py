@@ -37,6 +37,7 @@ class CompleteJourney:
 
     name = "complete_journey"
     time_format = "iso"
+    time_zone = "UTC"
     file_endings = tuple(COLUMNS)
 
     def __init__(self, path: str) -> None:

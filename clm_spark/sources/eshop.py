@@ -24,6 +24,7 @@ class Eshop:
 
     name = "eshop"
     time_format = "iso"
+    time_zone = "UTC"
     file_endings = CSV_ENDINGS
 
     def read(self, spark: SparkSession, files: Sequence[str]) -> DataFrame:

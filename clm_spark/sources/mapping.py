@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator, model_
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from clm_spark.config import Section
+from clm_spark.config import Section, ZoneName
 from clm_spark.errors import SettingsError
 from clm_spark.sources.source import (
     TEXT_FIELDS,
@@ -44,6 +44,7 @@ class Mapping(Section):
     columns: tuple[str, ...] = ()
     endings: tuple[str, ...] = ()
     time_format: str = "iso"
+    time_zone: ZoneName | None = None
     fields: dict[str, str]
     kind: str | None = None
     kinds: dict[str, str] = Field(default_factory=dict)
@@ -54,9 +55,17 @@ class Mapping(Section):
     @field_validator("time_format")
     @classmethod
     def _is_readable(cls, time_format: str) -> str:
-        letters = set(re.sub(r"'[^']*'|[^A-Za-z]", "", time_format))
-        if time_format not in TIME_FORMATS and (letters - PATTERN_LETTERS or not letters >= set("yd")):
-            raise ValueError(f"expected {', '.join(TIME_FORMATS)} or a pattern such as dd.MM.yyyy HH:mm:ss")
+        letters = set(re.sub(r"[^A-Za-z]", "", _unquoted(time_format)))
+        if time_format not in TIME_FORMATS:
+            if letters - PATTERN_LETTERS or not letters >= set("yd") or not letters & set("ML"):
+                raise ValueError(f"expected {', '.join(TIME_FORMATS)} or a pattern such as dd.MM.yyyy HH:mm:ss")
+            # Spark would take every such hour for one of the morning.
+            if letters & set("hK") and "a" not in letters:
+                raise ValueError("h and K are hours of a half day: expected a beside them, or H")
+            if "z" in letters:
+                raise ValueError(
+                    "z reads names such as CST, which mean more than one zone: expected X, VV or time_zone"
+                )
         return time_format
 
     @model_validator(mode="after")
@@ -88,6 +97,8 @@ class Mapping(Section):
             problems.append("expected fields.customer_id, fields.visitor_id or both")
         if ("kind" in self.fields) == (self.kind is not None):
             problems.append("expected either kind (the same for every record) or fields.kind (a column)")
+        if "sent_at" in self.fields and "known_at" not in self.fields:
+            problems.append("fields.sent_at needs fields.known_at: a device's clock is held against the server's")
         if self.format == "csv" and bool(self.header) == bool(self.columns):
             problems.append("expected either header (the first line as it is written) or columns (no header line)")
         return problems
@@ -127,13 +138,27 @@ def _problem(error: object) -> str:
     return f"{key}: {said}, got {error['input']!r}" if key else said
 
 
+def _unquoted(pattern: str) -> str:
+    return re.sub(r"'[^']*'", "", pattern)
+
+
 class MappedSource:
     """A log read by a mapping; events carry the mapping's name as their source: `mapping:my_shop`."""
 
-    def __init__(self, mapping: Mapping, *, name: str) -> None:
+    def __init__(self, mapping: Mapping, *, name: str, time_zone: str = "UTC") -> None:
+        """`time_zone` is the shop's, for a mapping that says none.
+
+        Raises `SettingsError` when that cannot be told from a zone which the text may or may not name.
+        """
         self.mapping = mapping
         self.name = f"mapping:{name}"
         self.time_format = mapping.time_format
+        self.time_zone = mapping.time_zone or time_zone
+        if self.time_zone != "UTC" and re.search(r"\[[^\]]*[VOXx]", _unquoted(self.time_format)):
+            raise SettingsError(
+                f"mapping {name}: time_format {self.time_format!r} reads a zone from some texts, and those that name "
+                f"none are of {self.time_zone}: expected a zone in all or in none of them, or time_format iso"
+            )
         self.file_endings = mapping.endings or ENDINGS[mapping.format]
 
     def read(self, spark: SparkSession, files: Sequence[str]) -> DataFrame:

@@ -20,6 +20,7 @@ class Rees46:
 
     name = "rees46"
     time_format = "yyyy-MM-dd HH:mm:ss 'UTC'"
+    time_zone = "UTC"
     file_endings = CSV_ENDINGS
 
     def read(self, spark: SparkSession, files: Sequence[str]) -> DataFrame:

@@ -20,6 +20,7 @@ class Retailrocket:
 
     name = "retailrocket"
     time_format = "epoch_ms"
+    time_zone = "UTC"
     # Beside events.csv the published folder holds other tables.
     file_endings = ("events.csv", "events.csv.gz", ".tsv", ".tsv.gz", ".parquet")
 

@@ -25,6 +25,7 @@ TEXT_FIELDS = (
     "visitor_id",  # of the device or cookie, whoever uses it
     "occurred_at",
     "known_at",
+    "sent_at",  # the clock of the device that `occurred_at` is by, when it sent the record
     "kind",
     "item_id",
     "category",
@@ -58,10 +59,12 @@ class Source(Protocol):
 
     @property
     def time_format(self) -> str:
-        """How `occurred_at` and `known_at` are written: iso, epoch_s, epoch_ms, epoch_us, or a Spark datetime pattern.
+        """How times are written: iso, epoch_s, epoch_ms, epoch_us, or a Spark datetime pattern."""
+        ...
 
-        UTC where the text names no zone.
-        """
+    @property
+    def time_zone(self) -> str:
+        """The IANA name of the zone of times that name none."""
         ...
 
     @property

@@ -24,6 +24,7 @@ class Yoochoose:
 
     name = "yoochoose"
     time_format = "iso"
+    time_zone = "UTC"
     file_endings = (".dat", ".dat.gz", ".tsv", ".tsv.gz", ".txt.gz")
 
     def read(self, spark: SparkSession, files: Sequence[str]) -> DataFrame:

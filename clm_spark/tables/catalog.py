@@ -28,6 +28,7 @@ REJECT_REASONS = (
     "impossible_time",
     "bad_number",
     "negative_quantity",
+    "too_late",
 )
 # What becomes of raw records: read = kept + rejected + duplicates.
 COUNTS = ("num_read", "num_kept", "num_rejected", "num_duplicates")

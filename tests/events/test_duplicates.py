@@ -20,6 +20,8 @@ def test_an_event_is_kept_once_and_known_since_its_first_telling(spark):
     ]
     events = typed(spark, cases).withColumn("batch_id", F.lit("b1")).cache()
     earlier = events.where(F.col("item_id") == "old").select("event_id", "occurred_at")
+    # By a wrong clock that was set right: the sending before had been on the way for so much longer.
+    earlier = earlier.withColumn("occurred_at", F.col("occurred_at") - F.expr("INTERVAL 20 MINUTES"))
     with new_events(events, earlier) as new:
         kept = new.rows.cache()
         assert (new.num_usable, new.num_new, kept.count()) == (7, 4, 4)

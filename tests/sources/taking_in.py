@@ -40,7 +40,12 @@ def take_in(spark: SparkSession, source: Source, path: Path) -> Taken:
     files = [file.url for file in list_files(spark, str(path), endings=source.file_endings)]
     raw = records_of(with_line_numbers(source.read(spark, files)))
     typed = typed_events(
-        source.fields(raw), source=source.name, time_format=source.time_format, known_at="occurred", key=KEY
+        source.fields(raw),
+        source=source.name,
+        time_format=source.time_format,
+        time_zone=source.time_zone,
+        known_at="occurred",
+        key=KEY,
     )
     typed = typed.withColumn("happened", F.col("occurred_at").cast("string")).cache()
     with new_events(typed.withColumn("batch_id", F.lit("batch-1")), spark.createDataFrame([], EVENTS.schema)) as new:

@@ -4,6 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from pyspark.sql import functions as F
 from taking_in import take_in
 
 from clm_spark.config import IngestSettings
@@ -77,6 +78,18 @@ def test_json_lines_and_parquet_reach_into_objects(spark, tmp_path):
     assert (taken.num_read, row.customer_id, row.attributes) == (1, first.customer_id, {"city": "Wien"})
 
 
+def test_a_mapping_says_whose_clock_it_is(spark, tmp_path):
+    fields = {"customer_id": "u", "occurred_at": "t", "sent_at": "s", "known_at": "k"}
+    keys = {"format": "csv", "columns": ["u", "t", "s", "k"], "fields": fields, "kind": "search"}
+    local = source_of(tmp_path, **keys, time_zone="Europe/Vienna")
+    assert (local.time_zone, source_of(tmp_path, **keys).time_zone) == ("Europe/Vienna", "UTC")
+    of_shop = IngestSettings(source="mapping", mapping=str(tmp_path / "shop.yml"), time_zone="Asia/Tokyo")
+    assert open_source(of_shop).time_zone == "Asia/Tokyo"
+    (tmp_path / "log.csv").write_text("u1,2024-07-01 12:00:00,2024-07-01 12:00:00Z,2024-07-01 12:00:00\n")
+    row = take_in(spark, local, tmp_path / "log.csv").kept.select(F.col("occurred_at").cast("string")).head()
+    assert row.occurred_at == "2024-07-01 10:00:00"
+
+
 def test_a_log_without_header_shows_a_wrong_separator(spark, tmp_path):
     keys = {"format": "csv", "columns": ["who", "when"], "fields": {"customer_id": "who", "occurred_at": "when"}}
     source = source_of(tmp_path, kind="search", separator="\t", **keys)
@@ -104,6 +117,12 @@ BAD = [
     ({"format": "csv", "header": "u,x"}, "t is no column of the log: it has u, x"),
     ({"time_format": "epoch"}, "time_format: expected iso, epoch_s"),
     ({"time_format": "HH:mm"}, "time_format: expected iso, epoch_s"),
+    ({"time_format": "yyyy-mm-dd"}, "time_format: expected iso, epoch_s"),  # minutes for months
+    ({"time_format": "dd.MM.yyyy hh:mm"}, "h and K are hours of a half day: expected a beside them, or H"),
+    ({"time_format": "dd.MM.yyyy HH:mm z"}, "z reads names such as CST, which mean more than one zone"),
+    ({"time_zone": "Europe/Wien"}, "time_zone: expected UTC or an IANA name such as Europe/Vienna, got 'Europe/Wien'"),
+    ({"time_zone": "Europe/Vienna", "time_format": "yyyy-MM-dd HH:mm[X]"}, "expected a zone in all or in none of them"),
+    ({"fields": {"customer_id": "u", "occurred_at": "t", "sent_at": "s"}}, "fields.sent_at needs fields.known_at"),
 ]
 
 

@@ -1,0 +1,98 @@
+"""Times as logs write them, to UTC: their spellings, their zones, and devices whose clocks are wrong."""
+
+import re
+from datetime import timedelta
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+EARLIEST = "1995-01-01"  # no shop sold online before
+EPOCHS = {"epoch_ms": 1_000, "epoch_us": 1}
+DEVICE_TIME = "device_occurred_at"  # the attribute that keeps what a wrong clock said
+ISO_IN_UTC = "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX"
+
+# Spark alone would also read `now` and `12:00`, of the day on which the job runs, and zones by names that mean two
+# places: to it BST is Bangladesh and CST Chicago. A zone is Z, UTC, GMT, an offset, or Area/City.
+_DATE = r"\d{4}-\d{1,2}-\d{1,2}"
+_CLOCK = r"[T ][\d:.]+"
+_ZONE = r" ?(?:Z|(?:UTC|GMT|UT)?[+-][\d:]+|UTC|GMT|[A-Z]\w+/[\w/+-]+)"
+ISO = rf"^{_DATE}(?:{_CLOCK}(?:{_ZONE})?)?$"
+ISO_WITHOUT_ZONE = rf"^{_DATE}(?:{_CLOCK})?$"
+
+
+def time_from_text(text: Column, time_format: str, *, time_zone: str = "UTC") -> Column:
+    """A UTC time, or null where the text is none; digits beyond a microsecond are cut off.
+
+    A text that names no zone is a time of `time_zone`. Daylight saving goes by the rule of java.time: an hour that does
+    not exist is moved forward by the gap, and of an hour that comes twice the first is meant.
+    """
+    if time_format == "epoch_s":
+        return F.timestamp_seconds(text.try_cast("decimal(18,6)"))
+    if time_format in EPOCHS:
+        return F.timestamp_micros(F.try_multiply(text.try_cast("bigint"), F.lit(EPOCHS[time_format])))
+    if time_format == "iso":
+        moment = F.when(text.rlike(ISO), text.try_cast("timestamp"))
+        is_local = text.rlike(ISO_WITHOUT_ZONE)
+    else:
+        moment = F.try_to_timestamp(text, F.lit(time_format))
+        is_local = F.lit(not names_zone(time_format))
+    if time_zone == "UTC":
+        return moment
+    return F.when(is_local, F.to_utc_timestamp(moment, time_zone)).otherwise(moment)
+
+
+def names_zone(pattern: str) -> bool:
+    """Whether a pattern reads a zone from the text."""
+    return bool(set("VzOXx") & set(re.sub(r"'[^']*'", "", pattern)))
+
+
+def clock_error(known_at: Column, sent_at: Column, *, max_skew: timedelta) -> Column:
+    """By how many microseconds a device's clock was slow when it sent; null up to `max_skew`, or where one is unknown.
+
+    `known_at` is the server's clock on receipt, `sent_at` the device's on sending: their difference is the error of the
+    device's clock and the time on the way, which `max_skew` should exceed.
+    """
+    behind, most = _micros_between(sent_at, known_at), _micros(max_skew)
+    return F.when((behind > most) | (behind < -most), behind)
+
+
+def corrected(device_at: Column, error: Column) -> Column:
+    """A device's time by the server's clock."""
+    right = F.timestamp_micros(F.try_add(F.unix_micros(device_at), error))
+    return F.when(error.isNotNull(), right).otherwise(device_at)
+
+
+def with_device_time(attributes: Column, device_at: Column, error: Column) -> Column:
+    """`attributes`, with what the device said where its clock was wrong."""
+    others = F.map_filter(F.coalesce(attributes, F.create_map().cast("map<string,string>")), _is_other)
+    said = F.create_map(F.lit(DEVICE_TIME), F.date_format(device_at, ISO_IN_UTC))
+    return F.when(error.isNotNull(), F.map_concat(others, said)).otherwise(attributes)
+
+
+def is_impossible(occurred_at: Column, *, arrived_at: Column) -> Column:
+    """Whether nothing can have happened then: no time at all, before online shops, or a day after the file arrived."""
+    happens_later = occurred_at > arrived_at + F.expr("INTERVAL 1 DAY")
+    return occurred_at.isNull() | (occurred_at < F.lit(EARLIEST)) | happens_later
+
+
+def is_sent_before(device_at: Column, *, sent_at: Column, max_skew: timedelta) -> Column:
+    """Whether a device says that it sent an event before it happened: its clock was set meanwhile, nobody knows when."""
+    return F.coalesce(_micros_between(sent_at, device_at) > _micros(max_skew), F.lit(False))
+
+
+def is_too_late(occurred_at: Column, *, known_at: Column, max_lateness: timedelta) -> Column:
+    """Whether an event was learned too long after it happened."""
+    return _micros_between(occurred_at, known_at) > _micros(max_lateness)
+
+
+def _micros_between(first: Column, last: Column) -> Column:
+    # Null, not an error, where garbage taken for microseconds lies 300,000 years away.
+    return F.try_subtract(F.unix_micros(last), F.unix_micros(first))
+
+
+def _micros(duration: timedelta) -> int:
+    return duration // timedelta(microseconds=1)
+
+
+def _is_other(name: Column, _: Column) -> Column:
+    return name != DEVICE_TIME
