@@ -3,9 +3,10 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.privacy.pseudonyms import pseudonym
+from clm_spark.keys import KeyChain
+from clm_spark.privacy.pseudonyms import pseudonym, rekeyed
 from clm_spark.sources.source import TEXT_FIELDS
-from clm_spark.tables.catalog import EVENT_KINDS
+from clm_spark.tables.catalog import EVENT_KINDS, EVENTS
 
 MAX_RECORD_BYTES = 1 << 20  # an event says a few hundred
 EARLIEST = "1995-01-01"  # no shop sold online before
@@ -30,7 +31,7 @@ WHAT_AN_EVENT_SAYS = (
 )
 
 
-def typed_events(fields: DataFrame, *, source: str, time_format: str, known_at: str, key: bytes) -> DataFrame:
+def typed_events(fields: DataFrame, *, source: str, time_format: str, known_at: str, key: KeyChain) -> DataFrame:
     """Each raw record typed: the columns of silver.events beside those of its raw record, and `reason`.
 
     `reason` is null where the record can be used. `known_at` says how to fill that time where the record is silent:
@@ -62,8 +63,9 @@ def typed_events(fields: DataFrame, *, source: str, time_format: str, known_at: 
     judged = typed.withColumn("reason", _reason())
     known = judged.withColumn("known_at", F.coalesce("said_known_at", silent))
     sold = known.withColumns({"amount_cents": _line_amount(), "quantity": _units()})
-    named = sold.withColumn("customer_id", pseudonym(F.col("raw_customer_id"), key=key))
-    return named.withColumn("event_id", _event_id())
+    named = sold.withColumn("customer_id", pseudonym(F.col("raw_customer_id"), key=key.first))
+    # An event's id begins with the first key too: told again after a change of key, the event is found to be the same.
+    return rekeyed(named.withColumn("event_id", _event_id()), EVENTS, links=key.links[1:])
 
 
 def time_from_text(text: Column, time_format: str) -> Column:

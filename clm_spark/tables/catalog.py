@@ -49,7 +49,9 @@ def _share(name: str, comment: str, *, nullable: bool = False) -> Column:
     return Column(name, DOUBLE, comment, nullable=nullable, check=f"{name} BETWEEN 0 AND 1")
 
 
-CUSTOMER_ID = Column("customer_id", STRING, "keyed pseudonym of the customer: HMAC-SHA256, hexadecimal")
+CUSTOMER_ID = Column(
+    "customer_id", STRING, "keyed pseudonym of the customer: HMAC-SHA256, hexadecimal", rekeyed="pseudonym"
+)
 AS_OF = Column("as_of", DATE, "the day this row speaks for: it knows what happened and was known before that day")
 MODEL_VERSION = Column("model_version", STRING, "the model that made this row, as the registry names it")
 BATCH_ID = Column("batch_id", STRING, "the ingested batch: a hash over its files' names, sizes and times")
@@ -89,7 +91,14 @@ RAW_EVENTS = Table(
         FILE,
         POSITION,
         Column("arrived_at", TIME, "when its file was last modified"),
-        Column("record", STRING, "the text line; for Parquet the row as JSON", nullable=True),
+        Column(
+            "record",
+            STRING,
+            "the text line; for Parquet the row as JSON; encrypted unless privacy.keep_raw_ids",
+            nullable=True,
+            rekeyed="record",
+            is_sensitive=True,
+        ),
     ),
 )
 
@@ -106,7 +115,14 @@ REJECTED_EVENTS = Table(
         POSITION,
         Column("arrived_at", TIME, "when its file was last modified"),
         Column("reason", STRING, "why, from a closed list", check=one_of("reason", REJECT_REASONS)),
-        Column("record", STRING, "the raw record", nullable=True),
+        Column(
+            "record",
+            STRING,
+            "the raw record, as in bronze.raw_events",
+            nullable=True,
+            rekeyed="record",
+            is_sensitive=True,
+        ),
         Column("replayed_in", STRING, "the batch that took it in after the mapping was mended", nullable=True),
     ),
 )
@@ -140,7 +156,12 @@ EVENTS = Table(
     slices=("batch_id",),
     filtered_by=("occurred_at", "known_at"),
     columns=(
-        Column("event_id", STRING, "md5 over what the event says: the same event has the same id wherever it is read"),
+        Column(
+            "event_id",
+            STRING,
+            "md5 over what the event says: the same event has the same id wherever it is read",
+            rekeyed="event_id",
+        ),
         CUSTOMER_ID,
         Column("kind", STRING, "what happened", check=one_of("kind", EVENT_KINDS)),
         Column("occurred_at", TIME, "when it happened"),
@@ -180,7 +201,7 @@ SESSIONS = Table(
     key=("session_id",),
     filtered_by=("started_at",),
     columns=(
-        Column("session_id", STRING, "the event_id of the visit's first event"),
+        Column("session_id", STRING, "the event_id of the visit's first event", rekeyed="event_id"),
         CUSTOMER_ID,
         Column("started_at", TIME, "first event"),
         Column("ended_at", TIME, "last event"),
