@@ -16,7 +16,16 @@ from rich.table import Table as Grid
 from clm_spark.config import load_settings
 from clm_spark.demo.shop import write_shop
 from clm_spark.errors import ModelError, SettingsError
-from clm_spark.job import AsOf, ConfDir, Overrides, Profile, log_to_console, run_job, user_mistakes_as_one_line
+from clm_spark.job import (
+    WITHOUT_EVENTS,
+    AsOf,
+    ConfDir,
+    Overrides,
+    Profile,
+    log_to_console,
+    run_job,
+    user_mistakes_as_one_line,
+)
 from clm_spark.pipeline import JOBS, find_jobs
 from clm_spark.session import build_session
 from clm_spark.summary import print_summary
@@ -47,7 +56,7 @@ def run(
     for number, (name, function, purpose) in enumerate(loaded, start=1):
         out.print(f"[bold]{number}/{len(loaded)} {name}[/bold]  {purpose}", highlight=False, soft_wrap=True)
         try:
-            done.append(run_job(spark, name, function, settings, reads_events=name != "ingest_events"))
+            done.append(run_job(spark, name, function, settings, reads_events=name not in WITHOUT_EVENTS))
         except ModelError as error:
             if job != "all":
                 raise
@@ -80,6 +89,7 @@ def tables(name: Annotated[str, typer.Argument(help="One table, as layer.name; a
         )
         for column in table.columns:
             mark = " (key)" if column.name in table.key else "" if not column.nullable else " (may be null)"
+            mark += " (sensitive: not in the analysts' view)" if column.is_sensitive else ""
             grid.add_row(column.name, column.type.simpleString(), column.comment + mark)
         out.print(grid)
 
@@ -110,6 +120,12 @@ def replay_rejected(
 ) -> None:
     """Take in what was rejected, after the mapping was mended; known from --as-of on."""
     run("replay_rejected", as_of, profile, overrides, conf_dir)
+
+
+@app.command("rotate-key")
+def rotate_key(as_of: AsOf, profile: Profile = "local", overrides: Overrides = None, conf_dir: ConfDir = None) -> None:
+    """Re-key every table, after a new key was added below the old one; let no other job run meanwhile."""
+    run("rotate_key", as_of, profile, overrides, conf_dir)
 
 
 @app.command()
