@@ -38,6 +38,12 @@ TEXT_FIELDS = (
 )
 
 
+# Of these, text that goes on into silver as it stands.
+KEPT_AS_TEXT = ("item_id", "category", "brand", "order_id", "campaign_id", "source_session_id")
+# Bounded, so that a field of a megabyte costs a multiple of its length and not its square.
+EMAIL = r"""[^\s@"<>(),;:]{1,64}@(?:[^\s@"<>(),;:.]{1,63}\.){1,5}\p{L}{2,}"""
+
+
 @dataclass(frozen=True)
 class RawFile:
     """A file as it lies in the landing folder."""
@@ -175,22 +181,38 @@ def text_struct(columns: Sequence[str]) -> T.StructType:
 def with_fields(
     rows: DataFrame, fields: dict[str, Column], *, is_parsable: Column, attributes: dict[str, Column] | None = None
 ) -> DataFrame:
-    """Raw rows with the fields a source knows; the others are null."""
+    """Raw rows with the fields a source knows; the others are null.
+
+    Text that goes on into silver loses e-mail addresses, and the customer's raw id where that is unmistakable.
+    """
     unknown = set(fields) - set(TEXT_FIELDS)
     if unknown:
         raise ValueError(f"not fields of an event: {sorted(unknown)}")
     in_order = sorted((attributes or {}).items())  # event ids are made of them
-    pairs = [part for name, value in in_order for part in (F.lit(name), value.cast("string"))]
+    customer = fields.get("customer_id", F.lit(None)).cast("string")
+    pairs = [part for name, value in in_order for part in (F.lit(name), without_raw_id(value.cast("string"), customer))]
+    texts = {name: fields.get(name, F.lit(None)).cast("string") for name in TEXT_FIELDS}
+    texts |= {name: without_raw_id(texts[name], customer) for name in KEPT_AS_TEXT if name in fields}
     extra = F.map_filter(F.create_map(*pairs), lambda _, value: value.isNotNull()) if pairs else F.lit(None)
     return rows.select(
         "file",
         "position",
         "arrived_at",
         "record",
-        *(fields.get(name, F.lit(None)).cast("string").alias(name) for name in TEXT_FIELDS),
+        *(text.alias(name) for name, text in texts.items()),
         extra.cast("map<string,string>").alias("attributes"),
         F.coalesce(is_parsable, F.lit(False)).alias("is_parsable"),
     )
+
+
+def without_raw_id(text: Column, customer: Column) -> Column:
+    """The text with `[e-mail]` for an address in it, and `[customer]` where it is the customer's raw id.
+
+    An id of digits alone may as well be another number: who bought item 17 may be customer 17.
+    """
+    is_customer = (text == customer) & customer.rlike(r"[^0-9]")
+    redacted = F.when(F.contains(text, F.lit("@")), F.regexp_replace(text, EMAIL, "[e-mail]")).otherwise(text)
+    return F.when(is_customer, F.lit("[customer]")).otherwise(redacted)
 
 
 def translated(column: Column, names: Mapping[str, str]) -> Column:
