@@ -18,7 +18,7 @@ from clm_spark.config import Settings, load_settings
 from clm_spark.demo.shop import write_shop
 from clm_spark.errors import ModelError, SettingsError
 from clm_spark.job import (
-    TAKING_IN,
+    WITHOUT_EVENTS,
     AsOf,
     ConfDir,
     JobDone,
@@ -82,7 +82,7 @@ def _run_jobs(spark: SparkSession, settings: Settings, chosen: Sequence[Job]) ->
     for number, (name, function, purpose) in enumerate(loaded, start=1):
         out.print(f"[bold]{number}/{len(loaded)} {name}[/bold]  {purpose}", highlight=False, soft_wrap=True)
         try:
-            done.append(run_job(spark, name, function, settings, reads_events=name not in TAKING_IN))
+            done.append(run_job(spark, name, function, settings, reads_events=name not in WITHOUT_EVENTS))
         except ModelError as error:
             if len(chosen) == 1:
                 raise
@@ -114,6 +114,7 @@ def tables(name: Annotated[str, typer.Argument(help="One table, as layer.name; a
         )
         for column in table.columns:
             mark = " (key)" if column.name in table.key else "" if not column.nullable else " (may be null)"
+            mark += " (sensitive: not in the analysts' view)" if column.is_sensitive else ""
             grid.add_row(column.name, column.type.simpleString(), column.comment + mark)
         out.print(grid)
 
@@ -144,6 +145,12 @@ def replay_rejected(
 ) -> None:
     """Take in what was rejected, after the mapping was mended; known from --as-of on."""
     run("replay_rejected", as_of, profile, overrides, conf_dir)
+
+
+@app.command("rotate-key")
+def rotate_key(as_of: AsOf, profile: Profile = "local", overrides: Overrides = None, conf_dir: ConfDir = None) -> None:
+    """Re-key every table, after a new key was added below the old one; let no other job run meanwhile."""
+    run("rotate_key", as_of, profile, overrides, conf_dir)
 
 
 @app.command()

@@ -45,6 +45,7 @@ class LakehouseSettings(Section):
     bronze: str = "bronze"
     silver: str = "silver"
     gold: str = "gold"
+    analysts: str = Field("analysts", description="schema of the views for analysts: every table, no sensitive column")
 
 
 class SparkSettings(Section):
@@ -115,9 +116,29 @@ class StreamSettings(Section):
 
 
 class PrivacySettings(Section):
-    """How customers are named below bronze."""
+    """How customers are named below bronze, and what bronze keeps of them. Exactly one key is named."""
 
-    key_file: str = Field("conf/demo.key", description="key of the pseudonyms; the shipped one is public")
+    key_file: str | None = Field(
+        None,
+        description="file with the key of the pseudonyms, after a change of key with a line for each, oldest first; "
+        "conf/demo.key is public",
+    )
+    key_secret: str | None = Field(None, description="the same in a Databricks secret: scope/name")
+    key_env: str | None = Field(None, description="the same in the environment variable of this name")
+    keep_raw_ids: bool = Field(
+        False,
+        description="keep raw records in bronze as they came; otherwise encrypted under the key of the pseudonyms",
+    )
+
+    @model_validator(mode="after")
+    def _names_one_key(self) -> "PrivacySettings":
+        named = [name for name in ("key_file", "key_secret", "key_env") if getattr(self, name)]
+        if len(named) > 1:
+            raise ValueError(
+                f"{' and '.join(named)} are set: expected exactly one; set the others to null "
+                f"(--set privacy.{named[0]}=null)"
+            )
+        return self
 
 
 class IdentitySettings(Section):

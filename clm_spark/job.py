@@ -26,7 +26,8 @@ from clm_spark.tables.lake import Lake, Written
 
 Run = Callable[[Lake, Settings], None]
 USER_MISTAKE = 2
-TAKING_IN = ("ingest_events", "stream_events")  # jobs that need no events yet
+KEY_CHANGE = "rotate_key"
+WITHOUT_EVENTS = ("ingest_events", "stream_events", KEY_CHANGE)  # jobs that need none yet
 
 log = logging.getLogger(__name__)
 console = Console(stderr=True)
@@ -49,9 +50,14 @@ class JobDone:
 
 
 def run_job(spark: SparkSession, job: str, run: Run, settings: Settings, *, reads_events: bool = True) -> JobDone:
-    """Run one job over the lakehouse and write its rows of gold.runs."""
+    """Run one job over the lakehouse and write its rows of gold.runs.
+
+    Raises `ContractError` when the settings' key is not the lakehouse's, before the job begins.
+    """
     lake = Lake(spark, settings, job=job)
     start = time.monotonic()
+    if job != KEY_CHANGE:
+        lake.schemas.check_key()
     if reads_events:
         check_as_of(lake)
     run(lake, settings)
@@ -86,7 +92,7 @@ def main(run: Run) -> int:
         with user_mistakes_as_one_line():
             settings = load_settings(profile, as_of=as_of, overrides=overrides or [], conf_dir=conf_dir)
             spark = build_session(settings, app_name=f"clm-spark {job}")
-            done = run_job(spark, job, run, settings, reads_events=job not in TAKING_IN)
+            done = run_job(spark, job, run, settings, reads_events=job not in WITHOUT_EVENTS)
             log.info("%s done in %.0f s", job, done.seconds)
 
     command.__doc__ = module.__doc__

@@ -79,12 +79,15 @@ JOBS = (
 )
 
 
+KEYED_TABLES = tuple(table for table in t.TABLES if table.is_keyed)
+
 # Run when someone asks for it, not every day.
 ON_DEMAND = (
     Job("stream_events", reads=(), writes=JOBS[0].writes),
     Job(
         "replay_rejected", reads=(t.REJECTED_EVENTS, t.EVENTS), writes=(t.EVENTS, t.INGESTED_BATCHES, t.REJECTED_EVENTS)
     ),
+    Job("rotate_key", reads=KEYED_TABLES, writes=KEYED_TABLES),
 )
 
 

@@ -12,6 +12,7 @@ from clm_spark.config import Settings, settings_from
 from clm_spark.session import build_session
 from clm_spark.tables.lake import Lake
 
+SCHEMAS = ("bronze", "silver", "gold", "analysts")
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -22,7 +23,7 @@ def lake_settings(folder: Path, **changes: Any) -> Settings:
             "shop": "test_shop",
             "as_of": "2024-03-01",
             "lakehouse": {"path": str(folder)},
-            "privacy": {"key_file": str(Path(__file__).parent / "test.key")},
+            "privacy": {"key_file": str(Path(__file__).parent / "test.key"), "keep_raw_ids": True},
             "spark": {
                 "master": "local[2]",
                 "driver_memory": "3g",
@@ -55,7 +56,7 @@ def new_lake(spark: SparkSession, tmp_path: Path, request: pytest.FixtureRequest
 
     def make(**changes: Any) -> Lake:
         prefix = f"t{abs(hash(request.node.nodeid)) % 10**9}_{len(made)}"
-        schemas = {layer: f"{prefix}_{layer}" for layer in ("bronze", "silver", "gold")}
+        schemas = {kind: f"{prefix}_{kind}" for kind in SCHEMAS}
         made.append(prefix)
         settings = lake_settings(tmp_path, **changes)
         lakehouse = settings.lakehouse.model_copy(update=schemas)
@@ -63,8 +64,8 @@ def new_lake(spark: SparkSession, tmp_path: Path, request: pytest.FixtureRequest
 
     yield make
     for prefix in made:
-        for layer in ("bronze", "silver", "gold"):
-            spark.sql(f"DROP SCHEMA IF EXISTS {prefix}_{layer} CASCADE")
+        for kind in SCHEMAS:
+            spark.sql(f"DROP SCHEMA IF EXISTS {prefix}_{kind} CASCADE")
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def lake(new_lake: Callable[..., Lake]) -> Lake:
 def small_shop(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallShop]:
     """One filled lakehouse for every test that only reads."""
     folder = tmp_path_factory.mktemp("small_shop")
-    schemas = {layer: f"small_shop_{layer}" for layer in ("bronze", "silver", "gold")}
+    schemas = {kind: f"small_shop_{kind}" for kind in SCHEMAS}
     settings = lake_settings(
         folder,
         ingest={"source": "rees46", "path": str(folder / "events.csv")},

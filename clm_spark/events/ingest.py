@@ -19,7 +19,7 @@ from clm_spark.errors import ContractError, SourceError
 from clm_spark.events.duplicates import Span, new_events
 from clm_spark.events.judged import Judged, judged_records
 from clm_spark.events.parse import typed_events
-from clm_spark.privacy.pseudonyms import pseudonym_key
+from clm_spark.keys import pseudonym_key
 from clm_spark.session import spread_over_cores
 from clm_spark.sources.source import RawFile, Source, records_of, with_line_numbers
 from clm_spark.tables.catalog import COUNTS, EVENTS, INGESTED_BATCHES, INGESTED_FILES, RAW_EVENTS, REJECTED_EVENTS

@@ -7,9 +7,10 @@ from pyspark.sql import functions as F
 
 from clm_spark.events import clocks
 from clm_spark.events.clocks import time_from_text
-from clm_spark.privacy.pseudonyms import pseudonym, visitor_key
+from clm_spark.keys import KeyChain
+from clm_spark.privacy.pseudonyms import pseudonym, rekeyed, visitor_key
 from clm_spark.sources.source import TEXT_FIELDS
-from clm_spark.tables.catalog import EVENT_KINDS
+from clm_spark.tables.catalog import EVENT_KINDS, EVENTS
 
 MAX_RECORD_BYTES = 1 << 20  # an event says a few hundred
 NEEDS_ITEM = ("view", "cart", "uncart", "purchase", "refund", "review")
@@ -37,7 +38,7 @@ def typed_events(
     source: str,
     time_format: str,
     known_at: str,
-    key: bytes,
+    key: KeyChain,
     time_zone: str = "UTC",
     max_clock_skew: timedelta | None = None,
     max_lateness: timedelta | None = None,
@@ -90,11 +91,12 @@ def typed_events(
     known = corrected.withColumn("known_at", F.coalesce("said_known_at", silent))
     judged = known.withColumn("reason", _reason(max_clock_skew=max_clock_skew, max_lateness=max_lateness))
     sold = judged.withColumns({"amount_cents": _line_amount(), "quantity": _units()})
-    visited = sold.withColumn("visitor_id", pseudonym(F.col("raw_visitor_id"), key=visitor_key(key)))
-    login = pseudonym(F.col("raw_customer_id"), key=key)
+    visited = sold.withColumn("visitor_id", pseudonym(F.col("raw_visitor_id"), key=visitor_key(key.first)))
+    login = pseudonym(F.col("raw_customer_id"), key=key.first)
     named = visited.withColumn("customer_id", F.coalesce(login, "visitor_id"))
-    # Of what the device said: sent a second time, the same event would be corrected by a little more or less.
-    identified = named.withColumn("event_id", _event_id())
+    # Of what the device said: sent a second time, the same event would be corrected by a little more or less. And it
+    # begins with the first key: told again after a change of key, the event is found to be the same.
+    identified = rekeyed(named.withColumn("event_id", _event_id()), EVENTS, links=key.links[1:])
     return identified.withColumn("attributes", clocks.with_device_time(F.col("attributes"), device_at, error))
 
 

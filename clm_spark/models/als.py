@@ -1,17 +1,20 @@
 """Implicit-feedback matrix factorisation (Hu, Koren and Volinsky 2008) by MLlib's ALS."""
 
-from collections.abc import Callable, Iterable
+import shutil
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset
 from pyspark.ml.recommendation import ALS, ALSModel
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from clm_spark.config import AlsSettings
 from clm_spark.models.top_k import Cells, Floats, Ints, top_k
-from clm_spark.session import spread_over_cores
+from clm_spark.privacy.pseudonyms import rekeyed
+from clm_spark.session import local_path, spread_over_cores
+from clm_spark.tables.catalog import INTERACTIONS
 
 LISTS = "customer_id string, rank int, item_index int, relevance double"
 
@@ -43,6 +46,20 @@ def save_als(model: ALSModel, interactions: DataFrame, path: str) -> None:
     customers.write.mode("overwrite").parquet(f"{path}/customers")
 
 
+def rekey_als(spark: SparkSession, model_path: str, *, links: Sequence[bytes], key: str) -> None:
+    """Let a saved model know its customers under a further key, whose fingerprint their folder is named after.
+
+    After a crash call it again: a folder that is whole is not hashed twice, and takes the place of the old one.
+    """
+    new = local_path(model_path) / f"customers-{key}"
+    old = [folder for folder in local_path(model_path).glob("customers*") if folder != new]
+    if not (new / "_SUCCESS").exists():
+        customers = spark.read.parquet(f"file://{old[0]}")
+        rekeyed(customers, INTERACTIONS, links=links).write.mode("overwrite").parquet(f"file://{new}")
+    for folder in old:
+        shutil.rmtree(folder)
+
+
 def recommend_by_als(interactions: DataFrame, *, model_path: str, top_k: int, hide_seen: bool) -> DataFrame:
     """One row per customer and rank: the items with the largest product of factors.
 
@@ -52,7 +69,7 @@ def recommend_by_als(interactions: DataFrame, *, model_path: str, top_k: int, hi
     spark = interactions.sparkSession
     seen = F.collect_set("item_index") if hide_seen else F.array().cast("array<int>")
     asked = interactions.groupBy("customer_id").agg(seen.alias("seen"))
-    known = spark.read.parquet(f"{model_path}/customers")
+    known = spark.read.parquet(f"{model_path}/customers*")  # named after the key where that was changed
     factors = spark.read.parquet(f"{model_path}/als/userFactors").withColumnRenamed("id", "customer_index")
     users = asked.join(known, on="customer_id", how="inner").join(factors, on="customer_index", how="inner")
     rank_batches = _ranking(f"{model_path}/als/itemFactors", top_k)

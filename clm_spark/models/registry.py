@@ -61,6 +61,14 @@ class Registry:
             log.info("%s is learned already: used again", version)
         return whole[0] if whole else None
 
+    def models(self, name: str) -> list[Model]:
+        """Every model of that name whose files are still there."""
+        if _is_remote(self.settings.lakehouse.path):
+            return []  # models lie in folders only
+        found = self._client.search_model_versions(f"name = '{self._full_name(name)}'")
+        models = [_model(name, entry) for entry in found]
+        return [model for model in models if local_path(model.path).is_dir()]
+
     def register(
         self,
         name: str,

@@ -1,58 +1,43 @@
 """Keyed pseudonyms: below bronze no raw customer id appears."""
 
-import hashlib
 import hmac
-from pathlib import Path
+from collections.abc import Sequence
 
-from pyspark.sql import Column
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.config import Settings
-from clm_spark.errors import SettingsError
+from clm_spark.keys import KeyChain, hmac_sha256
+from clm_spark.tables.contract import Rekeyed, Table
 
-BLOCK_BYTES = 64
-DEMO_KEY = "4f3d8dc235cc103167735c48dd6bd1343986d829b0ddd010b93b93dc2535475e"  # sha-256 of conf/demo.key
-PUBLIC_SHOPS = ("complete_journey", "demo_shop")  # whose customers are anyone's to read
+EVENT_ID_DIGITS = 32
 
 
-def pseudonym_key(settings: Settings) -> bytes:
-    """The key of this shop's pseudonyms.
+def pseudonym(text: Column, *, key: KeyChain) -> Column:
+    """HMAC-SHA256 of the text, then of what came out by each further key, hexadecimal; null stays null."""
+    return _hashed_on(text, "pseudonym", key.links)
 
-    Raises `SettingsError` when it cannot be read, or is the one that everybody has and the shop is nobody's demo.
+
+def rekeyed(rows: DataFrame, table: Table, *, links: Sequence[bytes]) -> DataFrame:
+    """What is named after customers in the table's rows, hashed once more by each of `links`: as by the longer chain.
+
+    An event's id holds its customer's pseudonym, and goes along: whoever has an old key could else find the customer
+    by it.
     """
-    key = read_key(settings.privacy.key_file)
-    if hashlib.sha256(key).hexdigest() == DEMO_KEY and settings.shop not in PUBLIC_SHOPS:
-        raise SettingsError(
-            f"shop {settings.shop!r} would name its customers by the public demo key, which lets anyone find them: "
-            "expected a secret of your own; make one (openssl rand -hex 32 > FILE, outside the repository) and set "
-            "privacy.key_file"
-        )
-    return key
+    named = [column for column in table.columns if column.rekeyed in ("pseudonym", "event_id")]
+    if not links or not named:
+        return rows
+    return rows.withColumns(
+        {column.name: _hashed_on(F.col(column.name), column.rekeyed, links) for column in named if column.rekeyed}
+    )
 
 
-def read_key(file: str) -> bytes:
-    """The key's bytes, without surrounding white space."""
-    try:
-        key = Path(file).read_bytes().strip()
-    except OSError as error:
-        raise SettingsError(
-            f"no pseudonym key at {file} ({error.strerror}): expected a secret file; set privacy.key_file"
-        ) from None
-    if len(key) < 16:
-        raise SettingsError(f"the pseudonym key in {file} has {len(key)} bytes: expected 16 or more; make a longer one")
-    return key
-
-
-def visitor_key(key: bytes) -> bytes:
+def visitor_key(key: KeyChain) -> KeyChain:
     """The key by which devices and cookies are named: visitor 17 is not login 17, however either is spelt."""
-    return hmac.new(key, b"visitor", "sha256").digest()
+    return KeyChain((hmac.new(key.links[0], b"visitor", "sha256").digest(), *key.links[1:]))
 
 
-def pseudonym(text: Column, *, key: bytes) -> Column:
-    """HMAC-SHA256 of the text in UTF-8 (RFC 2104), hexadecimal; null stays null. Native Spark: no Python per row."""
-    short = hashlib.sha256(key).digest() if len(key) > BLOCK_BYTES else key
-    padded = short.ljust(BLOCK_BYTES, b"\0")
-    inner = F.lit(bytearray(byte ^ 0x36 for byte in padded))
-    outer = F.lit(bytearray(byte ^ 0x5C for byte in padded))
-    digest = F.unhex(F.sha2(F.concat(inner, text.cast("binary")), 256))
-    return F.sha2(F.concat(outer, digest), 256)
+def _hashed_on(name: Column, kind: Rekeyed, links: Sequence[bytes]) -> Column:
+    for link in links:
+        digest = hmac_sha256(name, key=link)
+        name = F.substring(digest, 1, EVENT_ID_DIGITS) if kind == "event_id" else digest
+    return name

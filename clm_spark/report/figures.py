@@ -134,9 +134,7 @@ def ledger_from_batches(batches: DataFrame) -> DataFrame:
 
 def reasons_from_rejected(rejected: DataFrame) -> DataFrame:
     """One row per reason why records could not be used, most frequent first."""
-    counted = rejected.groupBy("reason").agg(
-        F.count("*").alias("num_rejected"), F.min(F.substring("record", 1, 120)).alias("example")
-    )
+    counted = rejected.groupBy("reason").agg(F.count("*").alias("num_rejected"))
     return counted.orderBy(F.desc("num_rejected"), "reason")
 
 

@@ -17,7 +17,7 @@ ATTRIBUTES = ("country", "colour", "location", "model photography", "price 2", "
 
 
 class Eshop:
-    """Views; the log names no customers, so a visit stands for its customer.
+    """Views; the log names no customers, so a visit stands for its customer, and its raw number stays in bronze.
 
     Times are to the day: the n-th click of a visit is put n seconds after midnight, so that order holds.
     """
@@ -46,7 +46,6 @@ class Eshop:
                 "item_id": F.col("page 2 (clothing model)"),
                 "category": translated(F.col("page 1 (main category)"), CATEGORIES),
                 "price": F.col("price"),
-                "source_session_id": F.col("session ID"),
             },
             is_parsable=F.col(CORRUPT).isNull(),
             attributes={name.replace(" ", "_"): F.col(name) for name in ATTRIBUTES},

@@ -30,6 +30,7 @@ ENDINGS = {
     "parquet": (".parquet",),
 }
 TIME_FORMATS = ("iso", "epoch_s", "epoch_ms", "epoch_us")
+ADDRESS = re.compile(r"address(?!ed|ing)", re.IGNORECASE)
 PATTERN_LETTERS = set("GyMLdQqEDFahKkHmsSVzOXx")  # what Spark reads, outside quotes
 
 
@@ -70,7 +71,7 @@ class Mapping(Section):
 
     @model_validator(mode="after")
     def _is_whole(self) -> "Mapping":
-        problems = [*self._missing(), *self._unknown_names()]
+        problems = [*self._missing(), *self._unknown_names(), *self._raw_ids()]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -111,6 +112,18 @@ class Mapping(Section):
             *(f"fields.{name} is unknown: a field is one of {', '.join(TEXT_FIELDS)}" for name in fields),
             *(f"{name} is no kind: a kind is one of {', '.join(EVENT_KINDS)}" for name in kinds),
             *(f"{name} is no column of the log: it has {', '.join(self.names)}" for name in columns),
+        ]
+
+    def _raw_ids(self) -> list[str]:
+        """Where a raw customer id or an address would leave bronze."""
+        who = self.fields.get("customer_id", "")
+        places = {f"fields.{name}": column for name, column in self.fields.items() if name != "customer_id"}
+        places |= {f"attributes.{name}": column for name, column in self.attributes.items()}
+        same = [place for place, column in places.items() if f"{who}.".startswith(f"{column}.")]
+        addresses = [name for name, column in self.attributes.items() if ADDRESS.search(f"{name} {column}")]
+        return [
+            *(f"{place} is the customer's own column {who}: raw ids stay in bronze, leave it out" for place in same),
+            *(f"attributes.{name} is an address: addresses stay in bronze, leave it out" for name in addresses),
         ]
 
 

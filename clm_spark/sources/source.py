@@ -40,6 +40,12 @@ TEXT_FIELDS = (
 )
 
 
+# Of these, text that goes on into silver as it stands.
+KEPT_AS_TEXT = ("item_id", "category", "brand", "order_id", "campaign_id", "source_session_id")
+# Bounded, so that a field of a megabyte costs a multiple of its length and not its square.
+EMAIL = r"""[^\s@"<>(),;:]{1,64}@(?:[^\s@"<>(),;:.]{1,63}\.){1,5}\p{L}{2,}"""
+
+
 @dataclass(frozen=True)
 class RawFile:
     """A file as it lies in the landing folder."""
@@ -200,28 +206,31 @@ def with_fields(
     """Raw rows with the fields a source knows; the others are null.
 
     `extra` is a map of what records say in columns that the source does not know: it joins the attributes, and
-    `new_columns` names them.
+    `new_columns` names them. Text that goes on into silver loses e-mail addresses, and the customer's raw id where that
+    is unmistakable.
     """
     unknown = set(fields) - set(TEXT_FIELDS)
     if unknown:
         raise ValueError(f"not fields of an event: {sorted(unknown)}")
     in_order = sorted((attributes or {}).items())  # event ids are made of them
-    pairs = [part for name, value in in_order for part in (F.lit(name), value.cast("string"))]
+    customer = fields.get("customer_id", F.lit(None)).cast("string")
+    pairs = [part for name, value in in_order for part in (F.lit(name), without_raw_id(value.cast("string"), customer))]
+    texts = {name: fields.get(name, F.lit(None)).cast("string") for name in TEXT_FIELDS}
+    texts |= {name: without_raw_id(texts[name], customer) for name in KEPT_AS_TEXT if name in fields}
     known = F.map_filter(F.create_map(*pairs), _is_said) if pairs else F.lit(None)
     said = known.cast("map<string,string>")
     new_columns = F.lit(None)
     if extra is not None:
         new_columns = F.map_keys(extra)
-        said = F.when(extra.isNull(), said).otherwise(
-            _joined(said, F.map_filter(extra, _is_said), list(attributes or {}))
-        )
+        kept = F.transform_values(F.map_filter(extra, _is_said), lambda _, value: without_raw_id(value, customer))
+        said = F.when(extra.isNull(), said).otherwise(_joined(said, kept, list(attributes or {})))
     return rows.select(
         "file",
         "position",
         "arrived_at",
         "header",
         "record",
-        *(fields.get(name, F.lit(None)).cast("string").alias(name) for name in TEXT_FIELDS),
+        *(text.alias(name) for name, text in texts.items()),
         said.alias("attributes"),
         new_columns.cast("array<string>").alias("new_columns"),
         F.coalesce(is_parsable, F.lit(False)).alias("is_parsable"),
@@ -240,6 +249,16 @@ def _joined(known: Column, extra: Column, names: Sequence[str]) -> Column:
         F.map_entries(F.coalesce(known, F.create_map().cast("map<string,string>"))), F.map_entries(apart)
     )
     return F.map_from_entries(F.array_sort(entries))
+
+
+def without_raw_id(text: Column, customer: Column) -> Column:
+    """The text with `[e-mail]` for an address in it, and `[customer]` where it is the customer's raw id.
+
+    An id of digits alone may as well be another number: who bought item 17 may be customer 17.
+    """
+    is_customer = (text == customer) & customer.rlike(r"[^0-9]")
+    redacted = F.when(F.contains(text, F.lit("@")), F.regexp_replace(text, EMAIL, "[e-mail]")).otherwise(text)
+    return F.when(is_customer, F.lit("[customer]")).otherwise(redacted)
 
 
 def translated(column: Column, names: Mapping[str, str]) -> Column:

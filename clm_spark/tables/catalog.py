@@ -53,7 +53,9 @@ def _share(name: str, comment: str, *, nullable: bool = False) -> Column:
     return Column(name, DOUBLE, comment, nullable=nullable, check=f"{name} BETWEEN 0 AND 1")
 
 
-CUSTOMER_ID = Column("customer_id", STRING, "keyed pseudonym of the customer: HMAC-SHA256, hexadecimal")
+CUSTOMER_ID = Column(
+    "customer_id", STRING, "keyed pseudonym of the customer: HMAC-SHA256, hexadecimal", rekeyed="pseudonym"
+)
 AS_OF = Column("as_of", DATE, "the day this row speaks for: it knows what happened and was known before that day")
 MODEL_VERSION = Column("model_version", STRING, "the model that made this row, as the registry names it")
 BATCH_ID = Column(
@@ -97,7 +99,14 @@ RAW_EVENTS = Table(
         POSITION,
         Column("arrived_at", TIME, "when its file was last modified, or Kafka got it"),
         HEADER,
-        Column("record", STRING, "the text line; for Parquet the row as JSON", nullable=True),
+        Column(
+            "record",
+            STRING,
+            "the text line; for Parquet the row as JSON; encrypted unless privacy.keep_raw_ids",
+            nullable=True,
+            rekeyed="record",
+            is_sensitive=True,
+        ),
     ),
 )
 
@@ -115,7 +124,14 @@ REJECTED_EVENTS = Table(
         Column("arrived_at", TIME, "when its file was last modified, or Kafka got it"),
         Column("reason", STRING, "why, from a closed list", check=one_of("reason", REJECT_REASONS)),
         HEADER,
-        Column("record", STRING, "the raw record", nullable=True),
+        Column(
+            "record",
+            STRING,
+            "the raw record, as in bronze.raw_events",
+            nullable=True,
+            rekeyed="record",
+            is_sensitive=True,
+        ),
         Column("replayed_in", STRING, "the batch that took it in after the mapping was mended", nullable=True),
     ),
 )
@@ -156,9 +172,25 @@ EVENTS = Table(
     slices=("batch_id",),
     filtered_by=("occurred_at", "known_at", "visitor_id"),
     columns=(
-        Column("event_id", STRING, "md5 over what the event says: the same event has the same id wherever it is read"),
-        Column("customer_id", STRING, "keyed pseudonym of the login; of the device or cookie where nobody logged in"),
-        Column("visitor_id", STRING, "keyed pseudonym of the device or cookie, in a domain of its own", nullable=True),
+        Column(
+            "event_id",
+            STRING,
+            "md5 over what the event says: the same event has the same id wherever it is read",
+            rekeyed="event_id",
+        ),
+        Column(
+            "customer_id",
+            STRING,
+            "keyed pseudonym of the login; of the device or cookie where nobody logged in",
+            rekeyed="pseudonym",
+        ),
+        Column(
+            "visitor_id",
+            STRING,
+            "keyed pseudonym of the device or cookie, in a domain of its own",
+            nullable=True,
+            rekeyed="pseudonym",
+        ),
         Column("kind", STRING, "what happened", check=one_of("kind", EVENT_KINDS)),
         Column("occurred_at", TIME, "when it happened"),
         Column("known_at", TIME, "when we learned of it"),
@@ -197,8 +229,8 @@ IDENTITY_LINKS = Table(
     key=("visitor_id", "customer_id", "known_on"),
     slices=("known_on",),
     columns=(
-        Column("visitor_id", STRING, "the device or cookie, as in silver.events"),
-        Column("customer_id", STRING, "the login, as in silver.events"),
+        Column("visitor_id", STRING, "the device or cookie, as in silver.events", rekeyed="pseudonym"),
+        Column("customer_id", STRING, "the login, as in silver.events", rekeyed="pseudonym"),
         Column("known_on", DATE, "the day; one earlier than another row's came with a batch taken in late"),
     ),
 )
@@ -211,9 +243,9 @@ IDENTITIES = Table(
     clock="versions",
     slices=("known_on",),
     columns=(
-        Column("id", STRING, "a visitor_id or customer_id of silver.events"),
+        Column("id", STRING, "a visitor_id or customer_id of silver.events", rekeyed="pseudonym"),
         Column("known_on", DATE, "the day we learned it: an as_of takes the last row known before it"),
-        Column("customer_id", STRING, "the person: the login of theirs that was linked first"),
+        Column("customer_id", STRING, "the person: the login of theirs that was linked first", rekeyed="pseudonym"),
         _count("num_ids", "ids linked with one another on that day, this one among them"),
         Column("is_cut_off", BOOL, "whether these are too many for one person, so that each stands for itself"),
     ),
@@ -226,7 +258,7 @@ IDENTITY_CUTOFFS = Table(
     key=("id", "known_on", "reason"),
     slices=("known_on",),
     columns=(
-        Column("id", STRING, "the visitor_id, or the id of the group that was linked first"),
+        Column("id", STRING, "the visitor_id, or the id of the group that was linked first", rekeyed="pseudonym"),
         Column("known_on", DATE, "the day it showed; a group that grows shows again"),
         Column("reason", STRING, "why", check=one_of("reason", CUTOFF_REASONS)),
         _count("num_ids", "logins of the visitor id, or ids in the group, on that day"),
@@ -250,7 +282,7 @@ SESSIONS = Table(
     is_partitioned=False,  # a day of a small shop is no file's worth
     filtered_by=("started_at",),
     columns=(
-        Column("session_id", STRING, "the event_id of the visit's first event"),
+        Column("session_id", STRING, "the event_id of the visit's first event", rekeyed="event_id"),
         CUSTOMER_ID,
         Column("started_on", DATE, "day of the first event"),
         Column("started_at", TIME, "first event"),

@@ -10,6 +10,12 @@ from clm_spark.errors import ContractError
 
 Layer = Literal["bronze", "silver", "gold"]
 
+# What becomes of a column when the key of the pseudonyms changes:
+#   pseudonym  a customer's name, hashed once more
+#   event_id   the id of an event, which holds its customer's name: as well
+#   record     a raw record, which bronze may keep under that key: opened and sealed anew
+Rekeyed = Literal["pseudonym", "event_id", "record"]
+
 # How `Lake.read_as_of` finds what a day could know:
 #   as_of     rows carry the day they speak for
 #   events    rows carry `occurred_at` and `known_at`
@@ -26,6 +32,8 @@ class Column:
     comment: str
     nullable: bool = False
     check: str | None = None  # SQL over this column, true for every row where it is not null
+    rekeyed: Rekeyed | None = None
+    is_sensitive: bool = False  # may name a customer openly: analysts' views lack it
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,21 @@ class Table:
     def partitions(self) -> tuple[str, ...]:
         """The column that parts the table's files, or none."""
         return self.slices[:1] if self.is_partitioned else ()
+
+    @property
+    def is_keyed(self) -> bool:
+        """Whether its rows depend on the key of the pseudonyms."""
+        return any(column.rekeyed for column in self.columns)
+
+    @property
+    def record(self) -> str | None:
+        """The column that holds raw records, where there is one."""
+        return next((column.name for column in self.columns if column.rekeyed == "record"), None)
+
+    @property
+    def public_columns(self) -> tuple[Column, ...]:
+        """What analysts see."""
+        return tuple(column for column in self.columns if not column.is_sensitive)
 
     @property
     def schema(self) -> T.StructType:

@@ -7,19 +7,23 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from functools import reduce
+from functools import cached_property, reduce
 
 from delta.tables import DeltaTable
 from py4j.protocol import Py4JJavaError
 from pyspark import StorageLevel
 from pyspark.errors import PySparkException
 from pyspark.sql import Column as Expr
-from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as F
 
 from clm_spark.config import Settings
 from clm_spark.errors import ContractError
 from clm_spark.tables.contract import Table, check_schema, schema_differences
+from clm_spark.tables.ddl import VIEW_PROPERTY, quoted, table_ddl, view_ddl, view_declared
+from clm_spark.tables.keyed import check_whole, table_keys
+from clm_spark.tables.schemas import Schemas
+from clm_spark.tables.sealed import RECORDS_PROPERTY, way_to_keep, with_opened_record, with_sealed_record
 
 log = logging.getLogger(__name__)
 
@@ -64,20 +68,28 @@ class Lake:
     written: list[Written] = field(default_factory=list)
     inputs: dict[str, int] = field(default_factory=dict)  # Delta version of every table read, by title
     _checked: set[str] = field(default_factory=set)
+    _is_whole: bool = False  # no change of key is under way
+    _views: dict[str, str | None] = field(default_factory=dict)  # what each table says of its view; None: just made
+
+    @cached_property
+    def schemas(self) -> Schemas:
+        """The schemas its tables lie in."""
+        return Schemas(self.spark, self.settings)
 
     def name(self, table: Table) -> str:
         """`catalog.schema.table` as SQL wants it."""
-        return f"{self.settings.lakehouse.catalog}.{self._schema(table)}.{table.name}"
+        return f"{self.schemas.name(table.layer)}.{table.name}"
 
     def exists(self, table: Table) -> bool:
         """Whether the table has ever been written."""
         return self.spark.catalog.tableExists(self.name(table))
 
     def read(self, table: Table) -> DataFrame:
-        """Every row of the table, as of its last version."""
+        """Every row of the table, as of its last version, raw records in the clear."""
         self._require(table)
         self.inputs[table.title] = self.version(table)
-        return self.spark.table(self.name(table))
+        rows = self.spark.table(self.name(table))
+        return rows if table.record is None else with_opened_record(rows, table, key=self.schemas.key)
 
     def read_as_of(self, table: Table, as_of: date | None = None) -> DataFrame:
         """What the table could say on the morning of `as_of` (default: the run's own): the past, as known then."""
@@ -148,6 +160,36 @@ class Lake:
                 return Origin(mark.get("inputs", {}), mark.get("made_with"))
         return None
 
+    def rewrite(self, rows: DataFrame, *, into: Table, key: str) -> Written:
+        """Replace all rows by these, made from the stored ones by a change of key, in one commit that names the new key.
+
+        They are written as they are: raw records are for the caller to open and seal.
+        """
+        self._check_stored(into)
+        self.inputs[into.title] = self.version(into)
+
+        def write(frame: DataFrame) -> None:
+            frame.writeTo(self.name(into)).overwrite(F.lit(True))
+
+        start = time.monotonic()
+        version, num_rows = self._commit(into, write, rows.select(into.schema.names), key=key)
+        if into.record is not None:
+            kept = way_to_keep(keeps_raw_ids=self.settings.privacy.keep_raw_ids)
+            self._set_property(into, RECORDS_PROPERTY, kept)
+        return self._note(Written(into.title, version, num_rows, time.monotonic() - start))
+
+    def stored(self, table: Table) -> DataFrame:
+        """Every row as it lies there, raw records sealed or not."""
+        return self.spark.table(self.name(table))
+
+    def keys_of(self, table: Table) -> list[str]:
+        """Fingerprints of the keys that the table's commits name, newest first."""
+        return table_keys(DeltaTable.forName(self.spark, self.name(table)).history().collect())
+
+    def keeps_records_as_set(self, table: Table) -> bool:
+        """Whether the table keeps raw records as the settings say; true where it has none."""
+        return table.record is None or self._refused_records(table, self._properties(table)) is None
+
     def version(self, table: Table) -> int:
         """The table's current Delta version."""
         last = DeltaTable.forName(self.spark, self.name(table)).history(1).head()
@@ -162,37 +204,38 @@ class Lake:
 
     def create(self, table: Table) -> None:
         """Make the table with its comments, constraints and properties, unless it is there."""
-        if table.title in self._checked:
+        if table.title not in self._checked:
+            if not self.exists(table):
+                self.schemas.make(table.layer)
+                self.spark.sql(table_ddl(table, self.name(table), self._as_set(table)))
+            self._check(table)
+        self._show(table)
+
+    def _as_set(self, table: Table) -> dict[str, str]:
+        """Properties that the settings decide."""
+        view = {VIEW_PROPERTY: view_declared(table, self.schemas.name("analysts"))}
+        if table.record is None:
+            return view
+        return {**view, RECORDS_PROPERTY: way_to_keep(keeps_raw_ids=self.settings.privacy.keep_raw_ids)}
+
+    def _show(self, table: Table) -> None:
+        """Make the table's view for analysts, unless it is there as the contract wants it."""
+        schema = self.schemas.name("analysts")
+        shown, declared = self._views.get(table.title), view_declared(table, schema)
+        if shown == declared:
             return
-        if not self.exists(table):
-            self._make_schema(table)
-            self.spark.sql(ddl(table, self.name(table)))
-        self._check_stored(table)
+        self.schemas.make("analysts")
+        self.spark.sql(view_ddl(table, view=f"{schema}.{table.name}", name=self.name(table)))
+        if shown is not None:
+            self._set_property(table, VIEW_PROPERTY, declared)
+        self._views[table.title] = declared
 
-    def _schema(self, table: Table) -> str:
-        return str(getattr(self.settings.lakehouse, table.layer))
+    def _set_property(self, table: Table, key: str, value: str) -> None:
+        self.spark.sql(f"ALTER TABLE {self.name(table)} SET TBLPROPERTIES ('{key}' = '{quoted(value)}')")
 
-    def _make_schema(self, table: Table) -> None:
-        schema = f"{self.settings.lakehouse.catalog}.{self._schema(table)}"
-        self.spark.sql(
-            f"CREATE SCHEMA IF NOT EXISTS {schema} COMMENT '{table.layer} tables of clm-spark' "
-            f"WITH DBPROPERTIES ('clm.shop' = '{self.settings.shop}')"
-        )
-        self._check_shop(schema)
-
-    def _check_shop(self, schema: str) -> None:
-        described = self.spark.sql(f"DESCRIBE SCHEMA EXTENDED {schema}").where("info_name = 'Properties'").head()
-        is_unclaimed = described is None or "(clm.shop," not in described["info_value"]
-        if is_unclaimed and not self.spark.sql(f"SHOW TABLES IN {schema}").head(1):
-            # A schema that the platform made, still empty: ours from now on.
-            self.spark.sql(f"ALTER SCHEMA {schema} SET DBPROPERTIES ('clm.shop' = '{self.settings.shop}')")
-            return
-        if described is None or f"(clm.shop,{self.settings.shop})" not in described["info_value"]:
-            came = described["info_value"] if described else "no owner"
-            raise ContractError(
-                f"schema {schema} of lakehouse {self.settings.lakehouse.path} holds another shop's data: expected shop "
-                f"{self.settings.shop!r}, came {came}; give this shop its own lakehouse.path, or its own schemas"
-            )
+    def _properties(self, table: Table) -> dict[str, str]:
+        rows = self.spark.sql(f"SHOW TBLPROPERTIES {self.name(table)}").collect()
+        return {row["key"]: row["value"] for row in rows}
 
     def _require(self, table: Table) -> None:
         if table.title in self._checked:
@@ -202,16 +245,48 @@ class Lake:
                 f"{table.title} does not exist in lakehouse {self.settings.lakehouse.path}: expected it written by an "
                 "earlier job; run that job first (`clm jobs` lists them in order), or check lakehouse.path"
             )
-        self._check_stored(table)
+        self._check(table)
 
-    def _check_stored(self, table: Table) -> None:
-        schema = f"{self.settings.lakehouse.catalog}.{self._schema(table)}"
-        self._check_shop(schema)
+    def _check(self, table: Table) -> None:
+        """Once per process and table: as we left it, keyed by the lakehouse's key, records kept as settings say."""
+        commits, properties = self._check_stored(table)
+        # Never written: the run that made it may have died before it made the view.
+        self._views[table.title] = properties.get(VIEW_PROPERTY, "") if commits[0]["version"] else None
+        refused = self._refused_records(table, properties)
+        if refused:
+            raise ContractError(refused)
+        if not self._is_whole:
+            check_whole(self.schemas.key_record(), self.settings.lakehouse.path)
+            self._is_whole = True
+        if table.is_keyed:
+            self._check_table_key(table, commits)
+        self._checked.add(table.title)
+
+    def _check_table_key(self, table: Table, commits: Sequence[Row]) -> None:
+        keys, record = table_keys(commits), self.schemas.key_record()
+        if keys and record and keys[0] != record.now:
+            raise ContractError(
+                f"{table.title} is keyed by {keys[0]}, and its lakehouse by {record.now}: it was restored from before a "
+                "change of key, or written during one; run `clm rotate-key`, which re-keys what is left"
+            )
+
+    def _refused_records(self, table: Table, properties: Mapping[str, str]) -> str | None:
+        keeps_raw_ids = self.settings.privacy.keep_raw_ids
+        kept, wanted = properties.get(RECORDS_PROPERTY, "plain"), way_to_keep(keeps_raw_ids=keeps_raw_ids)
+        if table.record is None or kept == wanted:
+            return None
+        return (
+            f"{table.title} keeps its records {kept}, and privacy.keep_raw_ids={str(keeps_raw_ids).lower()} wants them "
+            f"{wanted}: set it to {str(not keeps_raw_ids).lower()}, or run `clm rotate-key`, which also keeps records as "
+            "the settings say"
+        )
+
+    def _check_stored(self, table: Table) -> tuple[list[Row], dict[str, str]]:
+        """Refuse a table that was changed by hand; gives its last commits and its properties."""
+        self.schemas.check_shop(table.layer)
         try:
             stored = self.spark.table(self.name(table)).schema
-            properties = {
-                row["key"]: row["value"] for row in self.spark.sql(f"SHOW TBLPROPERTIES {self.name(table)}").collect()
-            }
+            properties = self._properties(table)
         except PySparkException as error:
             raise ContractError(
                 f"{table.title} is registered but its files cannot be read ({_first_line(error)}); "
@@ -234,7 +309,7 @@ class Lake:
                 f"{table.title} was changed by hand: {'; '.join(problems)}; restore the version before "
                 f"(RESTORE TABLE {self.name(table)} TO VERSION AS OF ...), or drop it and run its job again"
             )
-        self._checked.add(table.title)
+        return recent, properties
 
     def _write(
         self,
@@ -248,36 +323,57 @@ class Lake:
         check_schema(frame.schema, table)
         self.create(table)
         start = time.monotonic()
-        rows = frame.select(table.schema.names)
+        rows, key = frame.select(table.schema.names), None
+        if table.is_keyed:
+            key = self.schemas.check_key(is_claimed=True)  # each time: a change of key may have begun meanwhile
+            keeps_raw_ids = self.settings.privacy.keep_raw_ids
+            rows = with_sealed_record(rows, table, key=self.schemas.key, keeps_raw_ids=keeps_raw_ids)
         if is_key_proven:
-            version, num_rows = self._commit(table, write, rows, made_with)
+            version, num_rows = self._commit(table, write, rows, key=key, made_with=made_with)
         else:
             # Counted before the commit, so that a broken key leaves the table as it was; kept, not computed twice.
             rows = rows.persist(StorageLevel.MEMORY_AND_DISK)
             try:
                 num_rows = _num_unique(rows, table)
-                version, _ = self._commit(table, write, rows, made_with)
+                version, _ = self._commit(table, write, rows, key=key, made_with=made_with)
             finally:
                 rows.unpersist()
-        written = Written(table.title, version, num_rows, time.monotonic() - start)
+        return self._note(Written(table.title, version, num_rows, time.monotonic() - start))
+
+    def _note(self, written: Written) -> Written:
         self.written.append(written)
-        log.info("%-27s version %d, %s rows, %.1f s", table.title, written.version, f"{num_rows:,}", written.seconds)
+        log.info(
+            "%-27s version %d, %s rows, %.1f s",
+            written.table,
+            written.version,
+            f"{written.num_rows:,}",
+            written.seconds,
+        )
         return written
 
     def _commit(
-        self, table: Table, write: Callable[[DataFrame], None], rows: DataFrame, made_with: str | None
+        self,
+        table: Table,
+        write: Callable[[DataFrame], None],
+        rows: DataFrame,
+        *,
+        key: str | None,
+        made_with: str | None = None,
     ) -> tuple[int, int]:
-        """Let `write` commit the rows; gives the table's version and how many rows Delta says it wrote."""
-        mark = json.dumps(
-            {
-                "by": COMMIT_MARK,
-                "job": self.job,
-                "as_of": str(self.settings.as_of),
-                "inputs": self.inputs,
-                "made_with": made_with,
-                "write": uuid.uuid4().hex,
-            }
-        )
+        """Let `write` commit the rows; gives the table's version and how many rows Delta says it wrote.
+
+        The commit says who made it, of what, and by which `key` the table is keyed from then on.
+        """
+        said = {
+            "by": COMMIT_MARK,
+            "job": self.job,
+            "as_of": str(self.settings.as_of),
+            "inputs": self.inputs,
+            "made_with": made_with,
+            "write": uuid.uuid4().hex,
+            "key": key,
+        }
+        mark = json.dumps({name: value for name, value in said.items() if value})
         self.spark.conf.set(COMMIT_METADATA, mark)
         try:
             write(rows)
@@ -296,27 +392,6 @@ class Lake:
         if ours is None:
             return int(recent[0]["version"]), 0
         return int(ours["version"]), int((ours["operationMetrics"] or {}).get("numOutputRows", 0))
-
-
-def ddl(table: Table, name: str) -> str:
-    """The statement that makes a Delta table of this contract."""
-    columns = ",\n  ".join(
-        f"{c.name} {c.type.simpleString()}{'' if c.nullable else ' NOT NULL'} COMMENT '{_quoted(c.comment)}'"
-        for c in table.columns
-    )
-    # As properties of CREATE TABLE the constraints cost nothing; each ALTER TABLE would be a commit of seconds.
-    properties = table.properties | {f"delta.constraints.{rule}": text for rule, text in table.constraints.items()}
-    listed = ",\n  ".join(f"'{key}' = '{_quoted(value)}'" for key, value in properties.items())
-    partitions = f"PARTITIONED BY ({', '.join(table.partitions)})\n" if table.partitions else ""
-    comment = _quoted(f"One row per {table.grain}. Key: {', '.join(table.key)}.")
-    return (
-        f"CREATE TABLE IF NOT EXISTS {name} (\n  {columns}\n) USING DELTA\n{partitions}"
-        f"COMMENT '{comment}'\nTBLPROPERTIES (\n  {listed}\n)"
-    )
-
-
-def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("'", "\\'")
 
 
 def _squeezed(rule: str) -> str:

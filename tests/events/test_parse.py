@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 from pyspark.sql import functions as F
 
 from clm_spark.events.parse import typed_events
+from clm_spark.keys import KeyChain
 from clm_spark.privacy.pseudonyms import pseudonym, visitor_key
 from clm_spark.sources.source import TEXT_FIELDS
 from clm_spark.tables.catalog import REJECT_REASONS
 
-KEY = b"a key for tests only"
+KEY = KeyChain((b"a key for tests only",))
 ARRIVED = datetime(2024, 3, 1, tzinfo=UTC)
 GOOD = {"customer_id": "c1", "occurred_at": "2024-02-29T12:00:00Z", "kind": "purchase", "item_id": "i1"}
 RAW = ", ".join(f"{name} string" for name in ("case", "record", *TEXT_FIELDS, "file"))
@@ -106,11 +107,12 @@ def test_money_becomes_cents(spark):
 def test_pseudonyms_are_those_of_pythons_hmac(spark):
     texts = ["541312140", "Zoë", "客户", ""]
     rows = spark.createDataFrame([(text,) for text in [*texts, None]], "text string")
-    for key in (KEY, bytes(range(64)), hashlib.sha512(b"long").digest() * 2):
-        came = {
-            row.text: row.name for row in rows.select("text", pseudonym(F.col("text"), key=key).alias("name")).collect()
-        }
-        assert came == {text: hmac.new(key, text.encode(), "sha256").hexdigest() for text in texts} | {None: None}
+    for links in ((b"a key for tests only",), (bytes(range(64)), hashlib.sha512(b"long").digest() * 2)):
+        named = rows.select("text", pseudonym(F.col("text"), key=KeyChain(links)).alias("name"))
+        expected = {text: text for text in texts}
+        for link in links:  # each hashes what the one before made
+            expected = {text: hmac.new(link, name.encode(), "sha256").hexdigest() for text, name in expected.items()}
+        assert {row.text: row.name for row in named.collect()} == expected | {None: None}
 
 
 def test_a_visitor_is_named_apart_from_a_login(spark):
@@ -121,8 +123,9 @@ def test_a_visitor_is_named_apart_from_a_login(spark):
         ("another device", {"customer_id": None, "visitor_id": " c2 "}),
     ]
     rows = {row.record: row for row in typed(spark, cases).collect()}
-    login = hmac.new(KEY, b"c1", "sha256").hexdigest()
-    first, second = (hmac.new(visitor_key(KEY), name, "sha256").hexdigest() for name in (b"c1", b"c2"))
+    login = hmac.new(KEY.links[0], b"c1", "sha256").hexdigest()
+    of_visitors = visitor_key(KEY).links[0]
+    first, second = (hmac.new(of_visitors, name, "sha256").hexdigest() for name in (b"c1", b"c2"))
     assert {case: (row.customer_id, row.visitor_id) for case, row in rows.items()} == {
         "login": (login, None),
         "login on a device": (login, first),

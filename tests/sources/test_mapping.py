@@ -115,6 +115,9 @@ BAD = [
     ({"fields": {"customer_id": "u", "occurred_at": "t", "kind": "k"}}, "expected either kind"),
     ({"format": "csv"}, "expected either header"),
     ({"format": "csv", "header": "u,x"}, "t is no column of the log: it has u, x"),
+    ({"attributes": {"login": "u"}}, "attributes.login is the customer's own column u: raw ids stay in bronze"),
+    ({"fields": {"customer_id": "u.id", "occurred_at": "t", "order_id": "u"}}, "fields.order_id is the customer's own"),
+    ({"attributes": {"ip": "ipAddress"}}, "attributes.ip is an address"),
     ({"time_format": "epoch"}, "time_format: expected iso, epoch_s"),
     ({"time_format": "HH:mm"}, "time_format: expected iso, epoch_s"),
     ({"time_format": "yyyy-mm-dd"}, "time_format: expected iso, epoch_s"),  # minutes for months

@@ -1,0 +1,136 @@
+"""The secret behind the pseudonyms: where it lies, the chain of keys it has become, and what is derived from it."""
+
+import hashlib
+import hmac
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from clm_spark.config import PrivacySettings, Settings
+from clm_spark.errors import SettingsError
+
+BLOCK_BYTES = 64
+SHORTEST_BYTES = 16
+DEMO_KEY = "4f3d8dc235cc103167735c48dd6bd1343986d829b0ddd010b93b93dc2535475e"  # sha-256 of conf/demo.key
+PUBLIC_SHOPS = ("complete_journey", "demo_shop")  # whose customers are anyone's to read
+HOW_TO_NAME_ONE = "set one of privacy.key_file, privacy.key_secret (scope/name on Databricks) and privacy.key_env"
+
+
+@dataclass(frozen=True)
+class KeyChain:
+    """Keys in the order they came into use: what was hashed with one is hashed again with the next.
+
+    So a new key needs no raw id: every table is re-keyed by hashing what stands there once more.
+    """
+
+    links: tuple[bytes, ...] = field(repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the chain in tables and messages without giving it away."""
+        return hashlib.sha256(b"".join(hashlib.sha256(link).digest() for link in self.links)).hexdigest()[:16]
+
+    @property
+    def first(self) -> "KeyChain":
+        """The chain as it began."""
+        return KeyChain(self.links[:1])
+
+    def until(self, fingerprint: str) -> "KeyChain | None":
+        """The chain as it was when it had that fingerprint; None: it never had."""
+        grown = (KeyChain(self.links[:number]) for number in range(1, len(self.links) + 1))
+        return next((chain for chain in grown if chain.fingerprint == fingerprint), None)
+
+    def derived(self, purpose: str) -> bytes:
+        """A key of 32 bytes for another purpose, made of the newest link: an older one may have been found out."""
+        return hmac.new(self.links[-1], f"clm-spark {purpose}".encode(), "sha256").digest()
+
+
+def pseudonym_key(settings: Settings) -> KeyChain:
+    """The key of this shop's pseudonyms.
+
+    Raises `SettingsError` when it cannot be read, or is the one that everybody has and the shop is nobody's demo.
+    """
+    chain = _named_key(settings.privacy)
+    is_public = all(hashlib.sha256(link).hexdigest() == DEMO_KEY for link in chain.links)
+    if is_public and settings.shop not in PUBLIC_SHOPS:
+        raise SettingsError(
+            f"shop {settings.shop!r} would name its customers by the public demo key, which lets anyone find them: "
+            "expected a secret of your own; make one (openssl rand -hex 32 > FILE, outside the repository) and set "
+            "privacy.key_file"
+        )
+    return chain
+
+
+def read_key(file: str) -> KeyChain:
+    """The keys of a file, oldest first."""
+    try:
+        content = Path(file).read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"no pseudonym key at {file} ({error.strerror}): expected a secret file; set privacy.key_file"
+        ) from None
+    return chain_of(content, where=file)
+
+
+def chain_of(content: bytes, *, where: str) -> KeyChain:
+    """A key a line, oldest first, without surrounding white space; bytes that are no text are one key."""
+    whole = content.strip()
+    is_text = whole.isascii() and all(byte >= 32 or byte in b"\t\r\n" for byte in whole)
+    lines = [line.strip() for line in whole.splitlines()] if is_text else [whole]
+    links = tuple(line for line in lines if line) or (b"",)
+    for number, link in enumerate(links, start=1):
+        if len(link) < SHORTEST_BYTES:
+            which = f"key {number}" if len(links) > 1 else "the pseudonym key"
+            raise SettingsError(
+                f"{which} in {where} has {len(link)} bytes: expected {SHORTEST_BYTES} or more; make a longer one"
+            )
+    return KeyChain(links)
+
+
+def hmac_sha256(content: Column, *, key: bytes) -> Column:
+    """HMAC-SHA256 (RFC 2104) of text in UTF-8 or of bytes, hexadecimal; null stays null. No Python per row."""
+    short = hashlib.sha256(key).digest() if len(key) > BLOCK_BYTES else key
+    padded = short.ljust(BLOCK_BYTES, b"\0")
+    inner = F.lit(bytearray(byte ^ 0x36 for byte in padded))
+    outer = F.lit(bytearray(byte ^ 0x5C for byte in padded))
+    digest = F.unhex(F.sha2(F.concat(inner, content.cast("binary")), 256))
+    return F.sha2(F.concat(outer, digest), 256)
+
+
+def _named_key(privacy: PrivacySettings) -> KeyChain:
+    if privacy.key_file:
+        return read_key(privacy.key_file)
+    if privacy.key_secret:
+        return chain_of(_databricks_secret(privacy.key_secret).encode(), where=f"secret {privacy.key_secret}")
+    if privacy.key_env:
+        if privacy.key_env not in os.environ:
+            raise SettingsError(
+                f"no pseudonym key in the environment: expected it in {privacy.key_env}, as privacy.key_env says; "
+                "set that variable where the job starts"
+            )
+        return chain_of(os.environ[privacy.key_env].encode(), where=f"variable {privacy.key_env}")
+    raise SettingsError(f"no pseudonym key is named: expected a secret of this shop; {HOW_TO_NAME_ONE}")
+
+
+def _databricks_secret(named: str) -> str:
+    scope, slash, name = named.partition("/")
+    if not (scope and slash and name):
+        raise SettingsError(f"privacy.key_secret {named!r} names no secret: expected scope/name")
+    if "DATABRICKS_RUNTIME_VERSION" not in os.environ:
+        raise SettingsError(
+            f"privacy.key_secret {named!r} is a Databricks secret, and this machine is not one of Databricks': "
+            "set privacy.key_file or privacy.key_env here, and privacy.key_secret to null"
+        )
+    try:
+        from databricks.sdk.runtime import dbutils
+
+        return str(dbutils.secrets.get(scope=scope, key=name))
+    except Exception as error:  # whatever the platform raises: there is no common class
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise SettingsError(
+            f"the Databricks secret {named!r} cannot be read ({said[0]}): expected a secret that this job's owner may "
+            "read; check privacy.key_secret and the scope's permissions"
+        ) from None

@@ -1,0 +1,87 @@
+"""The schemas of a lakehouse: whose they are, and by which key the tables in them are keyed."""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from pyspark.sql import SparkSession
+
+from clm_spark.config import Settings
+from clm_spark.errors import ContractError
+from clm_spark.keys import KeyChain, pseudonym_key
+from clm_spark.tables.contract import Layer
+from clm_spark.tables.keyed import KEY_PROPERTY, KeyRecord, check_same
+
+Kind = Layer | Literal["analysts"]
+SHOP_PROPERTY = "clm.shop"
+
+
+@dataclass(frozen=True)
+class Schemas:
+    """The schemas that the settings name."""
+
+    spark: SparkSession
+    settings: Settings
+
+    @cached_property
+    def key(self) -> KeyChain:
+        """The key that the settings name, read once."""
+        return pseudonym_key(self.settings)
+
+    def name(self, kind: Kind) -> str:
+        """`catalog.schema` as SQL wants it."""
+        return f"{self.settings.lakehouse.catalog}.{getattr(self.settings.lakehouse, kind)}"
+
+    def make(self, kind: Kind) -> None:
+        """Make the schema, unless it is there; raises as `check_shop`."""
+        holds = "views" if kind == "analysts" else "tables"
+        self.spark.sql(
+            f"CREATE SCHEMA IF NOT EXISTS {self.name(kind)} COMMENT '{kind} {holds} of clm-spark' "
+            f"WITH DBPROPERTIES ('{SHOP_PROPERTY}' = '{self.settings.shop}')"
+        )
+        self.check_shop(kind)
+
+    def check_shop(self, kind: Kind) -> None:
+        """Refuse a schema that holds another shop's tables."""
+        schema = self.name(kind)
+        came = self._properties(kind).get(SHOP_PROPERTY)
+        if came is None and not self.spark.sql(f"SHOW TABLES IN {schema}").head(1):
+            self._set(kind, SHOP_PROPERTY, self.settings.shop)  # the platform made it, still empty: ours from now on
+        elif came != self.settings.shop:
+            raise ContractError(
+                f"schema {schema} of lakehouse {self.settings.lakehouse.path} holds another shop's data: expected shop "
+                f"{self.settings.shop!r}, came {came or 'no owner'!r}; give this shop its own lakehouse.path, or its own "
+                "schemas"
+            )
+
+    def key_record(self) -> KeyRecord | None:
+        """By which key the lakehouse is keyed; None before the first job."""
+        if not self.spark.catalog.databaseExists(self.name("silver")):
+            return None
+        return KeyRecord.read(self._properties("silver").get(KEY_PROPERTY))
+
+    def record_key(self, record: KeyRecord) -> None:
+        """Write down by which key the lakehouse is keyed."""
+        self.make("silver")
+        self._set("silver", KEY_PROPERTY, record.written)
+
+    def check_key(self, *, is_claimed: bool = False) -> str:
+        """The fingerprint of the settings' key; raises `ContractError` when the lakehouse is keyed by another.
+
+        With `is_claimed` a lakehouse that has none yet gets this one.
+        """
+        record = self.key_record()
+        if record is not None:
+            check_same(record, self.key, self.settings.lakehouse.path)
+        elif is_claimed:
+            self.record_key(KeyRecord(self.key.fingerprint))
+        return self.key.fingerprint
+
+    def _properties(self, kind: Kind) -> dict[str, str]:
+        described = self.spark.sql(f"DESCRIBE SCHEMA EXTENDED {self.name(kind)}").where("info_name = 'Properties'")
+        listed = described.head()
+        return dict(re.findall(r"\(([\w.]+),([^()]*)\)", listed["info_value"])) if listed else {}
+
+    def _set(self, kind: Kind, key: str, value: str) -> None:
+        self.spark.sql(f"ALTER SCHEMA {self.name(kind)} SET DBPROPERTIES ('{key}' = '{value}')")
