@@ -29,11 +29,12 @@ JOBS = (
         reads=(),
         writes=(t.INGESTED_FILES, t.RAW_EVENTS, t.REJECTED_EVENTS, t.EVENTS, t.INGESTED_BATCHES),
     ),
-    Job("build_sessions", reads=(t.EVENTS,), writes=(t.SESSIONS,)),
-    Job("build_features", reads=(t.EVENTS, t.CUSTOMER_DAYS), writes=(t.CUSTOMER_DAYS, t.CUSTOMER_FEATURES)),
+    Job("flag_bots", reads=(t.INGESTED_BATCHES, t.EVENTS, t.BOT_BATCHES), writes=(t.BOT_DAYS, t.BOT_BATCHES)),
+    Job("build_sessions", reads=(t.EVENTS, t.BOT_DAYS), writes=(t.SESSIONS,)),
+    Job("build_features", reads=(t.EVENTS, t.BOT_DAYS, t.CUSTOMER_DAYS), writes=(t.CUSTOMER_DAYS, t.CUSTOMER_FEATURES)),
     Job(
         "build_interactions",
-        reads=(t.EVENTS, t.ITEM_VOCABULARY),
+        reads=(t.EVENTS, t.BOT_DAYS, t.ITEM_VOCABULARY),
         writes=(t.ITEM_VOCABULARY, t.INTERACTIONS, t.ITEM_SEQUENCES),
     ),
     Job(

@@ -1,8 +1,10 @@
-"""events -> sessions: cut each customer's events into visits."""
+"""events, bot_days -> sessions: cut each customer's events into visits."""
 
 from datetime import timedelta
 
 from clm_spark.config import Settings
+from clm_spark.events.bot_batches import bot_days_to_leave_out
+from clm_spark.events.bots import drop_bot_days
 from clm_spark.events.sessions import sessions_from_events, with_session_id
 from clm_spark.job import main
 from clm_spark.tables.catalog import EVENTS, SESSIONS
@@ -11,7 +13,7 @@ from clm_spark.tables.lake import Lake
 
 def run(lake: Lake, settings: Settings) -> None:
     """Rebuild the visits of the whole log: they depend on the events alone, whatever the as_of."""
-    events = lake.read(EVENTS)
+    events = drop_bot_days(lake.read(EVENTS), bot_days_to_leave_out(lake))
     max_gap = timedelta(minutes=settings.sessions.max_gap_minutes)
     visits = sessions_from_events(with_session_id(events, max_gap=max_gap))
     lake.replace(visits, into=SESSIONS, is_key_proven=True)  # grouped by its key

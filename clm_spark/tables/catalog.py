@@ -30,6 +30,7 @@ REJECT_REASONS = (
     "negative_quantity",
     "too_late",
 )
+BOT_RULES = ("rate_per_minute", "rate_per_day", "carts_without_view", "user_agent")
 RECOMMENDERS = ("popularity", "als", "transformer")
 WINDOW_DAYS = (7, 30, 90)
 
@@ -171,6 +172,33 @@ EVENTS = Table(
         Column("attributes", T.MapType(STRING, STRING), "whatever else the record said", nullable=True),
         SOURCE,
         BATCH_ID,
+    ),
+)
+
+BOT_DAYS = Table(
+    "silver",
+    "bot_days",
+    "customer, day and rule of bots that was broken",
+    key=("customer_id", "day_on", "rule"),
+    slices=("rule", "day_on"),
+    columns=(
+        CUSTOMER_ID,
+        Column("day_on", DATE, "the day it happened"),
+        Column("rule", STRING, "what people do not do", check=one_of("rule", BOT_RULES)),
+        Column("figure", BIGINT, "the number that broke the rule, as it was known by known_on", check="figure > 0"),
+        Column("known_on", DATE, "the day we knew: an as_of after it leaves the day out"),
+    ),
+)
+
+BOT_BATCHES = Table(
+    "silver",
+    "bot_batches",
+    "ingested batch whose days were searched for bots",
+    key=("batch_id",),
+    columns=(
+        BATCH_ID,
+        _count("num_kept", "its events at that time: a batch replayed again is searched again"),
+        Column("rules", STRING, "sha-256 over the rules: after a change every batch is searched again"),
     ),
 )
 
@@ -479,6 +507,8 @@ TABLES = (
     REJECTED_EVENTS,
     INGESTED_BATCHES,
     EVENTS,
+    BOT_DAYS,
+    BOT_BATCHES,
     SESSIONS,
     CUSTOMER_DAYS,
     CUSTOMER_FEATURES,
