@@ -5,6 +5,7 @@ says `extends: other` is laid over that one.
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from clm_spark.errors import SettingsError
 
@@ -88,14 +89,40 @@ class IngestSettings(Section):
     time_zone: ZoneName = Field(
         "UTC", description="zone of times that name none, where a mapping does not say it; public formats know theirs"
     )
-    max_clock_skew_seconds: Annotated[int, Field(ge=0)] = Field(
+    max_clock_skew_seconds: Annotated[int, Field(ge=0, le=10**9)] = Field(
         60,
         description="where a record says when its device sent it (sent_at), a clock further than this from the server's "
         "(known_at) is taken for wrong, and occurred_at is corrected by the difference",
     )
-    max_lateness_days: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="an event learned so many days and more after it happened is set aside; None: no limit"
+    max_lateness_days: Annotated[int, Field(ge=0, le=36_500)] | None = Field(
+        None, description="an event learned more than so many days after it happened is set aside; None: no limit"
     )
+
+
+class BotSettings(Section):
+    """Who is taken for a machine: by customer and day. A rule without a limit is not applied."""
+
+    leave_out: bool = Field(True, description="build visits, features and interactions without flagged customers' days")
+    max_per_minute: Annotated[int, Field(ge=1)] | None = Field(
+        60, description="views, clicks, searches and carts in one minute of the clock that a person may make"
+    )
+    max_per_day: Annotated[int, Field(ge=1)] | None = Field(2000, description="the same in a day")
+    carts_without_view: Annotated[int, Field(ge=1)] | None = Field(
+        20, description="so many carts on a day without a view are a machine's, where the source has views that day"
+    )
+    user_agents: str | None = Field(
+        r"(?i)(?<!cu)bot|crawl|spider|slurp|headless|phantomjs|python-requests|scrapy|^(curl|wget)/",
+        description="regular expression over attributes.user_agent; Cubot makes telephones",
+    )
+
+    @field_validator("user_agents")
+    @classmethod
+    def _is_an_expression(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"expected a regular expression ({error})") from None
+        return pattern
 
 
 class StreamSettings(Section):
@@ -273,6 +300,7 @@ class Settings(Section):
     spark: SparkSettings = SparkSettings()
     ingest: IngestSettings = IngestSettings()
     stream: StreamSettings = StreamSettings()
+    bots: BotSettings = BotSettings()
     privacy: PrivacySettings = PrivacySettings()
     identity: IdentitySettings = IdentitySettings()
     sessions: SessionizeSettings = SessionizeSettings()

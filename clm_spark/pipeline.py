@@ -34,15 +34,16 @@ JOBS = (
         reads=(t.INGESTED_BATCHES, t.EVENTS, t.STITCHED_BATCHES, t.IDENTITY_LINKS, t.IDENTITIES),
         writes=(t.IDENTITY_LINKS, t.IDENTITIES, t.IDENTITY_CUTOFFS, t.STITCHED_BATCHES),
     ),
-    Job("build_sessions", reads=(t.EVENTS, t.IDENTITIES), writes=(t.SESSIONS,)),
+    Job("flag_bots", reads=(t.INGESTED_BATCHES, t.EVENTS, t.BOT_BATCHES), writes=(t.BOT_DAYS, t.BOT_BATCHES)),
+    Job("build_sessions", reads=(t.EVENTS, t.IDENTITIES, t.BOT_DAYS), writes=(t.SESSIONS,)),
     Job(
         "build_features",
-        reads=(t.EVENTS, t.IDENTITIES, t.CUSTOMER_DAYS),
+        reads=(t.EVENTS, t.IDENTITIES, t.BOT_DAYS, t.CUSTOMER_DAYS),
         writes=(t.CUSTOMER_DAYS, t.CUSTOMER_FEATURES),
     ),
     Job(
         "build_interactions",
-        reads=(t.EVENTS, t.IDENTITIES, t.ITEM_VOCABULARY),
+        reads=(t.EVENTS, t.IDENTITIES, t.BOT_DAYS, t.ITEM_VOCABULARY),
         writes=(t.ITEM_VOCABULARY, t.INTERACTIONS, t.ITEM_SEQUENCES),
     ),
     Job(

@@ -1,6 +1,8 @@
-"""events -> item_vocabulary, interactions, item_sequences: what recommenders learn from."""
+"""events, bot_days -> item_vocabulary, interactions, item_sequences: what recommenders learn from."""
 
 from clm_spark.config import Settings
+from clm_spark.events.bot_batches import bot_days_to_leave_out
+from clm_spark.events.bots import with_flagged_on
 from clm_spark.features.interactions import interactions, item_sequences, item_vocabulary
 from clm_spark.features.panel import recommender_days
 from clm_spark.job import main
@@ -11,7 +13,8 @@ from clm_spark.tables.lake import Lake
 def run(lake: Lake, settings: Settings) -> None:
     """Build both days that recommenders need: as_of, and the one their test starts from."""
     days, features, limits = recommender_days(settings), settings.features, settings.recommend
-    events, strengths = lake.read_as_of(EVENTS), features.kind_strengths
+    strengths = features.kind_strengths
+    events = with_flagged_on(lake.read_as_of(EVENTS), bot_days_to_leave_out(lake))
     items = item_vocabulary(
         events,
         days=days,

@@ -1,4 +1,4 @@
-"""events -> sessions: cut each customer's events into visits."""
+"""events, identities, bot_days -> sessions: cut each customer's events into visits."""
 
 from clm_spark.config import Settings
 from clm_spark.events.mending import build_sessions
@@ -7,7 +7,7 @@ from clm_spark.tables.lake import Lake
 
 
 def run(lake: Lake, settings: Settings) -> None:
-    """Bring the visits up to the events of today: they depend on the events alone, whatever the as_of."""
+    """Bring the visits up to what is known today, whatever the as_of: of persons, and without bots."""
     build_sessions(lake, settings)
 
 

@@ -1,12 +1,16 @@
 """Bring silver.sessions up to the events that came since it was written, late ones too, at the cost of what they touch."""
 
 import logging
-from datetime import timedelta
+from datetime import date, timedelta
 
 from pyspark import StorageLevel
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.config import Settings
+from clm_spark.events.bot_batches import bot_days_to_leave_out
+from clm_spark.events.bots import drop_bot_days
+from clm_spark.events.identity import known_persons, with_person
 from clm_spark.events.ledger import batches_since, days_of, is_on_days
 from clm_spark.events.sessions import keep_reached, sessions_from_events, visits_cut_again, with_session_id
 from clm_spark.tables.catalog import EVENTS, SESSIONS
@@ -16,27 +20,42 @@ log = logging.getLogger(__name__)
 
 
 def build_sessions(lake: Lake, settings: Settings) -> None:
-    """Cut again what new events have reached; everything, when there are no visits yet or `max_gap` is another."""
+    """Cut again what new events have reached; everything, where it is not events alone that changed.
+
+    That is when there are no visits yet, or `max_gap`, the persons known or the bots flagged are others.
+    """
     max_gap = timedelta(minutes=settings.sessions.max_gap_minutes)
-    made_with = f"max_gap {max_gap}"
+    bot_days, persons = bot_days_to_leave_out(lake), known_persons(lake, [date.max])
+    made_with = f"max_gap {max_gap}, bots {_fingerprint(bot_days)}, persons {_fingerprint(persons)}"
     origin = lake.origin(SESSIONS)
+    events = with_person(drop_bot_days(lake.read(EVENTS), bot_days), persons)
     if origin is None or origin.made_with != made_with:
-        visits = sessions_from_events(with_session_id(lake.read(EVENTS), max_gap=max_gap))
+        visits = sessions_from_events(with_session_id(events, max_gap=max_gap))
         lake.replace(visits, into=SESSIONS, is_key_proven=True, made_with=made_with)  # grouped by its key
         return
     batches = batches_since(lake, origin)
     if not batches:
         log.info("no event came since the visits were cut")
         return
-    _mend(lake, batches, max_gap=max_gap, made_with=made_with)
+    _mend(lake, events, batches, max_gap=max_gap, made_with=made_with)
 
 
-def _mend(lake: Lake, batches: list[str], *, max_gap: timedelta, made_with: str) -> None:
+def _fingerprint(rows: DataFrame | None) -> str:
+    """Tells one set of rows from another, in whatever order; small tables, next to the events."""
+    if rows is None:
+        return "none"
+    summed = rows.agg(F.count("*"), F.sum(F.xxhash64(*rows.columns).cast("decimal(38,0)"))).head()
+    assert summed is not None
+    return f"{summed[0]}/{summed[1]}"
+
+
+def _mend(lake: Lake, events: DataFrame, batches: list[str], *, max_gap: timedelta, made_with: str) -> None:
     """Replace the days on which visits begin that these batches have reached; run twice it leaves the same rows."""
-    events, stored = lake.read(EVENTS), lake.read(SESSIONS)
+    stored = lake.read(SESSIONS)
     news = events.where(F.col("batch_id").isin(batches))
     span = news.agg(F.min("occurred_at").alias("first"), F.max("occurred_at").alias("last")).head()
-    assert span is not None
+    if span is None or span["first"] is None:  # nothing but a bot's
+        return
     is_in_reach = (F.col("ended_at") >= F.lit(span["first"] - max_gap)) & (
         F.col("started_at") <= F.lit(span["last"] + max_gap)
     )

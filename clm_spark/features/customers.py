@@ -46,7 +46,8 @@ def _known_days(customer_days: DataFrame, days: Sequence[date]) -> DataFrame:
     seen = at_each(with_superseded_on(customer_days), days)
     was_known = F.col("known_on") < F.col("as_of")
     was_latest = F.col("superseded_on").isNull() | (F.col("as_of") <= F.col("superseded_on"))
-    past = seen.where((F.col("day_on") < F.col("as_of")) & was_known & was_latest)
+    is_left = F.col("num_events") > 0  # none: a bot's day, once it was known for one
+    past = seen.where((F.col("day_on") < F.col("as_of")) & was_known & was_latest & is_left)
     return past.withColumn("age_days", F.date_diff("as_of", "day_on").cast("bigint"))
 
 

@@ -1,4 +1,7 @@
-"""What recommenders learn from: who took to which item, and in which order."""
+"""What recommenders learn from: who took to which item, and in which order.
+
+Events may bear `flagged_on`: an as_of after that day leaves them out.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -6,6 +9,7 @@ from datetime import date
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from clm_spark.events.bots import was_flagged
 from clm_spark.features.panel import at_each
 from clm_spark.tables.catalog import INTERACTIONS, ITEM_SEQUENCES, ITEM_VOCABULARY
 
@@ -18,9 +22,11 @@ def item_vocabulary(
     """One row per indexed item and as_of, as gold.item_vocabulary declares.
 
     An item gets its index on the day its `min_item_events`-th event is learned, and keeps it: the vocabulary of an
-    earlier as_of is the beginning of every later one, so a model can grow with it.
+    earlier as_of is the beginning of every later one, so a model can grow with it. For the same reason events count
+    for good that some morning saw before they were known for a bot's.
     """
-    learned = _of_items(events, kinds).withColumn("learned_on", _learned_on())
+    dated = _of_items(events, kinds).withColumn("learned_on", _learned_on())
+    learned = dated.where(~was_flagged(dated, by=F.col("learned_on")))
     per_day = learned.groupBy("item_id", "learned_on").agg(
         F.count("*").alias("n"), F.max_by("category", F.struct("occurred_at", "event_id")).alias("category")
     )
@@ -96,7 +102,8 @@ def _of_items(events: DataFrame, kinds: Sequence[str]) -> DataFrame:
 
 def _seen_at(events: DataFrame, days: Sequence[date]) -> DataFrame:
     """Each event once for every as_of that could see it."""
-    return at_each(events.withColumn("_learned_on", _learned_on()), days).where(F.col("_learned_on") < F.col("as_of"))
+    seen = at_each(events.withColumn("_learned_on", _learned_on()), days).where(F.col("_learned_on") < F.col("as_of"))
+    return seen.where(~was_flagged(seen, by=F.date_sub("as_of", 1)))
 
 
 def _learned_on() -> Column:

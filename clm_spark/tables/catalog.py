@@ -33,6 +33,7 @@ REJECT_REASONS = (
 # What becomes of raw records: read = kept + rejected + duplicates.
 COUNTS = ("num_read", "num_kept", "num_rejected", "num_duplicates")
 CUTOFF_REASONS = ("shared_visitor", "large_group")
+BOT_RULES = ("rate_per_minute", "rate_per_day", "carts_without_view", "user_agent")
 RECOMMENDERS = ("popularity", "als", "transformer")
 WINDOW_DAYS = (7, 30, 90)
 
@@ -271,6 +272,33 @@ STITCHED_BATCHES = Table(
     "ingested batch whose links are in silver.identity_links",
     key=("batch_id",),
     columns=(BATCH_ID, _count("num_kept", "its events at that time; a replay of the same day can bring more")),
+)
+
+BOT_DAYS = Table(
+    "silver",
+    "bot_days",
+    "customer, day and rule of bots that was broken",
+    key=("customer_id", "day_on", "rule"),
+    slices=("rule", "day_on"),
+    columns=(
+        CUSTOMER_ID,
+        Column("day_on", DATE, "the day it happened"),
+        Column("rule", STRING, "what people do not do", check=one_of("rule", BOT_RULES)),
+        Column("figure", BIGINT, "the number that broke the rule, as it was known by known_on", check="figure > 0"),
+        Column("known_on", DATE, "the day we knew: an as_of after it leaves the day out"),
+    ),
+)
+
+BOT_BATCHES = Table(
+    "silver",
+    "bot_batches",
+    "ingested batch whose days were searched for bots",
+    key=("batch_id",),
+    columns=(
+        BATCH_ID,
+        _count("num_kept", "its events at that time: a batch replayed again is searched again"),
+        Column("rules", STRING, "sha-256 over the rules: after a change every batch is searched again"),
+    ),
 )
 
 SESSIONS = Table(
@@ -591,6 +619,8 @@ TABLES = (
     IDENTITIES,
     IDENTITY_CUTOFFS,
     STITCHED_BATCHES,
+    BOT_DAYS,
+    BOT_BATCHES,
     SESSIONS,
     CUSTOMER_DAYS,
     CUSTOMER_FEATURES,

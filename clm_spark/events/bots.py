@@ -1,0 +1,130 @@
+"""Customers who are machines: the days on which somebody broke a rule that people keep. Flagged, never deleted."""
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from clm_spark.config import BotSettings
+from clm_spark.events.sessions import num_of
+from clm_spark.tables.catalog import BOT_DAYS
+
+# What a visitor does one at a time. The lines of a basket share one moment, and a page shows many impressions.
+ACTS = ("view", "click", "search", "cart")
+LOOKS = ("view", "click")
+CUSTOMER_DAY = ("customer_id", "day_on")
+
+
+def bot_days_from_events(events: DataFrame, *, rules: BotSettings) -> DataFrame:
+    """One row per customer, day and rule broken on it, as silver.bot_days declares.
+
+    Needs all events of the days it is asked for. A rule is broken from the day on which the events known by then break
+    it; what is learned later neither takes that back nor changes the figure.
+    """
+    versions = _versions_of_days(_acts(events, rules))
+    # Carts may come in a file of their own, a day before the views: until those are known nobody lacks any.
+    since = F.greatest("learned_on", "source_looks_on")
+    has_looked = F.coalesce(F.col("looked_on") <= since, F.lit(False))
+    of_carts = F.col("source_looks_on").isNotNull() & ~has_looked & _reaches("num_carts", rules.carts_without_view)
+    breaches = (
+        _breach("rate_per_minute", _exceeds("num_a_minute", rules.max_per_minute), "num_a_minute"),
+        _breach("rate_per_day", _exceeds("num_acts", rules.max_per_day), "num_acts"),
+        _breach("carts_without_view", of_carts, "num_carts", known_on=since),
+        _breach("user_agent", F.col("num_by_agents") > 0, "num_by_agents"),
+    )
+    judged = versions.groupBy(*CUSTOMER_DAY).agg(F.array(*breaches).alias("_breaches"))
+    rows = judged.select(*CUSTOMER_DAY, F.explode("_breaches").alias("_breach")).select(*CUSTOMER_DAY, "_breach.*")
+    return rows.where(F.col("known_on").isNotNull()).select(BOT_DAYS.schema.names)
+
+
+def with_flagged_on(events: DataFrame, bot_days: DataFrame | None) -> DataFrame:
+    """Add `flagged_on`: the day on which the event's customer was known to have been a bot that day, or null.
+
+    Without `bot_days` the events stay as they are: where nobody is a bot there is nothing to join.
+    """
+    if bot_days is None:
+        return events
+    flags = bot_days.groupBy(*CUSTOMER_DAY).agg(F.min("known_on").alias("flagged_on"))
+    dated = events.withColumn("day_on", F.to_date("occurred_at"))
+    return dated.join(flags, on=list(CUSTOMER_DAY), how="left").drop("day_on")
+
+
+def was_flagged(events: DataFrame, *, by: Column) -> Column:
+    """Whether an event was known for a bot's by that day, itself included; without `flagged_on` none ever was."""
+    if "flagged_on" not in events.columns:
+        return F.lit(False)
+    return F.coalesce(F.col("flagged_on") <= by, F.lit(False))
+
+
+def drop_bot_days(events: DataFrame, bot_days: DataFrame | None) -> DataFrame:
+    """Leave out the events of every customer's day that is flagged by now."""
+    if bot_days is None:
+        return events
+    return with_flagged_on(events, bot_days).where(F.col("flagged_on").isNull()).select(events.columns)
+
+
+def _acts(events: DataFrame, rules: BotSettings) -> DataFrame:
+    """The events that rules are about, with the day they were learned and whether a machine says that it made them."""
+    by_agent = F.lit(False) if rules.user_agents is None else F.col("attributes")["user_agent"].rlike(rules.user_agents)
+    marked = events.select(
+        "customer_id",
+        "source",
+        "kind",
+        F.to_date("occurred_at").alias("day_on"),
+        F.date_trunc("minute", "occurred_at").alias("minute_at"),
+        F.greatest(F.to_date("known_at"), F.to_date("occurred_at")).alias("learned_on"),
+        F.coalesce(by_agent, F.lit(False)).alias("is_by_agent"),
+    )
+    return marked.where(F.col("kind").isin(*ACTS) | F.col("is_by_agent"))
+
+
+def _versions_of_days(acts: DataFrame) -> DataFrame:
+    """One row per customer, day and day we learned more of it: what was known by then.
+
+    Moves each event once: all that follows stays with its customer and day.
+    """
+    looks = acts.where(F.col("kind").isin(*LOOKS))
+    sources = looks.groupBy("source", "day_on").agg(F.min("learned_on").alias("source_looks_on"))
+    of_cart = F.when(F.col("kind") == "cart", F.col("source_looks_on"))
+    learned = (
+        acts.join(F.broadcast(sources), on=["source", "day_on"], how="left")
+        .repartition(*CUSTOMER_DAY)
+        .groupBy(*CUSTOMER_DAY, "minute_at", "learned_on")
+        .agg(
+            num_of(*ACTS).alias("num_acts"),
+            F.count(of_cart).alias("num_carts"),
+            F.min(of_cart).alias("source_looks_on"),
+            F.min(F.when(F.col("kind").isin(*LOOKS), F.col("learned_on"))).alias("looked_on"),
+            F.count_if("is_by_agent").alias("num_by_agents"),
+        )
+    )
+    of_minute = Window.partitionBy(*CUSTOMER_DAY, "minute_at").orderBy("learned_on")
+    of_day = Window.partitionBy(*CUSTOMER_DAY).orderBy("learned_on")
+    minutes = learned.withColumn("num_a_minute", F.sum("num_acts").over(of_minute))
+    days = minutes.groupBy(*CUSTOMER_DAY, "learned_on").agg(
+        *(F.sum(name).alias(name) for name in ("num_acts", "num_carts", "num_by_agents")),
+        F.max("num_a_minute").alias("num_a_minute"),
+        *(F.min(name).alias(name) for name in ("source_looks_on", "looked_on")),
+    )
+    whole_day = Window.partitionBy(*CUSTOMER_DAY)
+    return days.withColumns(
+        {
+            **{name: F.sum(name).over(of_day) for name in ("num_acts", "num_carts", "num_by_agents")},
+            "num_a_minute": F.max("num_a_minute").over(of_day),
+            "source_looks_on": F.min("source_looks_on").over(of_day),
+            "looked_on": F.min("looked_on").over(whole_day),
+        }
+    )
+
+
+def _breach(rule: str, is_broken: Column, figure: str, *, known_on: Column | None = None) -> Column:
+    """The first version of a day that breaks the rule; `known_on` is null where none does."""
+    since = F.col("learned_on") if known_on is None else known_on
+    first = F.min(F.when(is_broken, F.struct(since.alias("known_on"), F.col(figure).alias("figure"))))
+    return F.struct(F.lit(rule).alias("rule"), first["figure"].alias("figure"), first["known_on"].alias("known_on"))
+
+
+def _exceeds(figure: str, limit: int | None) -> Column:
+    return F.lit(False) if limit is None else F.col(figure) > limit
+
+
+def _reaches(figure: str, limit: int | None) -> Column:
+    return F.lit(False) if limit is None else F.col(figure) >= limit
