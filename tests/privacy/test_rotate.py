@@ -158,6 +158,11 @@ def test_a_new_key_rekeys_every_table(new_shop, monkeypatch):
         (LINES[5], False)
     }
 
+    allowed = with_keys(shop, OLD, NEW, keep_raw_ids=True)
+    run(allowed, rotate_key)  # no new key: records alone are kept anew
+    assert sorted(row.record for row in allowed.stored(RAW_EVENTS).collect()) == sorted(LINES)
+    assert [row.record for row in allowed.read(REJECTED_EVENTS).collect()] == [LINES[5]]
+
 
 def test_no_column_that_is_named_after_a_customer_is_forgotten():
     forgotten = [
