@@ -63,8 +63,8 @@ class Registry:
 
     def models(self, name: str) -> list[Model]:
         """Every model of that name whose files are still there."""
-        if _is_remote(self.settings.lakehouse.path):
-            return []  # models lie in folders only
+        if _is_remote(self.settings.lakehouse.path) or not local_path(f"{_home(self.settings)}/models").is_dir():
+            return []  # models lie in that folder alone
         found = self._client.search_model_versions(f"name = '{self._full_name(name)}'")
         models = [_model(name, entry) for entry in found]
         return [model for model in models if local_path(model.path).is_dir()]

@@ -173,7 +173,7 @@ class Lake:
 
         start = time.monotonic()
         version, num_rows = self._commit(into, write, rows.select(into.schema.names), key=key)
-        if into.record is not None:
+        if not self.keeps_records_as_set(into):
             kept = way_to_keep(keeps_raw_ids=self.settings.privacy.keep_raw_ids)
             self._set_property(into, RECORDS_PROPERTY, kept)
         return self._note(Written(into.title, version, num_rows, time.monotonic() - start))
