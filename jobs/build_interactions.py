@@ -1,8 +1,9 @@
-"""events, bot_days -> item_vocabulary, interactions, item_sequences: what recommenders learn from."""
+"""events, identities, bot_days -> item_vocabulary, interactions, item_sequences: what recommenders learn from."""
 
 from clm_spark.config import Settings
 from clm_spark.events.bot_batches import bot_days_to_leave_out
 from clm_spark.events.bots import with_flagged_on
+from clm_spark.events.identity import known_persons
 from clm_spark.features.interactions import interactions, item_sequences, item_vocabulary
 from clm_spark.features.panel import recommender_days
 from clm_spark.job import main
@@ -15,6 +16,7 @@ def run(lake: Lake, settings: Settings) -> None:
     days, features, limits = recommender_days(settings), settings.features, settings.recommend
     strengths = features.kind_strengths
     events = with_flagged_on(lake.read_as_of(EVENTS), bot_days_to_leave_out(lake))
+    persons = known_persons(lake, days)
     items = item_vocabulary(
         events,
         days=days,
@@ -25,10 +27,10 @@ def run(lake: Lake, settings: Settings) -> None:
     # All three are grouped by their keys.
     lake.replace(items, into=ITEM_VOCABULARY, is_key_proven=True, as_of=days)
     vocabulary = lake.read(ITEM_VOCABULARY)
-    pairs = interactions(events, vocabulary, days=days, strengths=strengths)
+    pairs = interactions(events, vocabulary, persons, days=days, strengths=strengths)
     lake.replace(pairs, into=INTERACTIONS, is_key_proven=True, as_of=days)
     sequences = item_sequences(
-        events, vocabulary, days=days, kinds=features.sequence_kinds, length=features.sequence_length
+        events, vocabulary, persons, days=days, kinds=features.sequence_kinds, length=features.sequence_length
     )
     lake.replace(sequences, into=ITEM_SEQUENCES, is_key_proven=True, as_of=days)
 

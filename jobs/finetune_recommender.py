@@ -1,10 +1,11 @@
-"""events, interactions, item_sequences, item_vocabulary -> model_metrics: teach the transformer what comes next."""
+"""events, identities, interactions, item_sequences, item_vocabulary -> model_metrics: teach the transformer what comes next."""
 
 from functools import partial
 
 from clm_spark.config import Settings
 from clm_spark.evaluation.gates import kept_beside, learned
 from clm_spark.evaluation.transformer import try_transformer
+from clm_spark.events.identity import known_persons, with_person
 from clm_spark.features.labels import bought_items
 from clm_spark.features.panel import tested_from
 from clm_spark.job import main
@@ -21,7 +22,7 @@ def run(lake: Lake, settings: Settings) -> None:
         try_transformer,
         lake.read_as_of(ITEM_SEQUENCES, tested_on),
         lake.read_as_of(INTERACTIONS, tested_on),
-        bought_items(lake.read_as_of(EVENTS), since=tested_on),
+        bought_items(with_person(lake.read_as_of(EVENTS), known_persons(lake, [tested_on])), since=tested_on),
         lake.read(ITEM_VOCABULARY),
         location=lake.location(ITEM_SEQUENCES),
         version=lake.version(ITEM_SEQUENCES),

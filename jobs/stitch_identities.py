@@ -19,11 +19,13 @@ def run(lake: Lake, settings: Settings) -> None:
     batches = unseen_batches(lake)
     names = [batch["batch_id"] for batch in batches.select("batch_id").collect()]
     links = links_from_events(lake.read(EVENTS).where(F.col("batch_id").isin(names))).persist()
-    if links.isEmpty():
-        log.info("no visitor id came with a login")
-        return
-    take_in_links(lake, links, limits=settings.identity)
-    lake.merge(batches, into=STITCHED_BATCHES)
+    has_links = not links.isEmpty()
+    if has_links:
+        take_in_links(lake, links, limits=settings.identity)
+    else:
+        log.info("no new batch has a visitor id with a login")
+    if has_links or (names and lake.exists(STITCHED_BATCHES)):  # a shop without visitor ids gets no table
+        lake.merge(batches, into=STITCHED_BATCHES)
     links.unpersist()
 
 

@@ -1,4 +1,4 @@
-"""customer_features, customer_days -> model_metrics, score_deciles: learn who will stop buying."""
+"""customer_features, customer_days, identities -> model_metrics, score_deciles: learn who will stop buying."""
 
 from functools import partial
 
@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 from clm_spark.config import Settings
 from clm_spark.evaluation.gates import kept_beside, learned
 from clm_spark.evaluation.trials import try_churn
+from clm_spark.events.identity import known_persons
 from clm_spark.features.labels import answered_days, with_churn_label
 from clm_spark.job import main
 from clm_spark.models.churn import keep_active
@@ -23,7 +24,8 @@ def run(lake: Lake, settings: Settings) -> None:
         F.col("as_of").isin(days)
     )
     known_orders = lake.read_as_of(CUSTOMER_DAYS)
-    labelled = with_churn_label(customers, known_orders, horizon_days=asked.horizon_days).persist()
+    persons = known_persons(lake, [as_of])
+    labelled = with_churn_label(customers, known_orders, persons, horizon_days=asked.horizon_days).persist()
     rival = registry.find_champion("churn", days[0]) if days else None
     trial = partial(try_churn, labelled, settings=settings, in_use=rival)
     version = registry.version("churn", labelled, asked)

@@ -31,7 +31,9 @@ def take_in_links(lake: Lake, found: DataFrame, *, limits: IdentitySettings) -> 
     links = lake.read(IDENTITY_LINKS).unionByName(new)
     recent = links.where(F.col("known_on") >= F.lit(since))
     days = [row["known_on"] for row in recent.select("known_on").distinct().collect()]  # bounded by the calendar
-    identities, cutoffs = stitched(links, lake.read_as_of(IDENTITIES, since), since=since, limits=limits)
+    is_first = links.where(F.col("known_on") < F.lit(since)).isEmpty()
+    before = None if is_first else lake.read_as_of(IDENTITIES, since)
+    identities, cutoffs = stitched(links, before, since=since, limits=limits)
     lake.replace(identities, into=IDENTITIES, is_key_proven=True, known_on=days)
     reported = lake.replace(cutoffs, into=IDENTITY_CUTOFFS, is_key_proven=True, known_on=days)
     if reported.num_rows:
@@ -43,16 +45,16 @@ def take_in_links(lake: Lake, found: DataFrame, *, limits: IdentitySettings) -> 
 
 
 def stitched(
-    links: DataFrame, before: DataFrame, *, since: date, limits: IdentitySettings
+    links: DataFrame, before: DataFrame | None, *, since: date, limits: IdentitySettings
 ) -> tuple[DataFrame, DataFrame]:
     """The rows of silver.identities and of silver.identity_cutoffs from the day `since` on.
 
     `links` are all that are known, as silver.identity_links declares; `before` is the last row of each id known before
-    `since`. Only ids that links from `since` on touch, and those stitched to them, are looked at. Both frames can be
-    read as often as need be.
+    `since`, None where no link was. Only ids that links from `since` on touch, and those stitched to them, are looked
+    at. Both frames are read more than once.
     """
     pairs = links.groupBy("visitor_id", "customer_id").agg(F.min("known_on").alias("known_on"))
-    near = _touched(pairs, before, since=since)
+    near = pairs if before is None else _touched(pairs, before, since=since)
     held = _with_dropped_on(near, max_logins=limits.max_logins_per_visitor).localCheckpoint()
     numbers = _numbered(near, pairs).localCheckpoint()
     ever_held = held.where(F.col("dropped_on").isNull() | (F.col("known_on") < F.col("dropped_on")))

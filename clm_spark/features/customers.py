@@ -8,15 +8,16 @@ from pyspark.sql import functions as F
 
 from clm_spark.features.customer_days import with_superseded_on
 from clm_spark.features.panel import at_each
-from clm_spark.tables.catalog import CUSTOMER_FEATURES, WINDOW_DAYS
+from clm_spark.tables.catalog import CUSTOMER_DAYS, CUSTOMER_FEATURES, WINDOW_DAYS
 
 
-def customer_features(customer_days: DataFrame, *, days: Sequence[date]) -> DataFrame:
+def customer_features(customer_days: DataFrame, *, days: Sequence[date], persons: DataFrame | None = None) -> DataFrame:
     """One row per customer and as_of in `days`, as gold.customer_features declares.
 
-    Needs every version of gold.customer_days. A customer appears from the day after the first event known.
+    Needs every version of gold.customer_days. A customer appears from the day after the first event known. `persons`
+    says whose an id was known to be on each of `days`; the partials stay the id's, so that no earlier as_of moves.
     """
-    ages = _known_days(customer_days, days)
+    ages = _by_person(_known_days(customer_days, days), persons)
     totals = ages.groupBy("customer_id", "as_of").agg(
         F.max("age_days").alias("tenure_days"),
         F.min("age_days").alias("recency_days"),
@@ -49,6 +50,20 @@ def _known_days(customer_days: DataFrame, days: Sequence[date]) -> DataFrame:
     is_left = F.col("num_events") > 0  # none: a bot's day, once it was known for one
     past = seen.where((F.col("day_on") < F.col("as_of")) & was_known & was_latest & is_left)
     return past.withColumn("age_days", F.date_diff("as_of", "day_on").cast("bigint"))
+
+
+def _by_person(ages: DataFrame, persons: DataFrame | None) -> DataFrame:
+    """A day's partials under several ids of a person as one; those of whom only one id is known are not moved."""
+    if persons is None:
+        return ages
+    named = persons.select(F.col("person_id").alias("id"), "as_of", "person_id").distinct()
+    ids = persons.unionByName(named).withColumnRenamed("id", "customer_id")
+    key = ["customer_id", "as_of"]
+    alone = ages.join(ids, on=key, how="left_anti")
+    theirs = ages.join(ids, on=key, how="inner").withColumn("customer_id", F.col("person_id"))
+    figures = [name for name in CUSTOMER_DAYS.schema.names if name not in CUSTOMER_DAYS.key]
+    summed = theirs.groupBy(*key, "day_on", "age_days").agg(*(F.sum(name).alias(name) for name in figures))
+    return summed.unionByName(alone.select(summed.columns))
 
 
 def _window(days: int) -> list[Column]:

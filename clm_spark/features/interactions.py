@@ -10,6 +10,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from clm_spark.events.bots import was_flagged
+from clm_spark.events.identity import with_person
 from clm_spark.features.panel import at_each
 from clm_spark.tables.catalog import INTERACTIONS, ITEM_SEQUENCES, ITEM_VOCABULARY
 
@@ -53,10 +54,18 @@ def item_vocabulary(
 
 
 def interactions(
-    events: DataFrame, vocabulary: DataFrame, *, days: Sequence[date], strengths: Mapping[str, float]
+    events: DataFrame,
+    vocabulary: DataFrame,
+    persons: DataFrame | None = None,
+    *,
+    days: Sequence[date],
+    strengths: Mapping[str, float],
 ) -> DataFrame:
-    """One row per customer, indexed item and as_of, as gold.interactions declares."""
-    seen = _seen_at(_of_items(events, list(strengths)), days)
+    """One row per customer, indexed item and as_of, as gold.interactions declares.
+
+    `persons` says whose an id was known to be on each of `days`.
+    """
+    seen = with_person(_seen_at(_of_items(events, list(strengths)), days), persons)
     pairs = seen.groupBy("customer_id", "item_id", "as_of").agg(
         F.count("*").alias("num_events"),
         F.sum(_strength(strengths)).alias("strength"),
@@ -68,10 +77,17 @@ def interactions(
 
 
 def item_sequences(
-    events: DataFrame, vocabulary: DataFrame, *, days: Sequence[date], kinds: Sequence[str], length: int
+    events: DataFrame,
+    vocabulary: DataFrame,
+    persons: DataFrame | None = None,
+    *,
+    days: Sequence[date],
+    kinds: Sequence[str],
+    length: int,
 ) -> DataFrame:
     """One row per customer and as_of: the indices of the last `length` items, oldest first; ties by event_id."""
-    seen = _seen_at(_of_items(events, kinds), days).select("customer_id", "as_of", "item_id", "occurred_at", "event_id")
+    taken = _seen_at(_of_items(events, kinds), days)
+    seen = with_person(taken.select("customer_id", "as_of", "item_id", "occurred_at", "event_id"), persons)
     indexed = seen.join(vocabulary.select("item_id", "as_of", "item_index"), on=["item_id", "as_of"], how="inner")
     backwards = Window.partitionBy("customer_id", "as_of").orderBy(F.desc("occurred_at"), F.desc("event_id"))
     last = indexed.withColumn("_place", F.row_number().over(backwards)).where(F.col("_place") <= length)

@@ -6,6 +6,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.config import Settings
+from clm_spark.events.identity import with_person
 from clm_spark.features.panel import panel_days
 
 
@@ -15,17 +16,23 @@ def answered_days(settings: Settings) -> list[date]:
     return [day for day in panel_days(settings) if day + horizon <= settings.as_of]
 
 
-def with_churn_label(features: DataFrame, customer_days: DataFrame, *, horizon_days: int) -> DataFrame:
+def with_churn_label(
+    features: DataFrame, customer_days: DataFrame, persons: DataFrame | None = None, *, horizon_days: int
+) -> DataFrame:
     """Add `is_churned`: whether the customer ordered nothing in the `horizon_days` from as_of on.
 
-    `customer_days` is one version of each day, as the run's own as_of sees it. The caller keeps to those as_of whose
-    horizon has ended by then: a day yet to come has no orders either.
+    `customer_days` is one version of each day, as the run's own as_of sees it, and `persons` are those it knows. The
+    caller keeps to those as_of whose horizon has ended by then: a day yet to come has no orders either.
     """
-    asked = features.select("customer_id", "as_of")
-    ordered = customer_days.where(F.col("num_orders") > 0).select("customer_id", "day_on")
-    in_horizon = (F.col("day_on") >= F.col("as_of")) & (F.col("day_on") < F.date_add("as_of", horizon_days))
-    stayed = asked.join(ordered, on="customer_id", how="inner").where(in_horizon).select(asked.columns).distinct()
-    marked = features.join(stayed.withColumn("_stayed", F.lit(True)), on=asked.columns, how="left")
+    # An order under a login that was linked only later is an order of the visitor's all the same.
+    asked = features.select("customer_id", "as_of", F.col("customer_id").alias("_asked"))
+    asked = with_person(asked.withColumnRenamed("as_of", "_on"), persons)
+    days = customer_days.where(F.col("num_orders") > 0).select("customer_id", "day_on")
+    ordered = with_person(days, persons)
+    in_horizon = (F.col("day_on") >= F.col("_on")) & (F.col("day_on") < F.date_add("_on", horizon_days))
+    stayed = asked.join(ordered, on="customer_id", how="inner").where(in_horizon)
+    named = stayed.select(F.col("_asked").alias("customer_id"), F.col("_on").alias("as_of")).distinct()
+    marked = features.join(named.withColumn("_stayed", F.lit(True)), on=["customer_id", "as_of"], how="left")
     return marked.withColumn("is_churned", F.col("_stayed").isNull()).drop("_stayed")
 
 

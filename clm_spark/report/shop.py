@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from clm_spark.events.identity import known_persons, with_person
 from clm_spark.report import charts
 from clm_spark.report.blocks import Chart, Section, count_text, missing, money_text, share_text
 from clm_spark.report.figures import (
@@ -64,11 +65,12 @@ def tiles(lake: Lake) -> list[Tile]:
 def shop_over_time(lake: Lake) -> Section:
     """Orders, active customers and net revenue by week."""
     as_of = lake.settings.as_of
+    persons = known_persons(lake, [as_of])
     # One row per week, two years of them.
     weeks = small_rows(
         lake,
         CUSTOMER_DAYS,
-        lambda days: weeks_from_customer_days(days, as_of=as_of, num_weeks=NUM_WEEKS),
+        lambda days: weeks_from_customer_days(with_person(days, persons), as_of=as_of, num_weeks=NUM_WEEKS),
         at_most=NUM_WEEKS,
     )
     if weeks.empty:
@@ -138,8 +140,14 @@ def _visit_funnel(lake: Lake) -> Section:
 def _campaign_funnel(lake: Lake) -> Section:
     title = "From campaign to coupon"
     as_of = lake.settings.as_of
+    persons = known_persons(lake, [as_of])
     # One row.
-    counted = small_rows(lake, CUSTOMER_DAYS, lambda days: campaign_steps_from_days(days, as_of=as_of), at_most=1)
+    counted = small_rows(
+        lake,
+        CUSTOMER_DAYS,
+        lambda days: campaign_steps_from_days(with_person(days, persons), as_of=as_of),
+        at_most=1,
+    )
     if counted.empty or not counted.num_customers[0]:
         return missing("funnel", title, of=CUSTOMER_DAYS, job="build_features")
     row = first_line(counted)

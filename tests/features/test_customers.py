@@ -62,6 +62,29 @@ def test_an_as_of_sees_what_had_happened_and_was_known(spark):
     assert after["b", "2024-02-11"].net_revenue_cents == 800
 
 
+def test_the_ids_of_a_person_add_up_once_they_are_linked(spark):
+    history = [
+        buy("login", "2024-01-05", 1000, order_id="1"), buy("login", "2024-01-20", 500, order_id="2"),
+        {"customer_id": "phone", "occurred_at": at("2024-01-20"), "item_id": "pan"},
+        {"customer_id": "phone", "occurred_at": at("2024-01-30"), "item_id": "pan"},
+        buy("other", "2024-01-20", 700),
+    ]  # fmt: skip
+    days = [on("2024-01-25"), on("2024-02-10")]
+    partials = customer_days_from_events(events(spark, *history), max_gap=HALF_HOUR)
+    linked = spark.createDataFrame([("phone", days[1], "login")], "id string, as_of date, person_id string")
+    apart, together = (
+        {(r.customer_id, r.as_of): r for r in customer_features(partials, days=days, persons=persons).collect()}
+        for persons in (None, linked)
+    )
+    assert set(apart) - set(together) == {("phone", days[1])}
+    for key, row in together.items():
+        if key != ("login", days[1]):
+            assert row == apart[key], f"{key} moved"
+    person = together["login", days[1]]
+    assert (person.num_active_days_90d, person.num_views_90d, person.num_orders, person.recency_days) == (3, 2, 2, 11)
+    assert (person.num_purchase_days, person.purchase_recency_days, person.net_revenue_cents) == (2, 21, 1500)
+
+
 def test_windows_and_ratios(spark):
     row = features_at(
         spark,

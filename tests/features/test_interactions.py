@@ -67,6 +67,31 @@ def test_interactions_and_sequences_see_only_the_past(spark):
     }
 
 
+def test_what_a_device_saw_is_its_customers_once_they_are_linked(spark):
+    log = events(
+        spark,
+        see("phone", "pan", "2024-01-02"), see("login", "pan", "2024-01-03"), see("phone", "pot", "2024-01-04"),
+        see("b", "pot", "2024-01-05"),
+    )  # fmt: skip
+    linked = spark.createDataFrame([("phone", DAYS[1], "login")], "id string, as_of date, person_id string")
+    vocabulary = vocabulary_of(log)
+    pairs = interactions(log, vocabulary, linked, days=DAYS, strengths=STRENGTHS).where("customer_id != 'b'")
+    assert {(str(r.as_of), r.customer_id, r.item_id): r.num_events for r in pairs.collect()} == {
+        ("2024-02-01", "phone", "pan"): 1,
+        ("2024-02-01", "phone", "pot"): 1,
+        ("2024-02-01", "login", "pan"): 1,
+        ("2024-03-01", "login", "pan"): 2,
+        ("2024-03-01", "login", "pot"): 1,
+    }
+    sequences = item_sequences(log, vocabulary, linked, days=DAYS, kinds=list(STRENGTHS), length=9)
+    got = {(str(r.as_of), r.customer_id): list(r.item_indices) for r in sequences.where("customer_id != 'b'").collect()}
+    assert got == {
+        ("2024-02-01", "phone"): [1, 2],
+        ("2024-02-01", "login"): [1],
+        ("2024-03-01", "login"): [1, 1, 2],
+    }
+
+
 def test_the_dense_index_counts_through_and_ignores_partitions(spark):
     many = spark.range(3000).select(F.concat(F.lit("c"), "id").alias("customer_id"), F.lit(on("2024-02-01")).alias("as_of"))  # fmt: skip
     once, again = with_dense_index(many.repartition(1)), with_dense_index(many.repartition(5))

@@ -19,8 +19,18 @@ def test_churned_is_no_order_within_the_horizon(spark):
         [(name, day, n) for name, day, n, _ in cases] + [(cases[0][0], date(2024, 3, 3), 2)],
         "customer_id string, day_on date, num_orders bigint",
     )
+    expected = {name: churned for name, _, _, churned in cases} | {"never seen again": True}
     found = {r.customer_id: r.is_churned for r in with_churn_label(features, days, horizon_days=7).collect()}
-    assert found == {name: expected for name, _, _, expected in cases} | {"never seen again": True}
+    assert found == expected
+
+    # Found out since: whose device it was, and that two customers are one.
+    linked = [("never seen again", cases[0][0]), ("ordered before only", cases[0][0]), (cases[2][0], "nobody")]
+    persons = spark.createDataFrame([(name, AS_OF, person) for name, person in linked],
+                                    "id string, as_of date, person_id string")  # fmt: skip
+    labelled = with_churn_label(features, days, persons, horizon_days=7)
+    assert labelled.columns == [*features.columns, "is_churned"]
+    found = {r.customer_id: r.is_churned for r in labelled.collect()}
+    assert found == expected | {"never seen again": False, "ordered before only": False}
 
 
 def test_bought_items_are_what_was_bought_from_the_day_on(spark):
