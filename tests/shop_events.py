@@ -5,7 +5,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from clm_spark.tables.catalog import EVENTS
+from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES
 
 
 def at(day: str, clock: str = "12:00") -> datetime:
@@ -20,6 +20,16 @@ def on(day: str) -> date:
 def events(spark: SparkSession, *cases: dict[str, Any]) -> DataFrame:
     """Rows of silver.events: `event_id` counts up and `known_at` is `occurred_at` unless a case says otherwise."""
     return spark.createDataFrame([_row(number, case) for number, case in enumerate(cases)], EVENTS.schema)
+
+
+def signed_batches(spark: SparkSession, *cases: dict[str, Any]) -> DataFrame:
+    """Rows of bronze.ingested_batches: one event kept in each unless a case says otherwise."""
+    usual = {"source": "test", "num_files": 1, "num_kept": 1, "num_rejected": 0, "num_duplicates": 0}
+    usual |= {"events_version": 1, "job": "ingest_events", "as_of": on("2024-03-01")}
+    filled = [{**usual, "num_read": case.get("num_kept", 1), **case} for case in cases]
+    assert not [name for row in filled for name in row if name not in INGESTED_BATCHES.schema.names]
+    rows = [tuple(row.get(name) for name in INGESTED_BATCHES.schema.names) for row in filled]
+    return spark.createDataFrame(rows, INGESTED_BATCHES.schema)
 
 
 def _row(number: int, case: dict[str, Any]) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from shop_events import at, events
+from shop_events import at, events, signed_batches
 
 from clm_spark.stale import stale_days
 from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES, RUNS
@@ -38,8 +38,7 @@ def test_a_day_is_stale_when_a_later_batch_should_have_been_in_it(new_lake):
         batch("later, but nothing new", 7, "2024-02-01", num_kept=0),
         batch("on time", 6, "2024-02-28"),
     ]
-    common = {"source": "test", "num_files": 1, "num_rejected": 0, "num_duplicates": 0, "job": "ingest_events"}
-    write_rows(lake, INGESTED_BATCHES, [row | {"num_read": row["num_kept"]} for row in batches], **common, as_of=MONDAY)
+    lake.replace(signed_batches(lake.spark, *batches), into=INGESTED_BATCHES)
     seen = {MONDAY: 1, TUESDAY: 1, WEDNESDAY: 5, THURSDAY: 6}
     runs = [run(job, day, version) for day, version in seen.items() for job in ("build_sessions", "build_features")]
     runs += [

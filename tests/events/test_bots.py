@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 from pyspark.sql import functions as F
-from shop_events import at, events, on
+from shop_events import at, events, on, signed_batches
 
 from clm_spark.config import BotSettings
 from clm_spark.events.bot_batches import batches_to_search, bot_days_to_leave_out
@@ -165,8 +165,8 @@ def test_the_job_searches_what_came_in_and_visits_leave_it_out(new_lake):
     second = [*acts("ann", *NOON * 3, known_on=LATER), *acts("eve", *NOON, day=LATER)]
     log = events(lake.spark, *first, *({**event, "batch_id": "b2"} for event in second))
     lake.replace(log, into=t.EVENTS)
-    ledger = [("b1", "web", 1, 12, 12, 0, 0, None, None), ("b2", "web", 1, 4, 4, 0, 0, None, None)]
-    lake.replace(lake.spark.createDataFrame(ledger, t.INGESTED_BATCHES.schema), into=t.INGESTED_BATCHES)
+    ledger = signed_batches(lake.spark, {"batch_id": "b1", "num_kept": 12}, {"batch_id": "b2", "num_kept": 4})
+    lake.replace(ledger, into=t.INGESTED_BATCHES)
     searched, to_search = batches_to_search(lake)
     lake.merge(lake.spark.createDataFrame([searched], t.BOT_BATCHES.schema), into=t.BOT_BATCHES)
     assert (batches_to_search(lake), to_search[:2]) == ([to_search], ("b2", 4))

@@ -4,8 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from pyspark.sql import functions as F
-from shop_events import at, events, on
+from shop_events import at, events, on, signed_batches
 
 from clm_spark.config import IdentitySettings
 from clm_spark.events import components as stars
@@ -113,13 +112,7 @@ def take_in(lake: Lake, batch: str, links):
     ]  # fmt: skip
     nobody = {"event_id": f"{batch}x", "customer_id": "v00", "visitor_id": "v00", "occurred_at": at(str(FIRST)), "batch_id": batch}  # fmt: skip
     lake.replace(events(lake.spark, nobody, *rows), into=t.EVENTS, batch_id=batch)
-    counts = {name: F.lit(len(rows) + 1).cast("bigint") for name in ("num_files", "num_read", "num_kept")}
-    proof = lake.spark.range(1).select(
-        F.lit(batch).alias("batch_id"), F.lit("test").alias("source"),
-        *(F.coalesce(counts.get(name, F.lit(0).cast("bigint"))).alias(name)
-          for name in ("num_files", "num_read", "num_kept", "num_rejected", "num_duplicates")),
-        *(F.lit(None).cast("timestamp").alias(name) for name in ("first_occurred_at", "last_occurred_at")),
-    )  # fmt: skip
+    proof = signed_batches(lake.spark, {"batch_id": batch, "num_kept": len(rows) + 1})
     lake.replace(proof, into=t.INGESTED_BATCHES, batch_id=batch)
     stitch_identities.run(lake, lake.settings)
 

@@ -4,8 +4,7 @@ import random
 from datetime import timedelta
 
 import pytest
-from pyspark.sql import functions as F
-from shop_events import at, events
+from shop_events import at, events, signed_batches
 
 from clm_spark.events.mending import build_sessions
 from clm_spark.events.sessions import sessions_from_events, with_session_id
@@ -18,20 +17,8 @@ HALF_HOUR = timedelta(minutes=30)
 def sign(lake: Lake, batch: str, rows) -> None:
     """Events of a batch, and its line of the ledger, as ingestion leaves them."""
     version = lake.replace(rows, into=EVENTS, batch_id=batch).version
-    values = {
-        "batch_id": batch, "source": "test", "num_files": 1, "num_read": 1, "num_kept": 1, "num_rejected": 0,
-        "num_duplicates": 0, "events_version": version, "job": "ingest_events",
-    }  # fmt: skip
-    known = lake.spark.range(1).withColumns(
-        {
-            **{name: F.lit(value) for name, value in values.items()},
-            "as_of": F.lit(lake.settings.as_of),
-            **{f"{name}_at": F.lit(at("2024-02-01")) for name in ("first_occurred", "last_occurred", "first_learned")},
-        }
-    )
-    known = known.withColumn("new_columns", F.array())
-    typed = [F.col(column.name).cast(column.type) for column in INGESTED_BATCHES.columns]
-    lake.replace(known.select(typed), into=INGESTED_BATCHES, batch_id=batch)
+    proof = signed_batches(lake.spark, {"batch_id": batch, "events_version": version})
+    lake.replace(proof, into=INGESTED_BATCHES, batch_id=batch)
 
 
 def told(number: int, who: str, when, batch: str, kind: str = "view") -> dict[str, object]:

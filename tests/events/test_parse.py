@@ -13,7 +13,7 @@ from clm_spark.tables.catalog import REJECT_REASONS
 KEY = KeyChain((b"a key for tests only",))
 ARRIVED = datetime(2024, 3, 1, tzinfo=UTC)
 GOOD = {"customer_id": "c1", "occurred_at": "2024-02-29T12:00:00Z", "kind": "purchase", "item_id": "i1"}
-RAW = ", ".join(f"{name} string" for name in ("case", "record", *TEXT_FIELDS, "file"))
+RAW = ", ".join(f"{name} string" for name in ("case", "record", *TEXT_FIELDS, "file", "header"))
 
 
 def fields(spark, cases):
@@ -22,8 +22,11 @@ def fields(spark, cases):
     for position, (case, changes) in enumerate(cases):
         said = {**GOOD, "is_parsable": True, "attributes": None, **changes}
         texts = [said.get(name) for name in TEXT_FIELDS]
-        rows.append((case, case, *texts, "f", position, ARRIVED, said["is_parsable"], said["attributes"]))
-    schema = f"{RAW}, position bigint, arrived_at timestamp, is_parsable boolean, attributes map<string,string>"
+        rows.append((case, case, *texts, "f", None, position, ARRIVED, said["is_parsable"], said["attributes"], None))
+    schema = (
+        f"{RAW}, position bigint, arrived_at timestamp, is_parsable boolean, attributes map<string,string>, "
+        "new_columns array<string>"
+    )
     return spark.createDataFrame(rows, schema)
 
 
