@@ -4,12 +4,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from shop_events import at, events, on, signed_batches
+from shop_events import at, events, on
+from test_mending import sign
 
 from clm_spark.config import IdentitySettings
 from clm_spark.events import components as stars
 from clm_spark.events.components import components
 from clm_spark.events.identity import known_persons, with_person
+from clm_spark.events.mending import build_sessions
 from clm_spark.events.persons import smallest_reached
 from clm_spark.tables import catalog as t
 from clm_spark.tables.lake import Lake
@@ -111,9 +113,7 @@ def take_in(lake: Lake, batch: str, links):
         for n, (visitor, login, day) in enumerate(links)
     ]  # fmt: skip
     nobody = {"event_id": f"{batch}x", "customer_id": "v00", "visitor_id": "v00", "occurred_at": at(str(FIRST)), "batch_id": batch}  # fmt: skip
-    lake.replace(events(lake.spark, nobody, *rows), into=t.EVENTS, batch_id=batch)
-    proof = signed_batches(lake.spark, {"batch_id": batch, "num_kept": len(rows) + 1})
-    lake.replace(proof, into=t.INGESTED_BATCHES, batch_id=batch)
+    sign(lake, batch, events(lake.spark, nobody, *rows))
     stitch_identities.run(lake, lake.settings)
 
 
@@ -192,3 +192,16 @@ def test_an_id_stands_for_whom_the_day_knew(new_lake):
     assert {row.id_in_event: row.customer_id for row in undated.collect()} == {
         "v": "eve", "ann": "eve", "w": "w", "many": "many", "stranger": "stranger",
     }  # fmt: skip
+
+    seen = [("v", "09:00"), ("eve", "09:10"), ("w", "09:20")]
+    looked = events(
+        lake.spark, *({"customer_id": name, "occurred_at": at("2024-02-03", clock)} for name, clock in seen)
+    )
+    sign(lake, "b1", looked)
+    expected = {"eve": 2, "w": 1}
+    for _ in range(2):  # the second time w is found to be eve's too, and only that has changed
+        build_sessions(lake, lake.settings)
+        assert {row.customer_id: row.num_events for row in lake.read(t.SESSIONS).collect()} == expected
+        found = [("w", on("2024-02-07"), "eve", 4, False)]
+        lake.replace(lake.spark.createDataFrame(found, t.IDENTITIES.schema), into=t.IDENTITIES, known_on=found[0][1])
+        expected = {"eve": 3}
