@@ -6,16 +6,25 @@ from datetime import date, timedelta
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES
+from clm_spark.tables.catalog import INGESTED_BATCHES
 from clm_spark.tables.lake import Lake, Origin
 
 ONE_DAY = timedelta(days=1)
 
 
-def batches_since(lake: Lake, origin: Origin) -> list[str]:
-    """Batches that brought events after the write of that origin; bounded by the number of batches, not of events."""
-    seen = origin.inputs[EVENTS.title]
-    later = lake.read(INGESTED_BATCHES).where((F.col("events_version") > seen) & (F.col("num_kept") > 0))
+def batches_since(lake: Lake, origin: Origin) -> list[str] | None:
+    """Batches signed off since the ledger that the origin has read; None where its history does not reach back.
+
+    By the ledger, not by the version of silver.events: a batch may be written before a job looks, and signed after.
+    Bounded by the number of batches, not of events.
+    """
+    seen = origin.inputs.get(INGESTED_BATCHES.title)
+    before = None if seen is None else lake.read_version(INGESTED_BATCHES, seen)
+    if before is None:
+        return None
+    batches = lake.read(INGESTED_BATCHES).where(F.col("num_kept") > 0)
+    # A batch that is replayed again keeps its name.
+    later = batches.join(before, on=["batch_id", "num_kept", "events_version"], how="left_anti")
     return [row["batch_id"] for row in later.select("batch_id").orderBy("batch_id").collect()]
 
 

@@ -13,7 +13,7 @@ from clm_spark.events.bots import drop_bot_days
 from clm_spark.events.identity import known_persons, with_person
 from clm_spark.events.ledger import batches_since, days_of, is_on_days
 from clm_spark.events.sessions import keep_reached, sessions_from_events, visits_cut_again, with_session_id
-from clm_spark.tables.catalog import EVENTS, SESSIONS
+from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES, SESSIONS
 from clm_spark.tables.lake import Lake
 
 log = logging.getLogger(__name__)
@@ -28,12 +28,14 @@ def build_sessions(lake: Lake, settings: Settings) -> None:
     bot_days, persons = bot_days_to_leave_out(lake), known_persons(lake, [date.max])
     made_with = f"max_gap {max_gap}, bots {_fingerprint(bot_days)}, persons {_fingerprint(persons)}"
     origin = lake.origin(SESSIONS)
+    # The ledger first: what is signed off after this look counts as new the next time.
+    lake.read(INGESTED_BATCHES)
+    batches = batches_since(lake, origin) if origin is not None and origin.made_with == made_with else None
     events = with_person(drop_bot_days(lake.read(EVENTS), bot_days), persons)
-    if origin is None or origin.made_with != made_with:
+    if batches is None:
         visits = sessions_from_events(with_session_id(events, max_gap=max_gap))
         lake.replace(visits, into=SESSIONS, is_key_proven=True, made_with=made_with)  # grouped by its key
         return
-    batches = batches_since(lake, origin)
     if not batches:
         log.info("no event came since the visits were cut")
         return

@@ -91,6 +91,16 @@ class Lake:
         rows = self.spark.table(self.name(table))
         return rows if table.record is None else with_opened_record(rows, table, key=self.schemas.key)
 
+    def read_version(self, table: Table, version: int) -> DataFrame | None:
+        """Every row as of a Delta version; None where its history no longer reaches that far."""
+        self._require(table)
+        try:
+            rows = self.spark.read.option("versionAsOf", version).table(self.name(table))
+            rows.head(1)  # a version that VACUUM took the files of shows here
+        except (Py4JJavaError, PySparkException):
+            return None
+        return rows
+
     def read_as_of(self, table: Table, as_of: date | None = None) -> DataFrame:
         """What the table could say on the morning of `as_of` (default: the run's own): the past, as known then."""
         rows = self.read(table)
