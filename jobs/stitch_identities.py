@@ -24,7 +24,9 @@ def run(lake: Lake, settings: Settings) -> None:
         take_in_links(lake, links, limits=settings.identity)
     else:
         log.info("no new batch has a visitor id with a login")
-    if has_links or (names and lake.exists(STITCHED_BATCHES)):  # a shop without visitor ids gets no table
+    # A shop without visitor ids gets no table. With one, a run that found nothing new has its line in gold.runs as well,
+    # or its day would stay stale.
+    if has_links or lake.exists(STITCHED_BATCHES):
         lake.merge(batches, into=STITCHED_BATCHES)
     links.unpersist()
 
