@@ -42,6 +42,7 @@ TEXT_FIELDS = (
 
 # Of these, text that goes on into silver as it stands.
 KEPT_AS_TEXT = ("item_id", "category", "brand", "order_id", "campaign_id", "source_session_id")
+ADDRESS = r"(?i)address(?!ed|ing)"  # what a column of addresses is called
 # Bounded, so that a field of a megabyte costs a multiple of its length and not its square.
 EMAIL = r"""[^\s@"<>(),;:]{1,64}@(?:[^\s@"<>(),;:.]{1,63}\.){1,5}\p{L}{2,}"""
 
@@ -206,8 +207,8 @@ def with_fields(
     """Raw rows with the fields a source knows; the others are null.
 
     `extra` is a map of what records say in columns that the source does not know: it joins the attributes, and
-    `new_columns` names them. Text that goes on into silver loses e-mail addresses, and the customer's raw id where that
-    is unmistakable.
+    `new_columns` names them; what is called an address stays out. Text that goes on into silver loses e-mail addresses,
+    and the customer's raw id where that is unmistakable.
     """
     unknown = set(fields) - set(TEXT_FIELDS)
     if unknown:
@@ -222,7 +223,8 @@ def with_fields(
     new_columns = F.lit(None)
     if extra is not None:
         new_columns = F.map_keys(extra)
-        kept = F.transform_values(F.map_filter(extra, _is_said), lambda _, value: without_raw_id(value, customer))
+        public = F.map_filter(extra, lambda name, value: value.isNotNull() & ~name.rlike(ADDRESS))
+        kept = F.transform_values(public, lambda _, value: without_raw_id(value, customer))
         said = F.when(extra.isNull(), said).otherwise(_joined(said, kept, list(attributes or {})))
     return rows.select(
         "file",

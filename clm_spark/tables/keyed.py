@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pyspark.sql import Row
 
@@ -73,7 +74,7 @@ def table_keys(commits: Sequence[Row]) -> list[str]:
     return keys
 
 
-def mark_of(commit: Row) -> dict[str, str]:
+def mark_of(commit: Row) -> dict[str, Any]:
     """What our writer said of a commit; nothing of others' commits."""
     try:
         mark = json.loads(commit["userMetadata"] or "{}")
