@@ -71,7 +71,8 @@ def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
     ]
     if not (folder / "data" / "meta.properties").exists():
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        command = [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(settings)]
+        # In one word: an id may begin with a hyphen.
+        command = [*java, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(settings)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     log = (folder / "broker.log").open("ab")
     return subprocess.Popen([*java, "kafka.Kafka", str(settings)], stdout=log, stderr=log, start_new_session=True)

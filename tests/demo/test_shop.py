@@ -12,6 +12,7 @@ from clm_spark.demo.records import FLAWS
 from clm_spark.demo.shop import shop_records, write_shop
 from clm_spark.errors import SettingsError
 from clm_spark.events.parse import typed_events
+from clm_spark.keys import KeyChain
 from clm_spark.sources.mapping import MappedSource, read_mapping
 from clm_spark.sources.source import list_files, records_of
 from clm_spark.tables.catalog import EVENT_KINDS
@@ -174,13 +175,16 @@ def test_customers_look_at_what_they_like(events, customers):
     assert (favourite == most_viewed.mode()[0]).mean() < 0.2, "no single category would do"
 
 
+KEY = KeyChain((b"a key for tests only",))
+
+
 def ingested(spark, made, log_format: str) -> dict[str, int]:
     """Records as the shipped mapping and the parser understand them: events by kind, the others by their flaw."""
     mapping = read_mapping(str(Path(__file__).parents[2] / "conf" / "sources" / "demo_shop.yml"))
     source = MappedSource(mapping.model_copy(update={"format": log_format}), name="demo_shop")
     files = list_files(spark, f"{made.path}/log", endings=source.file_endings)
     fields = source.fields(records_of(source.read(spark, [file.url for file in files])))
-    typed = typed_events(fields, source=source.name, time_format=source.time_format, known_at="occurred", key=b"key")
+    typed = typed_events(fields, source=source.name, time_format=source.time_format, known_at="occurred", key=KEY)
     told = typed.groupBy("event_id", "kind", "reason").count()
     repeats = F.sum(F.when(F.col("reason").isNull(), F.col("count") - 1))
     by_sort = told.groupBy(F.coalesce("reason", "kind")).agg(F.count("*"), F.sum("count"), repeats).collect()

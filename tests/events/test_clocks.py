@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
-from test_parse import typed
+from test_parse import KEY, typed
 
 from clm_spark.config import IngestSettings, settings_from
 from clm_spark.errors import SettingsError
@@ -333,15 +333,14 @@ def test_what_is_left_of_a_wrong_clock_is_the_time_on_the_way(spark, drawn):
 
 def test_what_no_record_says_costs_nothing(spark):
     said = spark.createDataFrame(
-        [("f", 1, "c", "r")], "file string, position bigint, customer_id string, record string"
+        [("f", 1, "c", "r", None)],
+        "file string, position bigint, customer_id string, record string, header string",
     )
     raw = said.withColumn("arrived_at", F.current_timestamp())
     for sent_at, is_in_plan in ({}, False), ({"sent_at": F.col("customer_id")}, True):
         named = {"customer_id": F.col("customer_id"), "known_at": F.col("record"), **sent_at}
         fields = with_fields(raw, named, is_parsable=F.lit(True))
-        rows = typed_events(
-            fields, source="s", time_format="iso", known_at="occurred", key=b"key for tests", max_clock_skew=MINUTE
-        )
+        rows = typed_events(fields, source="s", time_format="iso", known_at="occurred", key=KEY, max_clock_skew=MINUTE)
         plan = rows.select("attributes", "occurred_at", "reason")._jdf.queryExecution().optimizedPlan().toString()
         assert (DEVICE_TIME in plan) == is_in_plan
 
