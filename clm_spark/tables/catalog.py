@@ -333,7 +333,12 @@ CUSTOMER_DAYS = Table(
     clock="versions",
     filtered_by=("day_on", "known_on"),
     columns=(
-        Column("customer_id", STRING, "the id in the event, as in silver.events: silver.identities says whose it is"),
+        Column(
+            "customer_id",
+            STRING,
+            "the id in the event, as in silver.events: silver.identities says whose it is",
+            rekeyed="pseudonym",
+        ),
         Column("day_on", DATE, "the day it happened"),
         Column("known_on", DATE, "the day we learned of it: this row holds all of the day that was known by then"),
         _count("num_events", "events of any kind"),

@@ -107,7 +107,7 @@ def test_a_new_key_rekeys_every_table(new_shop, monkeypatch):
     sealed = shop.stored(RAW_EVENTS).select("record").union(shop.stored(REJECTED_EVENTS).select("record"))
     assert sealed.where("record LIKE 'clm-sealed:%'").count() == len(LINES) + 1
     view = shop.spark.table(f"{shop.schemas.name('analysts')}.raw_events")
-    assert view.columns == ["batch_id", "source", "file", "position", "arrived_at"]
+    assert view.columns == ["batch_id", "source", "file", "position", "arrived_at", "header"]
     assert shop.spark.table(f"{shop.schemas.name('analysts')}.events").count() == 5
 
     longer = with_keys(shop, OLD, NEW)

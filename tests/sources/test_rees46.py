@@ -42,7 +42,7 @@ def test_every_line_becomes_an_event_or_a_reason(spark, tmp_path):
     bought, viewed = by_kind["purchase"], by_kind["view"]
     assert (bought.quantity, bought.price_cents, bought.amount_cents, bought.order_id) == (1, 3579, 3579, "s-1")
     assert (viewed.quantity, viewed.amount_cents, viewed.order_id, viewed.category) == (None, None, None, None)
-    assert viewed.customer_id == hmac.new(KEY, b"541312140", "sha256").hexdigest()
+    assert viewed.customer_id == hmac.new(KEY.links[0], b"541312140", "sha256").hexdigest()
     assert viewed.attributes == {"category_id": "2103807459595387724"}
     assert [row.brand for row in taken.typed.where("reason IS NULL AND brand LIKE '%,%'").collect()] == ['shi,"seido"']
 
