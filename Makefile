@@ -11,7 +11,7 @@ BIN := .venv/bin
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
     --no-annotate $(if $(UPGRADE),--upgrade)
 
-.PHONY: help run test check setup data wheel requirements demo bench-demo bench-ingest soak-ingest clean
+.PHONY: help run test test-long check setup data wheel requirements demo bench-demo bench-ingest soak-ingest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,9 +21,13 @@ run: ## set up, fetch The Complete Journey, run every job on it as of AS_OF (201
 	@$(BIN)/python infra/data/complete_journey.py
 	@$(BIN)/clm run all --profile local --as-of $(AS_OF)
 
-test: ## set up, then pass the tests (PYTEST="-k lake" chooses)
+test: ## set up, then pass the tests but the long ones (PYTEST="-k lake" chooses)
 	@infra/setup.sh dev
-	@$(BIN)/python -m pytest $(PYTEST)
+	@$(BIN)/python -m pytest -m "not long" $(PYTEST)
+
+test-long: ## the long ones: streams, persons, bots and keys through their jobs, a rank that fails
+	@infra/setup.sh dev
+	@$(BIN)/python -m pytest -m long
 
 check: ## style, types and import layers
 	@infra/setup.sh dev

@@ -158,6 +158,7 @@ def test_only_the_flagged_day_of_the_customer_is_left_out(spark):
     assert with_flagged_on(log, None) is log
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_job_searches_what_came_in_and_visits_leave_it_out(new_lake):
     lake = new_lake(bots={"max_per_minute": 5})

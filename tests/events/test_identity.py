@@ -123,6 +123,7 @@ def stored(lake: Lake):
     return {tuple(row) for row in identities}, {(row.id, row.known_on, row.reason, row.num_ids) for row in cutoffs}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_identities_grow_with_the_links_and_the_past_stays(new_lake):
     lake = new_lake(identity=LIMITS.model_dump())

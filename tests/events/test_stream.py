@@ -26,6 +26,7 @@ def counts(rows: DataFrame) -> list[tuple[int, ...]]:
     return sorted(tuple(row[name] for name in COUNTS) for row in rows.collect())
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_stream_of_files_goes_on_where_it_was_cut_off(new_lake, tmp_path, monkeypatch):
     landing = tmp_path / "landing"
@@ -62,6 +63,11 @@ def test_a_stream_of_files_goes_on_where_it_was_cut_off(new_lake, tmp_path, monk
     assert whole == tuple(map(sum, zip(monday, tuesday, strict=True)))
 
 
+def is_open(port: int) -> bool:
+    with socket.socket() as knock:
+        return knock.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.fixture
 def broker(tmp_path) -> Iterator[str]:
     """A real broker; its host and port."""
@@ -72,6 +78,9 @@ def broker(tmp_path) -> Iterator[str]:
     with (tmp_path / "broker.out").open("wb") as said:
         command = [sys.executable, str(ROOT / "infra/kafka/broker.py"), str(tmp_path / "kafka"), "--port", str(port)]
         running = subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True)
+    while not is_open(port):  # the first time its jars are fetched
+        assert running.poll() is None, (tmp_path / "broker.out").read_text()[-2000:]
+        time.sleep(0.5)
     yield f"127.0.0.1:{port}"
     running.send_signal(signal.SIGINT)
     running.wait(timeout=60)

@@ -92,6 +92,7 @@ def names_in(lake: Lake) -> set[str]:
     return {name for row in events for name in row}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_new_key_rekeys_every_table(new_shop, monkeypatch):
     shop, chained = new_shop(OLD), new_shop(OLD, NEW)

@@ -34,6 +34,7 @@ def test_every_launcher_trains_the_same_model(fit, tmp_path):
         assert load_model(tmp_path / launcher).num_items == NUM_ITEMS, launcher
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # Horovod's own, on failure
 def test_a_rank_that_fails_says_why(fit, tmp_path):
     (tmp_path / "taken").write_text("a file where the model's folder should be")
