@@ -6,9 +6,12 @@ from small_shop import write_log
 
 from clm_spark.errors import ContractError, SourceError
 from clm_spark.events import ingest
+from clm_spark.sources.rees46 import HEADER
 from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES, INGESTED_FILES, RAW_EVENTS, REJECTED_EVENTS
 from clm_spark.tables.lake import Lake
 from jobs import ingest_events
+
+LINE = "2024-02-01 10:0{}:00 UTC,view,1001,7,kitchen.pan,acme,1.00,5,s"
 
 
 @pytest.fixture
@@ -86,3 +89,20 @@ def test_a_file_is_taken_once_and_an_event_too(new_lake, landing, monkeypatch):
     (landing / "views.tsv").write_text("1\t2\n")
     with pytest.raises(ContractError, match=r"holds events of source rees46, and retailrocket came"):
         take_in(lake, source="retailrocket")
+
+
+def test_a_batch_that_lost_a_record_is_not_signed_off(new_lake, landing, monkeypatch):
+    (landing / "a.csv").write_text("\n".join([HEADER, *(LINE.format(minute) for minute in (1, 2, 3))]))
+    lake = new_lake(ingest={"source": "rees46", "path": str(landing)})
+    whole = ingest._typed
+
+    def lossy(*told):
+        return whole(*told).where("position != 3")
+
+    monkeypatch.setattr(ingest, "_typed", lossy)
+    with pytest.raises(ContractError, match="nothing_is_lost"):
+        take_in(lake)
+    assert ledger(lake) == []
+    monkeypatch.undo()
+    take_in(lake)
+    assert ledger(lake) == [(1, 3, 3, 0, 0)], "the run after finds it again"
