@@ -21,7 +21,7 @@ from clm_spark.config import Settings
 from clm_spark.errors import ContractError
 from clm_spark.tables.contract import Table, check_schema, schema_differences
 from clm_spark.tables.ddl import VIEW_PROPERTY, quoted, table_ddl, view_ddl, view_declared
-from clm_spark.tables.keyed import check_whole, table_keys
+from clm_spark.tables.keyed import check_whole, mark_of, table_keys
 from clm_spark.tables.schemas import Schemas
 from clm_spark.tables.sealed import RECORDS_PROPERTY, way_to_keep, with_opened_record, with_sealed_record
 
@@ -165,8 +165,8 @@ class Lake:
         if not self.exists(table):
             return None
         for commit in DeltaTable.forName(self.spark, self.name(table)).history(COMMITS_LOOKED_AT).collect():
-            if COMMIT_MARK in (commit["userMetadata"] or ""):
-                mark = json.loads(commit["userMetadata"])
+            mark = mark_of(commit)
+            if mark.get("by") == COMMIT_MARK:
                 return Origin(mark.get("inputs", {}), mark.get("made_with"))
         return None
 
