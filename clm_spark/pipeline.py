@@ -11,7 +11,10 @@ from clm_spark.tables.contract import Table
 
 @dataclass(frozen=True)
 class Job:
-    """One scheduled task: `jobs/<name>.py`, with the tables it reads and writes."""
+    """One scheduled task: `jobs/<name>.py`, with the tables it reads and writes.
+
+    What a job only reads to know what it did before is not among `reads`: nobody else's work stands in it.
+    """
 
     name: str
     reads: tuple[Table, ...]
@@ -31,11 +34,15 @@ JOBS = (
     ),
     Job(
         "stitch_identities",
-        reads=(t.INGESTED_BATCHES, t.EVENTS, t.STITCHED_BATCHES, t.IDENTITY_LINKS, t.IDENTITIES),
-        writes=(t.IDENTITY_LINKS, t.IDENTITIES, t.IDENTITY_CUTOFFS, t.STITCHED_BATCHES),
+        reads=(t.INGESTED_BATCHES, t.EVENTS, t.IDENTITY_LINKS, t.IDENTITIES),
+        writes=(t.IDENTITY_LINKS, t.IDENTITIES, t.IDENTITY_CUTOFFS, t.WORKED_BATCHES),
     ),
-    Job("flag_bots", reads=(t.INGESTED_BATCHES, t.EVENTS, t.BOT_BATCHES), writes=(t.BOT_DAYS, t.BOT_BATCHES)),
-    Job("build_sessions", reads=(t.EVENTS, t.IDENTITIES, t.BOT_DAYS), writes=(t.SESSIONS,)),
+    Job("flag_bots", reads=(t.INGESTED_BATCHES, t.EVENTS), writes=(t.BOT_DAYS, t.WORKED_BATCHES)),
+    Job(
+        "build_sessions",
+        reads=(t.INGESTED_BATCHES, t.EVENTS, t.IDENTITIES, t.BOT_DAYS),
+        writes=(t.SESSIONS, t.WORKED_BATCHES),
+    ),
     Job(
         "build_features",
         reads=(t.EVENTS, t.IDENTITIES, t.BOT_DAYS, t.CUSTOMER_DAYS),

@@ -3,8 +3,7 @@
 from datetime import timedelta
 
 from clm_spark.config import Settings
-from clm_spark.events.bot_batches import bot_days_to_leave_out
-from clm_spark.events.bots import with_flagged_on
+from clm_spark.events.bots import bot_days_to_leave_out, with_flagged_on
 from clm_spark.events.identity import known_persons
 from clm_spark.features.customer_days import customer_days_from_events
 from clm_spark.features.customers import customer_features

@@ -1,14 +1,15 @@
-"""events -> identity_links, identities, identity_cutoffs: find out which visitor ids and logins are one person."""
+"""ingested_batches, events -> identity_links, identities, identity_cutoffs: find out which ids are one person."""
 
 import logging
 
 from pyspark.sql import functions as F
 
 from clm_spark.config import Settings
-from clm_spark.events.identity import links_from_events, unseen_batches
+from clm_spark.events.identity import links_from_events
+from clm_spark.events.ledger import batches_new_to, mark_worked
 from clm_spark.events.stitching import take_in_links
 from clm_spark.job import main
-from clm_spark.tables.catalog import EVENTS, STITCHED_BATCHES
+from clm_spark.tables.catalog import EVENTS, IDENTITIES
 from clm_spark.tables.lake import Lake
 
 log = logging.getLogger(__name__)
@@ -16,19 +17,18 @@ log = logging.getLogger(__name__)
 
 def run(lake: Lake, settings: Settings) -> None:
     """Look through the batches not looked through yet: persons follow from the events alone, whatever the as_of."""
-    batches = unseen_batches(lake)
-    names = [batch["batch_id"] for batch in batches.select("batch_id").collect()]
-    links = links_from_events(lake.read(EVENTS).where(F.col("batch_id").isin(names))).persist()
-    has_links = not links.isEmpty()
-    if has_links:
-        take_in_links(lake, links, limits=settings.identity)
-    else:
+    lake.create(IDENTITIES)  # a shop without visitor ids keeps it empty
+    news = batches_new_to(lake, IDENTITIES)
+    if not news:
+        log.info("no new events to look for links in")
+        return
+    links = links_from_events(lake.read(EVENTS).where(F.col("batch_id").isin(news.names))).persist()
+    if links.isEmpty():
         log.info("no new batch has a visitor id with a login")
-    # A shop without visitor ids gets no table. With one, a run that found nothing new has its line in gold.runs as well,
-    # or its day would stay stale.
-    if has_links or lake.exists(STITCHED_BATCHES):
-        lake.merge(batches, into=STITCHED_BATCHES)
+    else:
+        take_in_links(lake, links, limits=settings.identity)
     links.unpersist()
+    mark_worked(lake, news)
 
 
 if __name__ == "__main__":

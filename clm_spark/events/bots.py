@@ -6,6 +6,7 @@ from pyspark.sql import functions as F
 from clm_spark.config import BotSettings
 from clm_spark.events.sessions import num_of
 from clm_spark.tables.catalog import BOT_DAYS
+from clm_spark.tables.lake import Lake
 
 # What a visitor does one at a time. The lines of a basket share one moment, and a page shows many impressions.
 ACTS = ("view", "click", "search", "cart")
@@ -33,6 +34,14 @@ def bot_days_from_events(events: DataFrame, *, rules: BotSettings) -> DataFrame:
     judged = versions.groupBy(*CUSTOMER_DAY).agg(F.array(*breaches).alias("_breaches"))
     rows = judged.select(*CUSTOMER_DAY, F.explode("_breaches").alias("_breach")).select(*CUSTOMER_DAY, "_breach.*")
     return rows.where(F.col("known_on").isNotNull()).select(BOT_DAYS.schema.names)
+
+
+def bot_days_to_leave_out(lake: Lake) -> DataFrame | None:
+    """The flagged days; None where there are none, or the settings keep bots among the customers."""
+    if not lake.settings.bots.leave_out or not lake.exists(BOT_DAYS):
+        return None
+    bot_days = lake.read(BOT_DAYS)
+    return None if bot_days.isEmpty() else bot_days
 
 
 def with_flagged_on(events: DataFrame, bot_days: DataFrame | None) -> DataFrame:

@@ -13,7 +13,7 @@ from functools import reduce
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.tables.catalog import IDENTITIES, INGESTED_BATCHES, STITCHED_BATCHES
+from clm_spark.tables.catalog import IDENTITIES
 from clm_spark.tables.lake import Lake
 
 
@@ -22,7 +22,7 @@ def known_persons(lake: Lake, days: Sequence[date]) -> DataFrame | None:
 
     None where no id was ever stitched, so that shops without visitor ids pay no join.
     """
-    if not lake.exists(IDENTITIES):
+    if not lake.exists(IDENTITIES) or lake.read(IDENTITIES).isEmpty():
         return None
     mornings = [
         lake.read_as_of(IDENTITIES, day)
@@ -59,11 +59,3 @@ def drop_known_links(links: DataFrame, known: DataFrame) -> DataFrame:
     same = [F.col(f"new.{name}") == F.col(f"old.{name}") for name in ("visitor_id", "customer_id")]
     not_earlier = F.col("new.known_on") >= F.col("old.known_on")
     return links.alias("new").join(known.alias("old"), on=[*same, not_earlier], how="left_anti")
-
-
-def unseen_batches(lake: Lake) -> DataFrame:
-    """One row per batch signed off whose links were not looked for, as silver.stitched_batches declares."""
-    batches = lake.read(INGESTED_BATCHES).select("batch_id", "num_kept")
-    if not lake.exists(STITCHED_BATCHES):
-        return batches
-    return batches.join(lake.read(STITCHED_BATCHES), on=["batch_id", "num_kept"], how="left_anti")

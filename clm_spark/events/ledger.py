@@ -1,31 +1,69 @@
 """What the ledger of batches says about work done before: which events it could not see yet."""
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.tables.catalog import INGESTED_BATCHES
-from clm_spark.tables.lake import Lake, Origin
+from clm_spark.tables.catalog import INGESTED_BATCHES, WORKED_BATCHES
+from clm_spark.tables.contract import Table
+from clm_spark.tables.lake import Lake
 
 ONE_DAY = timedelta(days=1)
 
 
-def batches_since(lake: Lake, origin: Origin) -> list[str] | None:
-    """Batches signed off since the ledger that the origin has read; None where its history does not reach back.
+@dataclass(frozen=True)
+class News:
+    """Batches that are not worked into a table yet; a row per batch, not per event.
 
-    By the ledger, not by the version of silver.events: a batch may be written before a job looks, and signed after.
-    Bounded by the number of batches, not of events.
+    `is_all` says that none is, so that the table may as well be made anew.
     """
-    seen = origin.inputs.get(INGESTED_BATCHES.title)
-    before = None if seen is None else lake.read_version(INGESTED_BATCHES, seen)
-    if before is None:
-        return None
-    batches = lake.read(INGESTED_BATCHES).where(F.col("num_kept") > 0)
-    # A batch that is replayed again keeps its name.
-    later = batches.join(before, on=["batch_id", "num_kept", "events_version"], how="left_anti")
-    return [row["batch_id"] for row in later.select("batch_id").orderBy("batch_id").collect()]
+
+    table: Table
+    made_with: str
+    batches: tuple[tuple[str, int, int], ...]  # batch_id, num_kept, events_version
+    is_all: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.batches)
+
+    @property
+    def names(self) -> list[str]:
+        """Their ids."""
+        return [batch_id for batch_id, *_ in self.batches]
+
+
+def batches_new_to(lake: Lake, table: Table, *, made_with: str = "") -> News:
+    """Batches signed off that the table does not hold; all of them, where it was `made_with` something else.
+
+    Look before you read silver.events: what is signed off after this look is new the next time.
+    """
+    digest = hashlib.sha256(made_with.encode()).hexdigest()
+    same = ["batch_id", "num_kept", "events_version"]  # a batch that is replayed again keeps its name
+    batches = lake.read(INGESTED_BATCHES).where(F.col("num_kept") > 0).select(same)
+    is_all = True
+    if lake.exists(table) and lake.exists(WORKED_BATCHES):
+        worked = _worked(lake, table).where(F.col("made_with") == digest)
+        is_all = worked.isEmpty()
+        batches = batches.join(worked, on=same, how="left_anti")
+    return News(table, digest, tuple(sorted(map(tuple, batches.collect()))), is_all)
+
+
+def mark_worked(lake: Lake, news: News) -> None:
+    """Note that the batches are in: the last thing to do, as until then they are new."""
+    rows = [(news.table.title, *batch, news.made_with) for batch in news.batches]
+    worked = lake.spark.createDataFrame(rows, WORKED_BATCHES.schema)
+    if not news.is_all:
+        names = worked.select("batch_id")
+        worked = worked.unionByName(_worked(lake, news.table).join(names, on="batch_id", how="left_anti"))
+    lake.replace(worked, into=WORKED_BATCHES, table_name=news.table.title)
+
+
+def _worked(lake: Lake, table: Table) -> DataFrame:
+    return lake.read(WORKED_BATCHES).where(F.col("table_name") == table.title)
 
 
 def is_on_days(time: str, days: Sequence[date]) -> Column:

@@ -8,12 +8,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.config import Settings
-from clm_spark.events.bot_batches import bot_days_to_leave_out
-from clm_spark.events.bots import drop_bot_days
+from clm_spark.events.bots import bot_days_to_leave_out, drop_bot_days
 from clm_spark.events.identity import known_persons, with_person
-from clm_spark.events.ledger import batches_since, days_of, is_on_days
+from clm_spark.events.ledger import News, batches_new_to, days_of, is_on_days, mark_worked
 from clm_spark.events.sessions import keep_reached, sessions_from_events, visits_cut_again, with_session_id
-from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES, SESSIONS
+from clm_spark.tables.catalog import EVENTS, SESSIONS
 from clm_spark.tables.lake import Lake
 
 log = logging.getLogger(__name__)
@@ -27,19 +26,17 @@ def build_sessions(lake: Lake, settings: Settings) -> None:
     max_gap = timedelta(minutes=settings.sessions.max_gap_minutes)
     bot_days, persons = bot_days_to_leave_out(lake), known_persons(lake, [date.max])
     made_with = f"max_gap {max_gap}, bots {_fingerprint(bot_days)}, persons {_fingerprint(persons)}"
-    origin = lake.origin(SESSIONS)
-    # The ledger first: what is signed off after this look counts as new the next time.
-    lake.read(INGESTED_BATCHES)
-    batches = batches_since(lake, origin) if origin is not None and origin.made_with == made_with else None
-    events = with_person(drop_bot_days(lake.read(EVENTS), bot_days), persons)
-    if batches is None:
-        visits = sessions_from_events(with_session_id(events, max_gap=max_gap))
-        lake.replace(visits, into=SESSIONS, is_key_proven=True, made_with=made_with)  # grouped by its key
-        return
-    if not batches:
+    news = batches_new_to(lake, SESSIONS, made_with=made_with)
+    if not news and not news.is_all:
         log.info("no event came since the visits were cut")
         return
-    _mend(lake, events, batches, max_gap=max_gap, made_with=made_with)
+    events = with_person(drop_bot_days(lake.read(EVENTS), bot_days), persons)
+    if news.is_all:
+        visits = sessions_from_events(with_session_id(events, max_gap=max_gap))
+        lake.replace(visits, into=SESSIONS, is_key_proven=True)  # grouped by its key
+    else:
+        _mend(lake, events, news, max_gap=max_gap)
+    mark_worked(lake, news)
 
 
 def _fingerprint(rows: DataFrame | None) -> str:
@@ -51,10 +48,10 @@ def _fingerprint(rows: DataFrame | None) -> str:
     return f"{summed[0]}/{summed[1]}"
 
 
-def _mend(lake: Lake, events: DataFrame, batches: list[str], *, max_gap: timedelta, made_with: str) -> None:
+def _mend(lake: Lake, events: DataFrame, batches: News, *, max_gap: timedelta) -> None:
     """Replace the days on which visits begin that these batches have reached; run twice it leaves the same rows."""
     stored = lake.read(SESSIONS)
-    news = events.where(F.col("batch_id").isin(batches))
+    news = events.where(F.col("batch_id").isin(batches.names))
     span = news.agg(F.min("occurred_at").alias("first"), F.max("occurred_at").alias("last")).head()
     if span is None or span["first"] is None:  # nothing but a bot's
         return
@@ -74,7 +71,7 @@ def _mend(lake: Lake, events: DataFrame, batches: list[str], *, max_gap: timedel
                 reached, on="session_id", how="left_anti"
             )
             rows = untouched.unionByName(visits)
-            lake.replace(rows, into=SESSIONS, made_with=made_with, started_on=sorted(days))
+            lake.replace(rows, into=SESSIONS, started_on=sorted(days))
             log.info("visits of %d days cut again", len(days))
         finally:
             visits.unpersist()

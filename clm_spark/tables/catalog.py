@@ -266,14 +266,6 @@ IDENTITY_CUTOFFS = Table(
     ),
 )
 
-STITCHED_BATCHES = Table(
-    "silver",
-    "stitched_batches",
-    "ingested batch whose links are in silver.identity_links",
-    key=("batch_id",),
-    columns=(BATCH_ID, _count("num_kept", "its events at that time; a replay of the same day can bring more")),
-)
-
 BOT_DAYS = Table(
     "silver",
     "bot_days",
@@ -289,15 +281,20 @@ BOT_DAYS = Table(
     ),
 )
 
-BOT_BATCHES = Table(
+WORKED_BATCHES = Table(
     "silver",
-    "bot_batches",
-    "ingested batch whose days were searched for bots",
-    key=("batch_id",),
+    "worked_batches",
+    "table and ingested batch whose events are worked into it",
+    key=("table_name", "batch_id"),
+    slices=("table_name",),
     columns=(
+        Column("table_name", STRING, "the table that follows from the events"),
         BATCH_ID,
-        _count("num_kept", "its events at that time: a batch replayed again is searched again"),
-        Column("rules", STRING, "sha-256 over the rules: after a change every batch is searched again"),
+        _count("num_kept", "its events at that time; a replay of the same day can bring more"),
+        Column("events_version", BIGINT, "Delta version of silver.events that held them"),
+        Column(
+            "made_with", STRING, "sha-256 over what else the table follows from: after a change all batches are new"
+        ),
     ),
 )
 
@@ -623,9 +620,8 @@ TABLES = (
     IDENTITY_LINKS,
     IDENTITIES,
     IDENTITY_CUTOFFS,
-    STITCHED_BATCHES,
     BOT_DAYS,
-    BOT_BATCHES,
+    WORKED_BATCHES,
     SESSIONS,
     CUSTOMER_DAYS,
     CUSTOMER_FEATURES,

@@ -21,7 +21,7 @@ from clm_spark.config import Settings
 from clm_spark.errors import ContractError
 from clm_spark.tables.contract import Table, check_schema, schema_differences
 from clm_spark.tables.ddl import VIEW_PROPERTY, quoted, table_ddl, view_ddl, view_declared
-from clm_spark.tables.keyed import check_whole, mark_of, table_keys
+from clm_spark.tables.keyed import check_whole, table_keys
 from clm_spark.tables.schemas import Schemas
 from clm_spark.tables.sealed import RECORDS_PROPERTY, way_to_keep, with_opened_record, with_sealed_record
 
@@ -44,14 +44,6 @@ class Written:
     version: int
     num_rows: int
     seconds: float
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What a write was made of, kept in its commit: the versions of the tables read, and what the caller says of it."""
-
-    inputs: Mapping[str, int]
-    made_with: str | None
 
 
 @dataclass
@@ -91,16 +83,6 @@ class Lake:
         rows = self.spark.table(self.name(table))
         return rows if table.record is None else with_opened_record(rows, table, key=self.schemas.key)
 
-    def read_version(self, table: Table, version: int) -> DataFrame | None:
-        """Every row as of a Delta version; None where its history no longer reaches that far."""
-        self._require(table)
-        try:
-            rows = self.spark.read.option("versionAsOf", version).table(self.name(table))
-            rows.head(1)  # a version that VACUUM took the files of shows here
-        except (Py4JJavaError, PySparkException):
-            return None
-        return rows
-
     def read_as_of(self, table: Table, as_of: date | None = None) -> DataFrame:
         """What the table could say on the morning of `as_of` (default: the run's own): the past, as known then."""
         rows = self.read(table)
@@ -120,14 +102,12 @@ class Lake:
         *,
         into: Table,
         is_key_proven: bool = False,
-        made_with: str | None = None,
         **slices: SliceValue,
     ) -> Written:
         """Replace a part of the table, or all of it when no slice is named, in one commit.
 
         `slices` name columns and the value or values to replace, as in `as_of=day, recommender="als"`; a row outside
         them is refused. `is_key_proven` skips the check that keys are unique, for frames grouped by key just before.
-        `made_with` is kept in the commit, for `origin` to tell.
         """
         undeclared = sorted(set(slices) - set(into.slices))
         if undeclared:
@@ -137,7 +117,7 @@ class Lake:
         def write(rows: DataFrame) -> None:
             rows.writeTo(self.name(into)).overwrite(place)
 
-        return self._write(frame, into, write, is_key_proven=is_key_proven, made_with=made_with)
+        return self._write(frame, into, write, is_key_proven=is_key_proven)
 
     def merge(self, frame: DataFrame, *, into: Table) -> Written:
         """Insert rows with new keys and update those whose keys are there."""
@@ -159,16 +139,6 @@ class Lake:
             rows.writeTo(self.name(into)).option("txnAppId", f"{into.title}/{batch}").option("txnVersion", "1").append()
 
         return self._write(frame, into, write, is_key_proven=True)
-
-    def origin(self, table: Table) -> Origin | None:
-        """What the table's last write was made of; None where the table or the record of it is missing."""
-        if not self.exists(table):
-            return None
-        for commit in DeltaTable.forName(self.spark, self.name(table)).history(COMMITS_LOOKED_AT).collect():
-            mark = mark_of(commit)
-            if mark.get("by") == COMMIT_MARK:
-                return Origin(mark.get("inputs", {}), mark.get("made_with"))
-        return None
 
     def rewrite(self, rows: DataFrame, *, into: Table, key: str) -> Written:
         """Replace all rows by these, made from the stored ones by a change of key, in one commit that names the new key.
@@ -328,7 +298,6 @@ class Lake:
         write: Callable[[DataFrame], None],
         *,
         is_key_proven: bool = False,
-        made_with: str | None = None,
     ) -> Written:
         check_schema(frame.schema, table)
         self.create(table)
@@ -339,13 +308,13 @@ class Lake:
             keeps_raw_ids = self.settings.privacy.keep_raw_ids
             rows = with_sealed_record(rows, table, key=self.schemas.key, keeps_raw_ids=keeps_raw_ids)
         if is_key_proven:
-            version, num_rows = self._commit(table, write, rows, key=key, made_with=made_with)
+            version, num_rows = self._commit(table, write, rows, key=key)
         else:
             # Counted before the commit, so that a broken key leaves the table as it was; kept, not computed twice.
             rows = rows.persist(StorageLevel.MEMORY_AND_DISK)
             try:
                 num_rows = _num_unique(rows, table)
-                version, _ = self._commit(table, write, rows, key=key, made_with=made_with)
+                version, _ = self._commit(table, write, rows, key=key)
             finally:
                 rows.unpersist()
         return self._note(Written(table.title, version, num_rows, time.monotonic() - start))
@@ -368,7 +337,6 @@ class Lake:
         rows: DataFrame,
         *,
         key: str | None,
-        made_with: str | None = None,
     ) -> tuple[int, int]:
         """Let `write` commit the rows; gives the table's version and how many rows Delta says it wrote.
 
@@ -379,7 +347,6 @@ class Lake:
             "job": self.job,
             "as_of": str(self.settings.as_of),
             "inputs": self.inputs,
-            "made_with": made_with,
             "write": uuid.uuid4().hex,
             "key": key,
         }

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -5,9 +6,8 @@ from pyspark.sql import functions as F
 from shop_events import at, events, on, signed_batches
 
 from clm_spark.config import BotSettings
-from clm_spark.events.bot_batches import batches_to_search, bot_days_to_leave_out
-from clm_spark.events.bots import bot_days_from_events, drop_bot_days, with_flagged_on
-from clm_spark.events.ledger import is_on_days
+from clm_spark.events.bots import bot_days_from_events, bot_days_to_leave_out, drop_bot_days, with_flagged_on
+from clm_spark.events.ledger import batches_new_to, is_on_days, mark_worked
 from clm_spark.features.customer_days import customer_days_from_events
 from clm_spark.features.customers import customer_features
 from clm_spark.features.interactions import interactions, item_sequences, item_vocabulary
@@ -168,11 +168,12 @@ def test_the_job_searches_what_came_in_and_visits_leave_it_out(new_lake):
     lake.replace(log, into=t.EVENTS)
     ledger = signed_batches(lake.spark, {"batch_id": "b1", "num_kept": 12}, {"batch_id": "b2", "num_kept": 4})
     lake.replace(ledger, into=t.INGESTED_BATCHES)
-    searched, to_search = batches_to_search(lake)
-    lake.merge(lake.spark.createDataFrame([searched], t.BOT_BATCHES.schema), into=t.BOT_BATCHES)
-    assert (batches_to_search(lake), to_search[:2]) == ([to_search], ("b2", 4))
+    mark_worked(lake, replace(new_batches(lake), batches=(("b1", 12, 1),)))
+    assert new_batches(lake).batches == (("b1", 12, 1), ("b2", 4, 1)), "there are no bot_days yet"
+    lake.create(t.BOT_DAYS)
+    assert new_batches(lake).batches == (("b2", 4, 1),)
 
-    for written in (["silver.bot_days", "silver.bot_batches"], []):  # the second time there is nothing to search
+    for written in (["silver.bot_days", "silver.worked_batches"], []):  # the second time there is nothing to search
         fresh = Lake(lake.spark, lake.settings)
         flag_bots.run(fresh, fresh.settings)
         assert [write.table for write in fresh.written] == written
@@ -182,9 +183,14 @@ def test_the_job_searches_what_came_in_and_visits_leave_it_out(new_lake):
     build_sessions.run(lake, lake.settings)
     assert {row.customer_id for row in lake.read(t.SESSIONS).collect()} == {"bob", "eve"}
     assert bot_days_to_leave_out(with_rules(lake, leave_out=False)) is None
-    assert batches_to_search(with_rules(lake, leave_out=False)) == []
-    of_other_rules = batches_to_search(with_rules(lake, max_per_minute=8))
-    assert [name for name, *_ in of_other_rules] == ["b1", "b2"], "by other rules all is searched again"
+    assert not new_batches(with_rules(lake, leave_out=False))
+    of_other_rules = new_batches(with_rules(lake, max_per_minute=8))
+    assert of_other_rules.names == ["b1", "b2"], "by other rules all is searched again"
+    assert of_other_rules.is_all
+
+
+def new_batches(lake):
+    return batches_new_to(lake, t.BOT_DAYS, made_with=lake.settings.bots.model_dump_json(exclude={"leave_out"}))
 
 
 def with_rules(lake, **rules):
