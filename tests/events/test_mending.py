@@ -25,6 +25,7 @@ def told(number: int, who: str, when, batch: str, kind: str = "view") -> dict[st
     return {"event_id": f"e{number:04d}", "customer_id": who, "occurred_at": when, "kind": kind, "batch_id": batch}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_late_events_mend_the_visits_they_reach(new_lake):
     lake, drawn = new_lake(), random.Random(7)

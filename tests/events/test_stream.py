@@ -106,6 +106,7 @@ def start(lake: Path, servers: str, *flags: str) -> subprocess.Popen[bytes]:
         )
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_stream_from_kafka_is_killed_and_loses_nothing(spark, broker, tmp_path):
     truth = write_log(tmp_path / "log.csv")
