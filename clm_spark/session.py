@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from py4j.protocol import Py4JJavaError
-from pyspark import SparkContext
+from pyspark import SparkContext, StorageLevel
 from pyspark.errors import PySparkException
 from pyspark.logger import PySparkLogger
 from pyspark.sql import DataFrame, SparkSession
@@ -59,6 +59,16 @@ def is_local(settings: Settings) -> bool:
 def spread_over_cores(rows: DataFrame) -> DataFrame:
     """Few rows that cost much each: a task per core, where one small file or shuffle would be a single task."""
     return rows.repartition(rows.sparkSession.sparkContext.defaultParallelism)
+
+
+@contextmanager
+def kept(rows: DataFrame) -> Iterator[DataFrame]:
+    """Rows that are read more than once inside the block, and computed once."""
+    rows.persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        yield rows
+    finally:
+        rows.unpersist()
 
 
 def local_path(url: str) -> Path:

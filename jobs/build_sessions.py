@@ -1,4 +1,4 @@
-"""events, identities, bot_days -> sessions: cut each customer's events into visits."""
+"""ingested_batches, events, identities, bot_days -> sessions: cut each customer's events into visits."""
 
 from clm_spark.config import Settings
 from clm_spark.events.mending import build_sessions

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from clm_spark.session import kept
 from clm_spark.tables.catalog import EVENTS
 
 MOST_TO_BROADCAST = 500_000  # keys of 8 bytes
@@ -51,7 +51,7 @@ def new_events(typed: DataFrame, earlier: DataFrame, *, span: Span | None = None
     # The same event happened at the same time: statistics on occurred_at spare most files of a long history.
     first, last = (F.timestamp_micros(F.lit(us).cast("bigint")) for us in (span.first_us, span.last_us))
     before = earlier.where(F.col("occurred_at").between(first - F.lit(ON_THE_WAY), last + F.lit(ON_THE_WAY)))
-    with _kept(_suspects(usable, before)) as suspects:
+    with kept(_suspects(usable, before)) as suspects:
         told = suspects.agg(F.count("*").alias("keys"), F.coalesce(F.sum("n"), F.lit(0)).alias("records")).head()
         assert told is not None
         if not told["keys"]:
@@ -63,22 +63,13 @@ def new_events(typed: DataFrame, earlier: DataFrame, *, span: Span | None = None
         # The doubtful are few as a rule, and looked at three times.
         doubtful = keyed.join(keys, on="_key", how="left_semi")
         known = before.select("event_id", _key().alias("_key")).join(keys, on="_key", how="left_semi")
-        with _kept(_with_is_new(doubtful, known)) as tellings:
+        with kept(_with_is_new(doubtful, known)) as tellings:
             again = tellings.groupBy("file").agg(F.count_if(~F.col("_is_new")).alias("n")).collect()
             new = tellings.where("_is_new")
             num_new = span.num_usable - told["records"] + new.select("event_id").distinct().count()
             clean = keyed.join(keys, on="_key", how="left_anti")
             rows = clean.select(EVENTS.schema.names).unionAll(new.select(EVENTS.schema.names))
             yield NewEvents(rows, {row["file"]: row["n"] for row in again}, span.num_usable, num_new)
-
-
-@contextmanager
-def _kept(rows: DataFrame) -> Iterator[DataFrame]:
-    rows.persist(StorageLevel.MEMORY_AND_DISK)
-    try:
-        yield rows
-    finally:
-        rows.unpersist()
 
 
 def _span(usable: DataFrame) -> Span:

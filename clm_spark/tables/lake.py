@@ -21,7 +21,7 @@ from clm_spark.config import Settings
 from clm_spark.errors import ContractError
 from clm_spark.tables.contract import Table, check_schema, schema_differences
 from clm_spark.tables.ddl import VIEW_PROPERTY, quoted, table_ddl, view_ddl, view_declared
-from clm_spark.tables.keyed import check_whole, table_keys
+from clm_spark.tables.keyed import check_whole, mark_of, table_keys
 from clm_spark.tables.schemas import Schemas
 from clm_spark.tables.sealed import RECORDS_PROPERTY, way_to_keep, with_opened_record, with_sealed_record
 
@@ -82,6 +82,27 @@ class Lake:
         self.inputs[table.title] = self.version(table)
         rows = self.spark.table(self.name(table))
         return rows if table.record is None else with_opened_record(rows, table, key=self.schemas.key)
+
+    def read_version(self, table: Table, version: int) -> DataFrame | None:
+        """Every row as of a Delta version; None where its history, or one of its files, is gone (VACUUM)."""
+        self._require(table)
+        try:
+            rows = self.spark.read.option("versionAsOf", version).table(self.name(table))
+            rows.agg(F.max(table.key[0])).head()  # opens every file, and reads one column
+        except (Py4JJavaError, PySparkException):
+            return None
+        return rows
+
+    def inputs_of(self, table: Table) -> Mapping[str, int]:
+        """The versions, by title, of the tables that were read for the table's last write; empty where none is known."""
+        if not self.exists(table):
+            return {}
+        for commit in DeltaTable.forName(self.spark, self.name(table)).history(COMMITS_LOOKED_AT).collect():
+            mark = mark_of(commit)
+            if mark.get("by") == COMMIT_MARK:
+                inputs: Mapping[str, int] = mark.get("inputs", {})
+                return inputs
+        return {}
 
     def read_as_of(self, table: Table, as_of: date | None = None) -> DataFrame:
         """What the table could say on the morning of `as_of` (default: the run's own): the past, as known then."""

@@ -1,14 +1,15 @@
-"""Visits mended batch by batch are those of the whole log cut at once."""
+"""Visits mended step by step are those of the whole log cut at once, by the persons and without the bots known then."""
 
 import random
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
-from shop_events import at, events, signed_batches
+from pyspark.sql import DataFrame
+from shop_events import at, events, on, signed_batches
 
 from clm_spark.events.mending import build_sessions
 from clm_spark.events.sessions import sessions_from_events, with_session_id
-from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES, SESSIONS
+from clm_spark.tables.catalog import BOT_DAYS, EVENTS, IDENTITIES, INGESTED_BATCHES, SESSIONS
 from clm_spark.tables.lake import Lake
 
 HALF_HOUR = timedelta(minutes=30)
@@ -19,6 +20,20 @@ def sign(lake: Lake, batch: str, rows) -> None:
     version = lake.replace(rows, into=EVENTS, batch_id=batch).version
     proof = signed_batches(lake.spark, {"batch_id": batch, "events_version": version})
     lake.replace(proof, into=INGESTED_BATCHES, batch_id=batch)
+
+
+def mended(lake: Lake) -> list[tuple[object, ...]]:
+    return sorted(map(tuple, lake.read(SESSIONS).select(SESSIONS.schema.names).collect()))
+
+
+def cut_at_once(lake: Lake, log: DataFrame) -> list[tuple[object, ...]]:
+    whole = sessions_from_events(with_session_id(log, max_gap=HALF_HOUR))
+    return sorted(map(tuple, whole.select(SESSIONS.schema.names).collect()))
+
+
+def num_written(lake: Lake) -> int:
+    """Visits in the last write of silver.sessions."""
+    return next(write.num_rows for write in reversed(lake.written) if write.table == SESSIONS.title)
 
 
 def told(number: int, who: str, when, batch: str, kind: str = "view") -> dict[str, object]:
@@ -54,16 +69,12 @@ def test_late_events_mend_the_visits_they_reach(new_lake):
         when = start + drawn.randrange(3000) * minute
         batches[batch].append(told(number + 1, f"drawn{drawn.randrange(12)}", when, f"b{batch}"))
 
-    def mended() -> list[tuple[object, ...]]:
-        return sorted(map(tuple, lake.read(SESSIONS).select(SESSIONS.schema.names).collect()))
-
     for batch, rows in enumerate(batches):
         sign(lake, f"b{batch}", events(lake.spark, *rows))
         build_sessions(lake, lake.settings)
-        whole = sessions_from_events(with_session_id(lake.read(EVENTS), max_gap=HALF_HOUR))
-        assert mended() == sorted(map(tuple, whole.select(SESSIONS.schema.names).collect())), f"after batch {batch}"
+        assert mended(lake) == cut_at_once(lake, lake.read(EVENTS)), f"after batch {batch}"
 
-    visits = {who: sum(1 for row in mended() if row[1] == who) for who in bridges}
+    visits = {who: sum(1 for row in mended(lake) if row[1] == who) for who in bridges}
     assert visits == {
         "bridged": 1, "a chain bridges": 1, "before the first": 1, "just too far": 2, "over midnight": 1,
         "days later": 3, "new": 1, "a mail alone": 1,
@@ -76,5 +87,53 @@ def test_late_events_mend_the_visits_they_reach(new_lake):
     before = {row["session_id"]: row["started_on"] for row in lake.read(SESSIONS).collect()}
     sign(lake, "b3", events(lake.spark, told(9999, "bridged", start + 30 * minute, "b3")))
     build_sessions(lake, lake.settings)
-    written = next(write for write in reversed(lake.written) if write.table == SESSIONS.title)
-    assert written.num_rows == sum(1 for day in before.values() if day == start.date())
+    assert num_written(lake) == sum(1 for day in before.values() if day == start.date())
+
+
+def know(lake: Lake, *, persons: dict[str, str], bots: dict[str, date]) -> None:
+    """Who is whom, and who was a bot on which day, in place of what was known."""
+    rows = [(who, on("2024-02-27"), person, 2, False) for who, person in persons.items()]
+    lake.replace(lake.spark.createDataFrame(rows, IDENTITIES.schema), into=IDENTITIES)
+    flags = [(who, day, "rate_per_day", 9000, day) for who, day in bots.items()]
+    lake.replace(lake.spark.createDataFrame(flags, BOT_DAYS.schema), into=BOT_DAYS)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_persons_and_bots_found_later_mend_the_visits_they_concern(new_lake):
+    lake = new_lake()
+    monday, tuesday, minute = at("2024-02-26", "23:00"), at("2024-02-27"), timedelta(minutes=1)
+    minutes = {
+        "ann": (0, 20, 80, 100), "tablet": (10, 50, 61), "phone": (75, 200, 3000), "bob": (0, 40, 70, 300), "eve": (5,)
+    }  # fmt: skip
+    cases = [(who, monday + after * minute) for who, afters in minutes.items() for after in afters]
+    # A month that nothing concerns.
+    cases += [("eve", at("2024-01-05") + day * timedelta(days=1)) for day in range(30)]
+    log = [told(number, who, when, "b0") for number, (who, when) in enumerate(cases)]
+    sign(lake, "b0", events(lake.spark, *log))
+    build_sessions(lake, lake.settings)
+    assert num_written(lake) == len(mended(lake)) == 41
+
+    late = [told(900, "phone", monday + 150 * minute, "b1"), told(901, "bob", tuesday, "b1")]
+    steps = (
+        ({"tablet": "ann"}, {}, []),
+        ({"tablet": "ann"}, {"bob": on("2024-02-27")}, []),
+        ({"phone": "ann"}, {"ann": on("2024-02-26")}, late),  # the tablet is somebody's own again, and bob no bot
+        ({"phone": "tablet", "tablet": "tablet"}, {}, []),
+    )
+    for persons, bots, came in steps:
+        know(lake, persons=persons, bots=bots)
+        if came:
+            sign(lake, "b1", events(lake.spark, *came))
+            log += came
+        build_sessions(lake, lake.settings)
+        named = [
+            {**event, "customer_id": persons.get(event["customer_id"], event["customer_id"])}
+            for event in log
+            if bots.get(event["customer_id"]) != event["occurred_at"].date()
+        ]
+        assert mended(lake) == cut_at_once(lake, events(lake.spark, *named)), (persons, bots)
+        assert num_written(lake) < 20, "the month before stays as it is"
+    version = lake.version(SESSIONS)
+    build_sessions(lake, lake.settings)
+    assert lake.version(SESSIONS) == version, "nothing was learned, nothing is written"

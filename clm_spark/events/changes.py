@@ -1,0 +1,66 @@
+"""What we learned of persons and bots between two looks: whose events are another's now, and which days are a bot's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from clm_spark.events.bots import CUSTOMER_DAY
+from clm_spark.tables.catalog import BOT_DAYS, IDENTITIES
+from clm_spark.tables.contract import Table
+from clm_spark.tables.lake import Lake
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Each None where nothing changed.
+
+    `moved` has a row per id that is another person's now: `id`, `was` and `person_id`, the person before and after.
+    `bot_days` has a row per `customer_id`, an id of silver.events, and `day_on` that is flagged now and was not, or the
+    other way round.
+    """
+
+    moved: DataFrame | None
+    bot_days: DataFrame | None
+
+    def __bool__(self) -> bool:
+        return self.moved is not None or self.bot_days is not None
+
+
+def changes_since(lake: Lake, table: Table) -> Changes | None:
+    """What changed since the table was last written; None where that can no longer be told."""
+    seen = lake.inputs_of(table)
+    changed: list[DataFrame | None] = []
+    for known, difference in ((IDENTITIES, moved_ids), (BOT_DAYS, changed_bot_days)):
+        before = _as_seen(lake, known, seen)
+        if before is None:
+            return None
+        is_same = not lake.exists(known) or lake.version(known) == seen.get(known.title)
+        rows = None if is_same else difference(before, lake.read(known)).localCheckpoint()
+        changed.append(None if rows is None or rows.isEmpty() else rows)
+    return Changes(*changed)
+
+
+def moved_ids(before: DataFrame, now: DataFrame) -> DataFrame:
+    """Ids whose person differs between two versions of silver.identities, as `Changes.moved`."""
+    persons = _persons(before, "was").join(_persons(now, "person_id"), on="id", how="full")
+    own = {name: F.coalesce(name, "id") for name in ("was", "person_id")}  # an id without a row is its own person
+    return persons.withColumns(own).where("was != person_id")
+
+
+def changed_bot_days(before: DataFrame, now: DataFrame) -> DataFrame:
+    """Days flagged in only one of two versions of silver.bot_days, as `Changes.bot_days`."""
+    old, new = (rows.select(*CUSTOMER_DAY).distinct() for rows in (before, now))
+    gone = old.join(new, on=list(CUSTOMER_DAY), how="left_anti")
+    return new.join(old, on=list(CUSTOMER_DAY), how="left_anti").unionByName(gone)
+
+
+def _as_seen(lake: Lake, known: Table, seen: Mapping[str, int]) -> DataFrame | None:
+    if known.title in seen:
+        return lake.read_version(known, seen[known.title])
+    return lake.spark.createDataFrame([], known.schema)  # there was none yet
+
+
+def _persons(identities: DataFrame, name: str) -> DataFrame:
+    return identities.groupBy("id").agg(F.max_by("customer_id", "known_on").alias(name))
