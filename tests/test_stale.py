@@ -2,11 +2,16 @@
 
 from datetime import date
 
+import pytest
 from shop_events import at, events, signed_batches
+from small_shop import write_log
 
+from clm_spark import cli
+from clm_spark.job import run_job
 from clm_spark.stale import stale_days
-from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES, RUNS
+from clm_spark.tables.catalog import CUSTOMER_FEATURES, EVENTS, INGESTED_BATCHES, RUNS, SESSIONS
 from clm_spark.tables.lake import Lake
+from jobs import build_features, build_sessions, ingest_events
 
 MONDAY, TUESDAY, WEDNESDAY, THURSDAY = (date(2024, 2, day) for day in (26, 27, 28, 29))
 
@@ -57,3 +62,50 @@ def test_a_day_is_stale_when_a_later_batch_should_have_been_in_it(new_lake):
     write_rows(lake, RUNS, [row for row in runs if row["as_of"] != THURSDAY], **whole)
     found = {day.as_of: [job.name for job in day.jobs] for day in stale_days(lake)}
     assert found == {TUESDAY: ["build_features", "train_segments"], WEDNESDAY: ["build_sessions"]}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_late_file_is_worked_into_the_days_that_it_concerns(new_lake, tmp_path):
+    write_log(tmp_path / "whole.csv")
+    header, *lines = (tmp_path / "whole.csv").read_text().splitlines()
+    is_late = [line[:10] in ("2024-02-12", "2024-02-13") for line in lines]
+    assert 0 < sum(is_late) < len(lines)
+
+    def deliver(file, *, late: bool) -> None:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(
+            "\n".join([header, *(line for line, came_late in zip(lines, is_late, strict=True) if came_late is late)])
+        )
+
+    def run(job, day: date, lake: Lake) -> None:
+        settings = lake.settings.model_copy(update={"as_of": day})
+        run_job(lake.spark, job.__name__.split(".")[-1], job.run, settings, reads_events=job is not ingest_events)
+
+    def features(lake: Lake, day: date) -> list[tuple[object, ...]]:
+        return sorted(map(tuple, lake.read_as_of(CUSTOMER_FEATURES, day).collect()), key=str)
+
+    before, after = date(2024, 2, 10), date(2024, 2, 20)
+    deliver(tmp_path / "landing" / "early.csv", late=False)
+    asked = {"source": "rees46", "path": str(tmp_path / "landing")}
+    lake = new_lake(as_of=str(after), ingest=asked, features={"panel_size": 1})
+    for day in (before, after):
+        for job in (ingest_events, build_sessions, build_features):
+            run(job, day, lake)
+    was = {day: features(lake, day) for day in (before, after)}
+    deliver(tmp_path / "landing" / "late.csv", late=True)
+    run(ingest_events, after, lake)
+    # Visits speak for no day: the last run that had any to write stands for them.
+    found = {day.as_of: [job.name for job in day.jobs] for day in stale_days(lake)}
+    assert found == {before: ["build_sessions"], after: ["build_features"]}
+    cli._run_stale(lake.spark, lake.settings)
+    assert stale_days(lake) == []
+
+    # Another lakehouse that got both files at once.
+    whole = new_lake(as_of=str(after), ingest=asked, features={"panel_size": 1})
+    for job in (ingest_events, build_sessions, build_features):
+        run(job, after, whole)
+    assert features(lake, after) == features(whole, after) != was[after]
+    assert features(lake, before) == was[before]
+    visits = [sorted(map(tuple, of.read(SESSIONS).collect())) for of in (lake, whole)]
+    assert visits[0] == visits[1]

@@ -31,6 +31,7 @@ def ledger(lake: Lake) -> dict[str, tuple[int, ...]]:
     return {"replay" if name.startswith("replay") else name: figures for name, figures in counts.items()}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_what_was_rejected_is_taken_in_once_the_mapping_is_mended(new_lake, tmp_path):
     (tmp_path / "log").mkdir()
