@@ -31,14 +31,19 @@ class Changes:
 def changes_since(lake: Lake, table: Table) -> Changes | None:
     """What changed since the table was last written; None where that can no longer be told."""
     seen = lake.inputs_of(table)
+    if seen is None:
+        return None
     changed: list[DataFrame | None] = []
     for known, difference in ((IDENTITIES, moved_ids), (BOT_DAYS, changed_bot_days)):
+        is_used = known is not BOT_DAYS or lake.settings.bots.leave_out
+        if not is_used or not lake.exists(known) or lake.version(known) == seen.get(known.title):
+            changed.append(None)
+            continue
         before = _as_seen(lake, known, seen)
         if before is None:
             return None
-        is_same = not lake.exists(known) or lake.version(known) == seen.get(known.title)
-        rows = None if is_same else difference(before, lake.read(known)).localCheckpoint()
-        changed.append(None if rows is None or rows.isEmpty() else rows)
+        rows = difference(before, lake.read(known)).localCheckpoint()
+        changed.append(None if rows.isEmpty() else rows)
     return Changes(*changed)
 
 

@@ -93,16 +93,16 @@ class Lake:
             return None
         return rows
 
-    def inputs_of(self, table: Table) -> Mapping[str, int]:
-        """The versions, by title, of the tables that were read for the table's last write; empty where none is known."""
+    def inputs_of(self, table: Table) -> Mapping[str, int] | None:
+        """The versions, by title, of the tables that were read for the table's last write; None where that is unknown."""
         if not self.exists(table):
-            return {}
+            return None
         for commit in DeltaTable.forName(self.spark, self.name(table)).history(COMMITS_LOOKED_AT).collect():
             mark = mark_of(commit)
             if mark.get("by") == COMMIT_MARK:
-                inputs: Mapping[str, int] = mark.get("inputs", {})
+                inputs: Mapping[str, int] | None = mark.get("inputs")
                 return inputs
-        return {}
+        return None
 
     def read_as_of(self, table: Table, as_of: date | None = None) -> DataFrame:
         """What the table could say on the morning of `as_of` (default: the run's own): the past, as known then."""

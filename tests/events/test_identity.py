@@ -154,6 +154,7 @@ def test_identities_grow_with_the_links_and_the_past_stays(new_lake):
     assert stored(lake) == (expected_rows, expected_cutoffs)
 
 
+@pytest.mark.long
 def test_an_id_stands_for_whom_the_day_knew(new_lake):
     lake = new_lake()
     none = lake.spark.createDataFrame([("v", on("2024-02-02"))], "customer_id string, as_of date")

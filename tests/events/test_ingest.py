@@ -91,6 +91,7 @@ def test_a_file_is_taken_once_and_an_event_too(new_lake, landing, monkeypatch):
         take_in(lake, source="retailrocket")
 
 
+@pytest.mark.long
 def test_a_batch_that_lost_a_record_is_not_signed_off(new_lake, landing, monkeypatch):
     (landing / "a.csv").write_text("\n".join([HEADER, *(LINE.format(minute) for minute in (1, 2, 3))]))
     lake = new_lake(ingest={"source": "rees46", "path": str(landing)})

@@ -53,6 +53,7 @@ def test_churn_and_segments_are_learned_once_and_scored(new_lake):
     assert tested == {DAYS[1]}
 
 
+@pytest.mark.long
 def test_als_is_tried_on_the_days_held_out(new_lake):
     lake = new_lake(**SECTIONS)
     random, tested_on = np.random.default_rng(2), AS_OF - STEP
