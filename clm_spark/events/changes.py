@@ -29,20 +29,23 @@ class Changes:
 
 
 def changes_since(lake: Lake, table: Table) -> Changes | None:
-    """What changed since the table was last written; None where that can no longer be told."""
+    """From what the table's last write had read to what this run has read; None where that can no longer be told.
+
+    Read persons and bots first: what another job writes meanwhile is for the next run to find.
+    """
     seen = lake.inputs_of(table)
     if seen is None:
         return None
     changed: list[DataFrame | None] = []
     for known, difference in ((IDENTITIES, moved_ids), (BOT_DAYS, changed_bot_days)):
-        is_used = known is not BOT_DAYS or lake.settings.bots.leave_out
-        if not is_used or not lake.exists(known) or lake.version(known) == seen.get(known.title):
+        used = lake.inputs.get(known.title)
+        if used is None or used == seen.get(known.title):
             changed.append(None)
             continue
-        before = _as_seen(lake, known, seen)
-        if before is None:
+        before, now = _as_seen(lake, known, seen), lake.read_version(known, used)
+        if before is None or now is None:
             return None
-        rows = difference(before, lake.read(known)).localCheckpoint()
+        rows = difference(before, now).localCheckpoint()
         changed.append(None if rows.isEmpty() else rows)
     return Changes(*changed)
 

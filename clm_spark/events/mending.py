@@ -43,8 +43,8 @@ def build_sessions(lake: Lake, settings: Settings) -> None:
     max_gap = timedelta(minutes=settings.sessions.max_gap_minutes)
     made_with = f"max_gap {max_gap}, bots left out: {settings.bots.leave_out}, key {lake.schemas.key.fingerprint}"
     news = batches_new_to(lake, SESSIONS, made_with=made_with)
-    changes = None if news.is_all else changes_since(lake, SESSIONS)
     known = _Log(drop_bot_days(lake.read(EVENTS), bot_days_to_leave_out(lake)), known_persons(lake, [date.max]))
+    changes = None if news.is_all else changes_since(lake, SESSIONS)
     if changes is None:
         visits = sessions_from_events(with_session_id(known.of_persons(), max_gap=max_gap))
         lake.replace(visits, into=SESSIONS, is_key_proven=True)  # grouped by its key
