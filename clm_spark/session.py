@@ -40,7 +40,7 @@ def build_session(settings: Settings, *, app_name: str) -> SparkSession:
     log = local_path(settings.lakehouse.path) / "logs" / "spark.log" if launches_jvm and is_local(settings) else None
     with _jvm_messages_to(log):
         try:
-            spark = builder.getOrCreate()
+            spark = _started(builder, log)
             spark.sql("SHOW SCHEMAS").limit(1).count()  # opens the metastore: a lock shows here, not in a job
         except (Py4JJavaError, PySparkException, RuntimeError) as error:
             raise _explained(error, settings, log) from error
@@ -149,6 +149,16 @@ def _check_java() -> None:
         raise SettingsError(f"Spark needs Java {MIN_JAVA} or later and {java} is {came}: {advice}")
 
 
+def _started(builder: SparkSession.Builder, log: Path | None) -> SparkSession:
+    """A session; where a jar could not be fetched, at the second attempt: those that came are kept."""
+    try:
+        return builder.getOrCreate()
+    except (PySparkException, RuntimeError):
+        if not _lacks_jars(log):
+            raise
+        return builder.getOrCreate()
+
+
 @contextmanager
 def _jvm_messages_to(log: Path | None) -> Iterator[None]:
     """Let a JVM launched inside the block write its standard error to a file: the console stays readable."""
@@ -174,11 +184,7 @@ def _explained(error: Exception, settings: Settings, log: Path | None) -> Settin
             f"another process holds the lakehouse at {home}: its local metastore lets in one at a time; "
             "wait for it to end, or use a shared metastore (infra/README.md)"
         )
-    if (
-        "unresolved dependency" in text
-        or "not found: [" in text
-        or (log is not None and "UNRESOLVED DEPENDENCIES" in _tail(log))
-    ):
+    if "unresolved dependency" in text or "not found: [" in text or "download failed: [" in text or _lacks_jars(log):
         return SettingsError(
             f"Spark could not fetch {_packages(settings)} from Maven Central: check the network, "
             "or put the jars on the class path and set spark.delta_jars=provided"
@@ -201,5 +207,7 @@ def _causes(error: Exception) -> Iterator[str]:
         cause = cause.getCause()
 
 
-def _tail(log: Path) -> str:
-    return log.read_text(errors="replace")[-20_000:]
+def _lacks_jars(log: Path | None) -> bool:
+    """Whether the JVM's last words are that a package could not be fetched."""
+    said = log.read_text(errors="replace")[-20_000:] if log else ""
+    return "UNRESOLVED DEPENDENCIES" in said or "FAILED DOWNLOADS" in said

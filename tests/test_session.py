@@ -43,3 +43,20 @@ def test_a_platform_keeps_its_own_session(tmp_path, monkeypatch):
     conf = session._spark_conf(lake_settings(tmp_path), launches_jvm=False)
     assert conf["spark.sql.session.timeZone"] == "UTC"
     assert not {"spark.master", "spark.sql.extensions", "spark.sql.catalog.spark_catalog"} & set(conf)
+
+
+@pytest.mark.parametrize(("said", "num_attempts"), [(":: FAILED DOWNLOADS ::", 2), ("no space left on device", 1)])
+def test_a_jar_that_did_not_come_is_fetched_once_more(tmp_path, said, num_attempts):
+    log, attempts = tmp_path / "spark.log", []
+    log.write_text(said)
+
+    class Builder:
+        def getOrCreate(self):  # noqa: N802
+            attempts.append(len(attempts))
+            raise RuntimeError("Java gateway process exited")
+
+    with pytest.raises(RuntimeError) as raised:
+        session._started(Builder(), log)
+    assert len(attempts) == num_attempts
+    explained = str(session._explained(raised.value, lake_settings(tmp_path), log))
+    assert ("could not fetch io.delta" in explained) == (num_attempts == 2)
