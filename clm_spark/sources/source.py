@@ -42,6 +42,7 @@ TEXT_FIELDS = (
 
 # Of these, text that goes on into silver as it stands.
 KEPT_AS_TEXT = ("item_id", "category", "brand", "order_id", "campaign_id", "source_session_id")
+ATTRIBUTES = "map<string,string>"
 ADDRESS = r"(?i)address(?!ed|ing)"  # what a column of addresses is called
 # Bounded, so that a field of a megabyte costs a multiple of its length and not its square.
 EMAIL = r"""[^\s@"<>(),;:]{1,64}@(?:[^\s@"<>(),;:.]{1,63}\.){1,5}\p{L}{2,}"""
@@ -215,11 +216,18 @@ def with_fields(
         raise ValueError(f"not fields of an event: {sorted(unknown)}")
     in_order = sorted((attributes or {}).items())  # event ids are made of them
     customer = fields.get("customer_id", F.lit(None)).cast("string")
-    pairs = [part for name, value in in_order for part in (F.lit(name), without_raw_id(value.cast("string"), customer))]
     texts = {name: fields.get(name, F.lit(None)).cast("string") for name in TEXT_FIELDS}
     texts |= {name: without_raw_id(texts[name], customer) for name in KEPT_AS_TEXT if name in fields}
-    known = F.map_filter(F.create_map(*pairs), _is_said) if pairs else F.lit(None)
-    said = known.cast("map<string,string>")
+    said = F.lit(None).cast(ATTRIBUTES)
+    if in_order:
+        # Spark interprets map_filter and all below it, so what goes in is made before, by compiled code. Looked at
+        # twice, it stays apart: a projection that is needed once is written out in the next.
+        own = [f"_attribute_{number}" for number in range(len(in_order))]
+        values = (without_raw_id(value.cast("string"), customer) for _, value in in_order)
+        rows = rows.withColumns(dict(zip(own, values, strict=True)))
+        pairs = [part for (name, _), cell in zip(in_order, own, strict=True) for part in (F.lit(name), F.col(cell))]
+        is_any = F.coalesce(*own).isNotNull()
+        said = F.when(is_any, F.map_filter(F.create_map(*pairs), _is_said)).otherwise(F.create_map().cast(ATTRIBUTES))
     new_columns = F.lit(None)
     if extra is not None:
         new_columns = F.map_keys(extra)

@@ -11,7 +11,6 @@ from functools import cached_property, reduce
 
 from delta.tables import DeltaTable
 from py4j.protocol import Py4JJavaError
-from pyspark import StorageLevel
 from pyspark.errors import PySparkException
 from pyspark.sql import Column as Expr
 from pyspark.sql import DataFrame, Row, SparkSession, Window
@@ -19,6 +18,7 @@ from pyspark.sql import functions as F
 
 from clm_spark.config import Settings
 from clm_spark.errors import ContractError
+from clm_spark.session import kept
 from clm_spark.tables.contract import Table, check_schema, schema_differences
 from clm_spark.tables.ddl import VIEW_PROPERTY, quoted, table_ddl, view_ddl, view_declared
 from clm_spark.tables.keyed import check_whole, mark_of, table_keys
@@ -206,11 +206,19 @@ class Lake:
     def create(self, table: Table) -> None:
         """Make the table with its comments, constraints and properties, unless it is there."""
         if table.title not in self._checked:
-            if not self.exists(table):
-                self.schemas.make(table.layer)
-                self.spark.sql(table_ddl(table, self.name(table), self._as_set(table)))
-            self._check(table)
+            if self.exists(table):
+                self._check(table)
+            else:
+                self._make(table)
         self._show(table)
+
+    def _make(self, table: Table) -> None:
+        """Without a check afterwards: what this very statement makes is as the contract says."""
+        self.schemas.make(table.layer)
+        self._check_whole()
+        self.spark.sql(table_ddl(table, self.name(table), self._as_set(table)))
+        self._views[table.title] = None
+        self._checked.add(table.title)
 
     def _as_set(self, table: Table) -> dict[str, str]:
         """Properties that the settings decide."""
@@ -256,12 +264,15 @@ class Lake:
         refused = self._refused_records(table, properties)
         if refused:
             raise ContractError(refused)
-        if not self._is_whole:
-            check_whole(self.schemas.key_record(), self.settings.lakehouse.path)
-            self._is_whole = True
+        self._check_whole()
         if table.is_keyed:
             self._check_table_key(table, commits)
         self._checked.add(table.title)
+
+    def _check_whole(self) -> None:
+        if not self._is_whole:
+            check_whole(self.schemas.key_record(), self.settings.lakehouse.path)
+            self._is_whole = True
 
     def _check_table_key(self, table: Table, commits: Sequence[Row]) -> None:
         keys, record = table_keys(commits), self.schemas.key_record()
@@ -332,12 +343,9 @@ class Lake:
             version, num_rows = self._commit(table, write, rows, key=key)
         else:
             # Counted before the commit, so that a broken key leaves the table as it was; kept, not computed twice.
-            rows = rows.persist(StorageLevel.MEMORY_AND_DISK)
-            try:
-                num_rows = _num_unique(rows, table)
-                version, _ = self._commit(table, write, rows, key=key)
-            finally:
-                rows.unpersist()
+            with kept(rows) as counted:
+                num_rows = _num_unique(counted, table)
+                version, _ = self._commit(table, write, counted, key=key)
         return self._note(Written(table.title, version, num_rows, time.monotonic() - start))
 
     def _note(self, written: Written) -> Written:

@@ -1,7 +1,7 @@
 """The schemas of a lakehouse: whose they are, and by which key the tables in them are keyed."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -23,6 +23,7 @@ class Schemas:
 
     spark: SparkSession
     settings: Settings
+    _made: set[Kind] = field(default_factory=set)  # by this process
 
     @cached_property
     def key(self) -> KeyChain:
@@ -35,12 +36,15 @@ class Schemas:
 
     def make(self, kind: Kind) -> None:
         """Make the schema, unless it is there; raises as `check_shop`."""
+        if kind in self._made:
+            return
         holds = "views" if kind == "analysts" else "tables"
         self.spark.sql(
             f"CREATE SCHEMA IF NOT EXISTS {self.name(kind)} COMMENT '{kind} {holds} of clm-spark' "
             f"WITH DBPROPERTIES ('{SHOP_PROPERTY}' = '{self.settings.shop}')"
         )
         self.check_shop(kind)
+        self._made.add(kind)
 
     def check_shop(self, kind: Kind) -> None:
         """Refuse a schema that holds another shop's tables."""
