@@ -16,8 +16,8 @@ from pyspark.sql import functions as F
 
 from clm_spark.config import Settings
 from clm_spark.errors import ContractError, SourceError
-from clm_spark.events.duplicates import Span, new_events
-from clm_spark.events.judged import Judged, judged_records
+from clm_spark.events.duplicates import new_events
+from clm_spark.events.judged import IS_REJECTED, Judged, judged_records, keep_at, verdicts_of
 from clm_spark.events.parse import typed_events
 from clm_spark.keys import pseudonym_key
 from clm_spark.session import spread_over_cores
@@ -130,12 +130,12 @@ def finish_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -
     """Events, rejected records and the proof of a batch whose raw records and claims are in."""
     arrived = lake.read(RAW_EVENTS).where(F.col("batch_id") == batch.batch_id)
     read = {row["file"]: row["count"] for row in arrived.groupBy("file").count().collect()}
-    with parsed(arrived, source, settings, batch_id=batch.batch_id) as typed:
-        judged = judged_records(typed)
+    with parsed(arrived, source, settings, batch_id=batch.batch_id) as (typed, verdicts):
+        judged = judged_records(verdicts)
         _check_share_rejected(judged, batch, settings)
-        num_kept, duplicates = write_new_events(lake, typed, batch_id=batch.batch_id, span=judged.span)
-        num_rejected = _write_rejected(lake, typed, judged, batch)
-        new_columns = _new_columns(typed) if judged.num_widened else []
+        num_kept, duplicates = write_new_events(lake, typed, verdicts, judged, batch_id=batch.batch_id)
+        num_rejected = _write_rejected(lake, typed, verdicts, judged, batch)
+        new_columns = _new_columns(verdicts) if judged.num_widened else []
     lake.replace(_counted_files(lake, read, judged, duplicates, batch), into=INGESTED_FILES, batch_id=batch.batch_id)
     # Each from another place, or the rule that they add up would hold by itself.
     counts = (sum(read.values()), num_kept, num_rejected, sum(duplicates.values()))
@@ -146,24 +146,30 @@ def finish_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -
 
 
 @contextmanager
-def parsed(raw: DataFrame, source: Source, settings: Settings, *, batch_id: str) -> Iterator[DataFrame]:
-    """Raw records, typed by the source, as `PARSED`; inside the block they are read as often as need be."""
+def parsed(
+    raw: DataFrame, source: Source, settings: Settings, *, batch_id: str
+) -> Iterator[tuple[DataFrame, DataFrame]]:
+    """Raw records, typed by the source, as `PARSED`, and the verdicts on them; inside the block read as often as need be."""
     typed = _typed(raw, source, settings).withColumn("batch_id", F.lit(batch_id)).select(*PARSED)
-    # Parsed once, kept on disk because it is as large as the batch: what follows reads a few columns each.
+    verdicts = verdicts_of(typed)
+    # Both on disk: what is parsed is as large as the batch. It is parsed once, for whatever reads it from behind a
+    # condition would write that out before the parsing, and cut each record a dozen times over to decide it.
     typed.persist(StorageLevel.DISK_ONLY)
+    verdicts.persist(StorageLevel.DISK_ONLY)
     try:
-        yield typed
+        yield typed, verdicts
     finally:
+        verdicts.unpersist()
         typed.unpersist()
 
 
 def write_new_events(
-    lake: Lake, typed: DataFrame, *, batch_id: str, span: Span | None = None
+    lake: Lake, typed: DataFrame, verdicts: DataFrame, judged: Judged, *, batch_id: str
 ) -> tuple[int, dict[str, int]]:
     """Write the usable records of a batch that no other brought; gives their number, and the duplicates of each file."""
     lake.create(EVENTS)
     earlier = lake.read(EVENTS).where(F.col("batch_id") != batch_id)
-    with new_events(typed, earlier, span=span) as new:
+    with new_events(typed, verdicts, earlier, judged=judged) as new:
         # Its key is proven: every event_id has just been counted.
         kept = lake.replace(new.rows, into=EVENTS, is_key_proven=True, batch_id=batch_id)
     if kept.num_rows != new.num_new:
@@ -209,13 +215,13 @@ def sign_off(
     log.info("batch %s: %s", batch_id, ", ".join(f"{name[4:]} {n:,}" for name, n in figures.items()))
 
 
-def _write_rejected(lake: Lake, typed: DataFrame, judged: Judged, batch: Batch) -> int:
+def _write_rejected(lake: Lake, typed: DataFrame, verdicts: DataFrame, judged: Judged, batch: Batch) -> int:
     lake.create(REJECTED_EVENTS)
     before = lake.read(REJECTED_EVENTS).where(F.col("batch_id") == batch.batch_id)
     if not judged.num_rejected and before.isEmpty():  # a commit for nothing costs more than the look
         return 0
-    rejected = typed.where(F.col("reason").isNotNull()).withColumn("replayed_in", F.lit(None).cast("string"))
-    rows = rejected.select(REJECTED_EVENTS.schema.names)
+    rejected = keep_at(typed, verdicts.where(IS_REJECTED), num=judged.num_rejected)
+    rows = rejected.withColumn("replayed_in", F.lit(None).cast("string")).select(REJECTED_EVENTS.schema.names)
     return lake.replace(rows, into=REJECTED_EVENTS, is_key_proven=True, batch_id=batch.batch_id).num_rows
 
 
@@ -243,9 +249,9 @@ def _counted_files(
     return lake.spark.createDataFrame(rows, INGESTED_FILES.schema)
 
 
-def _new_columns(typed: DataFrame) -> list[str]:
+def _new_columns(verdicts: DataFrame) -> list[str]:
     """What records say beside the columns of their source; a log that makes up names by the thousand is cut off."""
-    named = typed.where(F.col("new_columns").isNotNull()).select(F.explode("new_columns").alias("name")).distinct()
+    named = verdicts.where(F.col("new_columns").isNotNull()).select(F.explode("new_columns").alias("name")).distinct()
     return [row["name"] for row in named.orderBy("name").limit(MOST_NEW_COLUMNS).collect()]
 
 

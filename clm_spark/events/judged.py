@@ -1,12 +1,24 @@
-"""What the parser made of a batch: how many records of each file, and why the others cannot be used."""
+"""What the parser made of a batch: a verdict per record, and how many records each file lost and why."""
 
 from collections import Counter
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.events.duplicates import Span
+# Where a record stood; a file delivered again under its name has other times, not other places.
+PLACE = ("file", "arrived_at", "position")
+MOST_TO_BROADCAST = 500_000  # keys of 8 bytes, or places
+IS_USABLE, IS_REJECTED = "reason IS NULL", "reason IS NOT NULL"
+
+
+@dataclass(frozen=True)
+class Span:
+    """How many usable records a batch has, and over which time in microseconds since 1970; no times where none are."""
+
+    num_usable: int
+    first_us: int | None
+    last_us: int | None
 
 
 @dataclass(frozen=True)
@@ -30,14 +42,42 @@ class Judged:
         return self.usable.total() + self.rejected.total()
 
 
-def judged_records(typed: DataFrame) -> Judged:
-    """One pass over parsed records; a row per file and reason passes the driver."""
+def verdicts_of(typed: DataFrame) -> DataFrame:
+    """Of each parsed record its place, its `reason`, when it happened, and `event_key` in place of the whole event.
+
+    Narrow: whoever asks about a batch reads these again and again, not the records, which are as large as the batch.
+    """
+    return typed.select(*PLACE, "reason", "occurred_at", "new_columns", event_key().alias("event_key"))
+
+
+def event_key() -> Column:
+    """A 64-bit hash of event_id, which finds the suspects; among them the whole id decides."""
+    return F.xxhash64("event_id")
+
+
+def few(rows: DataFrame, *, num: int) -> DataFrame:
+    """Keys or places to join with, sent to every task where they are few; Spark would guess them as many as it looked at."""
+    return F.broadcast(rows) if num <= MOST_TO_BROADCAST else rows
+
+
+def keep_at(typed: DataFrame, verdicts: DataFrame, *, num: int) -> DataFrame:
+    """The parsed records on which these `num` verdicts were given."""
+    return typed.join(few(verdicts.select(*PLACE), num=num), on=list(PLACE), how="left_semi")
+
+
+def drop_at(typed: DataFrame, verdicts: DataFrame, *, num: int) -> DataFrame:
+    """The parsed records without those on which these `num` verdicts were given."""
+    return typed.join(few(verdicts.select(*PLACE), num=num), on=list(PLACE), how="left_anti") if num else typed
+
+
+def judged_records(verdicts: DataFrame) -> Judged:
+    """One pass over the verdicts; a row per file and reason passes the driver."""
     times = (F.unix_micros(F.min("occurred_at")), F.unix_micros(F.max("occurred_at")))
     widened = F.count_if(F.col("new_columns").isNotNull())
     num_widened = 0
     usable, rejected, reasons = Counter[str](), Counter[str](), Counter[str]()
     first, last = [], []
-    groups = typed.groupBy("file", "reason").agg(F.count("*"), *times, widened)
+    groups = verdicts.groupBy("file", "reason").agg(F.count("*"), *times, widened)
     for file, reason, num, first_us, last_us, num_wider in groups.collect():
         num_widened += num_wider
         if reason is None:

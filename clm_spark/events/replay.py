@@ -6,6 +6,7 @@ from pyspark.sql import functions as F
 
 from clm_spark.config import Settings
 from clm_spark.events.ingest import parsed, sign_off, write_new_events
+from clm_spark.events.judged import PLACE, judged_records
 from clm_spark.sources.source import Source
 from clm_spark.tables.catalog import REJECTED_EVENTS
 from clm_spark.tables.lake import Lake
@@ -26,18 +27,17 @@ def replay_rejected(lake: Lake, source: Source, settings: Settings) -> None:
     if not num_files:
         log.info("nothing rejected of %s", source.name)
         return
-    with parsed(pending, source, settings, batch_id=batch_id) as typed:
+    with parsed(pending, source, settings, batch_id=batch_id) as (typed, verdicts):
+        judged = judged_records(verdicts)
         # A day that was computed without them must come out the same again.
         learned = F.greatest(F.col("known_at"), F.lit(settings.as_of).cast("timestamp"))
-        num_kept, duplicates = write_new_events(lake, typed.withColumn("known_at", learned), batch_id=batch_id)
-        num_rejected = typed.where(F.col("reason").isNotNull()).count()
-        counts = (pending.count(), num_kept, num_rejected, sum(duplicates.values()))
+        late = typed.withColumn("known_at", learned)
+        num_kept, duplicates = write_new_events(lake, late, verdicts, judged, batch_id=batch_id)
+        counts = (pending.count(), num_kept, judged.num_rejected, sum(duplicates.values()))
         # Before the records are marked: until then a second run sees the same ones.
         sign_off(lake, source, batch_id, num_files=num_files, counts=counts)
-        # A file delivered again under its name has other times, not other places.
-        place = ["file", "arrived_at", "position"]
-        judged = typed.select(*place, F.col("reason").alias("_reason"))
-        marked = pending.join(judged, on=place, how="inner").withColumns(
+        reasons = verdicts.select(*PLACE, F.col("reason").alias("_reason"))
+        marked = pending.join(reasons, on=list(PLACE), how="inner").withColumns(
             {
                 "reason": F.coalesce("_reason", "reason"),
                 "replayed_in": F.when(F.col("_reason").isNull(), batch_id),

@@ -1,9 +1,21 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from test_parse import typed
 
-from clm_spark.events import duplicates
-from clm_spark.events.duplicates import new_events
+from clm_spark.events import duplicates, judged
+from clm_spark.events.duplicates import NewEvents
+from clm_spark.events.judged import judged_records, verdicts_of
 from clm_spark.tables.catalog import EVENTS
+
+
+@contextmanager
+def new_events(events: DataFrame, earlier: DataFrame) -> Iterator[NewEvents]:
+    verdicts = verdicts_of(events).cache()
+    with duplicates.new_events(events, verdicts, earlier, judged=judged_records(verdicts)) as new:
+        yield new
 
 
 def test_an_event_is_kept_once_and_known_since_its_first_telling(spark):
@@ -33,7 +45,8 @@ def test_an_event_is_kept_once_and_known_since_its_first_telling(spark):
 
 
 def test_events_of_one_hash_are_still_two(spark, monkeypatch):
-    monkeypatch.setattr(duplicates, "_key", lambda: F.lit(7).cast("bigint"))
+    for module in (judged, duplicates):
+        monkeypatch.setattr(module, "event_key", lambda: F.lit(7).cast("bigint"))
     cases = [("one", {}), ("one again", {}), ("another", {"item_id": "i2"}), ("known", {"item_id": "i3"})]
     events = typed(spark, cases).withColumn("batch_id", F.lit("b1")).cache()
     earlier = events.where(F.col("item_id") == "i3").select("event_id", "occurred_at")

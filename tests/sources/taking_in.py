@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from clm_spark.events.duplicates import new_events
+from clm_spark.events.judged import judged_records, verdicts_of
 from clm_spark.events.parse import typed_events
 from clm_spark.keys import read_key
 from clm_spark.sources.source import Source, list_files, records_of, with_line_numbers
@@ -48,7 +49,9 @@ def take_in(spark: SparkSession, source: Source, path: Path) -> Taken:
         key=KEY,
     )
     typed = typed.withColumn("happened", F.col("occurred_at").cast("string")).cache()
-    with new_events(typed.withColumn("batch_id", F.lit("batch-1")), spark.createDataFrame([], EVENTS.schema)) as new:
+    events, none = typed.withColumn("batch_id", F.lit("batch-1")), spark.createDataFrame([], EVENTS.schema)
+    verdicts = verdicts_of(events)
+    with new_events(events, verdicts, none, judged=judged_records(verdicts)) as new:
         kept = new.rows.cache()
         assert kept.count() == new.num_new
     rejected = F.col("reason").isNotNull()
