@@ -73,7 +73,7 @@ class IngestSettings(Section):
     mapping: str | None = Field(None, description="the YAML mapping of source `mapping`")
     batch_bytes: Annotated[int, Field(ge=1)] = Field(
         1 << 30,
-        description="files taken in together, as many as stay below this; of a batch some 100 bytes a record lie on local disk meanwhile",
+        description="files taken in together, as many as stay below this; a batch is parsed once and kept on local disk meanwhile",
     )
     max_rejected_share: Annotated[float, Field(ge=0, le=1)] = Field(
         0.1, description="a batch of which a larger share cannot be used is refused: more likely a wrong mapping"

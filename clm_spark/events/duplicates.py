@@ -8,7 +8,7 @@ from datetime import timedelta
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from clm_spark.events.judged import IS_REJECTED, IS_USABLE, Judged, drop_at, event_key, few, keep_at
+from clm_spark.events.judged import IS_USABLE, PLACE, Span, event_key, few
 from clm_spark.session import kept
 from clm_spark.tables.catalog import EVENTS
 
@@ -31,36 +31,35 @@ class NewEvents:
 
 
 @contextmanager
-def new_events(typed: DataFrame, verdicts: DataFrame, earlier: DataFrame, *, judged: Judged) -> Iterator[NewEvents]:
+def new_events(typed: DataFrame, verdicts: DataFrame, earlier: DataFrame, *, span: Span) -> Iterator[NewEvents]:
     """Drop what is told again from the usable records of a batch; `earlier` are the events of other batches.
 
     The parsed records are read once for `rows` and once, at few places, for the doubtful ones; all else is asked of their
     `verdicts`. Of an event told twice the telling that was known first stays, whatever the order of reading. `rows` can
     be read inside the block.
     """
-    span = judged.span
     # The same event happened at the same time: statistics on occurred_at spare most files of a long history.
     first, last = (F.timestamp_micros(F.lit(us).cast("bigint")) for us in (span.first_us, span.last_us))
     before = earlier.where(F.col("occurred_at").between(first - F.lit(ON_THE_WAY), last + F.lit(ON_THE_WAY)))
     with kept(_suspects(verdicts.where(IS_USABLE), before)) as suspects:
         told = suspects.agg(F.count("*").alias("keys"), F.coalesce(F.sum("n"), F.lit(0)).alias("records")).head()
         assert told is not None
-        rejected = verdicts.where(IS_REJECTED)
+        events = typed.where(IS_USABLE)
         if not told["keys"]:
-            clean = drop_at(typed, rejected, num=judged.num_rejected)
-            yield NewEvents(clean.select(EVENTS.schema.names), {}, span.num_usable, span.num_usable)
+            yield NewEvents(events.select(EVENTS.schema.names), {}, span.num_usable, span.num_usable)
             return
         keys = few(suspects.select("event_key"), num=told["keys"])
-        doubtful = verdicts.where(IS_USABLE).join(keys, on="event_key", how="left_semi")
+        told_again = verdicts.where(IS_USABLE).join(keys, on="event_key", how="left_semi")
+        places = few(told_again.select(*PLACE), num=told["records"])
+        doubtful = events.join(places, on=list(PLACE), how="left_semi")
         keyed = before.select("event_id", event_key().alias("event_key"))
         known = keyed.join(keys, on="event_key", how="left_semi").select("event_id").distinct()
         # The doubtful are few as a rule, and looked at three times.
-        with kept(_with_is_new(keep_at(typed, doubtful, num=told["records"]), known)) as tellings:
+        with kept(_with_is_new(doubtful, known)) as tellings:
             again = tellings.groupBy("file").agg(F.count_if(~F.col("_is_new")).alias("n")).collect()
             new = tellings.where("_is_new")
             num_new = span.num_usable - told["records"] + new.select("event_id").distinct().count()
-            left_out = rejected.unionByName(doubtful)
-            clean = drop_at(typed, left_out, num=judged.num_rejected + told["records"])
+            clean = events.join(places, on=list(PLACE), how="left_anti")
             rows = clean.select(EVENTS.schema.names).unionAll(new.select(EVENTS.schema.names))
             yield NewEvents(rows, {row["file"]: row["n"] for row in again}, span.num_usable, num_new)
 

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from clm_spark.config import Settings
 from clm_spark.errors import ContractError, SourceError
 from clm_spark.events.duplicates import new_events
-from clm_spark.events.judged import IS_REJECTED, Judged, judged_records, keep_at, verdicts_of
+from clm_spark.events.judged import IS_REJECTED, Judged, Span, judged_records, verdicts_of
 from clm_spark.events.parse import typed_events
 from clm_spark.keys import pseudonym_key
 from clm_spark.session import spread_over_cores
@@ -133,8 +133,8 @@ def finish_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -
     with parsed(arrived, source, settings, batch_id=batch.batch_id) as (typed, verdicts):
         judged = judged_records(verdicts)
         _check_share_rejected(judged, batch, settings)
-        num_kept, duplicates = write_new_events(lake, typed, verdicts, judged, batch_id=batch.batch_id)
-        num_rejected = _write_rejected(lake, typed, verdicts, judged, batch)
+        num_kept, duplicates = write_new_events(lake, typed, verdicts, judged.span, batch_id=batch.batch_id)
+        num_rejected = _write_rejected(lake, typed, judged, batch)
         new_columns = _new_columns(verdicts) if judged.num_widened else []
     lake.replace(_counted_files(lake, read, judged, duplicates, batch), into=INGESTED_FILES, batch_id=batch.batch_id)
     # Each from another place, or the rule that they add up would hold by itself.
@@ -164,12 +164,12 @@ def parsed(
 
 
 def write_new_events(
-    lake: Lake, typed: DataFrame, verdicts: DataFrame, judged: Judged, *, batch_id: str
+    lake: Lake, typed: DataFrame, verdicts: DataFrame, span: Span, *, batch_id: str
 ) -> tuple[int, dict[str, int]]:
     """Write the usable records of a batch that no other brought; gives their number, and the duplicates of each file."""
     lake.create(EVENTS)
     earlier = lake.read(EVENTS).where(F.col("batch_id") != batch_id)
-    with new_events(typed, verdicts, earlier, judged=judged) as new:
+    with new_events(typed, verdicts, earlier, span=span) as new:
         # Its key is proven: every event_id has just been counted.
         kept = lake.replace(new.rows, into=EVENTS, is_key_proven=True, batch_id=batch_id)
     if kept.num_rows != new.num_new:
@@ -215,13 +215,13 @@ def sign_off(
     log.info("batch %s: %s", batch_id, ", ".join(f"{name[4:]} {n:,}" for name, n in figures.items()))
 
 
-def _write_rejected(lake: Lake, typed: DataFrame, verdicts: DataFrame, judged: Judged, batch: Batch) -> int:
+def _write_rejected(lake: Lake, typed: DataFrame, judged: Judged, batch: Batch) -> int:
     lake.create(REJECTED_EVENTS)
     before = lake.read(REJECTED_EVENTS).where(F.col("batch_id") == batch.batch_id)
     if not judged.num_rejected and before.isEmpty():  # a commit for nothing costs more than the look
         return 0
-    rejected = keep_at(typed, verdicts.where(IS_REJECTED), num=judged.num_rejected)
-    rows = rejected.withColumn("replayed_in", F.lit(None).cast("string")).select(REJECTED_EVENTS.schema.names)
+    rejected = typed.where(IS_REJECTED).withColumn("replayed_in", F.lit(None).cast("string"))
+    rows = rejected.select(REJECTED_EVENTS.schema.names)
     return lake.replace(rows, into=REJECTED_EVENTS, is_key_proven=True, batch_id=batch.batch_id).num_rows
 
 

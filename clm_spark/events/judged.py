@@ -60,16 +60,6 @@ def few(rows: DataFrame, *, num: int) -> DataFrame:
     return F.broadcast(rows) if num <= MOST_TO_BROADCAST else rows
 
 
-def keep_at(typed: DataFrame, verdicts: DataFrame, *, num: int) -> DataFrame:
-    """The parsed records on which these `num` verdicts were given."""
-    return typed.join(few(verdicts.select(*PLACE), num=num), on=list(PLACE), how="left_semi")
-
-
-def drop_at(typed: DataFrame, verdicts: DataFrame, *, num: int) -> DataFrame:
-    """The parsed records without those on which these `num` verdicts were given."""
-    return typed.join(few(verdicts.select(*PLACE), num=num), on=list(PLACE), how="left_anti") if num else typed
-
-
 def judged_records(verdicts: DataFrame) -> Judged:
     """One pass over the verdicts; a row per file and reason passes the driver."""
     times = (F.unix_micros(F.min("occurred_at")), F.unix_micros(F.max("occurred_at")))

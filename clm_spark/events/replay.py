@@ -32,7 +32,7 @@ def replay_rejected(lake: Lake, source: Source, settings: Settings) -> None:
         # A day that was computed without them must come out the same again.
         learned = F.greatest(F.col("known_at"), F.lit(settings.as_of).cast("timestamp"))
         late = typed.withColumn("known_at", learned)
-        num_kept, duplicates = write_new_events(lake, late, verdicts, judged, batch_id=batch_id)
+        num_kept, duplicates = write_new_events(lake, late, verdicts, judged.span, batch_id=batch_id)
         counts = (pending.count(), num_kept, judged.num_rejected, sum(duplicates.values()))
         # Before the records are marked: until then a second run sees the same ones.
         sign_off(lake, source, batch_id, num_files=num_files, counts=counts)

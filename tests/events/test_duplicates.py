@@ -14,7 +14,7 @@ from clm_spark.tables.catalog import EVENTS
 @contextmanager
 def new_events(events: DataFrame, earlier: DataFrame) -> Iterator[NewEvents]:
     verdicts = verdicts_of(events).cache()
-    with duplicates.new_events(events, verdicts, earlier, judged=judged_records(verdicts)) as new:
+    with duplicates.new_events(events, verdicts, earlier, span=judged_records(verdicts).span) as new:
         yield new
 
 

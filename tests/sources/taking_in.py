@@ -51,7 +51,7 @@ def take_in(spark: SparkSession, source: Source, path: Path) -> Taken:
     typed = typed.withColumn("happened", F.col("occurred_at").cast("string")).cache()
     events, none = typed.withColumn("batch_id", F.lit("batch-1")), spark.createDataFrame([], EVENTS.schema)
     verdicts = verdicts_of(events)
-    with new_events(events, verdicts, none, judged=judged_records(verdicts)) as new:
+    with new_events(events, verdicts, none, span=judged_records(verdicts).span) as new:
         kept = new.rows.cache()
         assert kept.count() == new.num_new
     rejected = F.col("reason").isNotNull()
