@@ -155,7 +155,7 @@ def _campaign_funnel(lake: Lake) -> Section:
         ("customers seen", row.num_customers),
         ("sent a campaign", row.num_reached),
         ("who also bought", row.num_buying),
-        ("and used a coupon", row.num_redeeming),
+        ("used a coupon", row.num_redeeming),
     ]
     lead = f"This log does not show visits turning into purchases. In the {FUNNEL_DAYS} days before {as_of}, "
     if row.num_reached:
