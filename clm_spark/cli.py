@@ -35,6 +35,7 @@ from clm_spark.summary import print_summary
 from clm_spark.tables.catalog import TABLES
 from clm_spark.tables.contract import Table
 from clm_spark.tables.lake import Lake
+from clm_spark.why import reasons
 
 NO_DAY = date.min  # a query has no as_of
 app = typer.Typer(
@@ -105,10 +106,7 @@ def jobs() -> None:
 @app.command()
 def tables(name: Annotated[str, typer.Argument(help="One table, as layer.name; all when left out.")] = "") -> None:
     """Print the data dictionary."""
-    chosen = [table for table in TABLES if name in ("", table.title)]
-    if not chosen:
-        raise SettingsError(f"no table {name!r}: expected one of {', '.join(table.title for table in TABLES)}")
-    for table in chosen:
+    for table in [_table(name)] if name else TABLES:
         grid = Grid(
             "column", "type", "meaning", title=f"{table.title}: one row per {table.grain}", title_justify="left"
         )
@@ -117,6 +115,56 @@ def tables(name: Annotated[str, typer.Argument(help="One table, as layer.name; a
             mark += " (sensitive: not in the analysts' view)" if column.is_sensitive else ""
             grid.add_row(column.name, column.type.simpleString(), column.comment + mark)
         out.print(grid)
+
+
+@app.command()
+def panel(
+    first_on: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="The first as_of.")],
+    last_on: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="No as_of after this day.")],
+    every: Annotated[str, typer.Option(metavar="DAYS", help="From one as_of to the next, e.g. 7d.")] = "7d",
+    gap: Annotated[str, typer.Option(metavar="DAYS", help="Days from as_of on that labels leave out.")] = "0d",
+    horizon: Annotated[str, typer.Option(metavar="DAYS", help="Days after the gap that labels look at.")] = "56d",
+    as_of: Annotated[
+        str | None,
+        typer.Option("--as-of", metavar="DATE", help="By when labels are known; default: the last one's end."),
+    ] = None,
+    profile: Profile = "local",
+    overrides: Overrides = None,
+    conf_dir: ConfDir = None,
+) -> None:
+    """Write features and labels of many past mornings in one pass: what models train on."""
+    num_days = {"every_days": _days(every), "gap_days": _days(gap), "horizon_days": _days(horizon)}
+    answered = last_on.date() + timedelta(days=num_days["gap_days"] + num_days["horizon_days"])
+    asked = {"first_on": first_on.date(), "last_on": last_on.date(), **num_days}
+    sets = [f"panel.{name}={value}" for name, value in asked.items()]
+    run("build_panel", as_of or str(answered), profile, [*(overrides or []), *sets], conf_dir)
+
+
+@app.command()
+def why(
+    name: Annotated[str, typer.Argument(metavar="TABLE", help="A table, as layer.name.")],
+    as_of: AsOf,
+    profile: Profile = "local",
+    overrides: Overrides = None,
+    conf_dir: ConfDir = None,
+) -> None:
+    """Say which job, table versions, settings and code made a day of a table, and the same of what it was made of."""
+    table = _table(name)
+    settings = load_settings(profile, as_of=as_of, overrides=overrides or [], conf_dir=conf_dir)
+    lake = Lake(build_session(settings, app_name="clm-spark why"), settings)
+    grid = Grid("table", "version", "days written", "job", "run as of", "settings", "code", "key")
+    for reason in reasons(lake, table, settings.as_of):
+        commit, said = reason.commit, reason.commit.mark
+        days = commit.values("as_of") or commit.values("known_on") or []
+        grid.add_row(
+            "  " * reason.depth + reason.table.title,
+            str(commit.version),
+            ", ".join(days[:3]) + (f" and {len(days) - 3} more" if len(days) > 3 else ""),
+            *(str(said.get(of, "")) for of in ("job", "as_of")),
+            str(said.get("settings", ""))[:12],
+            *(str(said.get(of, "")) for of in ("code", "key")),
+        )
+    out.print(grid)
 
 
 @app.command()
@@ -198,6 +246,20 @@ def main() -> None:
     log_to_console()
     with user_mistakes_as_one_line():
         app()
+
+
+def _days(text: str) -> int:
+    number = text.removesuffix("d")
+    if not number.isdecimal():
+        raise SettingsError(f"{text!r} is no number of days: expected one such as 7d")
+    return int(number)
+
+
+def _table(title: str) -> Table:
+    for table in TABLES:
+        if table.title == title:
+            return table
+    raise SettingsError(f"no table {title!r}: expected one of {', '.join(table.title for table in TABLES)}")
 
 
 def _titles(of: tuple[Table, ...]) -> str:

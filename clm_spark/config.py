@@ -4,6 +4,7 @@ Later layers win: the defaults here, `conf/base.yml`, `conf/<profile>.yml`, then
 says `extends: other` is laid over that one.
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -198,6 +199,16 @@ class FeatureSettings(Section):
     sequence_length: Annotated[int, Field(ge=2)] = Field(256, description="last items kept per customer")
 
 
+class PanelSettings(Section):
+    """The training panel of `clm panel`: past mornings, and what came after each."""
+
+    first_on: date | None = Field(None, description="the first as_of; None: the run's own")
+    last_on: date | None = Field(None, description="none after it; None: the run's own")
+    every_days: Annotated[int, Field(ge=1)] = 7
+    gap_days: Annotated[int, Field(ge=0)] = Field(0, description="days from as_of on that labels leave out")
+    horizon_days: Annotated[int, Field(ge=1)] = Field(56, description="days after the gap that labels look at")
+
+
 class SegmentSettings(Section):
     """K-Means."""
 
@@ -305,6 +316,7 @@ class Settings(Section):
     identity: IdentitySettings = IdentitySettings()
     sessions: SessionizeSettings = SessionizeSettings()
     features: FeatureSettings = FeatureSettings()
+    panel: PanelSettings = PanelSettings()
     segments: SegmentSettings = SegmentSettings()
     churn: ChurnSettings = ChurnSettings()
     als: AlsSettings = AlsSettings()
@@ -312,6 +324,11 @@ class Settings(Section):
     recommend: RecommendSettings = RecommendSettings()
     tracking: TrackingSettings = TrackingSettings()
     report: ReportSettings = ReportSettings()
+
+    @property
+    def digest(self) -> str:
+        """Names these settings, all of them: sha-256, hexadecimal."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
     @model_validator(mode="after")
     def _ranges_are_not_empty(self) -> "Settings":

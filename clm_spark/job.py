@@ -1,6 +1,5 @@
 """What every job shares: its command line, session, manifest and exit code."""
 
-import hashlib
 import logging
 import sys
 import time
@@ -8,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Annotated
 
 import typer
@@ -62,15 +61,18 @@ def run_job(spark: SparkSession, job: str, run: Run, settings: Settings, *, read
         check_as_of(lake)
     run(lake, settings)
     written = tuple(lake.written)
-    if written:  # a run that found nothing to do leaves the record of the one that did
+    if written:
         lake.replace(_manifest(lake, written), into=RUNS, as_of=settings.as_of, job=job)
+    elif lake.exists(RUNS):
+        _note_looked(lake)
     return JobDone(job, time.monotonic() - start, written)
 
 
 def check_as_of(lake: Lake) -> None:
-    """Refuse a day that the event log says nothing about."""
-    learned_at = F.greatest("occurred_at", "known_at")
-    span = lake.read(EVENTS).agg(F.to_date(F.min(learned_at)), F.to_date(F.max(learned_at))).head()
+    """Refuse a day that the event log says nothing about, as its ledger tells."""
+    lake.read(EVENTS)  # refused where there is none, or none of ours
+    batches = lake.read(INGESTED_BATCHES)
+    span = batches.agg(F.to_date(F.min("first_learned_at")), F.to_date(F.max("last_learned_at"))).head()
     assert span is not None
     first, last = span
     if first is None:
@@ -123,27 +125,41 @@ def log_to_console() -> None:
     logging.getLogger("py4j").setLevel(logging.ERROR)
 
 
+def _note_looked(lake: Lake) -> None:
+    """Leave the record of the run that had something to do, but for the inputs: what came since did not concern it."""
+    looked_at = dict(lake.inputs)
+    mine = lake.read(RUNS).where((F.col("job") == lake.job) & (F.col("as_of") == F.lit(lake.settings.as_of)))
+    if any((row["inputs"] or {}) != looked_at for row in mine.select("inputs").distinct().collect()):  # one a run
+        lake.replace(mine.withColumn("inputs", _map_of(looked_at)), into=RUNS, as_of=lake.settings.as_of, job=lake.job)
+
+
 def _manifest(lake: Lake, written: Sequence[Written]) -> DataFrame:
     """A row per table written and, where the job took raw records in, per file; bounded by tables and files."""
     last = {write.table: write for write in written}
     num_rows = Counter[str]()
     for write in written:
         num_rows[write.table] += write.num_rows
-    rows = [(w.table, w.version, num_rows[w.table], w.seconds) for w in last.values()]
-    tables = lake.spark.createDataFrame(rows, "table_name string, version bigint, num_rows bigint, seconds double")
+    rows = [(w.table, w.version, num_rows[w.table], w.seconds, _days_of(w.table, written)) for w in last.values()]
+    columns = "table_name string, version bigint, num_rows bigint, seconds double, days array<date>"
+    tables = lake.spark.createDataFrame(rows, columns)
     if INGESTED_BATCHES.title in last:
         tables = _with_counts(tables, lake)
-    digest = hashlib.sha256(lake.settings.model_dump_json().encode()).hexdigest()
     common = {
         "job": F.lit(lake.job),
         "as_of": F.lit(lake.settings.as_of),
         "inputs": _map_of(lake.inputs),
-        "settings_hash": F.lit(digest),
+        "settings_hash": F.lit(lake.settings.digest),
         "code_version": F.lit(clm_spark.__version__),
     }
     absent = [column for column in RUNS.columns if column.name not in {*tables.columns, *common}]
     nothing = {column.name: F.lit(None).cast(column.type) for column in absent}
     return tables.withColumns({**common, **nothing}).select(RUNS.schema.names)
+
+
+def _days_of(table: str, written: Sequence[Written]) -> list[date] | None:
+    """The days that all these writes of a table replaced, in order; None where one was of the whole table."""
+    days = [write.days for write in written if write.table == table]
+    return None if None in days else sorted({day for some in days for day in some or ()})
 
 
 def _with_counts(tables: DataFrame, lake: Lake) -> DataFrame:

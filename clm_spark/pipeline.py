@@ -91,6 +91,11 @@ KEYED_TABLES = tuple(table for table in t.TABLES if table.is_keyed)
 
 # Run when someone asks for it, not every day.
 ON_DEMAND = (
+    Job(
+        "build_panel",
+        reads=(t.CUSTOMER_DAYS, t.IDENTITIES, t.CUSTOMER_FEATURES),
+        writes=(t.CUSTOMER_FEATURES, t.CUSTOMER_LABELS),
+    ),
     Job("stream_events", reads=(), writes=JOBS[0].writes),
     Job(
         "replay_rejected", reads=(t.REJECTED_EVENTS, t.EVENTS), writes=(t.EVENTS, t.INGESTED_BATCHES, t.REJECTED_EVENTS)

@@ -79,7 +79,7 @@ origin
 # %% [markdown]
 # ## Its visit
 #
-# A visit ends with a silence. It is named after its first event.
+# A visit ends with a silence. It is named after its customer and its beginning.
 
 
 # %%

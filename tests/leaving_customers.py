@@ -5,8 +5,10 @@ from datetime import date
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from clm_spark.tables.catalog import CUSTOMER_DAYS, CUSTOMER_FEATURES
+from clm_spark.tables.contract import Column as Contract
 
 
 def leaving_customers(spark: SparkSession, *, days: Sequence[date], num_customers: int = 300) -> DataFrame:
@@ -23,7 +25,7 @@ def leaving_customers(spark: SparkSession, *, days: Sequence[date], num_customer
     known = known.withColumn("is_churned", (F.col("overdue_ratio") > 2) != (chance == 0))
     known = known.withColumn("num_orders_90d", F.floor(90 / F.col("mean_gap_days")))
     known = known.withColumn("net_revenue_90d_cents", F.col("num_orders_90d") * 1000)
-    rest = {c.name: _unknown(c.type.simpleString()) for c in CUSTOMER_FEATURES.columns if c.name not in known.columns}
+    rest = {c.name: _unknown(c) for c in CUSTOMER_FEATURES.columns if c.name not in known.columns}
     return known.withColumns(rest).select(*CUSTOMER_FEATURES.schema.names, "is_churned")
 
 
@@ -35,5 +37,6 @@ def their_orders(labelled: DataFrame) -> DataFrame:
     return stayed.withColumns(counts).select(CUSTOMER_DAYS.schema.names)
 
 
-def _unknown(kind: str) -> Column:
-    return F.lit(1.0) if kind == "double" else F.lit(0).cast(kind)
+def _unknown(column: Contract) -> Column:
+    """Something that its rule allows."""
+    return F.lit(1 if "> 0" in (column.check or "") or column.type == T.DoubleType() else 0).cast(column.type)

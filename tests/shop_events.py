@@ -6,6 +6,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES
+from clm_spark.tables.lake import Lake
 
 
 def at(day: str, clock: str = "12:00") -> datetime:
@@ -30,6 +31,13 @@ def signed_batches(spark: SparkSession, *cases: dict[str, Any]) -> DataFrame:
     assert not [name for row in filled for name in row if name not in INGESTED_BATCHES.schema.names]
     rows = [tuple(row.get(name) for name in INGESTED_BATCHES.schema.names) for row in filled]
     return spark.createDataFrame(rows, INGESTED_BATCHES.schema)
+
+
+def sign(lake: Lake, batch: str, rows: DataFrame) -> None:
+    """Events of a batch, and its line of the ledger, as ingestion leaves them."""
+    version = lake.replace(rows, into=EVENTS, batch_id=batch).version
+    proof = signed_batches(lake.spark, {"batch_id": batch, "events_version": version})
+    lake.replace(proof, into=INGESTED_BATCHES, batch_id=batch)
 
 
 def _row(number: int, case: dict[str, Any]) -> tuple[Any, ...]:

@@ -4,7 +4,6 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from clm_spark.config import BotSettings
-from clm_spark.events.sessions import num_of
 from clm_spark.tables.catalog import BOT_DAYS
 from clm_spark.tables.lake import Lake
 
@@ -98,7 +97,7 @@ def _versions_of_days(acts: DataFrame) -> DataFrame:
         .repartition(*CUSTOMER_DAY)
         .groupBy(*CUSTOMER_DAY, "minute_at", "learned_on")
         .agg(
-            num_of(*ACTS).alias("num_acts"),
+            F.count_if(F.col("kind").isin(*ACTS)).alias("num_acts"),
             F.count(of_cart).alias("num_carts"),
             F.min(of_cart).alias("source_looks_on"),
             F.min(F.when(F.col("kind").isin(*LOOKS), F.col("learned_on"))).alias("looked_on"),

@@ -33,9 +33,10 @@ def changes_since(lake: Lake, table: Table) -> Changes | None:
 
     Read persons and bots first: what another job writes meanwhile is for the next run to find.
     """
-    seen = lake.inputs_of(table)
-    if seen is None:
+    last = next((commit for commit in lake.commits(table) if commit.is_ours), None)
+    if last is None:
         return None
+    seen = last.inputs
     changed: list[DataFrame | None] = []
     for known, difference in ((IDENTITIES, moved_ids), (BOT_DAYS, changed_bot_days)):
         used = lake.inputs.get(known.title)

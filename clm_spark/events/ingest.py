@@ -195,10 +195,12 @@ def sign_off(
     """
     figures = {"num_files": num_files, **dict(zip(COUNTS, counts, strict=True))}
     events = lake.read(EVENTS).where(F.col("batch_id") == batch_id)
+    learned_at = F.greatest("occurred_at", "known_at")
     proof = events.agg(
         F.min("occurred_at").alias("first_occurred_at"),
         F.max("occurred_at").alias("last_occurred_at"),
-        F.min(F.greatest("occurred_at", "known_at")).alias("first_learned_at"),
+        F.min(learned_at).alias("first_learned_at"),
+        F.max(learned_at).alias("last_learned_at"),
     ).select(
         F.lit(batch_id).alias("batch_id"),
         F.lit(source.name).alias("source"),
@@ -207,6 +209,7 @@ def sign_off(
         "first_occurred_at",
         "last_occurred_at",
         "first_learned_at",
+        "last_learned_at",
         F.lit(lake.version(EVENTS)).cast("bigint").alias("events_version"),
         F.lit(lake.job).alias("job"),
         F.lit(lake.settings.as_of).alias("as_of"),

@@ -14,7 +14,7 @@ from clm_spark.events.bots import CUSTOMER_DAY, bot_days_to_leave_out, drop_bot_
 from clm_spark.events.changes import Changes, changes_since
 from clm_spark.events.identity import known_persons, with_person
 from clm_spark.events.ledger import News, batches_new_to, days_of, is_on_days, mark_worked
-from clm_spark.events.sessions import keep_reached, sessions_from_events, visits_cut_again, with_session_id
+from clm_spark.events.sessions import keep_reached, sessions_from_events, visits_cut_again
 from clm_spark.session import kept
 from clm_spark.tables.catalog import EVENTS, SESSIONS
 from clm_spark.tables.lake import Lake
@@ -29,9 +29,9 @@ class _Log:
     events: DataFrame
     persons: DataFrame | None
 
-    def of_persons(self, events: DataFrame | None = None) -> DataFrame:
-        """All events, or these, with the person for the customer."""
-        return with_person(self.events if events is None else events, self.persons)
+    def of_persons(self, events: DataFrame) -> DataFrame:
+        """The same with the person for the customer."""
+        return with_person(events, self.persons)
 
 
 def build_sessions(lake: Lake, settings: Settings) -> None:
@@ -46,7 +46,7 @@ def build_sessions(lake: Lake, settings: Settings) -> None:
     known = _Log(drop_bot_days(lake.read(EVENTS), bot_days_to_leave_out(lake)), known_persons(lake, [date.max]))
     changes = None if news.is_all else changes_since(lake, SESSIONS)
     if changes is None:
-        visits = sessions_from_events(with_session_id(known.of_persons(), max_gap=max_gap))
+        visits = sessions_from_events(known.events, known.persons, max_gap=max_gap)
         lake.replace(visits, into=SESSIONS, is_key_proven=True)  # grouped by its key
     elif news or changes:
         _mend(lake, known, news, changes, max_gap=max_gap)

@@ -2,47 +2,35 @@
 
 from datetime import timedelta
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-# Done to a customer, not by one: no sign of a visit.
-NOT_A_VISIT = ("campaign_sent", "impression")
+from clm_spark.events.identity import with_person
+from clm_spark.events.slots import slots_from_events, with_visit_number
+from clm_spark.privacy.pseudonyms import visit_id
+from clm_spark.tables.catalog import SESSIONS
+from clm_spark.tables.measures import NOT_A_VISIT, OF_VISIT
 
 
-def with_session_id(events: DataFrame, *, max_gap: timedelta, within: tuple[str, ...] = ()) -> DataFrame:
-    """Label each event with its visit: the `event_id` of the visit's first event; null where it is no visit.
-
-    Needs `customer_id`, `occurred_at`, `event_id`, `kind`. `within` names columns at whose borders a visit ends too.
-    """
-    history = Window.partitionBy("customer_id", *within).orderBy("occurred_at", "event_id")
-    before = history.rowsBetween(Window.unboundedPreceding, -1)
-    so_far = history.rowsBetween(Window.unboundedPreceding, Window.currentRow)
-    seen_at = F.when(~F.col("kind").isin(*NOT_A_VISIT), F.col("occurred_at"))
-    previous = F.last(seen_at, ignorenulls=True).over(before)
-    is_first = seen_at.isNotNull() & (previous.isNull() | (seen_at - previous > F.lit(max_gap)))
-    # Named after its first event, not counted: a late event must not renumber later visits.
-    started = events.withColumn("_started", F.when(is_first, F.col("event_id")))
-    session_id = F.when(seen_at.isNotNull(), F.last("_started", ignorenulls=True).over(so_far))
-    return started.withColumn("session_id", session_id).drop("_started")
-
-
-def sessions_from_events(events: DataFrame) -> DataFrame:
-    """One row per visit, as silver.sessions declares it. Needs `session_id` and the columns of silver.events."""
+def sessions_from_events(events: DataFrame, persons: DataFrame | None = None, *, max_gap: timedelta) -> DataFrame:
+    """One row per visit, as silver.sessions declares it; `persons` says whose the ids in the events are."""
+    acts = events.where(~F.col("kind").isin(*NOT_A_VISIT))
+    slots = with_person(slots_from_events(acts, max_gap=max_gap, by=("customer_id",), measures=OF_VISIT), persons)
     visits = (
-        events.where(F.col("session_id").isNotNull())
-        .groupBy("customer_id", "session_id")
+        with_visit_number(slots, max_gap=max_gap, within=("customer_id",))
+        .groupBy("customer_id", "visit")
         .agg(
-            F.min("occurred_at").alias("started_at"),
-            F.max("occurred_at").alias("ended_at"),
-            F.count("*").alias("num_events"),
-            num_of("view", "click").alias("num_views"),
-            num_of("cart").alias("num_carts"),
-            num_of("purchase").alias("num_purchases"),
-            sum_of("amount_cents", "purchase").alias("revenue_cents"),
+            F.timestamp_micros(F.min("started_us")).alias("started_at"),
+            F.timestamp_micros(F.max("ended_us")).alias("ended_at"),
+            *(F.sum(measure.name).alias(measure.name) for measure in OF_VISIT),
         )
     )
-    seconds = F.unix_timestamp("ended_at") - F.unix_timestamp("started_at")
-    return visits.withColumns({"started_on": F.to_date("started_at"), "duration_seconds": seconds})
+    named = {
+        "session_id": visit_id(F.col("customer_id"), F.col("started_at")),
+        "started_on": F.to_date("started_at"),
+        "duration_seconds": F.unix_seconds("ended_at") - F.unix_seconds("started_at"),
+    }
+    return visits.withColumns(named).select(SESSIONS.schema.names)
 
 
 def keep_reached(visits: DataFrame, news: DataFrame, *, max_gap: timedelta) -> DataFrame:
@@ -66,14 +54,4 @@ def visits_cut_again(events: DataFrame, news: DataFrame, reached: DataFrame, *, 
     )
     inside = events.join(spans, on=is_inside, how="left_semi")
     beside = news.join(spans, on=is_inside, how="left_anti")
-    return sessions_from_events(with_session_id(inside.unionByName(beside), max_gap=max_gap))
-
-
-def num_of(*kinds: str) -> Column:
-    """How many events of these kinds."""
-    return F.count_if(F.col("kind").isin(*kinds))
-
-
-def sum_of(column: str, kind: str) -> Column:
-    """Sum of a column over events of one kind; nothing known counts as nothing."""
-    return F.coalesce(F.sum(F.when(F.col("kind") == kind, F.col(column))), F.lit(0))
+    return sessions_from_events(inside.unionByName(beside), max_gap=max_gap)

@@ -5,8 +5,13 @@ from datetime import timedelta
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from clm_spark.events.bots import was_flagged
-from clm_spark.events.sessions import num_of, sum_of, with_session_id
+from clm_spark.events.bots import CUSTOMER_DAY, was_flagged
+from clm_spark.events.slots import SECOND_US, slots_from_events, with_visit_number
+from clm_spark.tables.catalog import CUSTOMER_DAYS
+from clm_spark.tables.measures import OF_EVENTS, OF_ORDERS, OF_VISITS
+
+VERSION = (*CUSTOMER_DAY, "known_on")
+SUMS = tuple(measure.name for measure in (*OF_EVENTS, *OF_ORDERS))
 
 
 def customer_days_from_events(events: DataFrame, *, max_gap: timedelta) -> DataFrame:
@@ -15,43 +20,47 @@ def customer_days_from_events(events: DataFrame, *, max_gap: timedelta) -> DataF
     A late event adds a row and leaves the earlier one: an as_of between the two still sees what it could see then.
     Events may bear `flagged_on`: a version of that day or later is empty, and there is none where no earlier one was.
     """
-    versioned = _with_every_version(events)
-    visited = with_session_id(versioned, max_gap=max_gap, within=("day_on", "known_on"))
-    return visited.groupBy("customer_id", "day_on", "known_on").agg(
-        F.count("kind").alias("num_events"),
-        F.count_if(F.col("session_id") == F.col("event_id")).alias("num_visits"),
-        num_of("view", "click").alias("num_views"),
-        num_of("cart").alias("num_carts"),
-        # A purchase that names no order is an order of its own.
-        F.count_distinct(F.when(F.col("kind") == "purchase", F.coalesce("order_id", "event_id"))).alias("num_orders"),
-        num_of("purchase").alias("num_lines"),
-        sum_of("quantity", "purchase").alias("num_units"),
-        num_of("refund").alias("num_refunds"),
-        num_of("campaign_sent").alias("num_campaigns"),
-        num_of("coupon_redeemed").alias("num_coupons"),
-        sum_of("amount_cents", "purchase").alias("revenue_cents"),
-        sum_of("amount_cents", "refund").alias("refund_cents"),
-        sum_of("discount_cents", "purchase").alias("discount_cents"),
+    order = F.when(F.col("kind") == "purchase", F.coalesce("order_id", "event_id"))
+    learned_on = F.greatest(F.to_date("known_at"), F.to_date("occurred_at"))
+    dated = events.withColumns({"day_on": F.to_date("occurred_at"), "learned_on": learned_on, "order": order})
+    flag = [name for name in ("flagged_on",) if name in events.columns]
+    # Far fewer than events: these are what is moved, sorted and told once per version.
+    slots = slots_from_events(dated, max_gap=max_gap, by=(*CUSTOMER_DAY, "learned_on", "order", *flag))
+    versioned = _with_every_version(_with_num_orders(slots.repartition(*CUSTOMER_DAY)))
+    visits = (
+        with_visit_number(versioned, max_gap=max_gap, within=VERSION)
+        .groupBy(*VERSION, "visit")
+        .agg(
+            *(F.sum(name).alias(name) for name in SUMS),
+            F.expr(f"(max(ended_us) - min(started_us)) DIV {SECOND_US}").alias("seconds"),
+        )
     )
+    of_visits = (F.expr(measure.sql).alias(measure.name) for measure in OF_VISITS)
+    days = visits.groupBy(*VERSION).agg(*(F.sum(name).alias(name) for name in SUMS), *of_visits)
+    return days.select(CUSTOMER_DAYS.schema.names)
 
 
 def with_superseded_on(customer_days: DataFrame) -> DataFrame:
     """Add the `known_on` of the same day's next version: an as_of up to it, and after `known_on`, sees this row."""
-    versions = Window.partitionBy("customer_id", "day_on").orderBy("known_on")
+    versions = Window.partitionBy(*CUSTOMER_DAY).orderBy("known_on")
     return customer_days.withColumn("superseded_on", F.lead("known_on").over(versions))
 
 
-def _with_every_version(events: DataFrame) -> DataFrame:
-    """Each event once for every version of its day that holds it: those of the day it was learned and later."""
-    dated = events.withColumn("day_on", F.to_date("occurred_at")).withColumn(
-        "learned_on", F.greatest(F.to_date("known_at"), F.to_date("occurred_at"))
-    )
-    versions = F.collect_set("learned_on").over(Window.partitionBy("customer_id", "day_on"))
-    if "flagged_on" in events.columns:
+def _with_num_orders(slots: DataFrame) -> DataFrame:
+    """Add `num_orders`: 1 where the day first heard of the order, so that every version counts it once."""
+    first = Window.partitionBy(*CUSTOMER_DAY, "order").orderBy("learned_on", "slot")
+    is_first = F.col("order").isNotNull() & (F.row_number().over(first) == 1)
+    return slots.withColumn("num_orders", is_first.cast("bigint"))
+
+
+def _with_every_version(slots: DataFrame) -> DataFrame:
+    """Each slot once for every version of its day that holds it: those of the day it was learned and later."""
+    versions = F.collect_set("learned_on").over(Window.partitionBy(*CUSTOMER_DAY))
+    if "flagged_on" in slots.columns:
         versions = F.array_compact(F.array_union(versions, F.array("flagged_on")))
     known = F.filter("_versions", lambda version: version >= F.col("learned_on"))
-    versioned = dated.withColumn("_versions", versions).withColumn("known_on", F.explode(known))
-    return _without_bots(versioned).drop("learned_on", "_versions")
+    versioned = slots.withColumn("_versions", versions).withColumn("known_on", F.explode(known))
+    return _without_bots(versioned).drop("_versions")
 
 
 def _without_bots(versioned: DataFrame) -> DataFrame:
@@ -60,5 +69,6 @@ def _without_bots(versioned: DataFrame) -> DataFrame:
         return versioned
     is_bot = was_flagged(versioned, by=F.col("known_on"))
     is_withdrawn = (F.col("known_on") == F.col("flagged_on")) & (F.col("learned_on") < F.col("flagged_on"))
-    # Without its kind an event counts nowhere.
-    return versioned.where(~is_bot | is_withdrawn).withColumn("kind", F.when(~is_bot, F.col("kind")))
+    nothing = {name: F.when(is_bot, F.lit(0)).otherwise(F.col(name)) for name in SUMS}
+    times = {name: F.when(~is_bot, F.col(name)) for name in ("started_us", "ended_us")}
+    return versioned.where(~is_bot | is_withdrawn).withColumns({**nothing, **times})

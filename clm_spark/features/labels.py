@@ -9,6 +9,8 @@ from clm_spark.config import Settings
 from clm_spark.events.identity import with_person
 from clm_spark.features.panel import panel_days
 
+AHEAD = ("num_orders", "revenue_cents", "refund_cents")
+
 
 def answered_days(settings: Settings) -> list[date]:
     """The days of the panel on which everybody's churn is known by the run's as_of, latest first."""
@@ -16,24 +18,42 @@ def answered_days(settings: Settings) -> list[date]:
     return [day for day in panel_days(settings) if day + horizon <= settings.as_of]
 
 
-def with_churn_label(
-    features: DataFrame, customer_days: DataFrame, persons: DataFrame | None = None, *, horizon_days: int
+def customer_labels(
+    features: DataFrame,
+    customer_days: DataFrame,
+    persons: DataFrame | None = None,
+    *,
+    horizon_days: int,
+    gap_days: int = 0,
 ) -> DataFrame:
-    """Add `is_churned`: whether the customer ordered nothing in the `horizon_days` from as_of on.
+    """One row per customer and as_of of `features`: what came in the `horizon_days` that begin `gap_days` after as_of.
 
     `customer_days` is one version of each day, as the run's own as_of sees it, and `persons` are those it knows. The
     caller keeps to those as_of whose horizon has ended by then: a day yet to come has no orders either.
     """
     # An order under a login that was linked only later is an order of the visitor's all the same.
-    asked = features.select("customer_id", "as_of", F.col("customer_id").alias("_asked"))
-    asked = with_person(asked.withColumnRenamed("as_of", "_on"), persons)
-    days = customer_days.where(F.col("num_orders") > 0).select("customer_id", "day_on")
-    ordered = with_person(days, persons)
-    in_horizon = (F.col("day_on") >= F.col("_on")) & (F.col("day_on") < F.date_add("_on", horizon_days))
-    stayed = asked.join(ordered, on="customer_id", how="inner").where(in_horizon)
-    named = stayed.select(F.col("_asked").alias("customer_id"), F.col("_on").alias("as_of")).distinct()
-    marked = features.join(named.withColumn("_stayed", F.lit(True)), on=["customer_id", "as_of"], how="left")
-    return marked.withColumn("is_churned", F.col("_stayed").isNull()).drop("_stayed")
+    asked = features.select("customer_id", F.col("as_of").alias("_on"), F.col("customer_id").alias("_asked"))
+    days = with_person(customer_days.select("customer_id", "day_on", *AHEAD), persons)
+    begins = F.date_add("_on", gap_days)
+    in_horizon = (F.col("day_on") >= begins) & (F.col("day_on") < F.date_add(begins, horizon_days))
+    came = with_person(asked, persons).join(days, on="customer_id", how="inner").where(in_horizon)
+    summed = came.groupBy(F.col("_asked").alias("customer_id"), F.col("_on").alias("as_of")).agg(
+        F.sum("num_orders").alias("num_orders_ahead"),
+        F.sum(F.col("revenue_cents") - F.col("refund_cents")).alias("net_revenue_ahead_cents"),
+    )
+    sums = ("num_orders_ahead", "net_revenue_ahead_cents")
+    labelled = features.select("customer_id", "as_of").join(summed, on=["customer_id", "as_of"], how="left")
+    known = labelled.withColumns({name: F.coalesce(name, F.lit(0)) for name in sums})
+    return known.withColumn("is_churned", F.col("num_orders_ahead") == 0)
+
+
+def with_churn_label(
+    features: DataFrame, customer_days: DataFrame, persons: DataFrame | None = None, *, horizon_days: int
+) -> DataFrame:
+    """Add `is_churned`: whether the customer ordered nothing in the `horizon_days` from as_of on; see `customer_labels`."""
+    labels = customer_labels(features, customer_days, persons, horizon_days=horizon_days)
+    churned = labels.select("customer_id", "as_of", "is_churned")
+    return features.join(churned, on=["customer_id", "as_of"], how="inner")
 
 
 def bought_items(events: DataFrame, *, since: date) -> DataFrame:

@@ -7,12 +7,30 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.config import Settings
+from clm_spark.errors import SettingsError
 
 
 def panel_days(settings: Settings) -> list[date]:
     """The run's as_of and those before it, latest first."""
     step = timedelta(days=settings.features.panel_every_days)
     return [settings.as_of - step * back for back in range(settings.features.panel_size)]
+
+
+def asked_days(settings: Settings) -> list[date]:
+    """The mornings of the panel that was asked for, whose labels are all known by the run's as_of.
+
+    Raises `SettingsError` where there is none, or one whose horizon has not ended by then.
+    """
+    asked, as_of = settings.panel, settings.as_of
+    first, last = asked.first_on or as_of, asked.last_on or as_of
+    answered = as_of - timedelta(days=asked.gap_days + asked.horizon_days)
+    if not first <= last <= answered:
+        raise SettingsError(
+            f"no panel from {first} to {last}: expected the first day not after the last, and the last not after {answered}, "
+            f"from which on {asked.gap_days} days of gap and {asked.horizon_days} of horizon end after as_of {as_of}; "
+            "give an earlier --to, a later --as-of or a shorter --horizon"
+        )
+    return [first + timedelta(days=step) for step in range(0, (last - first).days + 1, asked.every_days)]
 
 
 def recommender_days(settings: Settings) -> list[date]:
@@ -27,4 +45,6 @@ def tested_from(settings: Settings) -> date:
 
 def at_each(rows: DataFrame, days: Sequence[date]) -> DataFrame:
     """Every row once for each day, in column `as_of`. What a day may see of them is for the caller to filter."""
+    if len(days) == 1:
+        return rows.withColumn("as_of", F.lit(days[0]))
     return rows.withColumn("as_of", F.explode(F.array(*map(F.lit, days))))

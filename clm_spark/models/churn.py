@@ -12,9 +12,34 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from clm_spark.config import ChurnSettings
-from clm_spark.tables.catalog import CUSTOMER_FEATURES
+from clm_spark.tables.feature import windowed_name
 
-FEATURES = tuple(c.name for c in CUSTOMER_FEATURES.columns if c.name not in CUSTOMER_FEATURES.key)
+# Chosen on The Complete Journey, see docs/tried.md.
+EVER = (
+    "tenure_days",
+    "recency_days",
+    "purchase_recency_days",
+    "num_purchase_days",
+    "num_orders",
+    "net_revenue_cents",
+    "mean_order_cents",
+    "mean_gap_days",
+    "overdue_ratio",
+    "orders_trend",
+)
+WINDOWED = (
+    "num_active_days",
+    "num_visits",
+    "num_views",
+    "num_carts",
+    "num_orders",
+    "num_lines",
+    "num_campaigns",
+    "num_coupons",
+    "net_revenue_cents",
+    "discount_share",
+)
+FEATURES = (*EVER, *(windowed_name(stem, days) for days in (7, 30, 90) for stem in WINDOWED))
 # The dumb rules: silent the longest, and bought the least.
 RULES = {"recency_rule": "purchase_recency_days", "orders_rule": "-num_orders_90d"}
 

@@ -26,9 +26,16 @@ def rekeyed(rows: DataFrame, table: Table, *, links: Sequence[bytes]) -> DataFra
     named = [column for column in table.columns if column.rekeyed in ("pseudonym", "event_id")]
     if not links or not named:
         return rows
-    return rows.withColumns(
+    hashed = rows.withColumns(
         {column.name: _hashed_on(F.col(column.name), column.rekeyed, links) for column in named if column.rekeyed}
     )
+    visits = [column.name for column in table.columns if column.rekeyed == "visit_id"]
+    return hashed.withColumns({name: visit_id(F.col("customer_id"), F.col("started_at")) for name in visits})
+
+
+def visit_id(customer_id: Column, started_at: Column) -> Column:
+    """Names a visit after its customer and its beginning, not by counting: a late event must not renumber later ones."""
+    return F.md5(F.concat_ws("|", customer_id, F.unix_micros(started_at).cast("string")))
 
 
 def visitor_key(key: KeyChain) -> KeyChain:

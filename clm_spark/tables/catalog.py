@@ -3,6 +3,8 @@
 from pyspark.sql import types as T
 
 from clm_spark.tables.contract import Column, Table, one_of
+from clm_spark.tables.customer_features import FEATURES
+from clm_spark.tables.measures import CUSTOMER_MEASURES, OF_VISIT
 
 # What can happen between a customer and the shop.
 EVENT_KINDS = (
@@ -35,7 +37,6 @@ COUNTS = ("num_read", "num_kept", "num_rejected", "num_duplicates")
 CUTOFF_REASONS = ("shared_visitor", "large_group")
 BOT_RULES = ("rate_per_minute", "rate_per_day", "carts_without_view", "user_agent")
 RECOMMENDERS = ("popularity", "als", "transformer")
-WINDOW_DAYS = (7, 30, 90)
 
 BOOL = T.BooleanType()
 BIGINT = T.LongType()
@@ -157,6 +158,7 @@ INGESTED_BATCHES = Table(
         Column("first_occurred_at", TIME, "earliest event kept", nullable=True),
         Column("last_occurred_at", TIME, "latest event kept", nullable=True),
         Column("first_learned_at", TIME, "from when on a day can see any of them", nullable=True),
+        Column("last_learned_at", TIME, "from when on a day can see all of them", nullable=True),
         Column("events_version", BIGINT, "Delta version of silver.events that first holds them"),
         Column("job", STRING, "the job that took it in"),
         AS_OF,
@@ -307,17 +309,13 @@ SESSIONS = Table(
     is_partitioned=False,  # a day of a small shop is no file's worth
     filtered_by=("started_at",),
     columns=(
-        Column("session_id", STRING, "the event_id of the visit's first event", rekeyed="event_id"),
+        Column("session_id", STRING, "md5 over the customer and when the visit began", rekeyed="visit_id"),
         CUSTOMER_ID,
         Column("started_on", DATE, "day of the first event"),
         Column("started_at", TIME, "first event"),
         Column("ended_at", TIME, "last event"),
         _count("duration_seconds", "from first to last event"),
-        _count("num_events", "events of any kind"),
-        _count("num_views", "items viewed or clicked"),
-        _count("num_carts", "items put into the cart"),
-        _count("num_purchases", "lines bought"),
-        Column("revenue_cents", BIGINT, "bought, before refunds", check="revenue_cents >= 0"),
+        *(_count(measure.name, measure.meaning) for measure in OF_VISIT),
     ),
     checks={"ends_after_start": "ended_at >= started_at"},
 )
@@ -328,7 +326,9 @@ CUSTOMER_DAYS = Table(
     "customer, active day and day we learned of it: partial aggregates",
     key=("customer_id", "day_on", "known_on"),
     clock="versions",
-    filtered_by=("day_on", "known_on"),
+    slices=("known_on",),
+    is_partitioned=False,  # a day of a small shop is no file's worth
+    filtered_by=("day_on",),
     columns=(
         Column(
             "customer_id",
@@ -338,37 +338,9 @@ CUSTOMER_DAYS = Table(
         ),
         Column("day_on", DATE, "the day it happened"),
         Column("known_on", DATE, "the day we learned of it: this row holds all of the day that was known by then"),
-        _count("num_events", "events of any kind"),
-        _count("num_visits", "visits, cut at midnight"),
-        _count("num_views", "items viewed or clicked"),
-        _count("num_carts", "items put into the cart"),
-        _count("num_orders", "baskets bought"),
-        _count("num_lines", "basket lines bought"),
-        _count("num_units", "units bought"),
-        _count("num_refunds", "lines refunded"),
-        _count("num_campaigns", "campaigns received"),
-        _count("num_coupons", "coupons redeemed"),
-        Column("revenue_cents", BIGINT, "bought, before refunds", check="revenue_cents >= 0"),
-        Column("refund_cents", BIGINT, "paid back", check="refund_cents >= 0"),
-        Column("discount_cents", BIGINT, "taken off list prices", check="discount_cents >= 0"),
+        *(_count(measure.name, measure.meaning) for measure in CUSTOMER_MEASURES),
     ),
 )
-
-
-def _window_columns(days: int) -> tuple[Column, ...]:
-    last = f"in the last {days} days"
-    return (
-        _count(f"num_active_days_{days}d", f"days with any event {last}"),
-        _count(f"num_visits_{days}d", f"visits {last}"),
-        _count(f"num_views_{days}d", f"items viewed or clicked {last}"),
-        _count(f"num_carts_{days}d", f"items put into the cart {last}"),
-        _count(f"num_orders_{days}d", f"baskets bought {last}"),
-        _count(f"num_lines_{days}d", f"basket lines bought {last}"),
-        _count(f"num_campaigns_{days}d", f"campaigns received {last}"),
-        _count(f"num_coupons_{days}d", f"coupons redeemed {last}"),
-        Column(f"net_revenue_{days}d_cents", BIGINT, f"bought less refunded {last}"),
-        _share(f"discount_{days}d_share", f"discount over list price of what was bought {last}", nullable=True),
-    )
 
 
 CUSTOMER_FEATURES = Table(
@@ -382,28 +354,27 @@ CUSTOMER_FEATURES = Table(
     columns=(
         CUSTOMER_ID,
         AS_OF,
-        _count("tenure_days", "days since the first event"),
-        _count("recency_days", "days since the last event of any kind"),
-        Column(
-            "purchase_recency_days",
-            BIGINT,
-            "days since the last purchase; null: never bought",
-            nullable=True,
-            check="purchase_recency_days > 0",
-        ),
-        _count("num_purchase_days", "days with a purchase, ever"),
-        _count("num_orders", "baskets bought, ever"),
-        Column("net_revenue_cents", BIGINT, "bought less refunded, ever"),
-        Column("mean_order_cents", DOUBLE, "revenue over baskets; null: never bought", nullable=True),
-        Column("mean_gap_days", DOUBLE, "mean days between purchase days; null: fewer than two", nullable=True),
-        Column(
-            "overdue_ratio",
-            DOUBLE,
-            "days since the last purchase over the mean gap; null: fewer than two purchase days",
-            nullable=True,
-        ),
-        Column("orders_trend", DOUBLE, "baskets of the last 30 days over those of the 30 days before, each plus one"),
-        *(column for days in WINDOW_DAYS for column in _window_columns(days)),
+        *(feature.column for feature in FEATURES),
+    ),
+)
+
+CUSTOMER_LABELS = Table(
+    "gold",
+    "customer_labels",
+    "customer and as_of of a training panel: what came after that morning",
+    key=("customer_id", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    shared=True,
+    columns=(
+        CUSTOMER_ID,
+        AS_OF,
+        Column("gap_days", INT, "days from as_of on that are left out", check="gap_days >= 0"),
+        Column("horizon_days", INT, "days after the gap that are looked at", check="horizon_days > 0"),
+        Column("labelled_on", DATE, "the as_of of the run that looked: what was known by then"),
+        _count("num_orders_ahead", "baskets bought in the horizon"),
+        Column("net_revenue_ahead_cents", BIGINT, "bought less refunded in the horizon"),
+        Column("is_churned", BOOL, "whether nothing was bought in it"),
     ),
 )
 
@@ -598,6 +569,12 @@ RUNS = Table(
         Column("table_name", STRING, "the table written"),
         Column("file", STRING, "the raw file that this row counts; null: the run as a whole", nullable=True),
         Column("version", BIGINT, "Delta version after the write; null per file, as seconds", nullable=True),
+        Column(
+            "days",
+            T.ArrayType(DATE),
+            "the days written, by the table's own as_of, known_on or started_on; null: all, or the table has none",
+            nullable=True,
+        ),
         _count("num_rows", "rows written"),
         Column("seconds", DOUBLE, "time the write took, its computation included", nullable=True),
         Column("num_read", BIGINT, "raw records read; null where none were, as the next three", nullable=True),
@@ -625,6 +602,7 @@ TABLES = (
     SESSIONS,
     CUSTOMER_DAYS,
     CUSTOMER_FEATURES,
+    CUSTOMER_LABELS,
     ITEM_VOCABULARY,
     INTERACTIONS,
     ITEM_SEQUENCES,

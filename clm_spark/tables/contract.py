@@ -13,8 +13,9 @@ Layer = Literal["bronze", "silver", "gold"]
 # What becomes of a column when the key of the pseudonyms changes:
 #   pseudonym  a customer's name, hashed once more
 #   event_id   the id of an event, which holds its customer's name: as well
+#   visit_id   a visit's, which follows from its customer and beginning: made of them anew
 #   record     a raw record, which bronze may keep under that key: opened and sealed anew
-Rekeyed = Literal["pseudonym", "event_id", "record"]
+Rekeyed = Literal["pseudonym", "event_id", "visit_id", "record"]
 
 # How `Lake.read_as_of` finds what a day could know:
 #   as_of     rows carry the day they speak for
@@ -108,6 +109,9 @@ class Table:
     def properties(self) -> dict[str, str]:
         """Delta table properties that fit the table's use."""
         properties = {"clm.key": ",".join(self.key), "delta.enableDeletionVectors": str(not self.shared).lower()}
+        if self.clock in ("as_of", "versions"):
+            # Whether a past day still holds is told from the commits since: longer than Delta's thirty days.
+            properties["delta.logRetentionDuration"] = "interval 400 days"
         # Statistics on every column are nearly all that Delta costs over plain Parquet. The partition needs none.
         indexed = dict.fromkeys((*self.slices[len(self.partitions) :], *self.filtered_by))
         if indexed:

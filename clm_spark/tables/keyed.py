@@ -1,14 +1,13 @@
 """By which key a lakehouse is keyed: its silver schema says so, and every commit to a table that holds pseudonyms."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pyspark.sql import Row
 
 from clm_spark.errors import ContractError
 from clm_spark.keys import KeyChain
+from clm_spark.tables.commits import mark_of
 
 KEY_PROPERTY = "clm.key"
 FINISH = "finish it with `clm rotate-key` under that key"
@@ -72,12 +71,3 @@ def table_keys(commits: Sequence[Row]) -> list[str]:
         if key:
             keys.append(key)
     return keys
-
-
-def mark_of(commit: Row) -> dict[str, Any]:
-    """What our writer said of a commit; nothing of others' commits."""
-    try:
-        mark = json.loads(commit["userMetadata"] or "{}")
-    except json.JSONDecodeError:
-        return {}
-    return mark if isinstance(mark, dict) else {}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property, reduce
+from typing import Any
 
 from delta.tables import DeltaTable
 from py4j.protocol import Py4JJavaError
@@ -16,12 +17,14 @@ from pyspark.sql import Column as Expr
 from pyspark.sql import DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as F
 
+import clm_spark
 from clm_spark.config import Settings
 from clm_spark.errors import ContractError
 from clm_spark.session import kept
+from clm_spark.tables.commits import COMMIT_MARK, UPKEEP, Commit
 from clm_spark.tables.contract import Table, check_schema, schema_differences
 from clm_spark.tables.ddl import VIEW_PROPERTY, quoted, table_ddl, view_ddl, view_declared
-from clm_spark.tables.keyed import check_whole, mark_of, table_keys
+from clm_spark.tables.keyed import check_whole, table_keys
 from clm_spark.tables.schemas import Schemas
 from clm_spark.tables.sealed import RECORDS_PROPERTY, way_to_keep, with_opened_record, with_sealed_record
 
@@ -29,9 +32,6 @@ log = logging.getLogger(__name__)
 
 SliceValue = date | str | Sequence[date] | Sequence[str]
 
-# What may stand in a table's history beside our own writes: upkeep, and the RESTORE that a refusal asks for.
-UPKEEP = {"CREATE TABLE", "OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "ADD CONSTRAINT", "RESTORE"}
-COMMIT_MARK = "clm-spark"
 COMMITS_LOOKED_AT = 20
 COMMIT_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
@@ -44,6 +44,7 @@ class Written:
     version: int
     num_rows: int
     seconds: float
+    days: tuple[date, ...] | None = None  # None: not by days
 
 
 @dataclass
@@ -93,16 +94,12 @@ class Lake:
             return None
         return rows
 
-    def inputs_of(self, table: Table) -> Mapping[str, int] | None:
-        """The versions, by title, of the tables that were read for the table's last write; None where that is unknown."""
+    def commits(self, table: Table) -> list[Commit]:
+        """The table's commits, newest first, as far back as its log remembers; none where there is no table yet."""
         if not self.exists(table):
-            return None
-        for commit in DeltaTable.forName(self.spark, self.name(table)).history(COMMITS_LOOKED_AT).collect():
-            mark = mark_of(commit)
-            if mark.get("by") == COMMIT_MARK:
-                inputs: Mapping[str, int] | None = mark.get("inputs")
-                return inputs
-        return None
+            return []
+        self._require(table)
+        return [Commit.of(row) for row in DeltaTable.forName(self.spark, self.name(table)).history().collect()]
 
     def read_as_of(self, table: Table, as_of: date | None = None) -> DataFrame:
         """What the table could say on the morning of `as_of` (default: the run's own): the past, as known then."""
@@ -123,12 +120,14 @@ class Lake:
         *,
         into: Table,
         is_key_proven: bool = False,
+        made_with: str | None = None,
         **slices: SliceValue,
     ) -> Written:
         """Replace a part of the table, or all of it when no slice is named, in one commit.
 
         `slices` name columns and the value or values to replace, as in `as_of=day, recommender="als"`; a row outside
         them is refused. `is_key_proven` skips the check that keys are unique, for frames grouped by key just before.
+        The commit bears the slices, and `made_with`: what the rows follow from beside the tables read.
         """
         undeclared = sorted(set(slices) - set(into.slices))
         if undeclared:
@@ -138,7 +137,10 @@ class Lake:
         def write(rows: DataFrame) -> None:
             rows.writeTo(self.name(into)).overwrite(place)
 
-        return self._write(frame, into, write, is_key_proven=is_key_proven)
+        values = {column: _values(value) for column, value in slices.items()}
+        said = {"slices": {column: [*map(str, of)] for column, of in values.items()}, "made_with": made_with}
+        days = next((tuple(of) for of in values.values() if all(isinstance(each, date) for each in of)), None)
+        return self._write(frame, into, write, is_key_proven=is_key_proven, said=said, days=days)
 
     def merge(self, frame: DataFrame, *, into: Table) -> Written:
         """Insert rows with new keys and update those whose keys are there."""
@@ -330,6 +332,8 @@ class Lake:
         write: Callable[[DataFrame], None],
         *,
         is_key_proven: bool = False,
+        said: Mapping[str, Any] | None = None,
+        days: tuple[date, ...] | None = None,
     ) -> Written:
         check_schema(frame.schema, table)
         self.create(table)
@@ -340,13 +344,13 @@ class Lake:
             keeps_raw_ids = self.settings.privacy.keep_raw_ids
             rows = with_sealed_record(rows, table, key=self.schemas.key, keeps_raw_ids=keeps_raw_ids)
         if is_key_proven:
-            version, num_rows = self._commit(table, write, rows, key=key)
+            version, num_rows = self._commit(table, write, rows, key=key, said=said)
         else:
             # Counted before the commit, so that a broken key leaves the table as it was; kept, not computed twice.
             with kept(rows) as counted:
                 num_rows = _num_unique(counted, table)
-                version, _ = self._commit(table, write, counted, key=key)
-        return self._note(Written(table.title, version, num_rows, time.monotonic() - start))
+                version, _ = self._commit(table, write, counted, key=key, said=said)
+        return self._note(Written(table.title, version, num_rows, time.monotonic() - start, days))
 
     def _note(self, written: Written) -> Written:
         self.written.append(written)
@@ -366,20 +370,24 @@ class Lake:
         rows: DataFrame,
         *,
         key: str | None,
+        said: Mapping[str, Any] | None = None,
     ) -> tuple[int, int]:
         """Let `write` commit the rows; gives the table's version and how many rows Delta says it wrote.
 
         The commit says who made it, of what, and by which `key` the table is keyed from then on.
         """
-        said = {
+        marks = {
+            **(said or {}),
             "by": COMMIT_MARK,
             "job": self.job,
             "as_of": str(self.settings.as_of),
             "inputs": self.inputs,
+            "settings": self.settings.digest,
+            "code": clm_spark.__version__,
             "write": uuid.uuid4().hex,
             "key": key,
         }
-        mark = json.dumps({name: value for name, value in said.items() if value})
+        mark = json.dumps({name: value for name, value in marks.items() if value})
         self.spark.conf.set(COMMIT_METADATA, mark)
         try:
             write(rows)
@@ -404,8 +412,12 @@ def _squeezed(rule: str) -> str:
     return "".join(rule.split()).lower()
 
 
+def _values(value: SliceValue) -> list[Any]:
+    return [value] if isinstance(value, str | date) else list(value)
+
+
 def _is_in(column: str, value: SliceValue) -> Expr:
-    values = [value] if isinstance(value, str | date) else list(value)
+    values = _values(value)
     return F.col(column).isin(values) if len(values) != 1 else F.col(column) == F.lit(values[0])
 
 

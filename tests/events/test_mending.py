@@ -5,21 +5,14 @@ from datetime import date, timedelta
 
 import pytest
 from pyspark.sql import DataFrame
-from shop_events import at, events, on, signed_batches
+from shop_events import at, events, on, sign
 
 from clm_spark.events.mending import build_sessions
-from clm_spark.events.sessions import sessions_from_events, with_session_id
-from clm_spark.tables.catalog import BOT_DAYS, EVENTS, IDENTITIES, INGESTED_BATCHES, SESSIONS
+from clm_spark.events.sessions import sessions_from_events
+from clm_spark.tables.catalog import BOT_DAYS, EVENTS, IDENTITIES, SESSIONS
 from clm_spark.tables.lake import Lake
 
 HALF_HOUR = timedelta(minutes=30)
-
-
-def sign(lake: Lake, batch: str, rows) -> None:
-    """Events of a batch, and its line of the ledger, as ingestion leaves them."""
-    version = lake.replace(rows, into=EVENTS, batch_id=batch).version
-    proof = signed_batches(lake.spark, {"batch_id": batch, "events_version": version})
-    lake.replace(proof, into=INGESTED_BATCHES, batch_id=batch)
 
 
 def mended(lake: Lake) -> list[tuple[object, ...]]:
@@ -27,7 +20,7 @@ def mended(lake: Lake) -> list[tuple[object, ...]]:
 
 
 def cut_at_once(lake: Lake, log: DataFrame) -> list[tuple[object, ...]]:
-    whole = sessions_from_events(with_session_id(log, max_gap=HALF_HOUR))
+    whole = sessions_from_events(log, max_gap=HALF_HOUR)
     return sorted(map(tuple, whole.select(SESSIONS.schema.names).collect()))
 
 

@@ -29,7 +29,7 @@ def test_one_click_is_followed_to_what_it_causes(small_shop):
     assert list(seen.origin.record) == [small_shop.truth.last_purchase], "the line of the raw log it came from"
     assert seen.event.event_id in set(seen.course.event_id)
     assert seen.course.kind.iloc[0] == "view"
-    assert seen.visit.session_id == seen.course.event_id.iloc[0]
+    assert seen.visit.started_at == seen.course.occurred_at.iloc[0]
     assert seen.visit.num_events == len(seen.course) == seen.day.num_events
     assert seen.day.revenue_cents == seen.event.amount_cents > 0
     assert seen.features.purchase_recency_days == (seen.settings.as_of - seen.event.occurred_at.date()).days

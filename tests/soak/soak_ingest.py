@@ -33,9 +33,11 @@ def overrides(lake: Path, log: str, master: str) -> list[str]:
         f"lakehouse.path={lake}",
         f"ingest.path={log}",
         f"spark.master={master}",
-        "ingest.batch_bytes=67108864",  # several batches, so that a kill falls before, into and between them
+        "ingest.batch_bytes=201326592",  # some batches, so that a kill falls before, into and between them
         "spark.driver_memory=2g",
-        "spark.conf={spark.executor.memory: 1500m, spark.sql.shuffle.partitions: '4', spark.ui.enabled: 'false'}",
+        # Processes that live for minutes: the second compiler would not earn its keep.
+        "spark.conf={spark.executor.memory: 1500m, spark.sql.shuffle.partitions: '4', spark.ui.enabled: 'false', "
+        "spark.executor.extraJavaOptions: '-XX:TieredStopAtLevel=1'}",
     ]
 
 

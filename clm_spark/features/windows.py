@@ -1,0 +1,158 @@
+"""Declared features from daily figures: merged from the days themselves, or yesterday's carried on by a day.
+
+Both give the same rows: all they add up are whole numbers.
+"""
+
+from collections.abc import Sequence
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from clm_spark.tables.feature import Age, Derived, Feature, SquaredGaps, Sum
+
+EVER = 0  # the bucket of days that are older than any window
+
+
+def features_from_days(days: DataFrame, features: Sequence[Feature], *, key: str) -> DataFrame:
+    """One row per `key` and as_of, with every declared feature.
+
+    Needs a row per `key`, as_of and day, with `day_on`, `age_days` (1 is the day before as_of) and the daily figures.
+    """
+    group = (key, "as_of")
+    merged = _by_bucket(_with_gaps(days, features, group), features, group).groupBy(*group)
+    return with_derived(merged.agg(*(_merged(feature) for feature in _stored(features))), features)
+
+
+def with_derived(merged: DataFrame, features: Sequence[Feature]) -> DataFrame:
+    """Add what is computed from the other features of the row."""
+    return merged.withColumns({f.name: F.expr(f.sql).cast("double") for f in features if isinstance(f, Derived)})
+
+
+def gains_from_days(days: DataFrame, features: Sequence[Feature], *, key: str) -> DataFrame:
+    """One row per `key`: what its sums gain and its ages may become from one as_of to the next.
+
+    Needs the rows of `features_from_days` for both as_of and every day that differs between them, be it in its figures
+    or in its place in a window, with `sign`: 1 for the later as_of, -1 for the earlier.
+    """
+    signed = _by_bucket(days, _without_gaps(features), (key, "sign")).groupBy(key)
+    return signed.agg(*(_gained(feature) for feature in _without_gaps(features)))
+
+
+def carried_on(before: DataFrame, gains: DataFrame, features: Sequence[Feature], *, key: str) -> DataFrame:
+    """One row per `key`: the features of the next as_of, from those of the one before and their gains.
+
+    Wrong for the keys of `beyond_carrying_on`, which have to be merged from their days.
+    """
+    both = before.alias("old").join(gains.alias("new"), on=F.col(f"old.{key}") == F.col(f"new.{key}"), how="full")
+    named = F.coalesce(f"old.{key}", f"new.{key}").alias(key)
+    return with_derived(both.select(named, *(_carried(feature) for feature in _stored(features))), features)
+
+
+def beyond_carrying_on(days: DataFrame, features: Sequence[Feature], *, key: str) -> DataFrame:
+    """The keys of which a day that both as_of had behind them is another than it was.
+
+    That is, one that no longer counts for an age, or does so differently for a gap. Needs the rows of `gains_from_days`.
+    """
+    was, now = F.col("sign") < 0, F.col("sign") > 0
+    ages = sorted({feature.where for feature in features if isinstance(feature, Age)})
+    gaps = sorted({feature.where for feature in features if isinstance(feature, SquaredGaps)})
+    counted = {f"_{n}": F.expr(where) for n, where in enumerate([*ages, *gaps])}
+    old = days.withColumns(counted).where((F.col("sign") < 0) | (F.col("age_days") > 1))
+    seen = old.groupBy(key, "day_on").agg(
+        *(
+            F.bool_or(is_then & F.col(name)).alias(f"{name}{then}")
+            for name in counted
+            for then, is_then in (("was", was), ("now", now))
+        )
+    )
+    is_beyond = F.lit(False)
+    for name in list(counted)[: len(ages)]:
+        is_beyond |= F.col(f"{name}was") & ~F.col(f"{name}now")
+    for name in list(counted)[len(ages) :]:
+        is_beyond |= F.col(f"{name}was") != F.col(f"{name}now")
+    return seen.where(is_beyond).select(key).distinct()
+
+
+def _stored(features: Sequence[Feature]) -> list[Sum | Age | SquaredGaps]:
+    return [feature for feature in features if not isinstance(feature, Derived)]
+
+
+def _without_gaps(features: Sequence[Feature]) -> list[Sum | Age]:
+    return [feature for feature in features if isinstance(feature, Sum | Age)]
+
+
+def _with_gaps(days: DataFrame, features: Sequence[Feature], group: Sequence[str]) -> DataFrame:
+    """Add for each gap feature the squared days from this day to the next one that counts."""
+    gaps = {}
+    for feature in features:
+        if isinstance(feature, SquaredGaps):
+            counts = F.expr(feature.where)
+            history = Window.partitionBy(*group, counts).orderBy("age_days")
+            gap = F.col("age_days") - F.lag("age_days").over(history)
+            gaps[feature.name] = F.when(counts, gap * gap)
+    return days.withColumns(gaps)
+
+
+def _by_bucket(days: DataFrame, features: Sequence[Feature], group: Sequence[str]) -> DataFrame:
+    """Days summed by the shortest window that holds them: a handful of rows per group, from which all windows follow."""
+    edges = sorted({feature.window_days for feature in features if isinstance(feature, Sum) and feature.window_days})
+    bucket = F.lit(EVER)
+    for edge in reversed(edges):
+        bucket = F.when(F.col("age_days") <= edge, edge).otherwise(bucket)
+    sums = {_daily(feature): F.sum(F.expr(feature.of)) for feature in features if isinstance(feature, Sum)}
+    others = {feature.name: _of_bucket(feature) for feature in features if not isinstance(feature, Sum | Derived)}
+    columns = (column.alias(name) for name, column in {**sums, **others}.items())
+    return days.groupBy(*group, bucket.alias("bucket")).agg(*columns)
+
+
+def _daily(feature: Sum) -> str:
+    """Sums of the same figure over several windows share a column."""
+    return f"sum of {feature.of}"
+
+
+def _of_bucket(feature: Age | SquaredGaps) -> Column:
+    if isinstance(feature, SquaredGaps):
+        return F.sum(feature.name)
+    return _extreme(feature, F.when(F.expr(feature.where), F.col("age_days")))
+
+
+def _extreme(feature: Age, age: Column) -> Column:
+    return F.max(age) if feature.of == "first" else F.min(age)
+
+
+def _is_inside(feature: Sum) -> Column:
+    if feature.window_days is None:
+        return F.lit(True)
+    return (F.col("bucket") != EVER) & (F.col("bucket") <= feature.window_days)
+
+
+def _merged(feature: Sum | Age | SquaredGaps) -> Column:
+    match feature:
+        case Sum():
+            value = F.sum(F.when(_is_inside(feature), F.col(f"`{_daily(feature)}`")).otherwise(0))
+        case Age():
+            value = _extreme(feature, F.col(feature.name))
+        case SquaredGaps():
+            value = F.coalesce(F.sum(feature.name), F.lit(0))
+    return value.cast("bigint").alias(feature.name)
+
+
+def _gained(feature: Sum | Age) -> Column:
+    if isinstance(feature, Age):
+        return _extreme(feature, F.when(F.col("sign") > 0, F.col(feature.name))).alias(feature.name)
+    signed = F.col("sign") * F.col(f"`{_daily(feature)}`")
+    return F.sum(F.when(_is_inside(feature), signed).otherwise(0)).alias(feature.name)
+
+
+def _carried(feature: Sum | Age | SquaredGaps) -> Column:
+    was, new = F.col(f"old.{feature.name}"), f"new.{feature.name}"
+    match feature:
+        case Sum():
+            value = F.coalesce(was, F.lit(0)) + F.coalesce(new, F.lit(0))
+        case Age():
+            value = (F.greatest if feature.of == "first" else F.least)(was + 1, F.col(new))
+        case SquaredGaps():
+            # Where the day just passed counts, the last one before it was as long ago as the morning of that day said.
+            gap = F.when(F.col(f"new.{feature.recency}") == 1, F.col(f"old.{feature.recency}"))
+            value = F.coalesce(was, F.lit(0)) + F.coalesce(gap * gap, F.lit(0))
+    return value.cast("bigint").alias(feature.name)

@@ -1,0 +1,174 @@
+"""Every feature of a customer, declared once: gold.customer_features, its comments and rules, and how it is computed."""
+
+from clm_spark.tables.feature import Age, Derived, Feature, SquaredGaps, ratio, share, windowed
+
+WINDOWS = (1, 7, 30, 90, 180, 365)
+HABITS = (30, 90, 365)  # what takes a while to show
+BOUGHT = "num_orders > 0"
+NET_REVENUE = "revenue_cents - refund_cents"
+_IS_WEEKEND = "dayofweek(day_on) IN (1, 7)"
+
+RECENCY: tuple[Feature, ...] = (
+    Age("tenure_days", "days since the first event", of="first"),
+    Age("recency_days", "days since the last event of any kind", of="last"),
+    Age("first_purchase_days", "days since the first purchase; null: never bought", of="first", where=BOUGHT),
+    Age("purchase_recency_days", "days since the last purchase; null: never bought", of="last", where=BOUGHT),
+)
+
+# How often and how much, in every window and ever.
+EXTENT = (
+    *windowed("num_active_days", "days with any event", "1", WINDOWS),
+    *windowed("num_visits", "visits", "num_visits", (*WINDOWS, None)),
+    *windowed("num_views", "items viewed or clicked", "num_views", (*WINDOWS, None)),
+    *windowed("num_carts", "items put into the cart", "num_carts", (*WINDOWS, None)),
+    *windowed("num_orders", "baskets bought", "num_orders", (*WINDOWS[:3], 60, *WINDOWS[3:], None)),
+    *windowed("num_lines", "basket lines bought", "num_lines", (*WINDOWS, None)),
+    *windowed("net_revenue_cents", "bought less refunded", NET_REVENUE, (*WINDOWS, None)),
+)
+
+PURCHASES: tuple[Feature, ...] = (
+    *windowed("num_purchase_days", "days with a purchase", f"CAST({BOUGHT} AS BIGINT)", (*HABITS, None)),
+    SquaredGaps(
+        "squared_gaps",
+        "squared days from each purchase day to the next, summed: how even the pace is",
+        where=BOUGHT,
+        recency="purchase_recency_days",
+    ),
+    *windowed("num_units", "units bought", "num_units", HABITS),
+    *windowed("revenue_cents", "bought, before refunds", "revenue_cents", (*HABITS, None)),
+    *windowed("discount_cents", "taken off list prices", "discount_cents", (7, *HABITS)),
+    *windowed("list_price_cents", "list price of what was bought", "revenue_cents + discount_cents", (7, *HABITS)),
+    *windowed("num_discounted_lines", "basket lines bought below list price", "num_discounted_lines", HABITS),
+    *windowed("num_refunds", "lines refunded", "num_refunds", HABITS),
+    *windowed("refund_cents", "paid back", "refund_cents", HABITS),
+)
+
+ENGAGEMENT = (
+    *windowed("num_acts", "events of the customer's own doing", "num_acts", HABITS),
+    *windowed("num_searches", "searches", "num_searches", HABITS),
+    *windowed("num_reviews", "reviews written", "num_reviews", HABITS),
+    *windowed("num_campaigns", "campaigns received", "num_campaigns", (7, *HABITS)),
+    *windowed("num_coupons", "coupons redeemed", "num_coupons", (7, *HABITS)),
+    *windowed("visit_seconds", "from first to last event, summed over visits", "visit_seconds", HABITS),
+    *windowed("num_bounces", "visits of a single event", "num_bounces", HABITS),
+    *windowed("num_buying_visits", "visits with a purchase", "num_buying_visits", HABITS),
+    *windowed("num_cart_visits", "visits that put something into the cart", "num_cart_visits", HABITS),
+    *windowed(
+        "num_abandoned_visits", "visits that left a full cart and bought nothing", "num_abandoned_visits", HABITS
+    ),
+)
+
+HOURS_AND_WAYS = (
+    *windowed(
+        "num_weekend_days", "days with any event on a Saturday or Sunday", f"CAST({_IS_WEEKEND} AS BIGINT)", (90,)
+    ),
+    *windowed("num_night_acts", "acts from midnight to six, UTC", "num_night_acts", (90,)),
+    *windowed("num_morning_acts", "acts from six to noon, UTC", "num_morning_acts", (90,)),
+    *windowed("num_afternoon_acts", "acts from noon to six, UTC", "num_afternoon_acts", (90,)),
+    *windowed("num_device_acts", "acts whose device the log names", "num_device_acts", (90,)),
+    *windowed("num_mobile_acts", "acts on a phone or tablet", "num_mobile_acts", (90,)),
+    *windowed("num_channel_acts", "acts of which the log says what brought the customer", "num_channel_acts", (90,)),
+    *windowed("num_paid_acts", "acts brought by advertising", "num_paid_acts", (90,)),
+    *windowed("num_email_acts", "acts brought by e-mail", "num_email_acts", (90,)),
+)
+
+_NUM_GAPS = "num_purchase_days - 1"
+_MEAN_GAP = f"try_divide(first_purchase_days - purchase_recency_days, {_NUM_GAPS})"
+
+PACE = (
+    Derived("mean_gap_days", "mean days between purchase days; null: fewer than two", _MEAN_GAP),
+    Derived(
+        "gap_variation",
+        "standard deviation of the days between purchase days over their mean: 0 is like clockwork; null: fewer than "
+        "three purchase days",
+        # The variance of the gaps, as the mean of their squares less the square of their mean.
+        f"CASE WHEN num_purchase_days > 2 THEN "
+        f"sqrt(greatest(squared_gaps / ({_NUM_GAPS}) - power({_MEAN_GAP}, 2), 0D)) / {_MEAN_GAP} END",
+        check="{} >= 0",
+    ),
+    Derived(
+        "overdue_ratio",
+        "days since the last purchase over the mean gap; null: fewer than two purchase days",
+        f"try_divide(purchase_recency_days, {_MEAN_GAP})",
+    ),
+)
+
+
+def _trend(name: str, meaning: str, stem: str, days: int) -> Derived:
+    now, both = f"{stem}_{days}d", f"{stem}_{2 * days}d"
+    said = f"{meaning} of the last {days} days over those of the {days} days before, each plus one"
+    return Derived(name, said, f"({now} + 1) / ({both} - {now} + 1)", check="{} > 0", is_nullable=False)
+
+
+TRENDS = (
+    _trend("orders_trend", "baskets", "num_orders", 30),
+    _trend("orders_trend_90d", "baskets", "num_orders", 90),
+    _trend("visits_trend_90d", "visits", "num_visits", 90),
+    _trend("views_trend_90d", "views", "num_views", 90),
+)
+
+BASKETS = (
+    Derived("mean_order_cents", "revenue over baskets; null: never bought", "try_divide(revenue_cents, num_orders)"),
+    *ratio("mean_order_cents", "revenue over baskets", "revenue_cents", "num_orders", HABITS),
+    *ratio("units_per_order", "units over baskets", "num_units", "num_orders", HABITS),
+    *ratio("lines_per_order", "different lines over baskets", "num_lines", "num_orders", HABITS),
+    *share(
+        "discount", "discount over list price of what was bought", "discount_cents", "list_price_cents", (7, *HABITS)
+    ),
+    *share("discounted_lines", "basket lines bought below list price", "num_discounted_lines", "num_lines", HABITS),
+    *ratio("refunds_per_line", "lines refunded over lines bought", "num_refunds", "num_lines", HABITS),
+)
+
+CONVERSION = (
+    *ratio("carts_per_view", "items put into the cart over items viewed", "num_carts", "num_views", HABITS),
+    *ratio("lines_per_view", "lines bought over items viewed", "num_lines", "num_views", HABITS),
+    *ratio("coupons_per_campaign", "coupons redeemed over campaigns received", "num_coupons", "num_campaigns", HABITS),
+    *share("buying_visits", "visits with a purchase", "num_buying_visits", "num_visits", HABITS),
+    *share(
+        "abandoned_carts",
+        "visits with a full cart and no purchase, of those with a cart",
+        "num_abandoned_visits",
+        "num_cart_visits",
+        HABITS,
+    ),
+    *share("bounces", "visits of a single event", "num_bounces", "num_visits", HABITS),
+    *ratio("acts_per_visit", "events per visit: its depth", "num_acts", "num_visits", HABITS),
+    *ratio("mean_visit_seconds", "length of a visit", "visit_seconds", "num_visits", HABITS),
+)
+
+SHARES_OF_ACTS = (
+    *share("weekend_days", "active days on a weekend", "num_weekend_days", "num_active_days", (90,)),
+    *share("night_acts", "acts at night", "num_night_acts", "num_acts", (90,)),
+    *share("morning_acts", "acts in the morning", "num_morning_acts", "num_acts", (90,)),
+    *share("afternoon_acts", "acts in the afternoon", "num_afternoon_acts", "num_acts", (90,)),
+    *share(
+        "mobile_acts",
+        "acts on a phone or tablet, of those whose device is known",
+        "num_mobile_acts",
+        "num_device_acts",
+        (90,),
+    ),
+    *share(
+        "paid_acts",
+        "acts brought by advertising, of those whose way is known",
+        "num_paid_acts",
+        "num_channel_acts",
+        (90,),
+    ),
+    *share(
+        "email_acts", "acts brought by e-mail, of those whose way is known", "num_email_acts", "num_channel_acts", (90,)
+    ),
+)
+
+FEATURES: tuple[Feature, ...] = (
+    *RECENCY,
+    *EXTENT,
+    *PURCHASES,
+    *ENGAGEMENT,
+    *HOURS_AND_WAYS,
+    *PACE,
+    *TRENDS,
+    *BASKETS,
+    *CONVERSION,
+    *SHARES_OF_ACTS,
+)

@@ -1,0 +1,88 @@
+"""What is counted of a customer's day. Every figure adds up over days, so that a window is a sum of days."""
+
+from dataclasses import dataclass
+
+# Done to a customer, not by one: no sign of a visit.
+NOT_A_VISIT = ("campaign_sent", "impression")
+_IS_ACT = "kind NOT IN ('campaign_sent', 'impression')"
+_HOUR = "hour(occurred_at)"
+_DEVICE = "lower(attributes['device'])"
+_CHANNEL = "lower(attributes['channel'])"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure of a day: `sql` aggregates the rows that it is made of, to a whole number that is not below zero."""
+
+    name: str
+    meaning: str
+    sql: str
+
+
+def _events(name: str, meaning: str, condition: str) -> Measure:
+    return Measure(name, meaning, f"count_if({condition})")
+
+
+def _acts(name: str, meaning: str, condition: str) -> Measure:
+    return _events(name, meaning, f"{_IS_ACT} AND {condition}")
+
+
+def _money(name: str, meaning: str, column: str, kind: str) -> Measure:
+    return Measure(name, meaning, f"coalesce(sum({column}) FILTER (WHERE kind = '{kind}'), 0)")
+
+
+# Over the events of silver.events; an event whose kind is null counts nowhere.
+OF_EVENTS = (
+    Measure("num_events", "events of any kind", "count(kind)"),
+    _events("num_acts", "events of the customer's own doing: no campaigns, no impressions", _IS_ACT),
+    _events("num_views", "items viewed or clicked", "kind IN ('view', 'click')"),
+    _events("num_searches", "searches", "kind = 'search'"),
+    _events("num_carts", "items put into the cart", "kind = 'cart'"),
+    _events("num_lines", "basket lines bought", "kind = 'purchase'"),
+    _money("num_units", "units bought", "quantity", "purchase"),
+    _events("num_discounted_lines", "basket lines bought below list price", "kind = 'purchase' AND discount_cents > 0"),
+    _events("num_refunds", "lines refunded", "kind = 'refund'"),
+    _events("num_campaigns", "campaigns received", "kind = 'campaign_sent'"),
+    _events("num_coupons", "coupons redeemed", "kind = 'coupon_redeemed'"),
+    _events("num_reviews", "reviews written", "kind = 'review'"),
+    _money("revenue_cents", "bought, before refunds", "amount_cents", "purchase"),
+    _money("refund_cents", "paid back", "amount_cents", "refund"),
+    _money("discount_cents", "taken off list prices", "discount_cents", "purchase"),
+    _acts("num_night_acts", "acts from midnight to six, UTC", f"{_HOUR} < 6"),
+    _acts("num_morning_acts", "acts from six to noon, UTC", f"{_HOUR} BETWEEN 6 AND 11"),
+    _acts("num_afternoon_acts", "acts from noon to six, UTC", f"{_HOUR} BETWEEN 12 AND 17"),
+    _acts("num_device_acts", "acts whose device the log names", f"{_DEVICE} IS NOT NULL"),
+    _acts("num_mobile_acts", "acts on a phone or tablet", f"{_DEVICE} IN ('phone', 'mobile', 'smartphone', 'tablet')"),
+    _acts("num_channel_acts", "acts of which the log says what brought the customer", f"{_CHANNEL} IS NOT NULL"),
+    _acts("num_paid_acts", "acts brought by advertising", f"{_CHANNEL} IN ('ads', 'paid', 'cpc', 'display')"),
+    _acts("num_email_acts", "acts brought by e-mail", f"{_CHANNEL} IN ('email', 'e-mail', 'newsletter')"),
+)
+
+# Over the events of a visit, for silver.sessions.
+OF_VISIT = (
+    Measure("num_events", "events of any kind", "count(kind)"),
+    _events("num_views", "items viewed or clicked", "kind IN ('view', 'click')"),
+    _events("num_carts", "items put into the cart", "kind = 'cart'"),
+    _events("num_purchases", "lines bought", "kind = 'purchase'"),
+    _money("revenue_cents", "bought, before refunds", "amount_cents", "purchase"),
+)
+
+# Over the visits of a day, which end at midnight. A row has the figures above, `seconds` and `visit`, its number; one
+# row without a number holds what was done to the customer meanwhile.
+OF_VISITS = (
+    Measure("num_visits", "visits, cut at midnight", "count(visit)"),
+    Measure("visit_seconds", "from first to last event, summed over visits", "coalesce(sum(seconds), 0)"),
+    Measure("num_bounces", "visits of a single event", "count_if(num_acts = 1)"),
+    Measure("num_buying_visits", "visits with a purchase", "count_if(num_lines > 0)"),
+    Measure("num_cart_visits", "visits that put something into the cart", "count_if(num_carts > 0)"),
+    Measure(
+        "num_abandoned_visits",
+        "visits that put something into the cart and bought nothing",
+        "count_if(num_carts > 0 AND num_lines = 0)",
+    ),
+)
+
+# Over the baskets of a day; a purchase that names no order is one of its own.
+OF_ORDERS = (Measure("num_orders", "baskets bought", "count(*)"),)
+
+CUSTOMER_MEASURES = (*OF_EVENTS, *OF_VISITS, *OF_ORDERS)

@@ -1,0 +1,33 @@
+"""customer_days, identities -> customer_features, customer_labels: many past mornings at once, and what came after each."""
+
+from pyspark.sql import functions as F
+
+from clm_spark.config import Settings
+from clm_spark.events.identity import known_persons
+from clm_spark.features.labels import customer_labels
+from clm_spark.features.panel import asked_days
+from clm_spark.features.upkeep import update_customer_features
+from clm_spark.job import main
+from clm_spark.tables.catalog import CUSTOMER_DAYS, CUSTOMER_FEATURES, CUSTOMER_LABELS
+from clm_spark.tables.lake import Lake
+
+
+def run(lake: Lake, settings: Settings) -> None:
+    """Write the features of the panel's mornings, each as it could know them, and labels as they are known by as_of."""
+    days, asked = asked_days(settings), settings.panel
+    update_customer_features(lake, days)
+    customers = lake.read(CUSTOMER_FEATURES).where(F.col("as_of").isin(days)).select("customer_id", "as_of")
+    labels = customer_labels(
+        customers,
+        lake.read_as_of(CUSTOMER_DAYS),
+        known_persons(lake, [settings.as_of]),
+        gap_days=asked.gap_days,
+        horizon_days=asked.horizon_days,
+    )
+    said = {name: F.lit(getattr(asked, name)) for name in ("gap_days", "horizon_days")}
+    labels = labels.withColumns({**said, "labelled_on": F.lit(settings.as_of)})
+    lake.replace(labels, into=CUSTOMER_LABELS, as_of=days)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(run))
