@@ -27,14 +27,14 @@ def test_why_says_what_a_day_was_made_of(new_lake):
     build_features.run(Lake(lake.spark, settings, job="build_features"), settings)
     sign(lake, "later", events(lake.spark, look("a", morning, "later")))
 
-    made = {reason.table: reason for reason in reasons(lake, CUSTOMER_FEATURES, morning)}
-    features, partials = made[CUSTOMER_FEATURES], made[CUSTOMER_DAYS]
+    made = {reason.table.title: reason for reason in reasons(lake, CUSTOMER_FEATURES, morning)}
+    features, partials = made[CUSTOMER_FEATURES.title], made[CUSTOMER_DAYS.title]
     assert (features.depth, partials.depth) == (0, 1)
     assert features.commit.values("as_of") == [str(morning)]
     assert features.commit.mark["job"] == "build_features"
     assert features.commit.mark["settings"] == settings.digest
     assert features.commit.inputs[CUSTOMER_DAYS.title] == partials.commit.version
-    assert made[EVENTS].commit.version == seen < lake.version(EVENTS), "the version that was read, not the newest"
+    assert made[EVENTS.title].commit.version == seen < lake.version(EVENTS), "the version that was read, not the newest"
 
     with pytest.raises(SettingsError, match=f"made were {morning} to {morning}"):
         list(reasons(lake, CUSTOMER_FEATURES, FIRST))

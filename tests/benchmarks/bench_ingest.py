@@ -11,7 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,12 +42,13 @@ class Took:
     found: dict[str, tuple[int, int]] = field(default_factory=dict)  # rows and fingerprint of each table
 
 
-def measured(command: list[str], said: Path) -> Took:
-    """Run a command to its end; raises `SystemExit` with its last words when it fails."""
+def measured(command: list[str], said: Path, *, path: Sequence[Path] = ()) -> Took:
+    """Run a command to its end, with `path` on Python's; raises `SystemExit` with its last words when it fails."""
     begun, peak = time.monotonic(), 0
     cpu: dict[int, float] = {}
     with said.open("wb") as file:
-        job = psutil.Popen(command, cwd=ROOT, stdout=file, stderr=file, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *path)))}
+        job = psutil.Popen(command, cwd=ROOT, stdout=file, stderr=file, env=environment)
         while job.poll() is None:
             seen = list(_used(job))
             cpu |= {pid: seconds for pid, seconds, _ in seen}

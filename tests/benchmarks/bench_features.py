@@ -1,0 +1,229 @@
+"""Customer features of a synthetic shop: everything anew, and one night's run early and late, next to DuckDB's recompute.
+
+`python tests/benchmarks/bench_features.py --events 5e6` draws a shop of 300 days, brings its events into silver.events
+day by day, and then measures whole processes: `clm run build_features` for day 30 and the night after it, for day 300 and
+the night after it, and DuckDB from the files of silver.events. It stops unless both leave the same features.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import duckdb
+from bench_ingest import GIB, ROOT, Took, clm, measured
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from clm_spark.config import Settings, load_settings
+from clm_spark.demo.shop import write_shop
+from clm_spark.session import build_session
+from clm_spark.tables.catalog import EVENT_KINDS, EVENTS, INGESTED_BATCHES
+from clm_spark.tables.lake import Lake
+
+NUM_DAYS = 301
+EARLY, LATE = 30, 300
+RECORDS_A_CUSTOMER = 265.0  # in 300 days
+FIRST = date(2024, 1, 1)
+
+
+@dataclass(frozen=True)
+class Bench:
+    place: Path
+    asked: argparse.Namespace
+
+    @property
+    def sets(self) -> list[str]:
+        return [
+            f"lakehouse.path={self.place / 'lake'}",
+            "features.panel_size=1",
+            f"spark.master=local[{self.asked.cores}]",
+            f"spark.driver_memory={self.asked.memory.lower().removesuffix('b')}",
+            *self.asked.set,
+        ]
+
+    def settings(self) -> Settings:
+        return load_settings("demo", as_of=FIRST, overrides=self.sets, conf_dir=str(ROOT / "conf"))
+
+    def night(self, day: int) -> Took:
+        """`clm run build_features` for the morning after so many days."""
+        words = [word for text in self.sets for word in ("--set", text)]
+        command = clm("run", "build_features", "--profile", "demo", "--as-of", str(morning(day)), *words)
+        return measured(command, self.place / "clm.log")
+
+    def recomputed(self, day: int) -> Took:
+        """The same morning by DuckDB, from every event."""
+        script = str(ROOT / "tests/benchmarks/features_duckdb.py")
+        events = str(self.place / "lake/tables/silver.db/events/*/*.parquet")
+        sizes = ["--memory", self.asked.memory, "--cores", str(self.asked.cores)]
+        command = [sys.executable, script, events, str(morning(day)), str(self.place / "theirs.parquet"), *sizes]
+        return measured(command, self.place / "duckdb.log", path=[ROOT / "tests"])
+
+    def check_equal(self, day: int) -> int:
+        """Stops unless both have the same customers with the same features; gives how many."""
+        mine = f"{self.place}/lake/tables/gold.db/customer_features/as_of={morning(day)}/*.parquet"
+        with duckdb.connect() as db:
+            db.execute(f"CREATE VIEW mine AS SELECT * FROM read_parquet('{mine}', hive_partitioning = false)")
+            db.execute(f"CREATE VIEW theirs AS SELECT * FROM read_parquet('{self.place / 'theirs.parquet'}')")
+            columns = {row[0]: row[1] for row in db.execute("DESCRIBE theirs").fetchall()}
+            differs = [f"count(*) FILTER (WHERE {differing(name, kind)}) AS {name}" for name, kind in columns.items()]
+            found = db.execute(f"SELECT {', '.join(differs)} FROM mine m FULL JOIN theirs t USING (customer_id)")
+            wrong = {c[0]: n for c, n in zip(found.description, found.fetchone() or (), strict=True) if n}
+            if wrong:
+                raise SystemExit(f"as of {morning(day)} clm and DuckDB differ, customers by feature: {wrong}")
+            row = db.execute("SELECT count(*) FROM mine").fetchone()
+            assert row is not None
+            return int(row[0])
+
+
+def differing(name: str, kind: str) -> str:
+    if name == "customer_id":
+        return "m.recency_days IS NULL OR t.recency_days IS NULL"
+    if kind == "DOUBLE":
+        return f"coalesce(abs(m.{name} - t.{name}) > 1e-9 * abs(t.{name}), (m.{name} IS NULL) <> (t.{name} IS NULL))"
+    return f"m.{name} IS DISTINCT FROM t.{name}"
+
+
+def morning(day: int) -> date:
+    """After so many days of the shop."""
+    return FIRST + timedelta(days=day)
+
+
+def draw(bench: Bench, spark: SparkSession, events: float) -> DataFrame:
+    """The shop's records as rows of silver.events; what is broken in them is left out."""
+    shop = bench.place / f"shop-{events:.0f}"
+    if not (shop / "parameters.json").exists():  # written last
+        shutil.rmtree(shop, ignore_errors=True)
+        customers = round(events / RECORDS_A_CUSTOMER)
+        write_shop(
+            spark, customers=customers, days=NUM_DAYS, start_on=FIRST, seed=7, out=str(shop), log_format="parquet"
+        )
+    records = spark.read.parquet(str(shop / "log"))
+    cents = {f"{name}_cents": F.round(F.col(name) * 100).cast("bigint") for name in ("price", "amount", "discount")}
+    known_at = F.greatest(F.coalesce("known_at", "occurred_at"), F.col("occurred_at"))
+    named = {
+        "event_id": F.md5(F.concat_ws("|", "customer_id", F.unix_micros("occurred_at"), "kind", "hit")),
+        "customer_id": F.sha2("customer_id", 256),
+        "known_at": known_at,
+        "attributes": F.create_map(*(part for name in ("device", "channel") for part in (F.lit(name), F.col(name)))),
+        "source": F.lit("mapping:demo_shop"),
+        "batch_id": F.date_format(known_at, "'d'yyyyMMdd"),
+    }
+    is_whole = (
+        F.col("customer_id").isNotNull() & F.col("kind").isin(*EVENT_KINDS) & (F.col("occurred_at") >= F.lit(FIRST))
+    )
+    is_number = ~F.isnan(F.coalesce("price", F.lit(0.0))) & (F.coalesce("quantity", F.lit(0)) >= 0)
+    whole = records.where(is_whole & is_number).withColumns(cents).withColumns(named)
+    rest = {c.name: F.lit(None).cast(c.type) for c in EVENTS.columns if c.name not in whole.columns}
+    return whole.withColumns(rest).select(EVENTS.schema.names)
+
+
+def land(lake: Lake, events: DataFrame, *, since: int, until: int) -> None:
+    """Bring in what was learned on these days, a batch a day, as ingestion would leave it."""
+    span = (F.col("known_at") >= F.lit(morning(since))) & (F.col("known_at") < F.lit(morning(until)))
+    days = [morning(day) for day in range(since, until)]
+    batches = [f"d{day:%Y%m%d}" for day in days]
+    came = events.where(span).repartition(*(min(len(days), 64), "batch_id"))
+    version = lake.replace(came, into=EVENTS, is_key_proven=True, batch_id=batches).version
+    learned_at = F.greatest("occurred_at", "known_at")
+    counted = (
+        lake.read(EVENTS)
+        .where(F.col("batch_id").isin(batches))
+        .groupBy("batch_id", "source")
+        .agg(
+            F.count("*").alias("num_kept"),
+            F.min("occurred_at").alias("first_occurred_at"),
+            F.max("occurred_at").alias("last_occurred_at"),
+            F.min(learned_at).alias("first_learned_at"),
+            F.max(learned_at).alias("last_learned_at"),
+        )
+    )
+    given = {"num_files": F.lit(1), "num_read": F.col("num_kept"), "num_rejected": F.lit(0), "num_duplicates": F.lit(0)}
+    signed = counted.withColumns({name: value.cast("bigint") for name, value in given.items()}).withColumns(
+        {
+            "new_columns": F.array().cast("array<string>"),
+            "events_version": F.lit(version).cast("bigint"),
+            "job": F.lit("bench"),
+            "as_of": F.lit(FIRST),
+        }
+    )
+    lake.replace(signed.select(INGESTED_BATCHES.schema.names), into=INGESTED_BATCHES, batch_id=batches)
+
+
+def bring_in(bench: Bench, size: float, *, since: int, until: int) -> int:
+    """In a session that ends before anything is measured; gives how many events there are now."""
+    settings = bench.settings()
+    spark = build_session(settings, app_name="bench_features")
+    try:
+        lake = Lake(spark, settings, job="bench")
+        lake.schemas.check_key(is_claimed=True)
+        land(lake, draw(bench, spark, size), since=since, until=until)
+        return lake.read(EVENTS).count()
+    finally:
+        spark.stop()
+
+
+def show(what: str, took: Took, beside: Took | None = None) -> None:
+    ratio = "" if beside is None else f"{beside.seconds / took.seconds:>9.2f} times faster than DuckDB"
+    peak = took.peak_bytes / GIB
+    print(f"  {what:34}{took.seconds:>8.1f} s{took.cpu_seconds:>8.0f} CPU s{peak:>7.1f} GiB{ratio}", flush=True)
+
+
+def race(bench: Bench, size: float) -> None:
+    nights = {}
+    reached = 0
+    for day in (EARLY, LATE):
+        num_events = bring_in(bench, size, since=reached, until=day)
+        if day == LATE:  # everything anew, as after a change of what is counted
+            drop_gold(bench)
+        print(f"day {day}: {num_events:,} events")
+        whole, rival = bench.night(day), bench.recomputed(day)
+        print(f"  {bench.check_equal(day):,} customers, the same features by both")
+        show("clm, everything", whole, rival)
+        show("DuckDB, everything", rival)
+        num_events = bring_in(bench, size, since=day, until=day + 1)
+        nights[day], rival = bench.night(day + 1), bench.recomputed(day + 1)
+        bench.check_equal(day + 1)
+        show("clm, the night after", nights[day], rival)
+        reached = day + 1
+    late_to_early = nights[LATE].seconds / nights[EARLY].seconds
+    print(f"the night of day {LATE} took {late_to_early:.2f} times as long as that of day {EARLY}")
+
+
+def drop_gold(bench: Bench) -> None:
+    """Let the lakehouse forget its gold tables, and what was worked into them."""
+    settings = bench.settings()
+    spark = build_session(settings, app_name="bench_features")
+    try:
+        for schema, table in (
+            ("gold", "customer_days"),
+            ("gold", "customer_features"),
+            ("gold", "runs"),
+            ("silver", "worked_batches"),
+        ):
+            spark.sql(f"DROP TABLE IF EXISTS {schema}.{table}")
+    finally:
+        spark.stop()
+
+
+def main() -> None:
+    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ask.add_argument("--events", type=float, nargs="+", default=[5e6, 20e6, 80e6])
+    ask.add_argument("--cores", type=int, default=2)
+    ask.add_argument("--memory", default="6GB", help="the JVM's heap, DuckDB's limit")
+    ask.add_argument("--folder", help="keeps what is drawn; default: a folder that goes with the run")
+    ask.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting for clm")
+    asked = ask.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        for size in asked.events:
+            place = Path(asked.folder or temporary).absolute() / f"{size:.0f}"
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(place / "lake", ignore_errors=True)
+            race(Bench(place, asked), size)
+
+
+if __name__ == "__main__":
+    main()
