@@ -11,7 +11,7 @@ BIN := .venv/bin
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
     --no-annotate $(if $(UPGRADE),--upgrade)
 
-.PHONY: help run test test-long check setup data wheel requirements demo bench-demo bench-ingest bench-features soak-ingest clean
+.PHONY: help run test test-long check setup data wheel requirements demo bench-demo bench-ingest bench-features bench-sessions soak-ingest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,10 @@ bench-ingest: ## time ingestion next to DuckDB and Polars, for hours (BENCH="--e
 bench-features: ## time features, everything anew and a night's run, next to DuckDB (BENCH="--events 5e6" is minutes)
 	@infra/setup.sh bench
 	@$(BIN)/python tests/benchmarks/bench_features.py $(BENCH)
+
+bench-sessions: ## time cutting visits next to a plain window query and DuckDB
+	@infra/setup.sh bench
+	@$(BIN)/python tests/benchmarks/bench_sessions.py $(BENCH)
 
 soak-ingest: ## kill ingestion 30 times on a two-worker cluster, and compare with a run in peace
 	@infra/setup.sh train

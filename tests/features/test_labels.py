@@ -1,6 +1,8 @@
 from datetime import UTC, date, datetime, timedelta
 
-from clm_spark.features.labels import bought_items, with_churn_label
+from pyspark.sql import functions as F
+
+from clm_spark.features.labels import bought_items, customer_labels, with_churn_label
 
 AS_OF = date(2024, 3, 1)
 
@@ -18,10 +20,16 @@ def test_churned_is_no_order_within_the_horizon(spark):
     days = spark.createDataFrame(
         [(name, day, n) for name, day, n, _ in cases] + [(cases[0][0], date(2024, 3, 3), 2)],
         "customer_id string, day_on date, num_orders bigint",
-    )
+    ).withColumns({"revenue_cents": F.lit(500), "refund_cents": F.lit(200)})
     expected = {name: churned for name, _, _, churned in cases} | {"never seen again": True}
     found = {r.customer_id: r.is_churned for r in with_churn_label(features, days, horizon_days=7).collect()}
     assert found == expected
+
+    ahead = customer_labels(features, days, horizon_days=6, gap_days=1).collect()
+    assert {r.customer_id: (r.num_orders_ahead, r.net_revenue_ahead_cents) for r in ahead if not r.is_churned} == {
+        "orders on the day itself": (2, 300),  # the day itself is in the gap
+        "orders on the last day": (1, 300),
+    }
 
     # Found out since: whose device it was, and that two customers are one.
     linked = [("never seen again", cases[0][0]), ("ordered before only", cases[0][0]), (cases[2][0], "nobody")]

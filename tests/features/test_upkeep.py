@@ -74,7 +74,8 @@ def bring_back(lake: Lake, hidden: list[Path]) -> None:
         shutil.move(folder, table / folder.name.replace("hidden_", "batch_id="))
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.long
+@pytest.mark.timeout(900)
 def test_a_night_reads_the_news_and_the_partials(new_lake):
     lake = new_lake()
     start = [event for number in range(10) for event in of_day(number)]
