@@ -152,19 +152,16 @@ def why(
     table = _table(name)
     settings = load_settings(profile, as_of=as_of, overrides=overrides or [], conf_dir=conf_dir)
     lake = Lake(build_session(settings, app_name="clm-spark why"), settings)
-    grid = Grid("table", "version", "days written", "job", "run as of", "settings", "code", "key")
     for reason in reasons(lake, table, settings.as_of):
         commit, said = reason.commit, reason.commit.mark
         days = commit.values("as_of") or commit.values("known_on") or []
-        grid.add_row(
-            "  " * reason.depth + reason.table.title,
-            str(commit.version),
-            ", ".join(days[:3]) + (f" and {len(days) - 3} more" if len(days) > 3 else ""),
-            *(str(said.get(of, "")) for of in ("job", "as_of")),
-            str(said.get("settings", ""))[:12],
-            *(str(said.get(of, "")) for of in ("code", "key")),
+        of_days = f" of {', '.join(days[:3])}" + (f" and {len(days) - 3} more" if len(days) > 3 else "") if days else ""
+        out.print(
+            f"{'  ' * reason.depth}{reason.table.title} version {commit.version}{of_days}: {said.get('job')} as of "
+            f"{said.get('as_of')}, settings {str(said.get('settings'))[:12]}, code {said.get('code')}",
+            highlight=False,
+            soft_wrap=True,
         )
-    out.print(grid)
 
 
 @app.command()
