@@ -45,8 +45,8 @@ JOBS = (
     ),
     Job(
         "build_features",
-        reads=(t.EVENTS, t.IDENTITIES, t.BOT_DAYS, t.CUSTOMER_DAYS),
-        writes=(t.CUSTOMER_DAYS, t.CUSTOMER_FEATURES),
+        reads=(t.INGESTED_BATCHES, t.EVENTS, t.IDENTITIES, t.BOT_DAYS, t.CUSTOMER_DAYS),
+        writes=(t.CUSTOMER_DAYS, t.CUSTOMER_FEATURES, t.WORKED_BATCHES),
     ),
     Job(
         "build_interactions",

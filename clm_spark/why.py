@@ -27,8 +27,8 @@ def reasons(lake: Lake, table: Table, as_of: date) -> Iterator[Reason]:
     never made, or so long ago that the table's log has forgotten.
     """
     commits = lake.commits(table)
-    column = "as_of" if table.clock == "as_of" else ""
-    made = last_write_of(commits, column=column, day=as_of) if column else next(_ours(commits), None)
+    is_by_day = table.clock == "as_of"
+    made = last_write_of(commits, column="as_of", day=as_of) if is_by_day else next(_ours(commits), None)
     if made is None:
         days = sorted({day for commit in commits for day in commit.values("as_of") or []})
         known = f"made were {days[0]} to {days[-1]}" if days else "it was never made"

@@ -1,4 +1,4 @@
-"""events, identities, bot_days -> customer_days, customer_features: partial aggregates per day, then windows over them."""
+"""ingested_batches, events, identities, bot_days -> customer_days, customer_features: partial aggregates per day, then windows over them."""
 
 from clm_spark.config import Settings
 from clm_spark.features.panel import panel_days

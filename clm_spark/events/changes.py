@@ -34,7 +34,7 @@ def changes_since(lake: Lake, table: Table) -> Changes | None:
     Read persons and bots first: what another job writes meanwhile is for the next run to find.
     """
     last = next((commit for commit in lake.commits(table) if commit.is_ours), None)
-    if last is None:
+    if last is None or not last.inputs:  # a write that does not say what it had read
         return None
     seen = last.inputs
     changed: list[DataFrame | None] = []
