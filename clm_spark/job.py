@@ -180,4 +180,4 @@ def _with_counts(tables: DataFrame, lake: Lake) -> DataFrame:
 
 def _map_of(numbers: Mapping[str, int]) -> Column:
     pairs = [part for name, number in sorted(numbers.items()) for part in (F.lit(name), F.lit(number).cast("bigint"))]
-    return (F.create_map(*pairs) if pairs else F.lit(None)).cast("map<string,bigint>")
+    return F.create_map(*pairs).cast("map<string,bigint>")  # an empty map where a run read nothing
