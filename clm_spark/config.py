@@ -209,6 +209,17 @@ class PanelSettings(Section):
     horizon_days: Annotated[int, Field(ge=1)] = Field(56, description="days after the gap that labels look at")
 
 
+class DriftSettings(Section):
+    """When a feature is said to have drifted."""
+
+    sample_rows: Annotated[int, Field(ge=100)] = Field(
+        20_000, description="about so many rows of either day are looked at"
+    )
+    max_psi: Annotated[float, Field(gt=0)] = Field(
+        0.25, description="population stability index above which a feature has drifted"
+    )
+
+
 class SegmentSettings(Section):
     """K-Means."""
 
@@ -316,6 +327,7 @@ class Settings(Section):
     identity: IdentitySettings = IdentitySettings()
     sessions: SessionizeSettings = SessionizeSettings()
     features: FeatureSettings = FeatureSettings()
+    drift: DriftSettings = DriftSettings()
     panel: PanelSettings = PanelSettings()
     segments: SegmentSettings = SegmentSettings()
     churn: ChurnSettings = ChurnSettings()

@@ -49,6 +49,20 @@ JOBS = (
         writes=(t.CUSTOMER_DAYS, t.CUSTOMER_FEATURES, t.WORKED_BATCHES),
     ),
     Job(
+        "build_item_features",
+        reads=(t.INGESTED_BATCHES, t.EVENTS, t.IDENTITIES, t.BOT_DAYS, t.CUSTOMER_ITEM_DAYS, t.ITEM_DAYS),
+        writes=(
+            t.CUSTOMER_ITEM_DAYS,
+            t.ITEM_DAYS,
+            t.ITEM_FEATURES,
+            t.PAIR_FEATURES,
+            t.CUSTOMER_CATEGORIES,
+            t.CUSTOMER_TASTES,
+            t.WORKED_BATCHES,
+        ),
+    ),
+    Job("check_drift", reads=(t.CUSTOMER_FEATURES, t.ITEM_FEATURES), writes=(t.FEATURE_DRIFT,)),
+    Job(
         "build_interactions",
         reads=(t.EVENTS, t.IDENTITIES, t.BOT_DAYS, t.ITEM_VOCABULARY),
         writes=(t.ITEM_VOCABULARY, t.INTERACTIONS, t.ITEM_SEQUENCES),

@@ -90,6 +90,8 @@ def _spark_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:
         "spark.sql.mapKeyDedupPolicy": "LAST_WIN",
         # What is cached is read a few times and dropped: packing it costs more than it saves.
         "spark.sql.inMemoryColumnarStorage.compressed": "false",
+        # A night asks for a handful of days: beyond ten, Spark would only push the first and the last one down.
+        "spark.sql.parquet.pushdown.inFilterThreshold": "400",
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         # Spark has no time in nanoseconds and refuses such files: sources/parquet.py makes times of the numbers.
         "spark.sql.legacy.parquet.nanosAsLong": "true",

@@ -81,12 +81,12 @@ TRENDS = {
 def features_sql(events: str, *, as_of: date, max_gap_minutes: int = 30) -> str:
     """A row per customer known on the morning of `as_of`; `events` is a relation with the columns of silver.events."""
     sums = [
-        f"coalesce(sum({of}){f' FILTER (WHERE age <= {days})' if days else ''}, 0)::BIGINT AS {_named(stem, days)}"
+        f"coalesce(sum({of}){f' FILTER (WHERE age <= {days})' if days else ''}, 0)::BIGINT AS {named(stem, days)}"
         for stem, (of, windows) in SUMS.items()
         for days in windows
     ]
     ratios = [
-        f"{_named(above, days)} / nullif({_named(below, days)}, 0) AS {_named(stem, days)}"
+        f"{named(above, days)} / nullif({named(below, days)}, 0) AS {named(stem, days)}"
         for stem, (above, below, windows) in RATIOS.items()
         for days in windows
     ]
@@ -183,7 +183,7 @@ ADDED = (
 )  # fmt: skip
 
 
-def _named(stem: str, days: int | None) -> str:
+def named(stem: str, days: int | None) -> str:
     if days is None:
         return stem
     for unit in ("_cents", "_share", "_seconds"):

@@ -14,7 +14,7 @@ from clm_spark.sources.rees46 import HEADER
 from clm_spark.tables import catalog as t
 from clm_spark.tables.contract import Table
 from clm_spark.tables.lake import Lake
-from jobs import build_features, build_interactions, build_sessions, ingest_events
+from jobs import build_features, build_interactions, build_item_features, build_sessions, ingest_events
 
 AS_OF = datetime(2024, 3, 1, tzinfo=UTC)
 NUM_CUSTOMERS, NUM_ITEMS, NUM_DAYS = 30, 12, 80
@@ -82,7 +82,7 @@ def write_log(file: Path) -> Truth:
 def fill(spark: SparkSession, settings: Settings) -> SmallShop:
     """Write the log to `ingest.path` and every table of the shop after it."""
     truth = write_log(Path(settings.ingest.path))
-    for module in (ingest_events, build_sessions, build_features, build_interactions):
+    for module in (ingest_events, build_sessions, build_features, build_item_features, build_interactions):
         name = module.__name__.removeprefix("jobs.")
         run_job(spark, name, module.run, settings, reads_events=module is not ingest_events)
     lake = Lake(spark, settings)

@@ -5,8 +5,9 @@ from datetime import timedelta
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from clm_spark.events.bots import CUSTOMER_DAY, was_flagged
+from clm_spark.events.bots import CUSTOMER_DAY
 from clm_spark.events.slots import SECOND_US, slots_from_events, with_visit_number
+from clm_spark.features.versions import with_every_version
 from clm_spark.tables.catalog import CUSTOMER_DAYS
 from clm_spark.tables.measures import OF_EVENTS, OF_ORDERS, OF_VISITS
 
@@ -26,7 +27,8 @@ def customer_days_from_events(events: DataFrame, *, max_gap: timedelta) -> DataF
     flag = [name for name in ("flagged_on",) if name in events.columns]
     # Far fewer than events: these are what is moved, sorted and told once per version.
     slots = slots_from_events(dated, max_gap=max_gap, by=(*CUSTOMER_DAY, "learned_on", "order", *flag))
-    versioned = _with_every_version(_with_num_orders(slots.repartition(*CUSTOMER_DAY)))
+    learned = _with_num_orders(slots.repartition(*CUSTOMER_DAY))
+    versioned = with_every_version(learned, sums=SUMS, times=("started_us", "ended_us"))
     visits = (
         with_visit_number(versioned, max_gap=max_gap, within=VERSION)
         .groupBy(*VERSION, "visit")
@@ -40,35 +42,8 @@ def customer_days_from_events(events: DataFrame, *, max_gap: timedelta) -> DataF
     return days.select(CUSTOMER_DAYS.schema.names)
 
 
-def with_superseded_on(customer_days: DataFrame) -> DataFrame:
-    """Add the `known_on` of the same day's next version: an as_of up to it, and after `known_on`, sees this row."""
-    versions = Window.partitionBy(*CUSTOMER_DAY).orderBy("known_on")
-    return customer_days.withColumn("superseded_on", F.lead("known_on").over(versions))
-
-
 def _with_num_orders(slots: DataFrame) -> DataFrame:
     """Add `num_orders`: 1 where the day first heard of the order, so that every version counts it once."""
     first = Window.partitionBy(*CUSTOMER_DAY, "order").orderBy("learned_on", "slot")
     is_first = F.col("order").isNotNull() & (F.row_number().over(first) == 1)
     return slots.withColumn("num_orders", is_first.cast("bigint"))
-
-
-def _with_every_version(slots: DataFrame) -> DataFrame:
-    """Each slot once for every version of its day that holds it: those of the day it was learned and later."""
-    versions = F.collect_set("learned_on").over(Window.partitionBy(*CUSTOMER_DAY))
-    if "flagged_on" in slots.columns:
-        versions = F.array_compact(F.array_union(versions, F.array("flagged_on")))
-    known = F.filter("_versions", lambda version: version >= F.col("learned_on"))
-    versioned = slots.withColumn("_versions", versions).withColumn("known_on", F.explode(known))
-    return _without_bots(versioned).drop("_versions")
-
-
-def _without_bots(versioned: DataFrame) -> DataFrame:
-    """Drop what was known for a bot's; where an as_of had seen it, one version stays that says that nothing is left."""
-    if "flagged_on" not in versioned.columns:
-        return versioned
-    is_bot = was_flagged(versioned, by=F.col("known_on"))
-    is_withdrawn = (F.col("known_on") == F.col("flagged_on")) & (F.col("learned_on") < F.col("flagged_on"))
-    nothing = {name: F.when(is_bot, F.lit(0)).otherwise(F.col(name)) for name in SUMS}
-    times = {name: F.when(~is_bot, F.col(name)) for name in ("started_us", "ended_us")}
-    return versioned.where(~is_bot | is_withdrawn).withColumns({**nothing, **times})

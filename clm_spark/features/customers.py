@@ -6,14 +6,12 @@ from datetime import date, timedelta
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.features.customer_days import with_superseded_on
-from clm_spark.features.panel import at_each
+from clm_spark.features.versions import KEY, of_persons, seen_days
 from clm_spark.features.windows import beyond_carrying_on, carried_on, features_from_days, gains_from_days
 from clm_spark.tables.catalog import CUSTOMER_DAYS, CUSTOMER_FEATURES
 from clm_spark.tables.customer_features import FEATURES
 from clm_spark.tables.feature import Sum
 
-KEY = "customer_id"
 ONE_DAY = timedelta(days=1)
 WINDOW_DAYS = sorted({f.window_days for f in FEATURES if isinstance(f, Sum) and f.window_days})
 
@@ -24,8 +22,8 @@ def customer_features(customer_days: DataFrame, *, days: Sequence[date], persons
     Needs every version of gold.customer_days. A customer appears from the day after the first event known. `persons`
     says whose an id was known to be on each of `days`; the partials stay the id's, so that no earlier as_of moves.
     """
-    seen = _of_persons(_seen_days(customer_days, days), persons)
-    return features_from_days(seen, FEATURES, key=KEY).select(CUSTOMER_FEATURES.schema.names)
+    seen = of_persons(seen_days(customer_days, days, CUSTOMER_DAYS), persons, CUSTOMER_DAYS)
+    return features_from_days(seen, FEATURES, by=(KEY,)).select(CUSTOMER_FEATURES.schema.names)
 
 
 def days_that_move(as_of: date, corrected: Sequence[date]) -> list[date]:
@@ -46,7 +44,8 @@ def next_customer_features(
     Needs every version of those days in gold.customer_days, and `persons` of both days. The second frame has a row per
     `customer_id` whose features have to be merged from all days; they are not in the first.
     """
-    seen = _of_persons(_seen_days(customer_days, [as_of - ONE_DAY, as_of]), persons)
+    two = seen_days(customer_days, [as_of - ONE_DAY, as_of], CUSTOMER_DAYS)
+    seen = of_persons(two, persons, CUSTOMER_DAYS)
     signed = seen.withColumn("sign", F.when(F.col("as_of") == F.lit(as_of), 1).otherwise(-1))
     beyond = beyond_carrying_on(signed, FEATURES, key=KEY)
     if persons is not None:
@@ -71,28 +70,3 @@ def _moved(persons: DataFrame, as_of: date) -> DataFrame:
     persons_of_id = [F.coalesce(f"{then}.person_id", "id") for then in ("was", "now")]
     moved = both.where(persons_of_id[0] != persons_of_id[1])
     return moved.select(F.explode(F.array(*persons_of_id)).alias(KEY)).distinct()
-
-
-def _seen_days(customer_days: DataFrame, days: Sequence[date]) -> DataFrame:
-    """The version of each customer-day that an as_of could see, with `age_days`: 1 is the day before as_of."""
-    # By customer at once: all that follows stays there.
-    seen = at_each(with_superseded_on(customer_days.repartition(KEY)), days)
-    was_known = F.col("known_on") < F.col("as_of")
-    was_latest = F.col("superseded_on").isNull() | (F.col("as_of") <= F.col("superseded_on"))
-    is_left = F.col("num_events") > 0  # none: a bot's day, once it was known for one
-    past = seen.where((F.col("day_on") < F.col("as_of")) & was_known & was_latest & is_left)
-    return past.withColumn("age_days", F.date_diff("as_of", "day_on").cast("bigint"))
-
-
-def _of_persons(seen: DataFrame, persons: DataFrame | None) -> DataFrame:
-    """A day's partials under several ids of a person as one; those of whom only one id is known are not moved."""
-    if persons is None:
-        return seen
-    named = persons.select(F.col("person_id").alias("id"), "as_of", "person_id").distinct()
-    ids = persons.unionByName(named).withColumnRenamed("id", KEY)
-    key = [KEY, "as_of"]
-    alone = seen.join(ids, on=key, how="left_anti")
-    theirs = seen.join(ids, on=key, how="inner").withColumn(KEY, F.col("person_id"))
-    figures = [name for name in CUSTOMER_DAYS.schema.names if name not in CUSTOMER_DAYS.key]
-    summed = theirs.groupBy(*key, "day_on", "age_days").agg(*(F.sum(name).alias(name) for name in figures))
-    return summed.unionByName(alone.select(summed.columns))

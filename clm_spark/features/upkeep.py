@@ -1,10 +1,10 @@
-"""Bring gold.customer_days and gold.customer_features up to what is known, at the cost of what is new."""
+"""Bring the partials and the features of customers and items up to what is known, at the cost of what is new."""
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import date, timedelta
-from functools import reduce
+from functools import partial, reduce
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -15,6 +15,7 @@ from clm_spark.events.changes import changes_since
 from clm_spark.events.identity import known_persons
 from clm_spark.events.ledger import batches_new_to, days_of, is_on_days, mark_worked
 from clm_spark.features.customer_days import customer_days_from_events
+from clm_spark.features.customer_item_days import customer_item_days_from_events
 from clm_spark.features.customers import (
     ONE_DAY,
     customer_features,
@@ -22,16 +23,44 @@ from clm_spark.features.customers import (
     ids_of,
     next_customer_features,
 )
+from clm_spark.features.item_days import ITEM_DAY, item_days_from_customers
+from clm_spark.features.items import customer_categories, customer_tastes, item_features, pair_features
 from clm_spark.session import kept
-from clm_spark.tables.catalog import CUSTOMER_DAYS, CUSTOMER_FEATURES, EVENTS, IDENTITIES
-from clm_spark.tables.commits import Commit, days_changed, last_write_of
+from clm_spark.tables.catalog import (
+    CUSTOMER_CATEGORIES,
+    CUSTOMER_DAYS,
+    CUSTOMER_FEATURES,
+    CUSTOMER_ITEM_DAYS,
+    CUSTOMER_TASTES,
+    EVENTS,
+    IDENTITIES,
+    ITEM_DAYS,
+    ITEM_FEATURES,
+    PAIR_FEATURES,
+)
+from clm_spark.tables.commits import days_changed, last_write_of
+from clm_spark.tables.contract import Table
 from clm_spark.tables.customer_features import FEATURES
+from clm_spark.tables.item_features import CATEGORY_FIGURES, OF_ITEMS, OF_PAIRS, TASTES
 from clm_spark.tables.lake import Lake
-from clm_spark.tables.measures import CUSTOMER_MEASURES
+from clm_spark.tables.measures import CUSTOMER_MEASURES, OF_CUSTOMERS, OF_ITEM
+
+
+def _digest(*declared: object) -> str:
+    return hashlib.sha256(repr(declared).encode()).hexdigest()
+
 
 # A change of what is declared makes new rows of all days.
-MEASURES_DIGEST = hashlib.sha256(repr(CUSTOMER_MEASURES).encode()).hexdigest()
-FEATURES_DIGEST = hashlib.sha256(repr(FEATURES).encode()).hexdigest()
+DECLARED = {
+    CUSTOMER_FEATURES.title: _digest(FEATURES),
+    ITEM_FEATURES.title: _digest(OF_ITEMS),
+    PAIR_FEATURES.title: _digest(OF_PAIRS),
+    CUSTOMER_CATEGORIES.title: _digest(OF_PAIRS, CATEGORY_FIGURES),
+    CUSTOMER_TASTES.title: _digest(OF_PAIRS, CATEGORY_FIGURES, TASTES),
+}
+OF_ITEM_DAYS = (ITEM_DAYS,)
+OF_PAIR_DAYS = (CUSTOMER_ITEM_DAYS, IDENTITIES)
+OF_CUSTOMER_DAYS = (CUSTOMER_DAYS, IDENTITIES)
 
 log = logging.getLogger(__name__)
 
@@ -43,17 +72,101 @@ def update_customer_days(lake: Lake, settings: Settings) -> None:
     `bots.leave_out`, of the key or of what is measured.
     """
     max_gap = timedelta(minutes=settings.sessions.max_gap_minutes)
-    made_with = (
-        f"max_gap {max_gap}, bots left out: {settings.bots.leave_out}, key {lake.schemas.key.fingerprint}, "
-        f"measures {MEASURES_DIGEST}"
-    )
-    news = batches_new_to(lake, CUSTOMER_DAYS, made_with=made_with)
+    made_with = f"max_gap {max_gap}, measures {_digest(CUSTOMER_MEASURES)}"
+    _update_days(lake, CUSTOMER_DAYS, made_with, partial(customer_days_from_events, max_gap=max_gap))
+
+
+def update_customer_item_days(lake: Lake) -> None:
+    """The same of customers' days with items."""
+    _update_days(lake, CUSTOMER_ITEM_DAYS, f"measures {_digest(OF_ITEM)}", customer_item_days_from_events)
+
+
+def update_item_days(lake: Lake) -> None:
+    """Write the versions of items' days that changed days of customers with them have made; all where that cannot be told.
+
+    Of gold.customer_item_days only the days are read of which one changed.
+    """
+    now = lake.read(CUSTOMER_ITEM_DAYS)
+    # Sketches hold pseudonyms that no change of key can reach.
+    made_with = f"key {lake.schemas.key.fingerprint}, measures {_digest(OF_CUSTOMERS)}"
+    touched = _touched_items(lake, now, made_with)
+    if touched is None:
+        _write_all_days(lake, ITEM_DAYS, item_days_from_customers(now), made_with=made_with)
+        return
+    with kept(touched) as pairs:
+        days = days_of(pairs, "day_on", "day_on")
+        if not days:
+            return
+        theirs = now.where(F.col("day_on").isin(days)).join(pairs, on=list(ITEM_DAY), how="left_semi")
+        with kept(item_days_from_customers(theirs)) as renewed:
+            _replace_days(lake, ITEM_DAYS, renewed, pairs, days, made_with=made_with)
+
+
+def update_customer_features(lake: Lake, days: Sequence[date]) -> None:
+    """Write the features of each of `days`, but for those that nothing learned since has changed.
+
+    The day after one that holds is carried on from it; others are merged from all their partials, in one pass.
+    """
+    asked = {*days, *(day - ONE_DAY for day in days)}
+    holding = _days_that_hold(lake, asked, CUSTOMER_FEATURES, made_of=OF_CUSTOMER_DAYS)
+    due = sorted({*days} - holding)
+    next_days = [day for day in due if day - ONE_DAY in {*due, *holding}]
+    merged = [day for day in due if day not in next_days]
+    if merged:
+        features = customer_features(lake.read(CUSTOMER_DAYS), days=merged, persons=known_persons(lake, merged))
+        _write(lake, CUSTOMER_FEATURES, features, merged)
+    for day in next_days:
+        _carry_on(lake, day)
+    _say_if_nothing(due)
+
+
+def update_item_features(lake: Lake, days: Sequence[date]) -> None:
+    """Write the features of items on each of `days`, but for those that nothing learned since has changed.
+
+    Always merged: different customers do not add up over days.
+    """
+    due = sorted({*days} - _days_that_hold(lake, days, ITEM_FEATURES, made_of=OF_ITEM_DAYS))
+    if due:
+        _write(lake, ITEM_FEATURES, item_features(lake.read(ITEM_DAYS), days=due), due)
+    _say_if_nothing(due)
+
+
+def update_pair_features(lake: Lake, days: Sequence[date]) -> None:
+    """Write what is known of customers with items on each of `days`, and from it their tastes, as far as any is due.
+
+    Merged: as many rows are written as a merge has to read, so that a step would spare little.
+    """
+    tables = (PAIR_FEATURES, CUSTOMER_CATEGORIES, CUSTOMER_TASTES)
+    due = sorted(set[date]().union(*({*days} - _days_that_hold(lake, days, t, made_of=OF_PAIR_DAYS) for t in tables)))
+    if due:
+        partials, persons = lake.read(CUSTOMER_ITEM_DAYS), known_persons(lake, due)
+        _write(lake, PAIR_FEATURES, pair_features(partials, days=due, persons=persons), due)
+        pairs = lake.read(PAIR_FEATURES).where(F.col("as_of").isin(due))
+        with kept(customer_categories(pairs)) as categories:
+            _write(lake, CUSTOMER_CATEGORIES, categories, due)
+            _write(lake, CUSTOMER_TASTES, customer_tastes(categories), due)
+    _say_if_nothing(due)
+
+
+def _write(lake: Lake, table: Table, features: DataFrame, days: Sequence[date]) -> None:
+    """Features are grouped by their key."""
+    lake.replace(features, into=table, is_key_proven=True, made_with=DECLARED[table.title], as_of=days)
+
+
+def _say_if_nothing(due: Sequence[date]) -> None:
+    if not due:
+        log.info("nothing was learned that the features did not know")
+
+
+def _update_days(lake: Lake, table: Table, made_with: str, make: Callable[[DataFrame], DataFrame]) -> None:
+    """Bring a table of customers' days up to what is known; `make` makes its rows of the events of whole days."""
+    made_with += f", bots left out: {lake.settings.bots.leave_out}, key {lake.schemas.key.fingerprint}"
+    news = batches_new_to(lake, table, made_with=made_with)
     bot_days = bot_days_to_leave_out(lake)
     events = lake.read(EVENTS)
-    changes = None if news.is_all else changes_since(lake, CUSTOMER_DAYS)
+    changes = None if news.is_all else changes_since(lake, table)
     if changes is None:
-        partials = customer_days_from_events(with_flagged_on(events, bot_days), max_gap=max_gap)
-        lake.replace(partials, into=CUSTOMER_DAYS, is_key_proven=True)  # grouped by its key
+        _write_all_days(lake, table, make(with_flagged_on(events, bot_days)))
     elif news or changes:
         came = events.where(F.col("batch_id").isin(news.names))
         touched = [came.select("customer_id", F.to_date("occurred_at").alias("day_on"))]
@@ -63,29 +176,27 @@ def update_customer_days(lake: Lake, settings: Settings) -> None:
             days = days_of(pairs, "day_on", "day_on")
             dated = events.where(is_on_days("occurred_at", days)).withColumn("day_on", F.to_date("occurred_at"))
             theirs = dated.join(pairs, on=list(CUSTOMER_DAY), how="left_semi").drop("day_on")
-            partials = customer_days_from_events(with_flagged_on(theirs, bot_days), max_gap=max_gap)
-            with kept(partials) as renewed:
-                _replace_pairs(lake, renewed, pairs, days)
+            with kept(make(with_flagged_on(theirs, bot_days))) as renewed:
+                _replace_days(lake, table, renewed, pairs, days)
     if news:
         mark_worked(lake, news)
 
 
-def update_customer_features(lake: Lake, days: Sequence[date]) -> None:
-    """Write the features of each of `days`, but for those that nothing learned since has changed.
-
-    The day after one that holds is carried on from it; others are merged from all their partials, in one pass.
-    """
-    commits = {table.title: lake.commits(table) for table in (CUSTOMER_FEATURES, CUSTOMER_DAYS, IDENTITIES)}
-    due = sorted(day for day in days if not _still_holds(lake, commits, day))
-    next_days = [day for day in due if day - ONE_DAY in due or _still_holds(lake, commits, day - ONE_DAY)]
-    merged = [day for day in due if day not in next_days]
-    if merged:
-        features = customer_features(lake.read(CUSTOMER_DAYS), days=merged, persons=known_persons(lake, merged))
-        lake.replace(features, into=CUSTOMER_FEATURES, is_key_proven=True, made_with=FEATURES_DIGEST, as_of=merged)
-    for day in next_days:
-        _carry_on(lake, day)
-    if not due:
-        log.info("nothing was learned that the features did not know")
+def _touched_items(lake: Lake, now: DataFrame, made_with: str) -> DataFrame | None:
+    """Items' days of which a customer's day is another than when gold.item_days were last made; None: cannot be told."""
+    last = next((commit for commit in lake.commits(ITEM_DAYS) if commit.is_ours), None)
+    if last is None or last.mark.get("made_with") != made_with or CUSTOMER_ITEM_DAYS.title not in last.inputs:
+        return None
+    since = last.inputs[CUSTOMER_ITEM_DAYS.title]
+    changed = days_changed(lake.commits(CUSTOMER_ITEM_DAYS), since=since, column="known_on")
+    if changed is None:
+        return None
+    was = lake.read_version(CUSTOMER_ITEM_DAYS, since)
+    if was is None:
+        return None
+    # Also what is gone: a version of a bot's day that turned out not to be one.
+    both = (rows.where(F.col("known_on").isin(sorted(changed))).select(*ITEM_DAY) for rows in (was, now))
+    return reduce(DataFrame.unionByName, both).distinct()
 
 
 def _carry_on(lake: Lake, as_of: date) -> None:
@@ -103,38 +214,59 @@ def _carry_on(lake: Lake, as_of: date) -> None:
             today = known_persons(lake, [as_of])
             theirs = partials.join(ids_of(customers, today), on="customer_id", how="left_semi")
             rows = rows.unionByName(customer_features(theirs, days=[as_of], persons=today))
-        lake.replace(rows, into=CUSTOMER_FEATURES, is_key_proven=True, made_with=FEATURES_DIGEST, as_of=as_of)
+        _write(lake, CUSTOMER_FEATURES, rows, [as_of])
 
 
-def _still_holds(lake: Lake, commits: Mapping[str, Sequence[Commit]], day: date) -> bool:
-    """Whether what the features of `day` were made of is still what that day knew."""
-    last = last_write_of(commits[CUSTOMER_FEATURES.title], column="as_of", day=day)
-    if last is None or last.mark.get("made_with") != FEATURES_DIGEST or last.values("as_of") is None:
-        return False
-    for table in (CUSTOMER_DAYS, IDENTITIES):
-        seen = last.inputs.get(table.title)
-        if seen is None:
-            if commits[table.title]:
-                return False
-            continue
-        changed = days_changed(commits[table.title], since=seen, column="known_on")
-        if changed is None or any(known_on < day for known_on in changed):
+def _days_that_hold(lake: Lake, days: Collection[date], table: Table, *, made_of: Sequence[Table]) -> set[date]:
+    """Those of which what the features were made of is still what the day knew."""
+    commits = {each.title: lake.commits(each) for each in (table, *made_of)}
+
+    def holds(day: date) -> bool:
+        last = last_write_of(commits[table.title], column="as_of", day=day)
+        if last is None or last.mark.get("made_with") != DECLARED[table.title] or last.values("as_of") is None:
             return False
-    return True
+        for source in (each.title for each in made_of):
+            seen = last.inputs.get(source)
+            if seen is None:
+                if commits[source]:
+                    return False
+                continue
+            changed = days_changed(commits[source], since=seen, column="known_on")
+            if changed is None or any(known_on < day for known_on in changed):
+                return False
+        return True
+
+    return {day for day in days if holds(day)}
 
 
-def _replace_pairs(lake: Lake, renewed: DataFrame, pairs: DataFrame, days: Sequence[date]) -> None:
-    """Put all versions of these pairs of customer and day in place of the stored ones; other `known_on` stay as they are."""
-    stored = lake.read(CUSTOMER_DAYS)
-    theirs = stored.where(F.col("day_on").isin(list(days))).join(pairs, on=list(CUSTOMER_DAY), how="left_semi")
-    digest = F.xxhash64(*CUSTOMER_DAYS.schema.names)
-    was, now = (rows.select(*CUSTOMER_DAYS.key, digest.alias("digest")) for rows in (theirs, renewed))
-    both = was.alias("was").join(now.alias("now"), on=list(CUSTOMER_DAYS.key), how="full")
+def _write_all_days(lake: Lake, table: Table, rows: DataFrame, *, made_with: str | None = None) -> None:
+    """Rows grouped by their key. A night asks for a few days: in their order, it reads those pages of a file alone."""
+    lake.replace(rows.sortWithinPartitions("day_on"), into=table, is_key_proven=True, made_with=made_with)
+
+
+def _replace_days(
+    lake: Lake,
+    table: Table,
+    renewed: DataFrame,
+    pairs: DataFrame,
+    days: Sequence[date],
+    *,
+    made_with: str | None = None,
+) -> None:
+    """Put all versions of these days in place of the stored ones; other `known_on` stay as they are.
+
+    `pairs` has a row per day of a customer, or of an item, all of them on `days`.
+    """
+    stored, pair = lake.read(table), pairs.columns
+    theirs = stored.where(F.col("day_on").isin(list(days))).join(pairs, on=pair, how="left_semi")
+    digest = F.xxhash64(*table.schema.names)
+    was, now = (rows.select(*table.key, digest.alias("digest")) for rows in (theirs, renewed))
+    both = was.alias("was").join(now.alias("now"), on=list(table.key), how="full")
     differing = both.where(~F.col("was.digest").eqNullSafe(F.col("now.digest")))
     known_on = days_of(differing, "known_on", "known_on")
     if not known_on:  # as after a crash between the last write and its note
         return
     is_due = F.col("known_on").isin(known_on)
-    others = stored.where(is_due).join(pairs, on=list(CUSTOMER_DAY), how="left_anti")
+    others = stored.where(is_due).join(pairs, on=pair, how="left_anti")
     rows = others.unionByName(renewed.where(is_due))
-    lake.replace(rows, into=CUSTOMER_DAYS, is_key_proven=True, known_on=known_on)
+    lake.replace(rows, into=table, is_key_proven=True, made_with=made_with, known_on=known_on)

@@ -8,19 +8,22 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from clm_spark.tables.feature import Age, Derived, Feature, SquaredGaps, Sum
+from clm_spark.tables.feature import Age, Derived, Distinct, Feature, Last, SquaredGaps, Sum
+
+Merged = Sum | Age | SquaredGaps | Distinct | Last
+Carried = Sum | Age | SquaredGaps
 
 EVER = 0  # the bucket of days that are older than any window
 
 
-def features_from_days(days: DataFrame, features: Sequence[Feature], *, key: str) -> DataFrame:
-    """One row per `key` and as_of, with every declared feature.
+def features_from_days(days: DataFrame, features: Sequence[Feature], *, by: Sequence[str]) -> DataFrame:
+    """One row per `by` and as_of, with every declared feature.
 
-    Needs a row per `key`, as_of and day, with `day_on`, `age_days` (1 is the day before as_of) and the daily figures.
+    Needs a row per `by`, as_of and day, with `day_on`, `age_days` (1 is the day before as_of) and the daily figures.
     """
-    group = (key, "as_of")
+    group = (*by, "as_of")
     merged = _by_bucket(_with_gaps(days, features, group), features, group).groupBy(*group)
-    return with_derived(merged.agg(*(_merged(feature) for feature in _stored(features))), features)
+    return with_derived(merged.agg(*(_merged(f) for f in features if not isinstance(f, Derived))), features)
 
 
 def with_derived(merged: DataFrame, features: Sequence[Feature]) -> DataFrame:
@@ -45,7 +48,9 @@ def carried_on(before: DataFrame, gains: DataFrame, features: Sequence[Feature],
     """
     both = before.alias("old").join(gains.alias("new"), on=F.col(f"old.{key}") == F.col(f"new.{key}"), how="full")
     named = F.coalesce(f"old.{key}", f"new.{key}").alias(key)
-    return with_derived(both.select(named, *(_carried(feature) for feature in _stored(features))), features)
+    return with_derived(
+        both.select(named, *(_carried(feature) for feature in features if isinstance(feature, Carried))), features
+    )
 
 
 def beyond_carrying_on(days: DataFrame, features: Sequence[Feature], *, key: str) -> DataFrame:
@@ -73,10 +78,6 @@ def beyond_carrying_on(days: DataFrame, features: Sequence[Feature], *, key: str
     return seen.where(is_beyond).select(key).distinct()
 
 
-def _stored(features: Sequence[Feature]) -> list[Sum | Age | SquaredGaps]:
-    return [feature for feature in features if not isinstance(feature, Derived)]
-
-
 def _without_gaps(features: Sequence[Feature]) -> list[Sum | Age]:
     return [feature for feature in features if isinstance(feature, Sum | Age)]
 
@@ -99,42 +100,61 @@ def _by_bucket(days: DataFrame, features: Sequence[Feature], group: Sequence[str
     bucket = F.lit(EVER)
     for edge in reversed(edges):
         bucket = F.when(F.col("age_days") <= edge, edge).otherwise(bucket)
-    sums = {_daily(feature): F.sum(F.expr(feature.of)) for feature in features if isinstance(feature, Sum)}
-    others = {feature.name: _of_bucket(feature) for feature in features if not isinstance(feature, Sum | Derived)}
-    columns = (column.alias(name) for name, column in {**sums, **others}.items())
-    return days.groupBy(*group, bucket.alias("bucket")).agg(*columns)
+    columns = {_daily(feature): _of_bucket(feature) for feature in features if not isinstance(feature, Derived)}
+    named = (column.alias(name) for name, column in columns.items())
+    return days.groupBy(*group, bucket.alias("bucket")).agg(*named)
 
 
-def _daily(feature: Sum) -> str:
-    """Sums of the same figure over several windows share a column."""
-    return f"sum of {feature.of}"
+def _daily(feature: Merged) -> str:
+    """The column of a bucket; the same figure over several windows shares one."""
+    match feature:
+        case Sum():
+            return f"sum of {feature.of}"
+        case Distinct():
+            return f"union of {feature.of}"
+        case _:
+            return feature.name
 
 
-def _of_bucket(feature: Age | SquaredGaps) -> Column:
-    if isinstance(feature, SquaredGaps):
-        return F.sum(feature.name)
-    return _extreme(feature, F.when(F.expr(feature.where), F.col("age_days")))
+def _of_bucket(feature: Merged) -> Column:
+    match feature:
+        case Sum():
+            return F.sum(F.expr(feature.of))
+        case Age():
+            return _extreme(feature, F.when(F.expr(feature.where), F.col("age_days")))
+        case SquaredGaps():
+            return F.sum(feature.name)
+        case Distinct():
+            return F.theta_union_agg(feature.of)
+        case Last():
+            return F.min(F.when(F.col(feature.of).isNotNull(), F.struct("age_days", feature.of)))
 
 
 def _extreme(feature: Age, age: Column) -> Column:
     return F.max(age) if feature.of == "first" else F.min(age)
 
 
-def _is_inside(feature: Sum) -> Column:
+def _is_inside(feature: Sum | Distinct) -> Column:
     if feature.window_days is None:
         return F.lit(True)
     return (F.col("bucket") != EVER) & (F.col("bucket") <= feature.window_days)
 
 
-def _merged(feature: Sum | Age | SquaredGaps) -> Column:
+def _merged(feature: Merged) -> Column:
+    of_bucket = F.col(f"`{_daily(feature)}`")
     match feature:
         case Sum():
-            value = F.sum(F.when(_is_inside(feature), F.col(f"`{_daily(feature)}`")).otherwise(0))
+            value = F.sum(F.when(_is_inside(feature), of_bucket).otherwise(0))
         case Age():
-            value = _extreme(feature, F.col(feature.name))
+            value = _extreme(feature, of_bucket)
         case SquaredGaps():
-            value = F.coalesce(F.sum(feature.name), F.lit(0))
-    return value.cast("bigint").alias(feature.name)
+            value = F.coalesce(F.sum(of_bucket), F.lit(0))
+        case Distinct():
+            merged = F.theta_union_agg(F.when(_is_inside(feature), of_bucket))
+            value = F.coalesce(F.theta_sketch_estimate(merged), F.lit(0))
+        case Last():
+            value = F.min(of_bucket)[feature.of]
+    return value.cast(feature.column.type).alias(feature.name)
 
 
 def _gained(feature: Sum | Age) -> Column:
@@ -144,7 +164,7 @@ def _gained(feature: Sum | Age) -> Column:
     return F.sum(F.when(_is_inside(feature), signed).otherwise(0)).alias(feature.name)
 
 
-def _carried(feature: Sum | Age | SquaredGaps) -> Column:
+def _carried(feature: Carried) -> Column:
     was, new = F.col(f"old.{feature.name}"), f"new.{feature.name}"
     match feature:
         case Sum():

@@ -4,7 +4,8 @@ from pyspark.sql import types as T
 
 from clm_spark.tables.contract import Column, Table, one_of
 from clm_spark.tables.customer_features import FEATURES
-from clm_spark.tables.measures import CUSTOMER_MEASURES, OF_VISIT
+from clm_spark.tables.item_features import CATEGORY_FIGURES, NUM_TOP_CATEGORIES, OF_ITEMS, OF_PAIRS, TASTES
+from clm_spark.tables.measures import CUSTOMER_MEASURES, OF_CUSTOMERS, OF_ITEM, OF_VISIT
 
 # What can happen between a customer and the shop.
 EVENT_KINDS = (
@@ -55,11 +56,41 @@ def _share(name: str, comment: str, *, nullable: bool = False) -> Column:
     return Column(name, DOUBLE, comment, nullable=nullable, check=f"{name} BETWEEN 0 AND 1")
 
 
+def _taste(name: str, figure: str, words: str) -> tuple[Column, ...]:
+    days = figure.rsplit("_", 1)[1]
+    return (
+        _count(f"num_{name}_categories_{days}", f"different categories {words}"),
+        Column(
+            f"top_{name}_categories_{days}",
+            T.ArrayType(STRING, containsNull=False),
+            f"the {NUM_TOP_CATEGORIES} categories most {words}, the most first, ties by name; of those that have a name",
+        ),
+        _share(f"top_{name}_category_{days}_share", f"the first of them, of all {words}; null: none", nullable=True),
+        Column(
+            f"{name}_entropy_{days}",
+            DOUBLE,
+            f"Shannon entropy of the categories {words}, in bits: 0 is a single one; null: none",
+            nullable=True,
+            check=f"{name}_entropy_{days} >= 0",
+        ),
+    )
+
+
 CUSTOMER_ID = Column(
     "customer_id", STRING, "keyed pseudonym of the customer: HMAC-SHA256, hexadecimal", rekeyed="pseudonym"
 )
 AS_OF = Column("as_of", DATE, "the day this row speaks for: it knows what happened and was known before that day")
 MODEL_VERSION = Column("model_version", STRING, "the model that made this row, as the registry names it")
+ITEM_ID = Column("item_id", STRING, "the item")
+DAY_ON = Column("day_on", DATE, "the day it happened")
+KNOWN_ON = Column("known_on", DATE, "the day we learned of it: this row holds all of the day that was known by then")
+CATEGORY = Column("category", STRING, "the category last seen", nullable=True)
+ID_IN_EVENTS = Column(
+    "customer_id",
+    STRING,
+    "the id in the event, as in silver.events: silver.identities says whose it is",
+    rekeyed="pseudonym",
+)
 BATCH_ID = Column(
     "batch_id", STRING, "the ingested batch: a hash over its files' names, sizes and times, or over a stream's step"
 )
@@ -330,18 +361,52 @@ CUSTOMER_DAYS = Table(
     is_partitioned=False,  # a day of a small shop is no file's worth
     filtered_by=("day_on",),
     columns=(
-        Column(
-            "customer_id",
-            STRING,
-            "the id in the event, as in silver.events: silver.identities says whose it is",
-            rekeyed="pseudonym",
-        ),
-        Column("day_on", DATE, "the day it happened"),
-        Column("known_on", DATE, "the day we learned of it: this row holds all of the day that was known by then"),
+        ID_IN_EVENTS,
+        DAY_ON,
+        KNOWN_ON,
         *(_count(measure.name, measure.meaning) for measure in CUSTOMER_MEASURES),
     ),
 )
 
+CUSTOMER_ITEM_DAYS = Table(
+    "gold",
+    "customer_item_days",
+    "customer, item, active day and day we learned more of the customer's day: partial aggregates",
+    key=("customer_id", "item_id", "day_on", "known_on"),
+    clock="versions",
+    slices=("known_on",),
+    is_partitioned=False,
+    filtered_by=("day_on",),
+    columns=(
+        ID_IN_EVENTS,
+        ITEM_ID,
+        DAY_ON,
+        KNOWN_ON,
+        CATEGORY,
+        *(_count(measure.name, measure.meaning) for measure in OF_ITEM),
+        _count("num_co_views", "other items that the customer viewed that day; 0 where this one was not viewed"),
+    ),
+)
+
+ITEM_DAYS = Table(
+    "gold",
+    "item_days",
+    "item, active day and day we learned of it: partial aggregates",
+    key=("item_id", "day_on", "known_on"),
+    clock="versions",
+    slices=("known_on",),
+    is_partitioned=False,
+    filtered_by=("day_on",),
+    columns=(
+        ITEM_ID,
+        DAY_ON,
+        KNOWN_ON,
+        CATEGORY,
+        *(_count(measure.name, measure.meaning) for measure in OF_CUSTOMERS),
+        Column("viewers", T.BinaryType(), "theta sketch of the customers who viewed it, as theta_union_agg takes it"),
+        Column("buyers", T.BinaryType(), "theta sketch of the customers who bought it"),
+    ),
+)
 
 CUSTOMER_FEATURES = Table(
     "gold",
@@ -355,6 +420,88 @@ CUSTOMER_FEATURES = Table(
         CUSTOMER_ID,
         AS_OF,
         *(feature.column for feature in FEATURES),
+    ),
+)
+
+ITEM_FEATURES = Table(
+    "gold",
+    "item_features",
+    "item and as_of: what we know about the item that morning",
+    key=("item_id", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    shared=True,
+    columns=(ITEM_ID, AS_OF, *(feature.column for feature in OF_ITEMS)),
+)
+
+PAIR_FEATURES = Table(
+    "gold",
+    "pair_features",
+    "customer, item and as_of: what we know about the customer with the item that morning",
+    key=("customer_id", "item_id", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    shared=True,
+    columns=(CUSTOMER_ID, ITEM_ID, AS_OF, *(feature.column for feature in OF_PAIRS)),
+)
+
+CUSTOMER_CATEGORIES = Table(
+    "gold",
+    "customer_categories",
+    "customer, category and as_of: how the customer took to it",
+    key=("customer_id", "category", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    shared=True,
+    columns=(
+        CUSTOMER_ID,
+        Column("category", STRING, "the category; null: items that have none", nullable=True),
+        AS_OF,
+        *(_count(measure.name, measure.meaning) for measure in CATEGORY_FIGURES),
+    ),
+)
+
+CUSTOMER_TASTES = Table(
+    "gold",
+    "customer_tastes",
+    "customer and as_of: affinities to categories, and variety",
+    key=("customer_id", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    shared=True,
+    columns=(
+        CUSTOMER_ID,
+        AS_OF,
+        *(_count(measure.name, measure.meaning) for measure in CATEGORY_FIGURES),
+        *(column for taste in TASTES for column in _taste(*taste)),
+    ),
+)
+
+FEATURE_DRIFT = Table(
+    "gold",
+    "feature_drift",
+    "table, feature and as_of: how far its values are from those of an earlier day",
+    key=("table_name", "feature", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    columns=(
+        Column("table_name", STRING, "the table that holds the feature"),
+        Column("feature", STRING, "its column"),
+        AS_OF,
+        Column("compared_with", DATE, "the as_of compared with: the last one before that the table holds"),
+        _count("num_rows", "rows of as_of that were looked at"),
+        _count("num_rows_before", "rows of the earlier day that were looked at"),
+        _share("null_share", "rows without a value"),
+        _share("null_share_before", "rows of the earlier day without a value"),
+        Column("mean", DOUBLE, "mean of the values; null: none", nullable=True),
+        Column("mean_before", DOUBLE, "mean of the earlier day's; null: none", nullable=True),
+        Column(
+            "psi",
+            DOUBLE,
+            "population stability index over the tenths of the earlier day's values, null being one more",
+            check="psi >= 0",
+        ),
+        Column("has_drifted", BOOL, "whether it is above drift.max_psi"),
     ),
 )
 
@@ -387,7 +534,7 @@ ITEM_VOCABULARY = Table(
     slices=("as_of",),
     shared=True,
     columns=(
-        Column("item_id", STRING, "the item"),
+        ITEM_ID,
         AS_OF,
         Column(
             "item_index",
@@ -416,7 +563,7 @@ INTERACTIONS = Table(
             "0, 1, ... within an as_of: MLlib's ALS wants whole numbers",
             check="customer_index >= 0",
         ),
-        Column("item_id", STRING, "the item"),
+        ITEM_ID,
         Column("item_index", INT, "as in gold.item_vocabulary", check="item_index > 0"),
         AS_OF,
         _count("num_events", "interactions"),
@@ -511,7 +658,7 @@ ITEM_RECOMMENDATIONS = Table(
         AS_OF,
         Column("recommender", STRING, "which model put it there", check=one_of("recommender", RECOMMENDERS)),
         Column("rank", INT, "1: shown first", check="rank > 0"),
-        Column("item_id", STRING, "the item"),
+        ITEM_ID,
         Column("relevance", DOUBLE, "the model's own score; comparable within one recommender only"),
         MODEL_VERSION,
     ),
@@ -601,7 +748,14 @@ TABLES = (
     WORKED_BATCHES,
     SESSIONS,
     CUSTOMER_DAYS,
+    CUSTOMER_ITEM_DAYS,
+    ITEM_DAYS,
     CUSTOMER_FEATURES,
+    ITEM_FEATURES,
+    PAIR_FEATURES,
+    CUSTOMER_CATEGORIES,
+    CUSTOMER_TASTES,
+    FEATURE_DRIFT,
     CUSTOMER_LABELS,
     ITEM_VOCABULARY,
     INTERACTIONS,

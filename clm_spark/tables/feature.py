@@ -66,6 +66,39 @@ class SquaredGaps:
 
 
 @dataclass(frozen=True)
+class Distinct:
+    """How many different values days hold: the last `window_days` before as_of, or all. Without such days it is 0.
+
+    `of` is the daily table's theta sketch of them: exact up to some 4,000, beyond that within about 2 %. Sketches are
+    merged, but nothing can be taken out of one: such a feature is not carried on.
+    """
+
+    name: str
+    meaning: str
+    of: str
+    window_days: int | None = None
+
+    @property
+    def column(self) -> Column:
+        """Its column in the table."""
+        return Column(self.name, T.LongType(), self.meaning, check=f"{self.name} >= 0")
+
+
+@dataclass(frozen=True)
+class Last:
+    """The text `of` of the last day that has one. Null: none has. Not carried on either."""
+
+    name: str
+    meaning: str
+    of: str
+
+    @property
+    def column(self) -> Column:
+        """Its column in the table."""
+        return Column(self.name, T.StringType(), self.meaning, nullable=True)
+
+
+@dataclass(frozen=True)
 class Derived:
     """SQL over the merged features of the same row. Null where the meaning says so."""
 
@@ -82,7 +115,7 @@ class Derived:
         return Column(self.name, T.DoubleType(), self.meaning, nullable=self.is_nullable, check=check)
 
 
-Feature = Sum | Age | SquaredGaps | Derived
+Feature = Sum | Age | SquaredGaps | Distinct | Last | Derived
 
 
 def windowed(stem: str, meaning: str, of: str, windows: Iterable[int | None]) -> list[Sum]:
@@ -94,6 +127,14 @@ def windowed(stem: str, meaning: str, of: str, windows: Iterable[int | None]) ->
             of,
             window_days=days,
         )
+        for days in windows
+    ]
+
+
+def distinct(stem: str, meaning: str, of: str, windows: Iterable[int | None]) -> list[Distinct]:
+    """How many different ones over each of the windows; None is all there is."""
+    return [
+        Distinct(windowed_name(stem, days), f"{meaning} {'ever' if days is None else last(days)}", of, window_days=days)
         for days in windows
     ]
 

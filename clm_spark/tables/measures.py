@@ -86,3 +86,25 @@ OF_VISITS = (
 OF_ORDERS = (Measure("num_orders", "baskets bought", "count(*)"),)
 
 CUSTOMER_MEASURES = (*OF_EVENTS, *OF_VISITS, *OF_ORDERS)
+
+_OF_EVENTS = {measure.name: measure for measure in OF_EVENTS}
+
+# Over the events of a customer's day that name an item.
+OF_ITEM = (
+    _OF_EVENTS["num_events"],
+    _events("num_impressions", "times it was shown", "kind = 'impression'"),
+    _events("num_clicks", "times it was clicked where it was shown", "kind = 'click'"),
+    *(
+        _OF_EVENTS[name]
+        for name in ("num_acts", "num_views", "num_carts", "num_lines", "num_units", "num_refunds", "num_reviews")
+    ),
+    *(_OF_EVENTS[name] for name in ("revenue_cents", "refund_cents", "discount_cents")),
+)
+
+# Over the customers of an item's day. A row has the figures above, of one customer.
+OF_CUSTOMERS = (
+    *(Measure(measure.name, measure.meaning, f"sum({measure.name})") for measure in OF_ITEM),
+    Measure("num_co_views", "other items that its viewers viewed that day", "sum(num_co_views)"),
+    _events("num_viewer_days", "customers who viewed it", "num_views > 0"),
+    _events("num_buyer_days", "customers who bought it", "num_lines > 0"),
+)

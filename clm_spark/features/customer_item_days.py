@@ -1,0 +1,38 @@
+"""Partial aggregates: what a customer did with an item on a day, as we knew it on a later day."""
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from clm_spark.events.bots import CUSTOMER_DAY
+from clm_spark.features.versions import with_every_version
+from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS
+from clm_spark.tables.measures import OF_ITEM
+
+SUMS = tuple(measure.name for measure in OF_ITEM)
+
+
+def customer_item_days_from_events(events: DataFrame) -> DataFrame:
+    """One row per customer, item, active day and day on which we learned more, as gold.customer_item_days declares.
+
+    A version holds the whole of the customer's day with items, so that those of different items belong together.
+    Events may bear `flagged_on`: a version of that day or later is empty, and there is none where no earlier one was.
+    """
+    learned_on = F.greatest(F.to_date("known_at"), F.to_date("occurred_at"))
+    dated = events.where(F.col("item_id").isNotNull()).withColumns(
+        {"day_on": F.to_date("occurred_at"), "learned_on": learned_on}
+    )
+    flag = [name for name in ("flagged_on",) if name in events.columns]
+    named_at = F.when(F.col("category").isNotNull(), F.struct("occurred_at", "event_id", "category"))
+    learned = (
+        dated.groupBy(*CUSTOMER_DAY, "item_id", "learned_on", *flag)
+        .agg(*(F.expr(measure.sql).alias(measure.name) for measure in OF_ITEM), F.max(named_at).alias("named"))
+        .repartition(*CUSTOMER_DAY)
+    )
+    versioned = with_every_version(learned, sums=SUMS)
+    days = versioned.groupBy(*CUSTOMER_DAY, "known_on", "item_id").agg(
+        *(F.sum(name).alias(name) for name in SUMS), F.max("named")["category"].alias("category")
+    )
+    is_viewed = F.col("num_views") > 0
+    num_viewed = F.count_if(is_viewed).over(Window.partitionBy(*CUSTOMER_DAY, "known_on"))
+    others = F.when(is_viewed, num_viewed - 1).otherwise(0)
+    return days.withColumn("num_co_views", others).select(CUSTOMER_ITEM_DAYS.schema.names)

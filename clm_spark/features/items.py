@@ -1,0 +1,67 @@
+"""What we know on the morning of a day about an item, about a customer with an item, and about a customer's tastes."""
+
+from collections.abc import Sequence
+from datetime import date
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from clm_spark.features.versions import KEY, of_persons, seen_days
+from clm_spark.features.windows import features_from_days
+from clm_spark.tables.catalog import (
+    CUSTOMER_CATEGORIES,
+    CUSTOMER_ITEM_DAYS,
+    CUSTOMER_TASTES,
+    ITEM_DAYS,
+    ITEM_FEATURES,
+    PAIR_FEATURES,
+)
+from clm_spark.tables.item_features import CATEGORY_FIGURES, NUM_TOP_CATEGORIES, OF_ITEMS, OF_PAIRS, TASTES
+
+
+def item_features(item_days: DataFrame, *, days: Sequence[date]) -> DataFrame:
+    """One row per item and as_of in `days`, as gold.item_features declares.
+
+    Needs every version of gold.item_days. An item appears from the day after the first event known.
+    """
+    seen = seen_days(item_days, days, ITEM_DAYS)
+    return features_from_days(seen, OF_ITEMS, by=("item_id",)).select(ITEM_FEATURES.schema.names)
+
+
+def pair_features(
+    customer_item_days: DataFrame, *, days: Sequence[date], persons: DataFrame | None = None
+) -> DataFrame:
+    """One row per customer, item and as_of in `days`, as gold.pair_features declares.
+
+    Needs every version of gold.customer_item_days. `persons` says whose an id was known to be on each of `days`.
+    """
+    seen = of_persons(seen_days(customer_item_days, days, CUSTOMER_ITEM_DAYS), persons, CUSTOMER_ITEM_DAYS)
+    return features_from_days(seen, OF_PAIRS, by=(KEY, "item_id")).select(PAIR_FEATURES.schema.names)
+
+
+def customer_categories(pairs: DataFrame) -> DataFrame:
+    """One row per customer, category and as_of, as gold.customer_categories declares, from rows of gold.pair_features."""
+    figures = (F.expr(figure.sql).alias(figure.name) for figure in CATEGORY_FIGURES)
+    return pairs.groupBy(KEY, "category", "as_of").agg(*figures).select(CUSTOMER_CATEGORIES.schema.names)
+
+
+def customer_tastes(categories: DataFrame) -> DataFrame:
+    """One row per customer and as_of, as gold.customer_tastes declares, from rows of gold.customer_categories."""
+    figures = (F.sum(figure.name).alias(figure.name) for figure in CATEGORY_FIGURES)
+    tastes = (column for name, figure, _ in TASTES for column in _taste(name, figure))
+    return categories.groupBy(KEY, "as_of").agg(*figures, *tastes).select(CUSTOMER_TASTES.schema.names)
+
+
+def _taste(name: str, figure: str) -> tuple[Column, ...]:
+    days = figure.rsplit("_", 1)[1]
+    counts = F.when(F.col("category").isNotNull() & (F.col(figure) > 0), F.col(figure))
+    total = F.sum(counts)
+    ranked = F.array_sort(F.collect_list(F.when(counts.isNotNull(), F.struct((-counts).alias("less"), "category"))))
+    # With n_i of n in all: log2(n) - sum(n_i log2(n_i)) / n. Rounding must not make a single category less than 0.
+    entropy = F.log2(total) - F.sum(counts * F.log2(counts)) / total
+    return (
+        F.count(counts).alias(f"num_{name}_categories_{days}"),
+        F.slice(ranked["category"], 1, NUM_TOP_CATEGORIES).alias(f"top_{name}_categories_{days}"),
+        (F.max(counts) / total).alias(f"top_{name}_category_{days}_share"),
+        F.when(entropy.isNotNull(), F.greatest(entropy, F.lit(0.0))).alias(f"{name}_entropy_{days}"),
+    )

@@ -1,0 +1,76 @@
+"""Versions of a day: each holds all of it that was known by then, and an as_of takes the last one before it."""
+
+from collections.abc import Sequence
+from datetime import date
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from clm_spark.events.bots import CUSTOMER_DAY, was_flagged
+from clm_spark.features.panel import at_each
+from clm_spark.tables.contract import Table
+
+KEY = "customer_id"
+
+
+def with_every_version(learned: DataFrame, *, sums: Sequence[str], times: Sequence[str] = ()) -> DataFrame:
+    """What was `learned_on` a day once for every version of its customer's day that holds it, in `known_on`.
+
+    Rows may bear `flagged_on`: a version of that day or later is empty, with `sums` of 0 and no `times`, and there is
+    none where no earlier one was.
+    """
+    versions = F.collect_set("learned_on").over(Window.partitionBy(*CUSTOMER_DAY))
+    if "flagged_on" in learned.columns:
+        versions = F.array_compact(F.array_union(versions, F.array("flagged_on")))
+    known = F.filter("_versions", lambda version: version >= F.col("learned_on"))
+    versioned = learned.withColumn("_versions", versions).withColumn("known_on", F.explode(known)).drop("_versions")
+    if "flagged_on" not in learned.columns:
+        return versioned
+    is_bot = was_flagged(versioned, by=F.col("known_on"))
+    is_withdrawn = (F.col("known_on") == F.col("flagged_on")) & (F.col("learned_on") < F.col("flagged_on"))
+    nothing = {name: F.when(is_bot, F.lit(0)).otherwise(F.col(name)) for name in sums}
+    no_time = {name: F.when(~is_bot, F.col(name)) for name in times}
+    return versioned.where(~is_bot | is_withdrawn).withColumns({**nothing, **no_time})
+
+
+def with_superseded_on(days: DataFrame, table: Table) -> DataFrame:
+    """Add the `known_on` of the same day's next version: an as_of up to it, and after `known_on`, sees this row."""
+    versions = Window.partitionBy(*_without(table, "known_on")).orderBy("known_on")
+    return days.withColumn("superseded_on", F.lead("known_on").over(versions))
+
+
+def seen_days(partials: DataFrame, days: Sequence[date], table: Table) -> DataFrame:
+    """The version of each day that an as_of in `days` could see, with `age_days`: 1 is the day before as_of.
+
+    Needs every version of the days in `table`.
+    """
+    # By the first of the key at once: all that follows stays there.
+    seen = at_each(with_superseded_on(partials.repartition(table.key[0]), table), days)
+    was_known = F.col("known_on") < F.col("as_of")
+    was_latest = F.col("superseded_on").isNull() | (F.col("as_of") <= F.col("superseded_on"))
+    is_left = F.col("num_events") > 0  # none: a bot's day, once it was known for one
+    past = seen.where((F.col("day_on") < F.col("as_of")) & was_known & was_latest & is_left)
+    return past.withColumn("age_days", F.date_diff("as_of", "day_on").cast("bigint"))
+
+
+def of_persons(seen: DataFrame, persons: DataFrame | None, table: Table) -> DataFrame:
+    """A day's partials under several ids of a person as one; those of whom only one id is known are not moved."""
+    if persons is None:
+        return seen
+    named = persons.select(F.col("person_id").alias("id"), "as_of", "person_id").distinct()
+    ids = persons.unionByName(named).withColumnRenamed("id", KEY)
+    alone = seen.join(ids, on=[KEY, "as_of"], how="left_anti")
+    theirs = seen.join(ids, on=[KEY, "as_of"], how="inner").withColumn(KEY, F.col("person_id"))
+    figures = [
+        # Texts, such as an item's category, are the same under any id, or as good as another's.
+        (F.max if isinstance(column.type, T.StringType) else F.sum)(column.name).alias(column.name)
+        for column in table.columns
+        if column.name not in table.key
+    ]
+    summed = theirs.groupBy(*_without(table, "known_on"), "as_of", "age_days").agg(*figures)
+    return summed.unionByName(alone.select(summed.columns))
+
+
+def _without(table: Table, name: str) -> list[str]:
+    return [column for column in table.key if column != name]

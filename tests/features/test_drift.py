@@ -1,0 +1,88 @@
+"""Drift of features, against NumPy and against the definition."""
+
+import numpy as np
+import pytest
+
+from clm_spark.features.drift import NUM_BINS, feature_drift, sampled
+from clm_spark.tables import catalog as t
+from jobs import check_drift
+
+
+def index(now: np.ndarray, before: np.ndarray) -> float:
+    """The population stability index over the tenths of `before`; NaN is null."""
+    values = before[~np.isnan(before)]
+    edges = np.quantile(values, np.arange(1, 10) / 10, method="inverted_cdf")
+    counts = []
+    for sample in (now, before):
+        bins = np.where(np.isnan(sample), NUM_BINS - 1, np.searchsorted(edges, sample, side="left"))
+        n = np.bincount(bins, minlength=NUM_BINS)
+        counts.append(np.where(n, (n + 0.5) / (len(sample) + 0.5 * NUM_BINS), np.nan))
+    p, q = counts
+    p, q = (
+        np.where(np.isnan(p), 0.5 / (len(now) + 0.5 * NUM_BINS), p),
+        np.where(np.isnan(q), 0.5 / (len(before) + 0.5 * NUM_BINS), q),
+    )
+    used = ~(np.isnan(counts[0]) & np.isnan(counts[1]))
+    return float(((p - q) * np.log(p / q))[used].sum())
+
+
+def test_features_that_stay_and_features_that_move(spark):
+    drawn = np.random.default_rng(5)
+    before = {
+        "same": drawn.normal(size=600),
+        "shifted": drawn.normal(size=600),
+        "mostly_zero": np.where(drawn.random(600) < 0.7, 0.0, drawn.integers(1, 9, 600)),
+        "vanished": np.where(drawn.random(600) < 0.1, np.nan, drawn.normal(size=600)),
+        "new": np.full(600, np.nan),
+    }
+    now = {
+        "same": drawn.normal(size=500),
+        "shifted": drawn.normal(loc=0.8, size=500),
+        "mostly_zero": np.where(drawn.random(500) < 0.7, 0.0, drawn.integers(1, 9, 500)),
+        "vanished": np.where(drawn.random(500) < 0.6, np.nan, drawn.normal(size=500)),
+        "new": drawn.normal(size=500),
+    }
+    frames = []
+    for columns in (now, before):
+        rows = [
+            tuple(None if np.isnan(value) else float(value) for value in row)
+            for row in zip(*columns.values(), strict=True)
+        ]
+        frames.append(spark.createDataFrame(rows, ", ".join(f"{name} double" for name in columns)))
+    got = {row.feature: row for row in feature_drift(*frames, list(before)).collect()}
+    assert set(got) == set(before)
+    for name in ("same", "shifted", "mostly_zero", "vanished"):
+        assert got[name].psi == pytest.approx(index(now[name], before[name])), name
+        assert got[name].mean == pytest.approx(np.nanmean(now[name]))
+        assert got[name].null_share_before == pytest.approx(np.isnan(before[name]).mean())
+    assert max(got["same"].psi, got["mostly_zero"].psi) < 0.1
+    assert min(got["shifted"].psi, got["vanished"].psi, got["new"].psi) > 0.25
+    assert (got["new"].mean_before, got["new"].null_share_before, got["new"].null_share) == (None, 1.0, 0.0)
+    assert (got["same"].num_rows, got["same"].num_rows_before) == (500, 600)
+
+
+def test_a_sample_takes_the_same_customers_on_every_day(spark):
+    days = [
+        spark.range(2000).selectExpr("CAST(id AS STRING) AS customer_id", f"DATE '2024-01-0{day}' AS as_of")
+        for day in (1, 2)
+    ]
+    first, second = (
+        {row.customer_id for row in sampled(day, t.CUSTOMER_FEATURES, num_rows=500).collect()} for day in days
+    )
+    assert first == second
+    assert 400 < len(first) < 600
+    assert sampled(days[0], t.CUSTOMER_FEATURES, num_rows=5000).count() == 2000
+
+
+def test_the_job_compares_every_declared_feature(small_shop):
+    lake = small_shop.lake
+    check_drift.run(lake, lake.settings)
+    rows = lake.read_as_of(t.FEATURE_DRIFT).collect()
+    # The shop has its customers' features of a single day: nothing to compare them with.
+    assert {row.table_name for row in rows} == {t.ITEM_FEATURES.title}
+    assert {row.feature for row in rows} == set(t.ITEM_FEATURES.schema.names) - {"item_id", "as_of", "category"}
+    days = {row.as_of for row in lake.read(t.ITEM_FEATURES).collect()}
+    assert {row.compared_with for row in rows} == days - {lake.settings.as_of}
+    age = next(row for row in rows if row.feature == "age_days")
+    assert age.has_drifted, "every item is 28 days older"
+    assert round(age.mean - age.mean_before, 9) == 28
