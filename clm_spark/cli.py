@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
+from clm_spark.backfill import backfill
 from clm_spark.config import Settings, load_settings
 from clm_spark.demo.shop import write_shop
 from clm_spark.errors import ModelError, SettingsError
@@ -138,6 +139,36 @@ def panel(
     asked = {"first_on": first_on.date(), "last_on": last_on.date(), **num_days}
     sets = [f"panel.{name}={value}" for name, value in asked.items()]
     run("build_panel", as_of or str(answered), profile, [*(overrides or []), *sets], conf_dir)
+
+
+@app.command("backfill")
+def fill_back(
+    job: Annotated[
+        str, typer.Argument(metavar="JOB", help="A job whose tables hold a row per day, e.g. build_features.")
+    ],
+    first_on: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="The first as_of.")],
+    last_on: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="No as_of after this day.")],
+    every: Annotated[str, typer.Option(metavar="DAYS", help="From one as_of to the next, e.g. 7d.")] = "1d",
+    parallel: Annotated[int, typer.Option(min=1, help="Days at a time.")] = 1,
+    profile: Profile = "local",
+    overrides: Overrides = None,
+    conf_dir: ConfDir = None,
+) -> None:
+    """Run a job for many past days; those that still hold are left alone."""
+    if job == "all":
+        raise SettingsError("backfill takes one job: expected a name that `clm jobs` lists")
+    (chosen,) = find_jobs(job)
+    step, last = timedelta(days=_days(every)), last_on.date()
+    days = [first_on.date() + step * n for n in range((last - first_on.date()) // step + 1)] if step else []
+    if not days:
+        raise SettingsError(f"no day from {first_on.date()} to {last} every {every}: expected at least one")
+    settings = load_settings(profile, as_of=str(days[0]), overrides=overrides or [], conf_dir=conf_dir)
+    spark = build_session(settings, app_name=f"clm-spark backfill {job}")
+
+    def say(day: date, done: JobDone) -> None:
+        out.print(f"{day}  {len(done.written)} writes, {done.seconds:.0f} s", highlight=False)
+
+    backfill(spark, settings, chosen, days, parallel=parallel, on_done=say)
 
 
 @app.command()

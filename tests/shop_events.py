@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES
 from clm_spark.tables.lake import Lake
@@ -36,7 +37,9 @@ def signed_batches(spark: SparkSession, *cases: dict[str, Any]) -> DataFrame:
 def sign(lake: Lake, batch: str, rows: DataFrame) -> None:
     """Events of a batch, and its line of the ledger, as ingestion leaves them."""
     version = lake.replace(rows, into=EVENTS, batch_id=batch).version
-    proof = signed_batches(lake.spark, {"batch_id": batch, "events_version": version})
+    learned_at = F.greatest("occurred_at", "known_at")
+    span = rows.agg(F.min(learned_at).alias("first_learned_at"), F.max(learned_at).alias("last_learned_at")).first()
+    proof = signed_batches(lake.spark, {"batch_id": batch, "events_version": version, **span.asDict()})
     lake.replace(proof, into=INGESTED_BATCHES, batch_id=batch)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from clm_spark.tables.contract import Table
@@ -18,42 +18,30 @@ def feature_drift(now: DataFrame, before: DataFrame, features: Sequence[str]) ->
     each; half a row is added to every bin, so that an empty one does not make it infinite. Without drift it is near
     (bins - 1) (1 / rows + 1 / rows before): below some 200 rows it says little.
     """
-    long = (
-        _long(now, features)
-        .withColumn("is_now", F.lit(True))
-        .unionByName(_long(before, features).withColumn("is_now", F.lit(False)))
-    )
-    edges = F.percentile_approx(F.when(~F.col("is_now"), F.col("value")), TENTHS, 1000)
+    old = _long(before, features)
     # A row per feature: bounded by what is declared.
-    tenths = F.broadcast(long.groupBy("feature").agg(edges.alias("edges")))
+    tenths = old.groupBy("feature").agg(F.percentile_approx("value", TENTHS, 1000).alias("edges"))
+    both = _long(now, features).withColumn("is_now", F.lit(True)).unionByName(old.withColumn("is_now", F.lit(False)))
     # No edges: the earlier day has no value at all.
     below = F.coalesce(F.size(F.filter("edges", lambda edge: edge < F.col("value"))), F.lit(0))
-    binned = long.join(tenths, on="feature").withColumn("bin", F.when(F.col("value").isNotNull(), below))
+    binned = both.join(F.broadcast(tenths), on="feature").withColumn("bin", F.when(F.col("value").isNotNull(), below))
     then = {"": F.col("is_now"), "_before": ~F.col("is_now")}
     counted = binned.groupBy("feature", "bin").agg(
-        *(F.count_if(is_then).alias(f"n{name}") for name, is_then in then.items()),
-        *(F.sum(F.when(is_then, F.col("value"))).alias(f"sum{name}") for name, is_then in then.items()),
+        *(F.count_if(is_then).alias(f"n{day}") for day, is_then in then.items()),
+        *(F.sum(F.when(is_then, F.col("value"))).alias(f"sum{day}") for day, is_then in then.items()),
     )
-    summed = counted.groupBy("feature").agg(
-        *(F.sum(f"n{name}").alias(f"num_rows{name}") for name in then),
-        *(
-            F.coalesce(F.sum(F.when(F.col("bin").isNull(), F.col(f"n{name}"))), F.lit(0)).alias(f"nulls{name}")
-            for name in then
-        ),
-        *(F.sum(f"sum{name}").alias(f"sum{name}") for name in then),
-    )
-    p, q = ((F.col(f"n{name}") + 0.5) / (F.col(f"num_rows{name}") + 0.5 * NUM_BINS) for name in then)
-    of_bins = counted.join(F.broadcast(summed.select("feature", "num_rows", "num_rows_before")), on="feature")
-    psi = of_bins.groupBy("feature").agg(F.sum((p - q) * F.log(p / q)).alias("psi"))
-    shares = {f"null_share{name}": F.col(f"nulls{name}") / F.col(f"num_rows{name}") for name in then}
-    means = {
-        f"mean{name}": F.try_divide(f"sum{name}", F.col(f"num_rows{name}") - F.col(f"nulls{name}")) for name in then
-    }
-    return (
-        summed.join(psi, on="feature")
-        .withColumns({**shares, **means})
-        .drop("nulls", "nulls_before", "sum", "sum_before")
-    )
+    all_bins = Window.partitionBy("feature")
+    p, q = ((F.col(f"n{day}") + 0.5) / (F.sum(f"n{day}").over(all_bins) + 0.5 * NUM_BINS) for day in then)
+    weighed = counted.withColumn("psi", (p - q) * F.log(p / q))
+    of_days = [F.sum("psi").alias("psi")]
+    for day in then:
+        num_rows, num_null = F.sum(f"n{day}"), F.sum(F.when(F.col("bin").isNull(), F.col(f"n{day}")).otherwise(0))
+        of_days += [
+            num_rows.alias(f"num_rows{day}"),
+            (num_null / num_rows).alias(f"null_share{day}"),
+            F.try_divide(F.sum(f"sum{day}"), num_rows - num_null).alias(f"mean{day}"),
+        ]
+    return weighed.groupBy("feature").agg(*of_days)
 
 
 def sampled(rows: DataFrame, table: Table, *, num_rows: int) -> DataFrame:

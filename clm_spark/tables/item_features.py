@@ -63,7 +63,7 @@ OF_ITEMS: tuple[Feature, ...] = (
             f"of the days on which a customer bought it, those that were not that customer's first in the last {days} "
             "days; null: none",
             # Beyond what a sketch counts exactly, its error must not make it negative.
-            f"greatest(1 - try_divide(num_buyers_{days}d, num_buyer_days_{days}d), 0D)",
+            f"CASE WHEN num_buyer_days_{days}d > 0 THEN greatest(1 - num_buyers_{days}d / num_buyer_days_{days}d, 0D) END",
             check="{} BETWEEN 0 AND 1",
         )
         for days in HABITS

@@ -1,8 +1,8 @@
-"""Customer features of a synthetic shop: everything anew, and one night's run early and late, next to DuckDB's recompute.
+"""Customer features of a synthetic shop: everything anew, and one night's run early and late, next to rivals' recompute.
 
 `python tests/benchmarks/bench_features.py --events 5e6` draws a shop of 300 days, brings its events into silver.events
 day by day, and then measures whole processes: `clm run build_features` for day 30 and the night after it, for day 300 and
-the night after it, and DuckDB from the files of silver.events. It stops unless both leave the same features.
+the night after it, and DuckDB and Polars from the files of silver.events. It stops unless all leave the same features.
 """
 
 import argparse
@@ -28,7 +28,6 @@ from clm_spark.tables.catalog import EVENT_KINDS, EVENTS, INGESTED_BATCHES
 from clm_spark.tables.lake import Lake
 
 NUM_DAYS = 301
-EARLY, LATE = 30, 300
 RECORDS_A_CUSTOMER = 265.0  # in 300 days
 FIRST = date(2024, 1, 1)
 
@@ -57,13 +56,14 @@ class Bench:
         command = clm("run", "build_features", "--profile", "demo", "--as-of", str(morning(day)), *words)
         return measured(command, self.place / "clm.log")
 
-    def recomputed(self, day: int) -> Took:
-        """The same morning by DuckDB, from every event."""
-        script = str(ROOT / "tests/benchmarks/features_duckdb.py")
+    def recomputed(self, engine: str, day: int) -> Took:
+        """The same morning by a rival, from every event."""
+        script = str(ROOT / f"tests/benchmarks/features_{engine}.py")
         events = str(self.place / "lake/tables/silver.db/events/*/*.parquet")
-        sizes = ["--memory", self.asked.memory, "--cores", str(self.asked.cores)]
+        # Polars takes what memory there is.
+        sizes = ["--memory", self.asked.memory, "--cores", str(self.asked.cores)] if engine == "duckdb" else []
         command = [sys.executable, script, events, str(morning(day)), str(self.place / "theirs.parquet"), *sizes]
-        return measured(command, self.place / "duckdb.log", path=[ROOT / "tests"])
+        return measured(command, self.place / f"{engine}.log", path=[ROOT / "tests"])
 
     def check_equal(self, day: int) -> int:
         """Stops unless both have the same customers with the same features; gives how many."""
@@ -76,7 +76,7 @@ class Bench:
             found = db.execute(f"SELECT {', '.join(differs)} FROM mine m FULL JOIN theirs t USING (customer_id)")
             wrong = {c[0]: n for c, n in zip(found.description, found.fetchone() or (), strict=True) if n}
             if wrong:
-                raise SystemExit(f"as of {morning(day)} clm and DuckDB differ, customers by feature: {wrong}")
+                raise SystemExit(f"as of {morning(day)} clm and its rival differ, customers by feature: {wrong}")
             row = db.execute("SELECT count(*) FROM mine").fetchone()
             assert row is not None
             return int(row[0])
@@ -175,31 +175,40 @@ def bring_in(bench: Bench, size: float, since: int, until: int) -> int:
         spark.stop()
 
 
-def show(what: str, took: Took, beside: Took | None = None) -> None:
-    ratio = "" if beside is None else f"{took.seconds / beside.seconds:>9.2f} to DuckDB, everything"
+def show(what: str, took: Took, beside: dict[str, Took]) -> None:
+    ratios = ", ".join(f"{took.seconds / rival.seconds:.2f} to {engine}" for engine, rival in beside.items())
     peak = took.peak_bytes / GIB
-    print(f"  {what:34}{took.seconds:>8.1f} s{took.cpu_seconds:>8.0f} CPU s{peak:>7.1f} GiB{ratio}", flush=True)
+    print(f"  {what:26}{took.seconds:>8.1f} s{took.cpu_seconds:>8.0f} CPU s{peak:>7.1f} GiB  {ratios}", flush=True)
 
 
 def race(bench: Bench, size: float) -> None:
     nights = {}
     reached = 0
-    for day in (EARLY, LATE):
+    for day in bench.asked.days:
         num_events = apart(bring_in, bench, size, reached, day)
-        if day == LATE:  # everything anew, as after a change of what is counted
+        if reached:  # everything anew, as after a change of what is counted
             apart(drop_gold, bench)
-        print(f"day {day}: {num_events:,} events")
-        whole, rival = bench.night(day), bench.recomputed(day)
-        print(f"  {bench.check_equal(day):,} customers, the same features by both")
-        show("clm, everything", whole, rival)
-        show("DuckDB, everything", rival)
-        num_events = apart(bring_in, bench, size, day, day + 1)
-        nights[day], rival = bench.night(day + 1), bench.recomputed(day + 1)
-        bench.check_equal(day + 1)
-        show("clm, the night after", nights[day], rival)
+        print(f"day {day}: {num_events:,} events", flush=True)
+        whole = bench.night(day)
+        rivals = {}
+        for engine in bench.asked.rivals:
+            rivals[engine] = bench.recomputed(engine, day)
+            num_customers = bench.check_equal(day)
+            show(f"{engine}, everything", rivals[engine], {})
+            print(f"  {num_customers:,} customers, the same features as clm's")
+        show("clm, everything", whole, rivals)
+        apart(bring_in, bench, size, day, day + 1)
+        nights[day] = bench.night(day + 1)
+        for engine in bench.asked.rivals[:1]:
+            bench.recomputed(engine, day + 1)
+            bench.check_equal(day + 1)
+        show("clm, the night after", nights[day], rivals)
         reached = day + 1
-    late_to_early = nights[LATE].seconds / nights[EARLY].seconds
-    print(f"the night of day {LATE} took {late_to_early:.2f} times as long as that of day {EARLY}")
+    early, late = (nights[day] for day in (bench.asked.days[0], bench.asked.days[-1]))
+    ratio = late.seconds / early.seconds
+    print(
+        f"the night of day {bench.asked.days[-1]} took {ratio:.2f} times as long as that of day {bench.asked.days[0]}"
+    )
 
 
 def drop_gold(bench: Bench) -> None:
@@ -221,6 +230,10 @@ def drop_gold(bench: Bench) -> None:
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--events", type=float, nargs="+", default=[5e6, 20e6, 80e6])
+    ask.add_argument(
+        "--days", type=int, nargs="+", default=[30, 300], help="after which everything and a night are timed"
+    )
+    ask.add_argument("--rivals", nargs="*", default=["duckdb", "polars"])
     ask.add_argument("--cores", type=int, default=2)
     ask.add_argument("--memory", default="6GB", help="the JVM's heap, DuckDB's limit")
     ask.add_argument("--folder", help="keeps what is drawn; default: a folder that goes with the run")

@@ -64,11 +64,19 @@ def _used(job: psutil.Popen) -> Iterator[tuple[int, float, int]]:
     try:
         for process in [job, *job.children(recursive=True)]:
             try:
+                if _is_forking(process):
+                    continue
                 yield process.pid, sum(process.cpu_times()[:2]), process.memory_info().rss
             except psutil.Error:
                 continue
     except psutil.Error:
         return
+
+
+def _is_forking(process: psutil.Process) -> bool:
+    """Whether it is a JVM's copy of itself on its way to start a command: their memory is one and the same."""
+    parent = process.parent()
+    return process.name() == "java" and parent is not None and parent.cmdline() == process.cmdline()
 
 
 def clm(*words: str) -> list[str]:

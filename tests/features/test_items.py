@@ -1,14 +1,10 @@
-"""Items, customers with items, and tastes: against DuckDB over the whole log, and case by case."""
+"""Items, customers with items, and tastes: case by case, and night after night."""
 
-import random
 from datetime import timedelta
 
 import pytest
-from items_in_duckdb import item_features_sql, pair_features_sql, tastes_sql
-from oracle import compare
+from nights import rows
 from shop_events import at, events, on, sign
-from test_upkeep import rows
-from test_windows import MORNINGS, history
 
 from clm_spark.events.bots import bot_days_to_leave_out, with_flagged_on
 from clm_spark.features.customer_item_days import customer_item_days_from_events
@@ -18,46 +14,7 @@ from clm_spark.tables import catalog as t
 from clm_spark.tables.lake import Lake
 from jobs import build_item_features
 
-ITEMS = {"pan": "kitchen", "pot": "kitchen", "cup": "table", "rug": None, "jar": "pantry"}
-
-
-def drawn_log(seed):
-    """The customers' drawn histories, late events among them, with items; one event in nine names none."""
-    drawn = random.Random(seed)
-    names = list(ITEMS)
-    for n, event in enumerate(history(random.Random(seed))):
-        item = drawn.choice(names[: 1 + n % len(names)])
-        yield {**event, "item_id": item, "category": ITEMS[item]} if n % 9 else {**event, "item_id": None}
-
-
-def test_drawn_histories(spark):
-    frame = events(spark, *drawn_log(3))
-    log = frame.select(t.EVENTS.schema.names).toArrow()
-    partials = customer_item_days_from_events(frame).localCheckpoint()
-    of_items = item_days_from_customers(partials).localCheckpoint()
-    mornings = [on("2023-09-01"), MORNINGS[-1]]
-    items = item_features(of_items, days=mornings).collect()
-    pairs = pair_features(partials, days=mornings).localCheckpoint()
-    tastes = customer_tastes(customer_categories(pairs)).collect()
-    for morning in mornings:
-        mine = [row for row in items if row.as_of == morning]
-        assert len(mine) == len(ITEMS)
-        compare(log, mine, item_features_sql("log", as_of=morning), t.ITEM_FEATURES)
-        mine = [row for row in pairs.collect() if row.as_of == morning]
-        compare(log, mine, pair_features_sql("log", as_of=morning), t.PAIR_FEATURES)
-        mine = [row for row in tastes if row.as_of == morning]
-        compare(log, mine, tastes_sql("log", as_of=morning), t.CUSTOMER_TASTES)
-
-
-def test_a_small_shop(small_shop):
-    lake = small_shop.lake
-    log = lake.read(t.EVENTS).toArrow()
-    for table, sql in (
-        (t.ITEM_FEATURES, item_features_sql),
-        (t.PAIR_FEATURES, pair_features_sql),
-        (t.CUSTOMER_TASTES, tastes_sql),
-    ):
-        compare(log, lake.read_as_of(table).collect(), sql("log", as_of=lake.settings.as_of), table)
+ITEMS = ("pan", "pot", "cup", "rug", "jar")
 
 
 def look(who, item, day, kind="view", **more):
@@ -140,7 +97,7 @@ def test_nights_one_after_another_equal_a_rebuild(new_lake):
         assert rows(lake.read(t.PAIR_FEATURES), t.PAIR_FEATURES) == rows(pairs, t.PAIR_FEATURES)
 
     first, second = on("2024-03-01"), on("2024-03-02")
-    start = [look(f"c{n % 4}", list(ITEMS)[n % 5], f"2024-02-{1 + n % 29:02d}", batch_id="start") for n in range(60)]
+    start = [look(f"c{n % 4}", ITEMS[n % 5], f"2024-02-{1 + n % 29:02d}", batch_id="start") for n in range(60)]
     sign(lake, "start", events(spark, *start))
     assert night(first) == {table.title for table in GOLD}
     assert night(first) == set(), "nothing was learned"

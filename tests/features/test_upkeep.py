@@ -1,36 +1,19 @@
 """Night after night, whatever comes late: what a rebuild of everything would give, from the news and the partials alone."""
 
+import random
 import shutil
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from shop_events import at, events, on, sign
+from nights import FIRST, check_customers, of_day, rebuilt, rows, told
+from shop_events import events, sign
 
-from clm_spark.events.bots import bot_days_to_leave_out, with_flagged_on
-from clm_spark.features.customer_days import customer_days_from_events
+from clm_spark.events.ledger import is_on_days
 from clm_spark.features.customers import customer_features
 from clm_spark.features.upkeep import update_customer_days, update_customer_features
 from clm_spark.tables.catalog import BOT_DAYS, CUSTOMER_DAYS, CUSTOMER_FEATURES, EVENTS, IDENTITIES
 from clm_spark.tables.lake import Lake
-
-FIRST = on("2024-02-01")
-
-
-def told(number: int, who: str, day: date, known_on: date | None = None, **more: object) -> dict[str, object]:
-    when = at(str(day), f"{9 + number % 9:02d}:00")
-    known_at = at(str(known_on), "23:00") if known_on else when
-    return {"event_id": f"e{number:04d}", "customer_id": who, "occurred_at": when, "known_at": known_at, **more}
-
-
-def of_day(number: int) -> list[dict[str, object]]:
-    """What happened on a day: everybody looks now and then, and buys now and then."""
-    day = FIRST + timedelta(days=number)
-    looks = [told(100 * number + who, f"c{who}", day) for who in range(6) if (number + who) % 3]
-    bought = {"kind": "purchase", "item_id": "pan", "amount_cents": 500}
-    return looks + [
-        told(100 * number + 50 + who, f"c{who}", day, **bought) for who in range(6) if (number * who) % 4 == 1
-    ]
 
 
 def night(lake: Lake, morning: date, *, panel: tuple[date, ...] = ()) -> list[str]:
@@ -40,22 +23,6 @@ def night(lake: Lake, morning: date, *, panel: tuple[date, ...] = ()) -> list[st
     update_customer_days(tonight, settings)
     update_customer_features(tonight, [morning, *panel])
     return [write.table for write in tonight.written if write.table.startswith("gold")]
-
-
-def rows(frame, table) -> list[tuple[object, ...]]:
-    return sorted(map(tuple, frame.select(table.schema.names).collect()), key=str)
-
-
-def rebuilt(lake: Lake):
-    log = with_flagged_on(lake.read(EVENTS), bot_days_to_leave_out(lake))
-    return customer_days_from_events(log, max_gap=timedelta(minutes=30))
-
-
-def check(lake: Lake, mornings: list[date]) -> None:
-    partials = rebuilt(lake)
-    assert rows(lake.read(CUSTOMER_DAYS), CUSTOMER_DAYS) == rows(partials, CUSTOMER_DAYS)
-    expected = rows(customer_features(partials, days=mornings), CUSTOMER_FEATURES)
-    assert rows(lake.read(CUSTOMER_FEATURES), CUSTOMER_FEATURES) == expected
 
 
 def hide(lake: Lake, *batches: str) -> list[Path]:
@@ -68,6 +35,15 @@ def hide(lake: Lake, *batches: str) -> list[Path]:
     return hidden
 
 
+def stages(lake: Lake) -> list:
+    """What Spark counted of each of its last thousand stages."""
+    context = lake.spark.sparkContext
+    no_quantiles = context._gateway.new_array(context._jvm.double, 0)
+    nothing = context._jvm.java.util.ArrayList()
+    found = context._jsc.sc().statusStore().stageList(nothing, False, False, no_quantiles, nothing)
+    return [found.apply(place) for place in range(found.size())]
+
+
 def bring_back(lake: Lake, hidden: list[Path]) -> None:
     table = Path(lake.location(EVENTS).removeprefix("file:"))
     for folder in hidden:
@@ -78,18 +54,29 @@ def bring_back(lake: Lake, hidden: list[Path]) -> None:
 @pytest.mark.timeout(900)
 def test_a_night_reads_the_news_and_the_partials(new_lake):
     lake = new_lake()
-    start = [event for number in range(10) for event in of_day(number)]
+    heavy = random.Random(3)
+    start = [
+        {**event, "attributes": {"page": heavy.randbytes(50_000).hex()}}
+        for number in range(10)
+        for event in of_day(number)
+    ]
     sign(lake, "start", events(lake.spark, *({**event, "batch_id": "start"} for event in start)))
     mornings = [FIRST + timedelta(days=10)]
     assert night(lake, mornings[0]) == [CUSTOMER_DAYS.title, CUSTOMER_FEATURES.title]
 
     # An ordinary night: nothing of the log is read but what has come.
     sign(lake, "b10", events(lake.spark, *({**event, "batch_id": "b10"} for event in of_day(10))))
+    of_the_day = lake.read(EVENTS).where(is_on_days("occurred_at", [FIRST + timedelta(days=10)]))
+    assert {"b10" in file for file in of_the_day.inputFiles()} == {True}, "as planned"
     hidden = hide(lake, "start")
+    log_bytes = sum(file.stat().st_size for folder in hidden for file in folder.glob("*.parquet"))
     mornings.append(FIRST + timedelta(days=11))
+    last_stage = max(stage.stageId() for stage in stages(lake))
     night(lake, mornings[-1])
+    read = sum(stage.inputBytes() for stage in stages(lake) if stage.stageId() > last_stage)
+    assert 0 < read < log_bytes / 5, "of a log that is all attributes"
     bring_back(lake, hidden)
-    check(lake, mornings)
+    check_customers(lake, mornings)
 
     # Late events of two days, one of them a refund, and one that makes a purchase day of an earlier day.
     refund = {"kind": "refund", "item_id": "pan", "amount_cents": 100}
@@ -103,7 +90,7 @@ def test_a_night_reads_the_news_and_the_partials(new_lake):
     sign(lake, "b11", events(lake.spark, *({**event, "batch_id": "b11"} for event in [*of_day(11), *late])))
     mornings.append(FIRST + timedelta(days=12))
     night(lake, mornings[-1])
-    check(lake, mornings)
+    check_customers(lake, mornings)
     assert night(lake, mornings[-1], panel=tuple(mornings[:-1])) == [], "nothing was learned, and no past day moved"
 
     # A bot is found out: its days vanish from the next morning on.
@@ -112,12 +99,12 @@ def test_a_night_reads_the_news_and_the_partials(new_lake):
     sign(lake, "b12", events(lake.spark, *({**event, "batch_id": "b12"} for event in of_day(12))))
     mornings.append(FIRST + timedelta(days=13))
     night(lake, mornings[-1])
-    check(lake, mornings)
+    check_customers(lake, mornings)
 
     # History comes in late and claims to have been known: the days that should have known it are made again.
     sign(lake, "old", events(lake.spark, told(9100, "c5", FIRST + timedelta(days=11), batch_id="old", **bought)))
     night(lake, mornings[-1], panel=tuple(mornings[:-1]))
-    check(lake, mornings)
+    check_customers(lake, mornings)
     assert [commit.values("as_of") for commit in lake.commits(CUSTOMER_FEATURES)[:2]] == [
         [str(mornings[3])],
         [str(mornings[2])],

@@ -52,9 +52,16 @@ def test_the_leavers_are_those_long_silent(small_shop):
 
 
 EXPECTED = {
+    "due_for_repurchase": lambda rows, _: (
+        rows and all(1 <= row.purchase_recency_days / row.usual_gap_days < 2.05 for row in rows)
+    ),
     "funnel_by_month": lambda rows, shop: (
         sum(row.num_visits for row in rows) == shop.truth.num_recent_visits
         and sum(row.num_buying for row in rows) == shop.truth.num_recent_buying
+    ),
+    "items_bought_again": lambda rows, shop: (
+        0 < sum(row.num_lines_90d for row in rows) <= shop.truth.num_recent_buying
+        and [row.repeat_percent for row in rows] == sorted((row.repeat_percent for row in rows), reverse=True)
     ),
     "models_against_baselines": lambda rows, _: (
         [(row.model, row.baseline, row.better_by) for row in rows]

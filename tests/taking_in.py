@@ -14,7 +14,7 @@ from clm_spark.keys import read_key
 from clm_spark.sources.source import Source, list_files, records_of, with_line_numbers
 from clm_spark.tables.catalog import EVENTS
 
-KEY = read_key(str(Path(__file__).parents[2] / "conf" / "demo.key"))
+KEY = read_key(str(Path(__file__).parents[1] / "conf" / "demo.key"))
 
 
 @dataclass(frozen=True)
