@@ -1,7 +1,7 @@
 """Many past days of a job, several at a time and in any order: each as it would have come out on its own morning."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from datetime import date
 
 from pyspark.sql import SparkSession
@@ -10,6 +10,7 @@ from clm_spark.config import Settings
 from clm_spark.errors import SettingsError
 from clm_spark.job import JobDone, run_job
 from clm_spark.pipeline import JOBS, Job
+from clm_spark.session import another_session
 
 
 def backfill(
@@ -21,33 +22,31 @@ def backfill(
     parallel: int,
     on_done: Callable[[date, JobDone], None],
 ) -> None:
-    """Run `job` as of each of `days`, `parallel` of them at a time; `on_done` hears of each.
+    """Run `job` as of each of `days` and no other, `parallel` of them at a time; `on_done` hears of each.
 
     The first of them runs alone: it brings up to date what is not of a day, such as partials, so that the others find
     nothing to do there and write to days of their own only. Where one fails, those under way are finished, no other is
     begun, and its error is raised; what is done stays done.
     """
-    if not _is_of_days(job):
-        names = ", ".join(each.name for each in JOBS if _is_of_days(each))
-        raise SettingsError(f"{job.name} writes no table by days: expected one of {names}")
+    if not job.is_per_day:
+        names = " or ".join(each.name for each in JOBS if each.is_per_day)
+        raise SettingsError(
+            f"{job.name} cannot be run for days in any order: expected {names}; run others day by day, oldest first"
+        )
     function, _ = job.load()
+    alone = settings.features.model_copy(update={"as_of_alone": True})
 
     def run(day: date) -> None:
-        # A session of its own, as the words of a commit are a setting of the session.
-        own = spark.newSession()
-        on_done(day, run_job(own, job.name, function, settings.model_copy(update={"as_of": day})))
+        # The words of a commit are a setting of the session.
+        own = another_session(spark, settings)
+        asked = settings.model_copy(update={"as_of": day, "features": alone})
+        on_done(day, run_job(own, job.name, function, asked))
 
-    first, rest = days[0], days[1:]
-    run(first)
+    run(days[0])
     with ThreadPoolExecutor(max_workers=parallel) as workers:
-        begun = [workers.submit(run, day) for day in rest]
-        try:
-            for each in begun:
-                each.result()
-        except BaseException:
-            workers.shutdown(cancel_futures=True)
-            raise
-
-
-def _is_of_days(job: Job) -> bool:
-    return any(table.clock == "as_of" for table in job.writes)
+        begun = [workers.submit(run, day) for day in days[1:]]
+        done, rest = wait(begun, return_when=FIRST_EXCEPTION)
+        for each in rest:
+            each.cancel()
+    for each in done:
+        each.result()

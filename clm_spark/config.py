@@ -191,6 +191,9 @@ class FeatureSettings(Section):
 
     panel_every_days: Annotated[int, Field(ge=1)] = 28
     panel_size: Annotated[int, Field(ge=1)] = Field(7, description="how many as_of dates, the asked one included")
+    as_of_alone: bool = Field(
+        False, description="write the run's own as_of and no days to train on, as a backfill does"
+    )
     kind_strengths: dict[str, float] = Field(
         default_factory=lambda: {"view": 1.0, "click": 1.0, "cart": 3.0, "purchase": 5.0},
         description="what one event of a kind says about taste",
@@ -212,6 +215,9 @@ class PanelSettings(Section):
 class DriftSettings(Section):
     """When a feature is said to have drifted."""
 
+    against_days: Annotated[int, Field(ge=1)] = Field(
+        28, description="so many days before as_of lies the day compared with"
+    )
     sample_rows: Annotated[int, Field(ge=100)] = Field(
         20_000, description="about so many rows of either day are looked at"
     )

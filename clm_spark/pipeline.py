@@ -19,6 +19,7 @@ class Job:
     name: str
     reads: tuple[Table, ...]
     writes: tuple[Table, ...]
+    is_per_day: bool = False  # a day needs no other day of its own tables, so days may be made in any order
 
     def load(self) -> tuple[Run, str]:
         """The job's `run` and the first line of its documentation."""
@@ -47,6 +48,7 @@ JOBS = (
         "build_features",
         reads=(t.INGESTED_BATCHES, t.EVENTS, t.IDENTITIES, t.BOT_DAYS, t.CUSTOMER_DAYS),
         writes=(t.CUSTOMER_DAYS, t.CUSTOMER_FEATURES, t.WORKED_BATCHES),
+        is_per_day=True,
     ),
     Job(
         "build_item_features",
@@ -60,6 +62,7 @@ JOBS = (
             t.CUSTOMER_TASTES,
             t.WORKED_BATCHES,
         ),
+        is_per_day=True,
     ),
     Job("check_drift", reads=(t.CUSTOMER_FEATURES, t.ITEM_FEATURES), writes=(t.FEATURE_DRIFT,)),
     Job(

@@ -51,6 +51,15 @@ def build_session(settings: Settings, *, app_name: str) -> SparkSession:
     return spark
 
 
+def another_session(spark: SparkSession, settings: Settings) -> SparkSession:
+    """A session beside `spark`, on the same context and with the same settings: for jobs that run at the same time."""
+    session = spark.newSession()
+    for key, value in (_session_conf() | settings.spark.conf).items():
+        if spark.conf.isModifiable(key):
+            session.conf.set(key, value)
+    return session
+
+
 def is_local(settings: Settings) -> bool:
     """Whether Spark runs inside this process's machine alone."""
     return (settings.spark.master or "").startswith("local")
@@ -77,7 +86,15 @@ def local_path(url: str) -> Path:
 
 
 def _spark_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:
-    conf = {
+    conf = _session_conf()
+    if "DATABRICKS_RUNTIME_VERSION" not in os.environ:  # there the session, and Delta in it, are the platform's own
+        conf |= _context_conf(settings, launches_jvm=launches_jvm)
+    return conf | settings.spark.conf
+
+
+def _session_conf() -> dict[str, str]:
+    """What any session of ours says, whoever started Spark."""
+    return {
         "spark.sql.session.timeZone": "UTC",
         # Rows written after a schema check must not be cast by guess.
         "spark.sql.storeAssignmentPolicy": "STRICT",
@@ -96,9 +113,6 @@ def _spark_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:
         # Spark has no time in nanoseconds and refuses such files: sources/parquet.py makes times of the numbers.
         "spark.sql.legacy.parquet.nanosAsLong": "true",
     }
-    if "DATABRICKS_RUNTIME_VERSION" not in os.environ:  # there the session, and Delta in it, are the platform's own
-        conf |= _context_conf(settings, launches_jvm=launches_jvm)
-    return conf | settings.spark.conf
 
 
 def _context_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:

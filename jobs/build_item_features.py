@@ -1,7 +1,7 @@
 """ingested_batches, events, identities, bot_days -> customer_item_days, item_days, item_features, pair_features, customer_categories, customer_tastes."""
 
 from clm_spark.config import Settings
-from clm_spark.features.panel import recommender_days
+from clm_spark.features.panel import item_days
 from clm_spark.features.upkeep import (
     update_customer_item_days,
     update_item_days,
@@ -16,7 +16,7 @@ def run(lake: Lake, settings: Settings) -> None:
     """Add what was learned to the partials, then write the features of as_of and of the day recommenders are tested from."""
     update_customer_item_days(lake)
     update_item_days(lake)
-    days = recommender_days(settings)
+    days = item_days(settings)
     update_item_features(lake, days)
     update_pair_features(lake, days)
 

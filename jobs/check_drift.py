@@ -1,12 +1,14 @@
-"""customer_features, item_features -> feature_drift: how far today's features are from those of an earlier day."""
+"""customer_features, item_features -> feature_drift: how far today's features are from those of four weeks before."""
 
 import logging
+from datetime import timedelta
 from functools import reduce
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.config import Settings
+from clm_spark.errors import SettingsError
 from clm_spark.features.drift import feature_drift, sampled
 from clm_spark.job import main
 from clm_spark.session import kept
@@ -20,25 +22,34 @@ log = logging.getLogger(__name__)
 
 
 def run(lake: Lake, settings: Settings) -> None:
-    """Compare every declared feature with the last day before as_of that its table holds."""
+    """Compare every declared feature that is a number with the same days before, where its table has that day."""
+    now_on = settings.as_of
+    before_on = now_on - timedelta(days=settings.drift.against_days)
     found = []
     for table, declared in ((CUSTOMER_FEATURES, FEATURES), (ITEM_FEATURES, OF_ITEMS)):
-        earlier = lake.read(table).where(F.col("as_of") < F.lit(settings.as_of)).agg(F.max("as_of")).head()
-        if earlier is None or earlier[0] is None:
+        now, before = lake.read_as_of(table, now_on), lake.read_as_of(table, before_on)
+        num_rows, num_before = now.count(), before.count()
+        if not num_rows:
+            raise SettingsError(
+                f"{table.title} has no row as of {now_on}: run the job that writes it for that day first"
+            )
+        if not num_before:
+            log.info("%s has no row as of %s to compare with", table.title, before_on)
             continue
-        days = (lake.read_as_of(table, day) for day in (settings.as_of, earlier[0]))
-        now, before = (sampled(rows, table, num_rows=settings.drift.sample_rows) for rows in days)
-        compared = feature_drift(now, before, [each.name for each in declared if not isinstance(each, Last)])
-        found.append(compared.withColumns({"table_name": F.lit(table.title), "compared_with": F.lit(earlier[0])}))
+        share = min(1.0, settings.drift.sample_rows / max(num_rows, num_before))
+        compared = feature_drift(
+            sampled(now, table, share=share),
+            sampled(before, table, share=share),
+            [each.name for each in declared if not isinstance(each, Last)],
+        )
+        found.append(compared.withColumn("table_name", F.lit(table.title)))
     if not found:
-        log.info("no earlier day to compare with")
         return
-    has_drifted = F.col("psi") > settings.drift.max_psi
-    rows = reduce(DataFrame.unionByName, found).withColumns(
-        {"as_of": F.lit(settings.as_of), "has_drifted": has_drifted}
-    )
-    with kept(rows.select(FEATURE_DRIFT.schema.names)) as drift:
-        lake.replace(drift, into=FEATURE_DRIFT, as_of=settings.as_of)
+    said = {"as_of": F.lit(now_on), "compared_with": F.lit(before_on)}
+    said["has_drifted"] = F.col("psi") > settings.drift.max_psi
+    rows = reduce(DataFrame.unionByName, found).withColumns(said).select(FEATURE_DRIFT.schema.names)
+    with kept(rows) as drift:
+        lake.replace(drift, into=FEATURE_DRIFT, as_of=now_on)
         worst = drift.where("has_drifted").orderBy(F.desc("psi")).limit(3).collect()
         if worst:
             names = ", ".join(f"{row['table_name']}.{row['feature']} ({row['psi']:.2f})" for row in worst)

@@ -118,7 +118,20 @@ merged AS (
 spaced AS (
   SELECT *, (first_purchase_days - purchase_recency_days) / nullif(num_purchase_days - 1, 0) AS mean_gap_days FROM merged
 )
-SELECT *, purchase_recency_days / nullif(mean_gap_days, 0) AS overdue_ratio FROM spaced"""
+SELECT *, purchase_recency_days / nullif(mean_gap_days, 0) AS overdue_ratio FROM spaced
+WHERE recency_days <= 365"""
+
+
+def categories_sql(events: str, *, as_of: date) -> str:
+    """A row per customer and category known on the morning of `as_of`."""
+    return f"""
+WITH pairs AS ({pair_features_sql(events, as_of=as_of)})
+SELECT customer_id, category,
+  count(*) FILTER (num_views_90d > 0) AS num_viewed_items_90d, sum(num_views_90d)::BIGINT AS num_views_90d,
+  sum(num_carts_90d)::BIGINT AS num_carts_90d, count(*) FILTER (num_lines_365d > 0) AS num_bought_items_365d,
+  count(*) FILTER (num_purchase_days > 1) AS num_rebought_items,
+  sum(num_lines_365d)::BIGINT AS num_lines_365d, sum(num_units_365d)::BIGINT AS num_units_365d
+FROM pairs GROUP BY ALL"""
 
 
 def tastes_sql(events: str, *, as_of: date) -> str:
@@ -133,15 +146,7 @@ def tastes_sql(events: str, *, as_of: date) -> str:
         for name, figure, days in (("viewed", "num_views_90d", "90d"), ("bought", "num_lines_365d", "365d"))
     ]
     return f"""
-WITH pairs AS ({pair_features_sql(events, as_of=as_of)}),
-categories AS (
-  SELECT customer_id, category,
-    count(*) FILTER (num_views_90d > 0) AS num_viewed_items_90d, sum(num_views_90d) AS num_views_90d,
-    sum(num_carts_90d) AS num_carts_90d, count(*) FILTER (num_lines_365d > 0) AS num_bought_items_365d,
-    count(*) FILTER (num_purchase_days > 1) AS num_rebought_items,
-    sum(num_lines_365d) AS num_lines_365d, sum(num_units_365d) AS num_units_365d
-  FROM pairs GROUP BY ALL
-),
+WITH categories AS ({categories_sql(events, as_of=as_of)}),
 shared AS (
   SELECT *,
     num_views_90d / nullif(sum(num_views_90d) FILTER (category IS NOT NULL) OVER w, 0) AS viewed,

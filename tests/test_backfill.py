@@ -1,6 +1,7 @@
 """Past days several at a time and in any order: what each would have been on its own morning."""
 
 import random
+import time
 from datetime import date, timedelta
 
 import pytest
@@ -18,7 +19,7 @@ from clm_spark.tables import catalog as t
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_days_in_any_order_and_side_by_side_equal_a_rebuild(new_lake):
-    lake = new_lake(features={"panel_size": 1})
+    lake = new_lake(features={"panel_every_days": 1})  # as if each day wanted the days before it to train on
     log = [event for number in range(12) for event in of_day(number)]
     log += [told(9001, "c1", FIRST + timedelta(days=2), FIRST + timedelta(days=8), kind="refund", item_id="pan")]
     sign(lake, "b1", events(lake.spark, *log))
@@ -44,11 +45,35 @@ def test_days_in_any_order_and_side_by_side_equal_a_rebuild(new_lake):
     assert again == [0] * len(days), "all of them still hold"
 
 
-def test_a_job_without_days_and_an_empty_range_are_named(new_lake):
+def test_one_day_that_fails_stops_the_rest(new_lake, monkeypatch):
     lake = new_lake()
-    (job,) = find_jobs("ingest_events")
-    with pytest.raises(SettingsError, match="ingest_events writes no table by days: expected one of build_features, "):
+    begun = []
+
+    def run(session, name, function, settings):
+        begun.append(settings.as_of)
+        assert session is not lake.spark
+        assert session.conf.get("spark.sql.session.timeZone") == "UTC"
+        if settings.as_of == FIRST + timedelta(days=2):
+            raise SettingsError("as asked")
+        time.sleep(0.5)
+
+    monkeypatch.setattr("clm_spark.backfill.run_job", run)
+    (job,) = find_jobs("build_features")
+    days = [FIRST + timedelta(days=number) for number in range(20)]
+    with pytest.raises(SettingsError, match="as asked"):
+        backfill(lake.spark, lake.settings, job, days, parallel=2, on_done=lambda *_: None)
+    assert len(begun) <= 4
+
+
+@pytest.mark.parametrize("name", ["ingest_events", "train_als", "rotate_key"])
+def test_a_job_that_needs_its_order_is_refused(new_lake, name):
+    lake = new_lake()
+    (job,) = find_jobs(name)
+    with pytest.raises(SettingsError, match=f"{name} cannot be run for days in any order: expected build_features or "):
         backfill(lake.spark, lake.settings, job, [FIRST], parallel=1, on_done=print)
+
+
+def test_an_empty_range_is_named():
     asked = ["backfill", "build_features", "--from", "2024-03-02", "--to", "2024-03-01"]
     error = CliRunner().invoke(app, asked).exception
     assert isinstance(error, SettingsError)

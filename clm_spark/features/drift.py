@@ -9,6 +9,7 @@ from clm_spark.tables.contract import Table
 
 TENTHS = [tenth / 10 for tenth in range(1, 10)]
 NUM_BINS = len(TENTHS) + 2  # below, between and above them, and null
+BUCKETS = 1_000_000
 
 
 def feature_drift(now: DataFrame, before: DataFrame, features: Sequence[str]) -> DataFrame:
@@ -44,11 +45,10 @@ def feature_drift(now: DataFrame, before: DataFrame, features: Sequence[str]) ->
     return weighed.groupBy("feature").agg(*of_days)
 
 
-def sampled(rows: DataFrame, table: Table, *, num_rows: int) -> DataFrame:
-    """About so many of the table's rows, by the hash of their key without the day: the same ones on every day."""
+def sampled(rows: DataFrame, table: Table, *, share: float) -> DataFrame:
+    """About that share of the table's rows, by the hash of their key without the day: the same ones on every day."""
     key = [name for name in table.key if name != "as_of"]
-    share = num_rows / max(rows.count(), num_rows)
-    return rows.where(F.pmod(F.xxhash64(*key), F.lit(1_000_000)) < F.lit(round(share * 1_000_000)))
+    return rows.where(F.pmod(F.xxhash64(*key), F.lit(BUCKETS)) < F.lit(round(share * BUCKETS)))
 
 
 def _long(rows: DataFrame, features: Sequence[str]) -> DataFrame:

@@ -16,25 +16,29 @@ def item_days_from_customers(customer_item_days: DataFrame) -> DataFrame:
     Needs every version of these items' days in gold.customer_item_days. Customers are counted by the id in their events:
     who turns out later to be one person stays two.
     """
+    current = with_superseded_on(customer_item_days, CUSTOMER_ITEM_DAYS)
+    busiest = F.when(F.col("num_events") > 0, F.struct("num_events", "customer_id", "category"))
+    spans = current.groupBy(*ITEM_DAY, "known_on", "superseded_on").agg(
+        *(F.expr(measure.sql).alias(measure.name) for measure in OF_CUSTOMERS),
+        F.max(F.when(F.col("category").isNotNull(), busiest)).alias("busiest"),
+        F.theta_sketch_agg(F.when(F.col("num_views") > 0, F.col("customer_id"))).alias("viewers"),
+        F.theta_sketch_agg(F.when(F.col("num_lines") > 0, F.col("customer_id"))).alias("buyers"),
+    )
+    # From here on a row per pair of versions, not per customer: what was known from one to the other.
     versions = F.collect_set("known_on").over(Window.partitionBy(*ITEM_DAY))
-    # A customer's version counts in every version of the item's day until the customer's next one.
     counts = F.filter(
         "_versions",
         lambda version: (
             (version >= F.col("known_on")) & (F.col("superseded_on").isNull() | (version < F.col("superseded_on")))
         ),
     )
-    current = with_superseded_on(customer_item_days.repartition("item_id"), CUSTOMER_ITEM_DAYS)
-    versioned = current.withColumn("_versions", versions).withColumn("known_on", F.explode(counts))
+    versioned = spans.withColumn("_versions", versions).withColumn("known_on", F.explode(counts))
     return (
         versioned.groupBy(*ITEM_DAY, "known_on")
         .agg(
-            F.max_by("category", F.when(F.col("category").isNotNull(), F.struct("num_events", "customer_id"))).alias(
-                "category"
-            ),
-            *(F.expr(measure.sql).alias(measure.name) for measure in OF_CUSTOMERS),
-            F.theta_sketch_agg(F.when(F.col("num_views") > 0, F.col("customer_id"))).alias("viewers"),
-            F.theta_sketch_agg(F.when(F.col("num_lines") > 0, F.col("customer_id"))).alias("buyers"),
+            F.max("busiest")["category"].alias("category"),
+            *(F.sum(measure.name).alias(measure.name) for measure in OF_CUSTOMERS),
+            *(F.theta_union_agg(name).alias(name) for name in ("viewers", "buyers")),
         )
         .select(ITEM_DAYS.schema.names)
     )

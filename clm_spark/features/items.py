@@ -16,7 +16,14 @@ from clm_spark.tables.catalog import (
     ITEM_FEATURES,
     PAIR_FEATURES,
 )
-from clm_spark.tables.item_features import CATEGORY_FIGURES, NUM_TOP_CATEGORIES, OF_ITEMS, OF_PAIRS, TASTES
+from clm_spark.tables.item_features import (
+    CATEGORY_FIGURES,
+    MAX_SILENCE_DAYS,
+    NUM_TOP_CATEGORIES,
+    OF_ITEMS,
+    OF_PAIRS,
+    TASTES,
+)
 
 
 def item_features(item_days: DataFrame, *, days: Sequence[date]) -> DataFrame:
@@ -31,12 +38,13 @@ def item_features(item_days: DataFrame, *, days: Sequence[date]) -> DataFrame:
 def pair_features(
     customer_item_days: DataFrame, *, days: Sequence[date], persons: DataFrame | None = None
 ) -> DataFrame:
-    """One row per customer, item and as_of in `days`, as gold.pair_features declares.
+    """One row per customer, item of the last `MAX_SILENCE_DAYS` and as_of in `days`, as gold.pair_features declares.
 
     Needs every version of gold.customer_item_days. `persons` says whose an id was known to be on each of `days`.
     """
     seen = of_persons(seen_days(customer_item_days, days, CUSTOMER_ITEM_DAYS), persons, CUSTOMER_ITEM_DAYS)
-    return features_from_days(seen, OF_PAIRS, by=(KEY, "item_id")).select(PAIR_FEATURES.schema.names)
+    pairs = features_from_days(seen, OF_PAIRS, by=(KEY, "item_id"))
+    return pairs.where(F.col("recency_days") <= MAX_SILENCE_DAYS).select(PAIR_FEATURES.schema.names)
 
 
 def customer_categories(pairs: DataFrame) -> DataFrame:

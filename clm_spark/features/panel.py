@@ -12,6 +12,8 @@ from clm_spark.errors import SettingsError
 
 def panel_days(settings: Settings) -> list[date]:
     """The run's as_of and those before it, latest first."""
+    if settings.features.as_of_alone:
+        return [settings.as_of]
     step = timedelta(days=settings.features.panel_every_days)
     return [settings.as_of - step * back for back in range(settings.features.panel_size)]
 
@@ -31,6 +33,11 @@ def asked_days(settings: Settings) -> list[date]:
             "give an earlier --to, a later --as-of or a shorter --horizon"
         )
     return [first + timedelta(days=step) for step in range(0, (last - first).days + 1, asked.every_days)]
+
+
+def item_days(settings: Settings) -> list[date]:
+    """The days for which items and pairs are wanted: those of the recommenders."""
+    return [settings.as_of] if settings.features.as_of_alone else recommender_days(settings)
 
 
 def recommender_days(settings: Settings) -> list[date]:

@@ -1,4 +1,7 @@
-"""Bring the partials and the features of customers and items up to what is known, at the cost of what is new."""
+"""Bring the partials and the features of customers and items up to what is known.
+
+Partials and customers' features cost what is new; items, pairs and tastes are merged from all their partials.
+"""
 
 import hashlib
 import logging
@@ -41,7 +44,7 @@ from clm_spark.tables.catalog import (
 from clm_spark.tables.commits import days_changed, last_write_of
 from clm_spark.tables.contract import Table
 from clm_spark.tables.customer_features import FEATURES
-from clm_spark.tables.item_features import CATEGORY_FIGURES, OF_ITEMS, OF_PAIRS, TASTES
+from clm_spark.tables.item_features import CATEGORY_FIGURES, NUM_TOP_CATEGORIES, OF_ITEMS, OF_PAIRS, TASTES
 from clm_spark.tables.lake import Lake
 from clm_spark.tables.measures import CUSTOMER_MEASURES, OF_CUSTOMERS, OF_ITEM
 
@@ -56,7 +59,7 @@ DECLARED = {
     ITEM_FEATURES.title: _digest(OF_ITEMS),
     PAIR_FEATURES.title: _digest(OF_PAIRS),
     CUSTOMER_CATEGORIES.title: _digest(OF_PAIRS, CATEGORY_FIGURES),
-    CUSTOMER_TASTES.title: _digest(OF_PAIRS, CATEGORY_FIGURES, TASTES),
+    CUSTOMER_TASTES.title: _digest(OF_PAIRS, CATEGORY_FIGURES, TASTES, NUM_TOP_CATEGORIES),
 }
 OF_ITEM_DAYS = (ITEM_DAYS,)
 OF_PAIR_DAYS = (CUSTOMER_ITEM_DAYS, IDENTITIES)
@@ -191,12 +194,14 @@ def _touched_items(lake: Lake, now: DataFrame, made_with: str) -> DataFrame | No
     changed = days_changed(lake.commits(CUSTOMER_ITEM_DAYS), since=since, column="known_on")
     if changed is None:
         return None
-    was = lake.read_version(CUSTOMER_ITEM_DAYS, since)
+    if not changed:
+        return now.select(*ITEM_DAY).limit(0)
+    is_changed = F.col("known_on").isin(sorted(changed))
+    was = lake.read_version(CUSTOMER_ITEM_DAYS, since, where=is_changed)
     if was is None:
         return None
     # Also what is gone: a version of a bot's day that turned out not to be one.
-    both = (rows.where(F.col("known_on").isin(sorted(changed))).select(*ITEM_DAY) for rows in (was, now))
-    return reduce(DataFrame.unionByName, both).distinct()
+    return was.select(*ITEM_DAY).unionByName(now.where(is_changed).select(*ITEM_DAY)).distinct()
 
 
 def _carry_on(lake: Lake, as_of: date) -> None:

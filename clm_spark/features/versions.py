@@ -63,7 +63,7 @@ def of_persons(seen: DataFrame, persons: DataFrame | None, table: Table) -> Data
     alone = seen.join(ids, on=[KEY, "as_of"], how="left_anti")
     theirs = seen.join(ids, on=[KEY, "as_of"], how="inner").withColumn(KEY, F.col("person_id"))
     figures = [
-        # Texts, such as an item's category, are the same under any id, or as good as another's.
+        # Of the texts that two ids have for one day, such as an item's category, either will do.
         (F.max if isinstance(column.type, T.StringType) else F.sum)(column.name).alias(column.name)
         for column in table.columns
         if column.name not in table.key

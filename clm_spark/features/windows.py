@@ -96,7 +96,7 @@ def _with_gaps(days: DataFrame, features: Sequence[Feature], group: Sequence[str
 
 def _by_bucket(days: DataFrame, features: Sequence[Feature], group: Sequence[str]) -> DataFrame:
     """Days summed by the shortest window that holds them: a handful of rows per group, from which all windows follow."""
-    edges = sorted({feature.window_days for feature in features if isinstance(feature, Sum) and feature.window_days})
+    edges = sorted({f.window_days for f in features if isinstance(f, Sum | Distinct) and f.window_days})
     bucket = F.lit(EVER)
     for edge in reversed(edges):
         bucket = F.when(F.col("age_days") <= edge, edge).otherwise(bucket)

@@ -65,7 +65,11 @@ def _taste(name: str, figure: str, words: str) -> tuple[Column, ...]:
             T.ArrayType(STRING, containsNull=False),
             f"the {NUM_TOP_CATEGORIES} categories most {words}, the most first, ties by name; of those that have a name",
         ),
-        _share(f"top_{name}_category_{days}_share", f"the first of them, of all {words}; null: none", nullable=True),
+        _share(
+            f"top_{name}_category_{days}_share",
+            f"the first of them, of all {words} that have a category; null: none",
+            nullable=True,
+        ),
         Column(
             f"{name}_entropy_{days}",
             DOUBLE,
@@ -84,7 +88,6 @@ MODEL_VERSION = Column("model_version", STRING, "the model that made this row, a
 ITEM_ID = Column("item_id", STRING, "the item")
 DAY_ON = Column("day_on", DATE, "the day it happened")
 KNOWN_ON = Column("known_on", DATE, "the day we learned of it: this row holds all of the day that was known by then")
-CATEGORY = Column("category", STRING, "the category last seen", nullable=True)
 ID_IN_EVENTS = Column(
     "customer_id",
     STRING,
@@ -382,7 +385,7 @@ CUSTOMER_ITEM_DAYS = Table(
         ITEM_ID,
         DAY_ON,
         KNOWN_ON,
-        CATEGORY,
+        Column("category", STRING, "the item's category, as the customer saw it last that day", nullable=True),
         *(_count(measure.name, measure.meaning) for measure in OF_ITEM),
         _count("num_co_views", "other items that the customer viewed that day; 0 where this one was not viewed"),
     ),
@@ -401,7 +404,7 @@ ITEM_DAYS = Table(
         ITEM_ID,
         DAY_ON,
         KNOWN_ON,
-        CATEGORY,
+        Column("category", STRING, "its category, as its busiest customer of the day saw it", nullable=True),
         *(_count(measure.name, measure.meaning) for measure in OF_CUSTOMERS),
         Column("viewers", T.BinaryType(), "theta sketch of the customers who viewed it, as theta_union_agg takes it"),
         Column("buyers", T.BinaryType(), "theta sketch of the customers who bought it"),
@@ -437,7 +440,7 @@ ITEM_FEATURES = Table(
 PAIR_FEATURES = Table(
     "gold",
     "pair_features",
-    "customer, item and as_of: what we know about the customer with the item that morning",
+    "customer, item of the last 365 days and as_of: what we know about the customer with the item that morning",
     key=("customer_id", "item_id", "as_of"),
     clock="as_of",
     slices=("as_of",),
@@ -488,7 +491,7 @@ FEATURE_DRIFT = Table(
         Column("table_name", STRING, "the table that holds the feature"),
         Column("feature", STRING, "its column"),
         AS_OF,
-        Column("compared_with", DATE, "the as_of compared with: the last one before that the table holds"),
+        Column("compared_with", DATE, "the as_of compared with: drift.against_days before"),
         _count("num_rows", "rows of as_of that were looked at"),
         _count("num_rows_before", "rows of the earlier day that were looked at"),
         _share("null_share", "rows without a value"),

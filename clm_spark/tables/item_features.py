@@ -18,7 +18,7 @@ def _trend(stem: str, meaning: str, days: int) -> Derived:
 
 # Merged from gold.item_days. Customers are counted by the id in their events.
 OF_ITEMS: tuple[Feature, ...] = (
-    Last("category", "the category last seen; null: none", of="category"),
+    Last("category", "the category on the last day that names one; null: none", of="category"),
     # How old, and how lately wanted.
     Age("age_days", "days since the first event", of="first"),
     Age("recency_days", "days since the last event of any kind", of="last"),
@@ -71,6 +71,7 @@ OF_ITEMS: tuple[Feature, ...] = (
 )
 
 _NUM_GAPS = "num_purchase_days - 1"
+MAX_SILENCE_DAYS = 365  # a pair that is silent for longer is left out: the table would grow for ever
 
 # Merged from gold.customer_item_days, persons' ids as one.
 OF_PAIRS: tuple[Feature, ...] = (

@@ -84,11 +84,12 @@ class Lake:
         rows = self.spark.table(self.name(table))
         return rows if table.record is None else with_opened_record(rows, table, key=self.schemas.key)
 
-    def read_version(self, table: Table, version: int) -> DataFrame | None:
-        """Every row as of a Delta version; None where its history, or one of its files, is gone (VACUUM)."""
+    def read_version(self, table: Table, version: int, *, where: Expr | None = None) -> DataFrame | None:
+        """The rows as of a Delta version, or those `where`; None where its history, or one of the files, is gone (VACUUM)."""
         self._require(table)
         try:
             rows = self.spark.read.option("versionAsOf", version).table(self.name(table))
+            rows = rows if where is None else rows.where(where)
             rows.agg(F.max(table.key[0])).head()  # opens every file, and reads one column
         except (Py4JJavaError, PySparkException):
             return None

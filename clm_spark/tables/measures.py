@@ -94,10 +94,7 @@ OF_ITEM = (
     _OF_EVENTS["num_events"],
     _events("num_impressions", "times it was shown", "kind = 'impression'"),
     _events("num_clicks", "times it was clicked where it was shown", "kind = 'click'"),
-    *(
-        _OF_EVENTS[name]
-        for name in ("num_acts", "num_views", "num_carts", "num_lines", "num_units", "num_refunds", "num_reviews")
-    ),
+    *(_OF_EVENTS[name] for name in ("num_views", "num_carts", "num_lines", "num_units", "num_refunds", "num_reviews")),
     *(_OF_EVENTS[name] for name in ("revenue_cents", "refund_cents", "discount_cents")),
 )
 

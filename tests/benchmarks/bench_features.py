@@ -72,6 +72,9 @@ class Bench:
             db.execute(f"CREATE VIEW mine AS SELECT * FROM read_parquet('{mine}', hive_partitioning = false)")
             db.execute(f"CREATE VIEW theirs AS SELECT * FROM read_parquet('{self.place / 'theirs.parquet'}')")
             columns = {row[0]: row[1] for row in db.execute("DESCRIBE theirs").fetchall()}
+            ours = {row[0] for row in db.execute("DESCRIBE mine").fetchall()} - {"as_of"}
+            if ours != set(columns):
+                raise SystemExit(f"clm and its rival have other features: {sorted(ours ^ set(columns))}")
             differs = [f"count(*) FILTER (WHERE {differing(name, kind)}) AS {name}" for name, kind in columns.items()]
             found = db.execute(f"SELECT {', '.join(differs)} FROM mine m FULL JOIN theirs t USING (customer_id)")
             wrong = {c[0]: n for c, n in zip(found.description, found.fetchone() or (), strict=True) if n}

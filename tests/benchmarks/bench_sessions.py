@@ -54,7 +54,7 @@ numbered AS (
 SELECT customer_id, min(occurred_at) AS started_at, max(occurred_at) AS ended_at, count(*) AS num_events,
   count(*) FILTER (WHERE kind IN ('view', 'click')) AS num_views, count(*) FILTER (WHERE kind = 'cart') AS num_carts,
   count(*) FILTER (WHERE kind = 'purchase') AS num_purchases,
-  coalesce(sum(amount_cents) FILTER (WHERE kind = 'purchase'), 0) AS revenue_cents
+  coalesce(sum(amount_cents) FILTER (WHERE kind = 'purchase'), 0)::BIGINT AS revenue_cents
 FROM numbered GROUP BY customer_id, visit"""
 
 

@@ -1,8 +1,12 @@
 """Drift of features, against NumPy and against the definition."""
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
+from shop_events import on
 
+from clm_spark.errors import SettingsError
 from clm_spark.features.drift import NUM_BINS, feature_drift, sampled
 from clm_spark.tables import catalog as t
 from jobs import check_drift
@@ -63,15 +67,15 @@ def test_features_that_stay_and_features_that_move(spark):
 
 def test_a_sample_takes_the_same_customers_on_every_day(spark):
     days = [
-        spark.range(2000).selectExpr("CAST(id AS STRING) AS customer_id", f"DATE '2024-01-0{day}' AS as_of")
-        for day in (1, 2)
+        spark.range(num_rows).selectExpr("CAST(id AS STRING) AS customer_id", f"DATE '{day}' AS as_of")
+        for day, num_rows in (("2024-01-01", 2000), ("2024-01-29", 3000))
     ]
     first, second = (
-        {row.customer_id for row in sampled(day, t.CUSTOMER_FEATURES, num_rows=500).collect()} for day in days
+        {row.customer_id for row in sampled(day, t.CUSTOMER_FEATURES, share=0.25).collect()} for day in days
     )
-    assert first == second
+    assert {who for who in second if int(who) < 2000} == first < second
     assert 400 < len(first) < 600
-    assert sampled(days[0], t.CUSTOMER_FEATURES, num_rows=5000).count() == 2000
+    assert sampled(days[0], t.CUSTOMER_FEATURES, share=1.0).count() == 2000
 
 
 def test_the_job_compares_every_declared_feature(small_shop):
@@ -81,8 +85,13 @@ def test_the_job_compares_every_declared_feature(small_shop):
     # The shop has its customers' features of a single day: nothing to compare them with.
     assert {row.table_name for row in rows} == {t.ITEM_FEATURES.title}
     assert {row.feature for row in rows} == set(t.ITEM_FEATURES.schema.names) - {"item_id", "as_of", "category"}
-    days = {row.as_of for row in lake.read(t.ITEM_FEATURES).collect()}
-    assert {row.compared_with for row in rows} == days - {lake.settings.as_of}
+    assert {row.compared_with for row in rows} == {lake.settings.as_of - timedelta(days=28)}
     age = next(row for row in rows if row.feature == "age_days")
     assert age.has_drifted, "every item is 28 days older"
     assert round(age.mean - age.mean_before, 9) == 28
+
+
+def test_a_day_without_features_is_named(small_shop):
+    early = small_shop.lake.settings.model_copy(update={"as_of": on("2024-01-15")})
+    with pytest.raises(SettingsError, match=r"gold\.customer_features has no row as of 2024-01-15: run the job that"):
+        check_drift.run(small_shop.lake, early)

@@ -23,7 +23,8 @@ def look(who, item, day, kind="view", **more):
 
 def test_what_comes_late_or_was_a_bots_is_a_new_version_of_an_items_day(spark):
     log = [
-        look("a", "pan", "2024-02-01"), look("a", "pot", "2024-02-01"), look("b", "pan", "2024-02-01"),
+        look("a", "pan", "2024-02-01"), look("a", "pot", "2024-02-01"),
+        look("b", "pan", "2024-02-01", category="toys"),
         look("a", "cup", "2024-02-01", known_at=at("2024-02-04")),
         look("c", "pan", "2024-02-01", "purchase", amount_cents=900, known_at=at("2024-02-06")),
     ]  # fmt: skip
@@ -47,6 +48,8 @@ def test_what_comes_late_or_was_a_bots_is_a_new_version_of_an_items_day(spark):
     features = item_features(item_days_from_customers(partials), days=[on("2024-02-05"), on("2024-02-07")]).collect()
     viewers = {(r.item_id, str(r.as_of)): (r.num_viewers_7d, r.num_buyers) for r in features}
     assert (viewers["pan", "2024-02-05"], viewers["pan", "2024-02-07"]) == ((2, 0), (1, 1))
+    categories = {str(r.as_of): r.category for r in features if r.item_id == "pan"}
+    assert categories == {"2024-02-05": "toys", "2024-02-07": None}, "what only a bot said is gone with it"
 
 
 def test_tastes_of_a_person_with_two_ids(spark):
@@ -95,6 +98,8 @@ def test_nights_one_after_another_equal_a_rebuild(new_lake):
         )
         pairs = pair_features(partials, days=days)
         assert rows(lake.read(t.PAIR_FEATURES), t.PAIR_FEATURES) == rows(pairs, t.PAIR_FEATURES)
+        tastes = customer_tastes(customer_categories(pairs))
+        assert rows(lake.read(t.CUSTOMER_TASTES), t.CUSTOMER_TASTES) == rows(tastes, t.CUSTOMER_TASTES)
 
     first, second = on("2024-03-01"), on("2024-03-02")
     start = [look(f"c{n % 4}", ITEMS[n % 5], f"2024-02-{1 + n % 29:02d}", batch_id="start") for n in range(60)]
