@@ -111,6 +111,7 @@ def test_a_night_reads_the_news_and_the_partials(new_lake):
     ], "mornings before it stay as they are"
 
 
+@pytest.mark.long
 def test_a_person_found_in_the_night_is_merged_anew(new_lake):
     lake = new_lake()
     log = [event for number in range(6) for event in of_day(number)]
