@@ -1,6 +1,6 @@
 """Every feature of a customer, declared once: gold.customer_features, its comments and rules, and how it is computed."""
 
-from clm_spark.tables.feature import Age, Derived, Feature, SquaredGaps, ratio, share, windowed
+from clm_spark.tables.feature import Age, Derived, Feature, SquaredGaps, ratio, share, trend, windowed
 
 WINDOWS = (1, 7, 30, 90, 180, 365)
 HABITS = (30, 90, 365)  # what takes a while to show
@@ -94,17 +94,11 @@ PACE = (
 )
 
 
-def _trend(name: str, meaning: str, stem: str, days: int) -> Derived:
-    now, both = f"{stem}_{days}d", f"{stem}_{2 * days}d"
-    said = f"{meaning} of the last {days} days over those of the {days} days before, each plus one"
-    return Derived(name, said, f"({now} + 1) / ({both} - {now} + 1)", check="{} > 0", is_nullable=False)
-
-
 TRENDS = (
-    _trend("orders_trend", "baskets", "num_orders", 30),
-    _trend("orders_trend_90d", "baskets", "num_orders", 90),
-    _trend("visits_trend_90d", "visits", "num_visits", 90),
-    _trend("views_trend_90d", "views", "num_views", 90),
+    trend("orders_trend", "baskets", "num_orders", 30),
+    trend("orders_trend_90d", "baskets", "num_orders", 90),
+    trend("visits_trend_90d", "visits", "num_visits", 90),
+    trend("views_trend_90d", "views", "num_views", 90),
 )
 
 BASKETS = (

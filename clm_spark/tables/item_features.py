@@ -1,19 +1,11 @@
 """Every feature of an item, of a customer with an item and of a customer's tastes, declared once, as the customers' are."""
 
-from clm_spark.tables.feature import Age, Derived, Feature, Last, Sum, distinct, ratio, share, windowed
+from clm_spark.tables.feature import Age, Derived, Feature, Last, Sum, distinct, ratio, share, trend, windowed
 from clm_spark.tables.measures import Measure
 
 HABITS = (30, 90, 365)
 BOUGHT, VIEWED = "num_lines > 0", "num_views > 0"
 NET_REVENUE = "revenue_cents - refund_cents"
-
-
-def _trend(stem: str, meaning: str, days: int) -> Derived:
-    now, both = f"{stem}_{days}d", f"{stem}_{2 * days}d"
-    said = f"{meaning} of the last {days} days over those of the {days} days before, each plus one"
-    return Derived(
-        f"{stem.removeprefix('num_')}_trend", said, f"({now} + 1) / ({both} - {now} + 1)", "{} > 0", is_nullable=False
-    )
 
 
 # Merged from gold.item_days. Customers are counted by the id in their events.
@@ -37,8 +29,8 @@ OF_ITEMS: tuple[Feature, ...] = (
     *windowed("list_price_cents", "list price of what was sold", "revenue_cents + discount_cents", HABITS),
     *windowed("num_refunds", "lines refunded", "num_refunds", HABITS),
     *windowed("num_reviews", "reviews", "num_reviews", HABITS),
-    _trend("num_views", "views", 30),
-    _trend("num_lines", "basket lines", 30),
+    trend("views_trend", "views", "num_views", 30),
+    trend("lines_trend", "basket lines", "num_lines", 30),
     # Whom it reaches.
     *distinct("num_viewers", "customers who viewed it", "viewers", (7, *HABITS)),
     *distinct("num_buyers", "customers who bought it", "buyers", (7, *HABITS, None)),
