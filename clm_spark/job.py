@@ -62,7 +62,7 @@ def run_job(spark: SparkSession, job: str, run: Run, settings: Settings, *, read
     run(lake, settings)
     written = tuple(lake.written)
     if written:
-        lake.replace(_manifest(lake, written), into=RUNS, as_of=settings.as_of, job=job)
+        lake.replace(_manifest(lake, written), into=RUNS, is_key_proven=True, as_of=settings.as_of, job=job)
     elif lake.exists(RUNS):
         _note_looked(lake)
     return JobDone(job, time.monotonic() - start, written)

@@ -41,7 +41,7 @@ def build_session(settings: Settings, *, app_name: str) -> SparkSession:
     with _jvm_messages_to(log):
         try:
             spark = _started(builder, log)
-            spark.sql("SHOW SCHEMAS").limit(1).count()  # opens the metastore: a lock shows here, not in a job
+            spark.sql("SHOW SCHEMAS")  # opens the metastore: a lock shows here, not in a job
         except (Py4JJavaError, PySparkException, RuntimeError) as error:
             raise _explained(error, settings, log) from error
     if launches_jvm:
@@ -124,6 +124,8 @@ def _context_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:
         "spark.sql.shuffle.partitions": str(spark.shuffle_partitions),
         "spark.hadoop.hive.metastore.disallow.incompatible.col.type.changes": "false",
         "spark.ui.showConsoleProgress": "false",
+        # Looks up the line of Python behind every expression, for errors: as long as building plans of wide rows itself.
+        "spark.python.sql.dataFrameDebugging.enabled": "false",
     }
     if spark.master:
         conf["spark.master"] = spark.master

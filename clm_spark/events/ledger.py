@@ -59,7 +59,7 @@ def mark_worked(lake: Lake, news: News) -> None:
     if not news.is_all:
         names = worked.select("batch_id")
         worked = worked.unionByName(_worked(lake, news.table).join(names, on="batch_id", how="left_anti"))
-    lake.replace(worked, into=WORKED_BATCHES, table_name=news.table.title)
+    lake.replace(worked, into=WORKED_BATCHES, is_key_proven=True, table_name=news.table.title)
 
 
 def _worked(lake: Lake, table: Table) -> DataFrame:

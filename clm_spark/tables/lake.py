@@ -79,8 +79,8 @@ class Lake:
 
     def read(self, table: Table) -> DataFrame:
         """Every row of the table, as of its last version, raw records in the clear."""
-        self._require(table)
-        self.inputs[table.title] = self.version(table)
+        version = self._require(table)
+        self.inputs[table.title] = self.version(table) if version is None else version
         rows = self.spark.table(self.name(table))
         return rows if table.record is None else with_opened_record(rows, table, key=self.schemas.key)
 
@@ -249,18 +249,22 @@ class Lake:
         rows = self.spark.sql(f"SHOW TBLPROPERTIES {self.name(table)}").collect()
         return {row["key"]: row["value"] for row in rows}
 
-    def _require(self, table: Table) -> None:
+    def _require(self, table: Table) -> int | None:
+        """Refuse a table that is missing or not as we left it; gives its version where this had to look."""
         if table.title in self._checked:
-            return
+            return None
         if not self.exists(table):
             raise ContractError(
                 f"{table.title} does not exist in lakehouse {self.settings.lakehouse.path}: expected it written by an "
                 "earlier job; run that job first (`clm jobs` lists them in order), or check lakehouse.path"
             )
-        self._check(table)
+        return self._check(table)
 
-    def _check(self, table: Table) -> None:
-        """Once per process and table: as we left it, keyed by the lakehouse's key, records kept as settings say."""
+    def _check(self, table: Table) -> int:
+        """Once per process and table: as we left it, keyed by the lakehouse's key, records kept as settings say.
+
+        Gives its version.
+        """
         commits, properties = self._check_stored(table)
         # Never written: the run that made it may have died before it made the view.
         self._views[table.title] = properties.get(VIEW_PROPERTY, "") if commits[0]["version"] else None
@@ -271,6 +275,7 @@ class Lake:
         if table.is_keyed:
             self._check_table_key(table, commits)
         self._checked.add(table.title)
+        return int(commits[0]["version"])
 
     def _check_whole(self) -> None:
         if not self._is_whole:

@@ -83,9 +83,9 @@ class Schemas:
         return self.key.fingerprint
 
     def _properties(self, kind: Kind) -> dict[str, str]:
-        described = self.spark.sql(f"DESCRIBE SCHEMA EXTENDED {self.name(kind)}").where("info_name = 'Properties'")
-        listed = described.head()
-        return dict(re.findall(r"\(([\w.]+),([^()]*)\)", listed["info_value"])) if listed else {}
+        described = self.spark.sql(f"DESCRIBE SCHEMA EXTENDED {self.name(kind)}").collect()  # a handful of lines
+        listed = next((row["info_value"] for row in described if row["info_name"] == "Properties"), "")
+        return dict(re.findall(r"\(([\w.]+),([^()]*)\)", listed))
 
     def _set(self, kind: Kind, key: str, value: str) -> None:
         self.spark.sql(f"ALTER SCHEMA {self.name(kind)} SET DBPROPERTIES ('{key}' = '{value}')")
