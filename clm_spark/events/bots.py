@@ -4,6 +4,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from clm_spark.config import BotSettings
+from clm_spark.events.clocks import learned_on
 from clm_spark.tables.catalog import BOT_DAYS
 from clm_spark.tables.lake import Lake
 
@@ -78,7 +79,7 @@ def _acts(events: DataFrame, rules: BotSettings) -> DataFrame:
         "kind",
         F.to_date("occurred_at").alias("day_on"),
         F.date_trunc("minute", "occurred_at").alias("minute_at"),
-        F.greatest(F.to_date("known_at"), F.to_date("occurred_at")).alias("learned_on"),
+        learned_on().alias("learned_on"),
         F.coalesce(by_agent, F.lit(False)).alias("is_by_agent"),
     )
     return marked.where(F.col("kind").isin(*ACTS) | F.col("is_by_agent"))

@@ -80,6 +80,16 @@ def is_sent_before(device_at: Column, *, sent_at: Column, max_skew: timedelta) -
     return F.coalesce(_micros_between(sent_at, device_at) > _micros(max_skew), F.lit(False))
 
 
+def learned_at() -> Column:
+    """When an event had happened and was known: an as_of after it sees the event."""
+    return F.greatest("occurred_at", "known_at")
+
+
+def learned_on() -> Column:
+    """The day of `learned_at`."""
+    return F.to_date(learned_at())
+
+
 def is_too_late(occurred_at: Column, *, known_at: Column, max_lateness: timedelta) -> Column:
     """Whether an event was learned too long after it happened."""
     return _micros_between(occurred_at, known_at) > _micros(max_lateness)

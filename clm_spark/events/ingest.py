@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 
 from clm_spark.config import Settings
 from clm_spark.errors import ContractError, SourceError
+from clm_spark.events.clocks import learned_at
 from clm_spark.events.duplicates import new_events
 from clm_spark.events.judged import IS_REJECTED, Judged, Span, judged_records, verdicts_of
 from clm_spark.events.parse import typed_events
@@ -195,12 +196,11 @@ def sign_off(
     """
     figures = {"num_files": num_files, **dict(zip(COUNTS, counts, strict=True))}
     events = lake.read(EVENTS).where(F.col("batch_id") == batch_id)
-    learned_at = F.greatest("occurred_at", "known_at")
     proof = events.agg(
         F.min("occurred_at").alias("first_occurred_at"),
         F.max("occurred_at").alias("last_occurred_at"),
-        F.min(learned_at).alias("first_learned_at"),
-        F.max(learned_at).alias("last_learned_at"),
+        F.min(learned_at()).alias("first_learned_at"),
+        F.max(learned_at()).alias("last_learned_at"),
     ).select(
         F.lit(batch_id).alias("batch_id"),
         F.lit(source.name).alias("source"),

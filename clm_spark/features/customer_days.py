@@ -6,6 +6,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from clm_spark.events.bots import CUSTOMER_DAY
+from clm_spark.events.clocks import learned_on
 from clm_spark.events.slots import SECOND_US, slots_from_events, with_visit_number
 from clm_spark.features.versions import with_every_version
 from clm_spark.tables.catalog import CUSTOMER_DAYS
@@ -22,8 +23,7 @@ def customer_days_from_events(events: DataFrame, *, max_gap: timedelta) -> DataF
     Events may bear `flagged_on`: a version of that day or later is empty, and there is none where no earlier one was.
     """
     order = F.when(F.col("kind") == "purchase", F.coalesce("order_id", "event_id"))
-    learned_on = F.greatest(F.to_date("known_at"), F.to_date("occurred_at"))
-    dated = events.withColumns({"day_on": F.to_date("occurred_at"), "learned_on": learned_on, "order": order})
+    dated = events.withColumns({"day_on": F.to_date("occurred_at"), "learned_on": learned_on(), "order": order})
     flag = [name for name in ("flagged_on",) if name in events.columns]
     # Far fewer than events: these are what is moved, sorted and told once per version.
     slots = slots_from_events(dated, max_gap=max_gap, by=(*CUSTOMER_DAY, "learned_on", "order", *flag))

@@ -4,6 +4,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from clm_spark.events.bots import CUSTOMER_DAY
+from clm_spark.events.clocks import learned_on
 from clm_spark.features.versions import with_every_version
 from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS
 from clm_spark.tables.measures import OF_ITEM
@@ -17,9 +18,8 @@ def customer_item_days_from_events(events: DataFrame) -> DataFrame:
     A version holds the whole of the customer's day with items, so that those of different items belong together.
     Events may bear `flagged_on`: a version of that day or later is empty, and there is none where no earlier one was.
     """
-    learned_on = F.greatest(F.to_date("known_at"), F.to_date("occurred_at"))
     dated = events.where(F.col("item_id").isNotNull()).withColumns(
-        {"day_on": F.to_date("occurred_at"), "learned_on": learned_on}
+        {"day_on": F.to_date("occurred_at"), "learned_on": learned_on()}
     )
     flag = [name for name in ("flagged_on",) if name in events.columns]
     named_at = F.when(F.col("category").isNotNull(), F.struct("occurred_at", "event_id", "category"))

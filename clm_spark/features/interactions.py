@@ -10,6 +10,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from clm_spark.events.bots import was_flagged
+from clm_spark.events.clocks import learned_on
 from clm_spark.events.identity import with_person
 from clm_spark.features.panel import at_each
 from clm_spark.tables.catalog import INTERACTIONS, ITEM_SEQUENCES, ITEM_VOCABULARY
@@ -26,7 +27,7 @@ def item_vocabulary(
     earlier as_of is the beginning of every later one, so a model can grow with it. For the same reason events count
     for good that some morning saw before they were known for a bot's.
     """
-    dated = _of_items(events, kinds).withColumn("learned_on", _learned_on())
+    dated = _of_items(events, kinds).withColumn("learned_on", learned_on())
     learned = dated.where(~was_flagged(dated, by=F.col("learned_on")))
     per_day = learned.groupBy("item_id", "learned_on").agg(
         F.count("*").alias("n"), F.max_by("category", F.struct("occurred_at", "event_id")).alias("category")
@@ -118,12 +119,8 @@ def _of_items(events: DataFrame, kinds: Sequence[str]) -> DataFrame:
 
 def _seen_at(events: DataFrame, days: Sequence[date]) -> DataFrame:
     """Each event once for every as_of that could see it."""
-    seen = at_each(events.withColumn("_learned_on", _learned_on()), days).where(F.col("_learned_on") < F.col("as_of"))
+    seen = at_each(events.withColumn("_learned_on", learned_on()), days).where(F.col("_learned_on") < F.col("as_of"))
     return seen.where(~was_flagged(seen, by=F.date_sub("as_of", 1)))
-
-
-def _learned_on() -> Column:
-    return F.greatest(F.to_date("known_at"), F.to_date("occurred_at"))
 
 
 def _strength(strengths: Mapping[str, float]) -> Column:
