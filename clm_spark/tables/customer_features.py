@@ -1,11 +1,20 @@
 """Every feature of a customer, declared once: gold.customer_features, its comments and rules, and how it is computed."""
 
-from clm_spark.tables.feature import Age, Derived, Feature, SquaredGaps, ratio, share, trend, windowed
+from clm_spark.tables.feature import (
+    HABITS,
+    NET_REVENUE,
+    Age,
+    Derived,
+    Feature,
+    SquaredGaps,
+    ratio,
+    share,
+    trend,
+    windowed,
+)
 
 WINDOWS = (1, 7, 30, 90, 180, 365)
-HABITS = (30, 90, 365)  # what takes a while to show
 BOUGHT = "num_orders > 0"
-NET_REVENUE = "revenue_cents - refund_cents"
 _IS_WEEKEND = "dayofweek(day_on) IN (1, 7)"
 
 RECENCY: tuple[Feature, ...] = (

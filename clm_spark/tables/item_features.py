@@ -1,12 +1,22 @@
 """Every feature of an item, of a customer with an item and of a customer's tastes, declared once, as the customers' are."""
 
-from clm_spark.tables.feature import Age, Derived, Feature, Last, Sum, distinct, ratio, share, trend, windowed
+from clm_spark.tables.feature import (
+    HABITS,
+    NET_REVENUE,
+    Age,
+    Derived,
+    Feature,
+    Last,
+    Sum,
+    distinct,
+    ratio,
+    share,
+    trend,
+    windowed,
+)
 from clm_spark.tables.measures import Measure
 
-HABITS = (30, 90, 365)
 BOUGHT, VIEWED = "num_lines > 0", "num_views > 0"
-NET_REVENUE = "revenue_cents - refund_cents"
-
 
 # Merged from gold.item_days. Customers are counted by the id in their events.
 OF_ITEMS: tuple[Feature, ...] = (
