@@ -65,7 +65,11 @@ class Bench:
         script = str(ROOT / f"tests/benchmarks/features_{engine}.py")
         events = str(self.place / "lake/tables/silver.db/events/*/*.parquet")
         # Polars takes what memory there is.
-        sizes = ["--memory", self.asked.memory, "--cores", str(self.asked.cores)] if engine == "duckdb" else []
+        sizes = (
+            ["--memory", self.asked.rival_memory or self.asked.memory, "--cores", str(self.asked.cores)]
+            if engine == "duckdb"
+            else []
+        )
         command = [sys.executable, script, events, str(morning(day)), str(self.place / "theirs.parquet"), *sizes]
         return measured(command, self.place / f"{engine}.log", path=[ROOT / "tests"])
 
@@ -271,6 +275,7 @@ def main() -> None:
     ask.add_argument("--rivals", nargs="*", default=["duckdb", "polars"])
     ask.add_argument("--cores", type=int, default=2)
     ask.add_argument("--memory", default="6GB", help="the JVM's heap, DuckDB's limit")
+    ask.add_argument("--rival-memory", help="DuckDB's limit where it shall be another")
     ask.add_argument("--folder", help="keeps what is drawn; default: a folder that goes with the run")
     ask.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting for clm")
     asked = ask.parse_args()
