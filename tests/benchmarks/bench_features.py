@@ -63,7 +63,7 @@ class Bench:
     def recomputed(self, engine: str, day: int) -> Took:
         """The same morning by a rival, from every event."""
         script = str(ROOT / f"tests/benchmarks/features_{engine}.py")
-        events = str(self.place / "lake/tables/silver.db/events/*/*.parquet")
+        events = str(self.place / "lake/tables/silver.db/events/batch_id=*/*.parquet")
         # Polars takes what memory there is.
         sizes = (
             ["--memory", self.asked.rival_memory or self.asked.memory, "--cores", str(self.asked.cores)]
