@@ -62,6 +62,7 @@ def run_job(spark: SparkSession, job: str, run: Run, settings: Settings, *, read
     run(lake, settings)
     written = tuple(lake.written)
     if written:
+        # A row per table and per file of this job and day, which it replaces.
         lake.replace(_manifest(lake, written), into=RUNS, is_key_proven=True, as_of=settings.as_of, job=job)
     elif lake.exists(RUNS):
         _note_looked(lake)

@@ -59,6 +59,7 @@ def mark_worked(lake: Lake, news: News) -> None:
     if not news.is_all:
         names = worked.select("batch_id")
         worked = worked.unionByName(_worked(lake, news.table).join(names, on="batch_id", how="left_anti"))
+    # The ledger has a batch once, and stored rows of these names are left out above.
     lake.replace(worked, into=WORKED_BATCHES, is_key_proven=True, table_name=news.table.title)
 
 
