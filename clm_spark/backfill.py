@@ -6,11 +6,11 @@ from datetime import date
 
 from pyspark.sql import SparkSession
 
-from clm_spark.config import Settings
 from clm_spark.errors import SettingsError
 from clm_spark.job import JobDone, run_job
 from clm_spark.pipeline import JOBS, Job
 from clm_spark.session import another_session
+from clm_spark.settings import Settings
 
 
 def backfill(

@@ -15,7 +15,6 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from clm_spark.backfill import backfill
-from clm_spark.config import Settings, load_settings
 from clm_spark.demo.shop import write_shop
 from clm_spark.errors import ModelError, SettingsError
 from clm_spark.job import (
@@ -31,6 +30,7 @@ from clm_spark.job import (
 )
 from clm_spark.pipeline import JOBS, Job, find_jobs
 from clm_spark.session import build_session
+from clm_spark.settings import Settings, load_settings
 from clm_spark.stale import stale_days
 from clm_spark.summary import print_summary
 from clm_spark.tables.catalog import TABLES

@@ -9,8 +9,8 @@ from pathlib import Path
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from clm_spark.config import PrivacySettings, Settings
 from clm_spark.errors import SettingsError
+from clm_spark.settings import PrivacySettings, Settings
 
 BLOCK_BYTES = 64
 SHORTEST_BYTES = 16

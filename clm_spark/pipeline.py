@@ -23,7 +23,7 @@ class Job:
 
     def load(self) -> tuple[Run, str]:
         """The job's `run` and the first line of its documentation."""
-        module = importlib.import_module(f"jobs.{self.name}")
+        module = importlib.import_module(f"clm_spark.jobs.{self.name}")
         return module.run, (module.__doc__ or "").strip().splitlines()[0]
 
 

@@ -16,8 +16,8 @@ from pyspark.errors import PySparkException
 from pyspark.logger import PySparkLogger
 from pyspark.sql import DataFrame, SparkSession
 
-from clm_spark.config import Settings
 from clm_spark.errors import SettingsError
+from clm_spark.settings import Settings
 
 DELTA_PACKAGE = "io.delta:delta-spark_4.1_2.13:4.4.0"
 KAFKA_PACKAGE = "org.apache.spark:spark-sql-kafka-0-10_2.13:4.1.1"  # 4.1.4's names a dependency that is nowhere

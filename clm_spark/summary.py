@@ -7,9 +7,9 @@ from pyspark.sql import functions as F
 from rich.console import Console
 from rich.table import Table as Grid
 
-from clm_spark.config import Settings
 from clm_spark.job import JobDone
 from clm_spark.report.page import report_path
+from clm_spark.settings import Settings
 from clm_spark.tables.catalog import CUSTOMER_SCORES, ITEM_RECOMMENDATIONS, MODEL_METRICS, SEGMENT_PROFILES
 from clm_spark.tables.lake import Lake
 

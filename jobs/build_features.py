@@ -1,9 +1,10 @@
 """ingested_batches, events, identities, bot_days -> customer_days, customer_features: partial aggregates per day, then windows over them."""
 
-from clm_spark.config import Settings
 from clm_spark.features.panel import panel_days
-from clm_spark.features.upkeep import update_customer_days, update_customer_features
+from clm_spark.features.partials import update_customer_days
+from clm_spark.features.refresh import update_customer_features
 from clm_spark.job import main
+from clm_spark.settings import Settings
 from clm_spark.tables.lake import Lake
 
 

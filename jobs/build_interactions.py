@@ -1,11 +1,11 @@
 """events, identities, bot_days -> item_vocabulary, interactions, item_sequences: what recommenders learn from."""
 
-from clm_spark.config import Settings
 from clm_spark.events.bots import bot_days_to_leave_out, with_flagged_on
-from clm_spark.events.identity import known_persons
+from clm_spark.events.identity.persons import known_persons
 from clm_spark.features.interactions import interactions, item_sequences, item_vocabulary
 from clm_spark.features.panel import recommender_days
 from clm_spark.job import main
+from clm_spark.settings import Settings
 from clm_spark.tables.catalog import EVENTS, INTERACTIONS, ITEM_SEQUENCES, ITEM_VOCABULARY
 from clm_spark.tables.lake import Lake
 

@@ -2,12 +2,12 @@
 
 from pyspark.sql import functions as F
 
-from clm_spark.config import Settings
-from clm_spark.events.identity import known_persons
+from clm_spark.events.identity.persons import known_persons
 from clm_spark.features.labels import customer_labels
 from clm_spark.features.panel import asked_days
-from clm_spark.features.upkeep import update_customer_features
+from clm_spark.features.refresh import update_customer_features
 from clm_spark.job import main
+from clm_spark.settings import Settings
 from clm_spark.tables.catalog import CUSTOMER_DAYS, CUSTOMER_FEATURES, CUSTOMER_LABELS
 from clm_spark.tables.lake import Lake
 

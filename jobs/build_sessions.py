@@ -1,8 +1,8 @@
 """ingested_batches, events, identities, bot_days -> sessions: cut each customer's events into visits."""
 
-from clm_spark.config import Settings
-from clm_spark.events.mending import build_sessions
+from clm_spark.events.visits.repair import build_sessions
 from clm_spark.job import main
+from clm_spark.settings import Settings
 from clm_spark.tables.lake import Lake
 
 

@@ -7,11 +7,11 @@ from functools import reduce
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.config import Settings
 from clm_spark.errors import SettingsError
 from clm_spark.features.drift import feature_drift, sampled
 from clm_spark.job import main
 from clm_spark.session import kept
+from clm_spark.settings import Settings
 from clm_spark.tables.catalog import CUSTOMER_FEATURES, FEATURE_DRIFT, ITEM_FEATURES
 from clm_spark.tables.customer_features import FEATURES
 from clm_spark.tables.feature import Last

@@ -2,14 +2,14 @@
 
 from functools import partial
 
-from clm_spark.config import Settings
 from clm_spark.evaluation.gates import kept_beside, learned
 from clm_spark.evaluation.transformer import try_transformer
-from clm_spark.events.identity import known_persons, with_person
+from clm_spark.events.identity.persons import known_persons, with_person
 from clm_spark.features.labels import bought_items
 from clm_spark.features.panel import tested_from
 from clm_spark.job import main
 from clm_spark.models.registry import Registry
+from clm_spark.settings import Settings
 from clm_spark.tables.catalog import EVENTS, INTERACTIONS, ITEM_SEQUENCES, ITEM_VOCABULARY, MODEL_METRICS
 from clm_spark.tables.lake import Lake
 

@@ -4,10 +4,10 @@ import logging
 
 from pyspark.sql import functions as F
 
-from clm_spark.config import Settings
 from clm_spark.events.bots import bot_days_from_events
 from clm_spark.events.ledger import batches_new_to, days_of, is_on_days, mark_worked
 from clm_spark.job import main
+from clm_spark.settings import Settings
 from clm_spark.tables.catalog import BOT_DAYS, EVENTS
 from clm_spark.tables.lake import Lake
 

@@ -2,9 +2,9 @@
 
 import logging
 
-from clm_spark.config import Settings
-from clm_spark.events.ingest import take_in_files
+from clm_spark.events.ingest.batches import take_in_files
 from clm_spark.job import main
+from clm_spark.settings import Settings
 from clm_spark.sources import open_source
 from clm_spark.sources.source import list_files
 from clm_spark.tables.lake import Lake

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.config import Settings
 from clm_spark.evaluation.gates import means_these_items
 from clm_spark.job import main
 from clm_spark.models.als import recommend_by_als
 from clm_spark.models.popularity import recommend_by_popularity
 from clm_spark.models.registry import Model, Registry
+from clm_spark.settings import Settings
 from clm_spark.tables.catalog import INTERACTIONS, ITEM_RECOMMENDATIONS, ITEM_SEQUENCES, ITEM_VOCABULARY
 from clm_spark.tables.lake import Lake
 

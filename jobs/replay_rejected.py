@@ -1,8 +1,8 @@
 """rejected_events -> events, rejected_events: take in what was rejected and can be used by now."""
 
-from clm_spark.config import Settings
-from clm_spark.events.replay import replay_rejected
+from clm_spark.events.ingest.replay import replay_rejected
 from clm_spark.job import main
+from clm_spark.settings import Settings
 from clm_spark.sources import open_source
 from clm_spark.tables.lake import Lake
 

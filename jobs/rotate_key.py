@@ -2,12 +2,12 @@
 
 import shutil
 
-from clm_spark.config import Settings
 from clm_spark.job import main
 from clm_spark.models.als import rekey_als
 from clm_spark.models.registry import Registry
 from clm_spark.privacy.rotate import begin_key_change, finish_key_change, rekey_tables
 from clm_spark.session import local_path
+from clm_spark.settings import Settings
 from clm_spark.tables.lake import Lake
 
 

@@ -2,10 +2,10 @@
 
 from pyspark.sql import functions as F
 
-from clm_spark.config import Settings
 from clm_spark.job import main
 from clm_spark.models.churn import keep_active, load_churn, score_churn, with_probability_decile
 from clm_spark.models.registry import Registry
+from clm_spark.settings import Settings
 from clm_spark.tables.catalog import CUSTOMER_FEATURES, CUSTOMER_SCORES
 from clm_spark.tables.lake import Lake
 

@@ -4,12 +4,12 @@ import logging
 
 from pyspark.sql import functions as F
 
-from clm_spark.config import Settings
-from clm_spark.events.identity import links_from_events
+from clm_spark.events.identity.persons import links_from_events
+from clm_spark.events.identity.stitching import take_in_links
 from clm_spark.events.ledger import batches_new_to, mark_worked
-from clm_spark.events.stitching import take_in_links
 from clm_spark.job import main
 from clm_spark.session import kept
+from clm_spark.settings import Settings
 from clm_spark.tables.catalog import EVENTS, IDENTITIES
 from clm_spark.tables.lake import Lake
 

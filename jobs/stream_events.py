@@ -1,8 +1,8 @@
 """files or Kafka as they come -> raw_events, events, rejected_events: what ingest_events does, by Structured Streaming."""
 
-from clm_spark.config import Settings
-from clm_spark.events.stream import stream_files, stream_topic
+from clm_spark.events.ingest.stream import stream_files, stream_topic
 from clm_spark.job import main
+from clm_spark.settings import Settings
 from clm_spark.sources import open_source
 from clm_spark.tables.lake import Lake
 

@@ -4,14 +4,14 @@ from functools import partial
 
 from pyspark.sql import functions as F
 
-from clm_spark.config import Settings
 from clm_spark.evaluation.gates import kept_beside, learned
 from clm_spark.evaluation.trials import try_churn
-from clm_spark.events.identity import known_persons
+from clm_spark.events.identity.persons import known_persons
 from clm_spark.features.labels import answered_days, with_churn_label
 from clm_spark.job import main
 from clm_spark.models.churn import keep_active
 from clm_spark.models.registry import Registry
+from clm_spark.settings import Settings
 from clm_spark.tables.catalog import CUSTOMER_DAYS, CUSTOMER_FEATURES, MODEL_METRICS, SCORE_DECILES
 from clm_spark.tables.lake import Lake
 

@@ -5,12 +5,12 @@ from functools import partial
 
 from pyspark.sql import functions as F
 
-from clm_spark.config import Settings
 from clm_spark.evaluation.gates import kept_beside, learned
 from clm_spark.evaluation.trials import try_segments
 from clm_spark.job import main
 from clm_spark.models.registry import Registry
 from clm_spark.models.segments import assign_segments, load_segments, segment_profiles
+from clm_spark.settings import Settings
 from clm_spark.tables.catalog import CUSTOMER_FEATURES, MODEL_METRICS, SEGMENT_PROFILES, SEGMENTS
 from clm_spark.tables.lake import Lake
 

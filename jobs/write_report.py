@@ -2,9 +2,9 @@
 
 import logging
 
-from clm_spark.config import Settings
 from clm_spark.job import main
 from clm_spark.report.page import page_from_tables, report_path, write_page
+from clm_spark.settings import Settings
 from clm_spark.tables.lake import Lake
 
 log = logging.getLogger("clm_spark.report")

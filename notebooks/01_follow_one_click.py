@@ -23,10 +23,10 @@ import os
 
 from pyspark.sql import functions as F
 
-from clm_spark.config import load_settings
-from clm_spark.events.parse import typed_events
+from clm_spark.events.ingest.parse import typed_events
 from clm_spark.keys import pseudonym_key
 from clm_spark.session import build_session
+from clm_spark.settings import load_settings
 from clm_spark.sources import open_source
 from clm_spark.tables import catalog as t
 from clm_spark.tables.lake import Lake

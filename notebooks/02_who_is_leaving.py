@@ -24,8 +24,8 @@ import os
 import altair as alt
 from pyspark.sql import functions as F
 
-from clm_spark.config import load_settings
 from clm_spark.session import build_session
+from clm_spark.settings import load_settings
 from clm_spark.tables import catalog as t
 from clm_spark.tables.lake import Lake
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from clm_spark.config import Settings
 from clm_spark.job import run_job
+from clm_spark.jobs import build_features, build_interactions, build_item_features, build_sessions, ingest_events
+from clm_spark.settings import Settings
 from clm_spark.sources.rees46 import HEADER
 from clm_spark.tables import catalog as t
 from clm_spark.tables.contract import Table
 from clm_spark.tables.lake import Lake
-from jobs import build_features, build_interactions, build_item_features, build_sessions, ingest_events
 
 AS_OF = datetime(2024, 3, 1, tzinfo=UTC)
 NUM_CUSTOMERS, NUM_ITEMS, NUM_DAYS = 30, 12, 80
@@ -83,7 +83,7 @@ def fill(spark: SparkSession, settings: Settings) -> SmallShop:
     """Write the log to `ingest.path` and every table of the shop after it."""
     truth = write_log(Path(settings.ingest.path))
     for module in (ingest_events, build_sessions, build_features, build_item_features, build_interactions):
-        name = module.__name__.removeprefix("jobs.")
+        name = module.__name__.removeprefix("clm_spark.jobs.")
         run_job(spark, name, module.run, settings, reads_events=module is not ingest_events)
     lake = Lake(spark, settings)
     for table, rows in model_rows(lake):

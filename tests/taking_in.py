@@ -7,9 +7,9 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from clm_spark.events.duplicates import new_events
-from clm_spark.events.judged import judged_records, verdicts_of
-from clm_spark.events.parse import typed_events
+from clm_spark.events.ingest.duplicates import new_events
+from clm_spark.events.ingest.parse import typed_events
+from clm_spark.events.ingest.validation import judged_records, verdicts_of
 from clm_spark.keys import read_key
 from clm_spark.sources.source import Source, list_files, records_of, with_line_numbers
 from clm_spark.tables.catalog import EVENTS

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clm_spark.config import load_settings
 from clm_spark.pipeline import JOBS
+from clm_spark.settings import load_settings
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,10 +8,10 @@ from small_shop import write_log
 
 from clm_spark import cli
 from clm_spark.job import run_job
+from clm_spark.jobs import build_features, build_sessions, ingest_events
 from clm_spark.stale import stale_days
 from clm_spark.tables.catalog import CUSTOMER_FEATURES, EVENTS, INGESTED_BATCHES, RUNS, SESSIONS
 from clm_spark.tables.lake import Lake
-from jobs import build_features, build_sessions, ingest_events
 
 MONDAY, TUESDAY, WEDNESDAY, THURSDAY = (date(2024, 2, day) for day in (26, 27, 28, 29))
 

@@ -6,10 +6,10 @@ import pytest
 from shop_events import at, events, on, sign
 
 from clm_spark.errors import SettingsError
+from clm_spark.jobs import build_features
 from clm_spark.tables.catalog import CUSTOMER_DAYS, CUSTOMER_FEATURES, EVENTS, SESSIONS
 from clm_spark.tables.lake import Lake
 from clm_spark.why import reasons
-from jobs import build_features
 
 FIRST = on("2024-02-01")
 

@@ -7,7 +7,7 @@ from zlib import crc32
 import numpy as np
 from pydantic import Field, model_validator
 
-from clm_spark.config import Section
+from clm_spark.settings import Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]

@@ -10,7 +10,7 @@ from clm_spark.demo.clicks import ABSENT, KIND, Clicks
 from clm_spark.demo.parameters import Shop
 from clm_spark.demo.people import DEVICES, Campaigns, People
 from clm_spark.demo.visits import CHANNELS, SECONDS_A_DAY, Visits
-from clm_spark.events.parse import NEEDS_ITEM
+from clm_spark.events.ingest.parse import NEEDS_ITEM
 from clm_spark.tables.catalog import EVENT_KINDS
 
 STRING, BIGINT, DOUBLE, TIME = T.StringType(), T.LongType(), T.DoubleType(), T.TimestampType()

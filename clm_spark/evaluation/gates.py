@@ -8,8 +8,8 @@ from datetime import date
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from clm_spark.config import Section
 from clm_spark.models.registry import Model, Registry
+from clm_spark.settings import Section
 from clm_spark.tables.catalog import MODEL_METRICS
 
 log = logging.getLogger(__name__)

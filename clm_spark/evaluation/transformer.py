@@ -5,7 +5,6 @@ import logging
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.config import Settings
 from clm_spark.evaluation.gates import IN_USE, ITEMS, Trial
 from clm_spark.evaluation.ranking import ranking_metrics
 from clm_spark.evaluation.trials import check_past, items_at, stacked
@@ -15,6 +14,7 @@ from clm_spark.models.registry import Model
 from clm_spark.models.transformer.launch import fit_transformer
 from clm_spark.models.transformer.score import score_customers_top_k
 from clm_spark.models.transformer.train import TrainingResult
+from clm_spark.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.config import ChurnSettings, Settings
 from clm_spark.errors import ModelError
 from clm_spark.evaluation.classification import classification_metrics, score_deciles
 from clm_spark.evaluation.gates import IN_USE, ITEMS, Trial
@@ -28,6 +27,7 @@ from clm_spark.models.churn import (
 from clm_spark.models.popularity import recommend_by_popularity, recommend_own_favourites
 from clm_spark.models.registry import Model
 from clm_spark.models.segments import assign_segments, fit_segments, load_segments, silhouette, with_random_segment
+from clm_spark.settings import ChurnSettings, Settings
 from clm_spark.tables.catalog import SCORE_DECILES
 
 

@@ -3,8 +3,8 @@
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from clm_spark.config import BotSettings
 from clm_spark.events.clocks import learned_on
+from clm_spark.settings import BotSettings
 from clm_spark.tables.catalog import BOT_DAYS
 from clm_spark.tables.lake import Lake
 

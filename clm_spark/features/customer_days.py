@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from clm_spark.events.bots import CUSTOMER_DAY
 from clm_spark.events.clocks import learned_on
-from clm_spark.events.slots import SECOND_US, slots_from_events, with_visit_number
+from clm_spark.events.visits.slots import SECOND_US, slots_from_events, with_visit_number
 from clm_spark.features.versions import with_every_version
 from clm_spark.tables.catalog import CUSTOMER_DAYS
 from clm_spark.tables.measures import OF_EVENTS, OF_ORDERS, OF_VISITS

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from clm_spark.events.bots import was_flagged
 from clm_spark.events.clocks import learned_on
-from clm_spark.events.identity import with_person
+from clm_spark.events.identity.persons import with_person
 from clm_spark.features.panel import at_each
 from clm_spark.tables.catalog import INTERACTIONS, ITEM_SEQUENCES, ITEM_VOCABULARY
 

@@ -5,9 +5,9 @@ from datetime import date, timedelta
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.config import Settings
-from clm_spark.events.identity import with_person
+from clm_spark.events.identity.persons import with_person
 from clm_spark.features.panel import panel_days
+from clm_spark.settings import Settings
 
 AHEAD = ("num_orders", "revenue_cents", "refund_cents")
 

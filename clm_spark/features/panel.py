@@ -6,8 +6,8 @@ from datetime import date, timedelta
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.config import Settings
 from clm_spark.errors import SettingsError
+from clm_spark.settings import Settings
 
 
 def panel_days(settings: Settings) -> list[date]:

@@ -11,7 +11,7 @@ from pyspark.ml.functions import vector_to_array
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from clm_spark.config import ChurnSettings
+from clm_spark.settings import ChurnSettings
 from clm_spark.tables.feature import windowed_name
 
 # Chosen on The Complete Journey, see docs/tried.md.

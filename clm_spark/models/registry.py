@@ -15,9 +15,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 import clm_spark
-from clm_spark.config import Section, Settings
 from clm_spark.errors import ModelError
 from clm_spark.session import local_path
+from clm_spark.settings import Section, Settings
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from pyspark.ml.feature import SQLTransformer, StandardScaler, VectorAssembler
 from pyspark.sql import Column, DataFrame, Window, WindowSpec
 from pyspark.sql import functions as F
 
-from clm_spark.config import SegmentSettings
+from clm_spark.settings import SegmentSettings
 
 # What segments are cut by, on the scale they are cut on. Those who never bought are as silent as they are old here.
 FEATURES = {

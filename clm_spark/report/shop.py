@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from clm_spark.events.identity import known_persons, with_person
+from clm_spark.events.identity.persons import known_persons, with_person
 from clm_spark.report import charts
 from clm_spark.report.blocks import Chart, Section, count_text, missing, money_text, share_text
 from clm_spark.report.figures import (

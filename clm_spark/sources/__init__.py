@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from clm_spark.config import IngestSettings
 from clm_spark.errors import SettingsError
+from clm_spark.settings import IngestSettings
 from clm_spark.sources.complete_journey import CompleteJourney
 from clm_spark.sources.eshop import Eshop
 from clm_spark.sources.mapping import MappedSource, read_mapping

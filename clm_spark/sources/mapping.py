@@ -10,8 +10,8 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator, model_
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from clm_spark.config import Section, ZoneName
 from clm_spark.errors import SettingsError
+from clm_spark.settings import Section, ZoneName
 from clm_spark.sources.source import (
     TEXT_FIELDS,
     json_objects,

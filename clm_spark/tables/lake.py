@@ -18,9 +18,9 @@ from pyspark.sql import DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as F
 
 import clm_spark
-from clm_spark.config import Settings
 from clm_spark.errors import ContractError
 from clm_spark.session import kept
+from clm_spark.settings import Settings
 from clm_spark.tables.commits import COMMIT_MARK, UPKEEP, Commit
 from clm_spark.tables.contract import Table, check_schema, schema_differences
 from clm_spark.tables.ddl import VIEW_PROPERTY, quoted, table_ddl, view_ddl, view_declared
@@ -402,7 +402,7 @@ class Lake:
             if rule is None:
                 raise
             raise ContractError(
-                f"{table.title}: {rule}; nothing was written: mend the rows, or the rule in clm_spark/tables/catalog.py"
+                f"{table.title}: {rule}; nothing was written: mend the rows, or the rule in clm_spark/tables/catalog"
             ) from error
         finally:
             self.spark.conf.unset(COMMIT_METADATA)

@@ -7,9 +7,9 @@ from typing import Literal
 
 from pyspark.sql import SparkSession
 
-from clm_spark.config import Settings
 from clm_spark.errors import ContractError
 from clm_spark.keys import KeyChain, pseudonym_key
+from clm_spark.settings import Settings
 from clm_spark.tables.contract import Layer
 from clm_spark.tables.keyed import KEY_PROPERTY, KeyRecord, check_same
 

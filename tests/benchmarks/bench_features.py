@@ -22,14 +22,14 @@ from bench_ingest import GIB, ROOT, Took, clm, measured
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from clm_spark.config import Settings, load_settings
 from clm_spark.demo.shop import write_shop
 from clm_spark.events.clocks import learned_at
 from clm_spark.job import run_job
+from clm_spark.jobs.build_features import run as build_features
 from clm_spark.session import build_session, kept
+from clm_spark.settings import Settings, load_settings
 from clm_spark.tables.catalog import EVENT_KINDS, EVENTS, INGESTED_BATCHES
 from clm_spark.tables.lake import Lake
-from jobs.build_features import run as build_features
 
 NIGHTS_ON_END = 4
 NUM_DAYS = 301 + NIGHTS_ON_END

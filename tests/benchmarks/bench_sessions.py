@@ -16,7 +16,7 @@ from bench_features import Bench, draw
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from clm_spark.events.sessions import sessions_from_events
+from clm_spark.events.visits.sessions import sessions_from_events
 from clm_spark.session import build_session
 from clm_spark.tables.measures import NOT_A_VISIT, OF_VISIT
 

@@ -5,15 +5,15 @@ import pytest
 from pyspark.sql import functions as F
 from shop_events import at, events, on, signed_batches
 
-from clm_spark.config import BotSettings
 from clm_spark.events.bots import bot_days_from_events, bot_days_to_leave_out, drop_bot_days, with_flagged_on
 from clm_spark.events.ledger import batches_new_to, is_on_days, mark_worked
 from clm_spark.features.customer_days import customer_days_from_events
 from clm_spark.features.customers import customer_features
 from clm_spark.features.interactions import interactions, item_sequences, item_vocabulary
+from clm_spark.jobs import build_sessions, flag_bots
+from clm_spark.settings import BotSettings
 from clm_spark.tables import catalog as t
 from clm_spark.tables.lake import Lake
-from jobs import build_sessions, flag_bots
 
 DAY, LATER = "2024-02-10", "2024-02-13"
 RULES = BotSettings(max_per_minute=5, max_per_day=20, carts_without_view=3)

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
-from test_parse import KEY, typed
+from source_fields import KEY, typed
 
-from clm_spark.config import IngestSettings, settings_from
 from clm_spark.errors import SettingsError
 from clm_spark.events.clocks import DEVICE_TIME, names_zone, time_from_text
-from clm_spark.events.parse import typed_events
+from clm_spark.events.ingest.parse import typed_events
+from clm_spark.settings import IngestSettings, settings_from
 from clm_spark.sources.source import with_fields
 
 MICROSECOND, MINUTE, DAY = timedelta(microseconds=1), timedelta(minutes=1), timedelta(days=1)

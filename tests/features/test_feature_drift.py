@@ -8,8 +8,8 @@ from shop_events import on
 
 from clm_spark.errors import SettingsError
 from clm_spark.features.drift import NUM_BINS, feature_drift, sampled
+from clm_spark.jobs import check_drift
 from clm_spark.tables import catalog as t
-from jobs import check_drift
 
 
 def index(now: np.ndarray, before: np.ndarray) -> float:

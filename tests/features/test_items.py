@@ -10,9 +10,9 @@ from clm_spark.events.bots import bot_days_to_leave_out, with_flagged_on
 from clm_spark.features.customer_item_days import customer_item_days_from_events
 from clm_spark.features.item_days import item_days_from_customers
 from clm_spark.features.items import customer_categories, customer_tastes, item_features, pair_features
+from clm_spark.jobs import build_item_features
 from clm_spark.tables import catalog as t
 from clm_spark.tables.lake import Lake
-from jobs import build_item_features
 
 ITEMS = ("pan", "pot", "cup", "rug", "jar")
 

@@ -8,8 +8,8 @@ from shop_events import at, events, on, sign
 
 from clm_spark.errors import ContractError, SettingsError
 from clm_spark.features.panel import asked_days
+from clm_spark.jobs import build_features, build_panel
 from clm_spark.tables.catalog import CUSTOMER_FEATURES, CUSTOMER_LABELS
-from jobs import build_features, build_panel
 
 PANEL = {"first_on": "2024-02-01", "last_on": "2024-02-16", "every_days": 7, "gap_days": 2, "horizon_days": 5}
 MORNINGS = [on("2024-02-01"), on("2024-02-08"), on("2024-02-15")]

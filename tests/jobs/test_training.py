@@ -6,9 +6,10 @@ from leaving_customers import leaving_customers, their_orders
 from pyspark.sql import functions as F
 
 from clm_spark.errors import ModelError
+from clm_spark.jobs import score_customers, train_als, train_churn, train_segments
 from clm_spark.models.registry import Registry
 from clm_spark.tables import catalog as t
-from jobs import score_customers, train_als, train_churn, train_segments
+from clm_spark.tables.contract import Table
 
 AS_OF, STEP = date(2024, 3, 1), timedelta(days=28)
 DAYS = [AS_OF - STEP * back for back in range(4)]
@@ -88,5 +89,5 @@ def test_als_is_tried_on_the_days_held_out(new_lake):
     assert Registry(lake.settings).find_champion("als", AS_OF) is None
 
 
-def _names(table: t.Table):
+def _names(table: Table):
     return ", ".join(f"{c.name} {c.type.simpleString()}" for c in table.columns)

@@ -4,10 +4,10 @@ import pytest
 from leaving_customers import leaving_customers
 from pyspark.sql import functions as F
 
-from clm_spark.config import ChurnSettings
 from clm_spark.errors import ModelError
 from clm_spark.evaluation.trials import last_answered_day, try_churn
 from clm_spark.models.churn import load_churn, score_churn, with_probability_decile
+from clm_spark.settings import ChurnSettings
 
 DAYS = [date(2024, 2, 2), date(2024, 1, 5), date(2023, 12, 8)]
 SMALL = {"max_iterations": 12, "max_depth": 3, "step_size": 0.2, "feature_share": 1.0, "min_leaf_customers": 5}

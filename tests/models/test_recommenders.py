@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow.dataset
 import pytest
 
-from clm_spark.config import AlsSettings
 from clm_spark.models.als import fit_als, recommend_by_als, save_als
 from clm_spark.models.popularity import recommend_by_popularity, recommend_own_favourites
+from clm_spark.settings import AlsSettings
 
 PAIRS = (
     "customer_id string, customer_index int, item_id string, item_index int, num_events bigint, "

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from conftest import lake_settings
 
-from clm_spark.config import ChurnSettings
 from clm_spark.errors import ModelError
 from clm_spark.models.registry import Registry, fingerprint
+from clm_spark.settings import ChurnSettings
 
 CHURN = ChurnSettings()
 

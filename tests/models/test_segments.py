@@ -3,7 +3,6 @@ from datetime import date
 from leaving_customers import leaving_customers
 from pyspark.sql import functions as F
 
-from clm_spark.config import SegmentSettings
 from clm_spark.models.segments import (
     assign_segments,
     fit_segments,
@@ -11,6 +10,7 @@ from clm_spark.models.segments import (
     silhouette,
     with_random_segment,
 )
+from clm_spark.settings import SegmentSettings
 
 KINDS = (  # share of a hundred customers, silence in days, baskets in 90 days, cents per basket, discount
     ("weekly", 50, 3, 13, 5000, 0.1),

@@ -9,13 +9,20 @@ from pyspark.sql import types as T
 
 from clm_spark.errors import ContractError
 from clm_spark.job import run_job
+from clm_spark.jobs import (
+    build_features,
+    build_interactions,
+    build_sessions,
+    ingest_events,
+    replay_rejected,
+    rotate_key,
+)
 from clm_spark.keys import KeyChain
 from clm_spark.models.als import rekey_als
 from clm_spark.privacy import rotate
 from clm_spark.privacy.pseudonyms import pseudonym
 from clm_spark.tables.catalog import EVENTS, RAW_EVENTS, REJECTED_EVENTS, SESSIONS, TABLES
 from clm_spark.tables.lake import Lake
-from jobs import build_features, build_interactions, build_sessions, ingest_events, replay_rejected, rotate_key
 
 OLD, NEW = "the first key of the shop", "the key that comes after it"
 ANN, BOB = "ann@example.com", "customer-77-raw"

@@ -5,9 +5,9 @@ import pytest
 from pyspark.sql import functions as F
 
 from clm_spark.errors import SettingsError
+from clm_spark.jobs import write_report
 from clm_spark.report.page import page_from_tables, report_path
 from clm_spark.tables import catalog as t
-from jobs import write_report
 
 # Whichever test comes first waits for the small shop to be filled.
 pytestmark = pytest.mark.timeout(900)

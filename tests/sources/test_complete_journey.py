@@ -5,7 +5,7 @@ from pyspark.sql import functions as F
 from taking_in import KEY, take_in
 
 from clm_spark.errors import SourceError
-from clm_spark.events.parse import typed_events
+from clm_spark.events.ingest.parse import typed_events
 from clm_spark.sources.complete_journey import CompleteJourney
 from clm_spark.sources.source import list_files, records_of
 

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from taking_in import Taken, take_in
 
-from clm_spark.config import IngestSettings
 from clm_spark.errors import SourceError
+from clm_spark.settings import IngestSettings
 from clm_spark.sources import open_source
 
 FIELDS = {"customer_id": "who", "occurred_at": "when", "item_id": "sku", "price": "price"}

@@ -7,8 +7,8 @@ import yaml
 from pyspark.sql import functions as F
 from taking_in import take_in
 
-from clm_spark.config import IngestSettings
 from clm_spark.errors import SettingsError, SourceError
+from clm_spark.settings import IngestSettings
 from clm_spark.sources import SOURCES, open_source
 
 EXAMPLE = Path(__file__).parents[2] / "conf" / "sources" / "example.yml"

@@ -15,11 +15,11 @@ from pyspark.sql import SparkSession
 from torch import Tensor
 
 import clm_spark
-from clm_spark.config import TransformerSettings
 from clm_spark.errors import SettingsError
 from clm_spark.models.transformer.data import count_sequences
 from clm_spark.models.transformer.train import OneRank, TrainingResult, TrainingTask, train
 from clm_spark.session import local_path
+from clm_spark.settings import TransformerSettings
 
 FAILURE_MARK = "clm-spark rank failed: "
 LEFT_ALONE = ("Horovod has been shut down", "Connection closed by peer", "Connection reset by peer")

@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2Model
 
-from clm_spark.config import TransformerSettings
 from clm_spark.errors import ContractError
+from clm_spark.settings import TransformerSettings
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"

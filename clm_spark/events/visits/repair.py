@@ -1,0 +1,113 @@
+"""Bring silver.sessions up to what is known now, late events among it, at the cost of what that touches."""
+
+import logging
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import reduce
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from clm_spark.events.bots import CUSTOMER_DAY, bot_days_to_leave_out, drop_bot_days
+from clm_spark.events.changes import Changes, changes_since
+from clm_spark.events.identity.persons import known_persons, with_person
+from clm_spark.events.ledger import News, batches_new_to, days_of, is_on_days, mark_worked
+from clm_spark.events.visits.sessions import keep_reached, sessions_from_events, visits_cut_again
+from clm_spark.session import kept
+from clm_spark.settings import Settings
+from clm_spark.tables.catalog import EVENTS, SESSIONS
+from clm_spark.tables.lake import Lake
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Log:
+    """silver.events without bots, and the persons that their ids are; None where every id is its own person."""
+
+    events: DataFrame
+    persons: DataFrame | None
+
+    def of_persons(self, events: DataFrame) -> DataFrame:
+        """The same with the person for the customer."""
+        return with_person(events, self.persons)
+
+
+def build_sessions(lake: Lake, settings: Settings) -> None:
+    """Cut again the visits that new events have reached, and those of ids that turned out to be another person's, or a bot's.
+
+    Everything is cut again where there are no visits yet, `max_gap`, the key or `bots.leave_out` changed, or nobody
+    knows any more which persons and bots the visits were cut with (VACUUM).
+    """
+    max_gap = timedelta(minutes=settings.sessions.max_gap_minutes)
+    made_with = f"max_gap {max_gap}, bots left out: {settings.bots.leave_out}, key {lake.schemas.key.fingerprint}"
+    news = batches_new_to(lake, SESSIONS, made_with=made_with)
+    known = _Log(drop_bot_days(lake.read(EVENTS), bot_days_to_leave_out(lake)), known_persons(lake, [date.max]))
+    changes = None if news.is_all else changes_since(lake, SESSIONS)
+    if changes is None:
+        visits = sessions_from_events(known.events, known.persons, max_gap=max_gap)
+        lake.replace(visits, into=SESSIONS, is_key_proven=True)  # grouped by its key
+    elif news or changes:
+        _mend(lake, known, news, changes, max_gap=max_gap)
+    else:
+        log.info("nothing was learned since the visits were cut")
+    if news:
+        mark_worked(lake, news)
+
+
+def _mend(lake: Lake, known: _Log, batches: News, changes: Changes, *, max_gap: timedelta) -> None:
+    """Replace the days on which visits begin that are to be cut again; run twice it leaves the same rows."""
+    stored = lake.read(SESSIONS)
+    with ExitStack() as stack:
+        left = stack.enter_context(kept(_visits_left(stored, changes, known)))
+        news = stack.enter_context(kept(_events_to_place(known, batches, changes, left)))
+        span = news.agg(F.min("occurred_at").alias("first"), F.max("occurred_at").alias("last")).head()
+        reached = left
+        if span is not None and span["first"] is not None:
+            is_in_reach = (F.col("ended_at") >= F.lit(span["first"] - max_gap)) & (
+                F.col("started_at") <= F.lit(span["last"] + max_gap)
+            )
+            near = keep_reached(stored.where(is_in_reach), news, max_gap=max_gap)
+            reached = near.unionByName(left).dropDuplicates(["session_id"])
+        reached = stack.enter_context(kept(reached))
+        touched = {*days_of(reached, "started_at", "ended_at"), *days_of(news, "occurred_at", "occurred_at")}
+        nearby = known.of_persons(known.events.where(is_on_days("occurred_at", sorted(touched))))
+        visits = stack.enter_context(kept(visits_cut_again(nearby, news, reached, max_gap=max_gap)))
+        days = {*days_of(reached, "started_at", "started_at"), *days_of(visits, "started_at", "started_at")}
+        if not days:  # nothing but mails, or a bot's: no visit
+            return
+        of_days = stored.where(F.col("started_on").isin(sorted(days)))
+        untouched = of_days.join(reached, on="session_id", how="left_anti")
+        lake.replace(untouched.unionByName(visits), into=SESSIONS, started_on=sorted(days))
+        log.info("visits of %d days cut again", len(days))
+
+
+def _visits_left(stored: DataFrame, changes: Changes, known: _Log) -> DataFrame:
+    """Visits that may hold events of somebody who is another person now, or on that day a bot."""
+    left = [stored.limit(0)]
+    if changes.moved is not None:
+        were = changes.moved.select(F.col("was").alias("customer_id")).distinct()
+        left.append(stored.join(were, on="customer_id", how="left_semi"))
+    if changes.bot_days is not None:
+        theirs = known.of_persons(changes.bot_days).select(F.col("customer_id").alias("_who"), "day_on")
+        is_that_day = (F.col("customer_id") == F.col("_who")) & F.col("day_on").between(
+            F.col("started_on"), F.to_date("ended_at")
+        )
+        left.append(stored.join(theirs, on=is_that_day, how="left_semi"))
+    return reduce(DataFrame.unionByName, left).dropDuplicates(["session_id"])
+
+
+def _events_to_place(known: _Log, batches: News, changes: Changes, left: DataFrame) -> DataFrame:
+    """Events that no stored visit of their person holds: new ones, those of ids that moved, and those of no bot any more."""
+    events = [known.events.where(F.col("batch_id").isin(batches.names))]
+    if changes.moved is not None:
+        ids = changes.moved.select(F.col("id").alias("customer_id"))
+        days = days_of(left, "started_at", "ended_at")
+        events.append(known.events.where(is_on_days("occurred_at", days)).join(ids, on="customer_id", how="left_semi"))
+    if changes.bot_days is not None:
+        days = days_of(changes.bot_days, "day_on", "day_on")
+        dated = known.events.where(is_on_days("occurred_at", days)).withColumn("day_on", F.to_date("occurred_at"))
+        events.append(dated.join(changes.bot_days, on=list(CUSTOMER_DAY), how="left_semi").drop("day_on"))
+    once = reduce(DataFrame.unionByName, events)
+    return known.of_persons(once.dropDuplicates(["event_id"]) if len(events) > 1 else once)

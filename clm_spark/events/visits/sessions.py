@@ -1,0 +1,57 @@
+"""Visits: a customer's events without a long silence between them."""
+
+from datetime import timedelta
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from clm_spark.events.identity.persons import with_person
+from clm_spark.events.visits.slots import slots_from_events, with_visit_number
+from clm_spark.privacy.pseudonyms import visit_id
+from clm_spark.tables.catalog import SESSIONS
+from clm_spark.tables.measures import NOT_A_VISIT, OF_VISIT
+
+
+def sessions_from_events(events: DataFrame, persons: DataFrame | None = None, *, max_gap: timedelta) -> DataFrame:
+    """One row per visit, as silver.sessions declares it; `persons` says whose the ids in the events are."""
+    acts = events.where(~F.col("kind").isin(*NOT_A_VISIT))
+    slots = with_person(slots_from_events(acts, max_gap=max_gap, by=("customer_id",), measures=OF_VISIT), persons)
+    visits = (
+        with_visit_number(slots, max_gap=max_gap, within=("customer_id",))
+        .groupBy("customer_id", "visit")
+        .agg(
+            F.timestamp_micros(F.min("started_us")).alias("started_at"),
+            F.timestamp_micros(F.max("ended_us")).alias("ended_at"),
+            *(F.sum(measure.name).alias(measure.name) for measure in OF_VISIT),
+        )
+    )
+    named = {
+        "session_id": visit_id(F.col("customer_id"), F.col("started_at")),
+        "started_on": F.to_date("started_at"),
+        "duration_seconds": F.unix_seconds("ended_at") - F.unix_seconds("started_at"),
+    }
+    return visits.withColumns(named).select(SESSIONS.schema.names)
+
+
+def keep_reached(visits: DataFrame, news: DataFrame, *, max_gap: timedelta) -> DataFrame:
+    """Visits that one of the new events falls into, or near enough to belong to. No other visit can change."""
+    came = news.where(~F.col("kind").isin(*NOT_A_VISIT)).select("customer_id", F.col("occurred_at").alias("_came_at"))
+    is_near = (F.col("_came_at") >= F.col("started_at") - F.lit(max_gap)) & (
+        F.col("_came_at") <= F.col("ended_at") + F.lit(max_gap)
+    )
+    return visits.join(came, on=[visits["customer_id"] == came["customer_id"], is_near], how="left_semi")
+
+
+def visits_cut_again(events: DataFrame, news: DataFrame, reached: DataFrame, *, max_gap: timedelta) -> DataFrame:
+    """The visits, as silver.sessions declares them, that take the place of those reached.
+
+    `news` are among `events`. Together with the events of the visits they reach they are cut by themselves: everything
+    else of their customers is a silence away.
+    """
+    spans = reached.select(F.col("customer_id").alias("_who"), "started_at", "ended_at")
+    is_inside = (F.col("customer_id") == F.col("_who")) & F.col("occurred_at").between(
+        F.col("started_at"), F.col("ended_at")
+    )
+    inside = events.join(spans, on=is_inside, how="left_semi")
+    beside = news.join(spans, on=is_inside, how="left_anti")
+    return sessions_from_events(inside.unionByName(beside), max_gap=max_gap)

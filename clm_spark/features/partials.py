@@ -1,0 +1,150 @@
+"""Bring the partial aggregates of customers and items up to what is known, at the cost of what is new."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+from functools import partial, reduce
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from clm_spark.events.bots import CUSTOMER_DAY, bot_days_to_leave_out, with_flagged_on
+from clm_spark.events.changes import changes_since
+from clm_spark.events.ledger import batches_new_to, days_of, is_on_days, mark_worked
+from clm_spark.features.customer_days import customer_days_from_events
+from clm_spark.features.customer_item_days import customer_item_days_from_events
+from clm_spark.features.item_days import ITEM_DAY, item_days_from_customers
+from clm_spark.session import kept
+from clm_spark.settings import Settings
+from clm_spark.tables.catalog import (
+    CUSTOMER_DAYS,
+    CUSTOMER_ITEM_DAYS,
+    EVENTS,
+    ITEM_DAYS,
+)
+from clm_spark.tables.commits import days_changed
+from clm_spark.tables.contract import Table
+from clm_spark.tables.lake import Lake
+from clm_spark.tables.measures import CUSTOMER_MEASURES, OF_CUSTOMERS, OF_ITEM
+
+
+def digest(*declared: object) -> str:
+    """Names what is declared: after a change of it, rows made of it are made again."""
+    return hashlib.sha256(repr(declared).encode()).hexdigest()
+
+
+log = logging.getLogger(__name__)
+
+
+def update_customer_days(lake: Lake, settings: Settings) -> None:
+    """Write the versions of days that new events, or bots found out, have made; every day where none is there yet.
+
+    Of silver.events only the days are read that these fall on. All is made again after a change of `max_gap`, of
+    `bots.leave_out`, of the key or of what is measured.
+    """
+    max_gap = timedelta(minutes=settings.sessions.max_gap_minutes)
+    made_with = f"max_gap {max_gap}, measures {digest(CUSTOMER_MEASURES)}"
+    _update_days(lake, CUSTOMER_DAYS, made_with, partial(customer_days_from_events, max_gap=max_gap))
+
+
+def update_customer_item_days(lake: Lake) -> None:
+    """The same of customers' days with items."""
+    _update_days(lake, CUSTOMER_ITEM_DAYS, f"measures {digest(OF_ITEM)}", customer_item_days_from_events)
+
+
+def update_item_days(lake: Lake) -> None:
+    """Write the versions of items' days that changed days of customers with them have made; all where that cannot be told.
+
+    Of gold.customer_item_days only the days are read of which one changed.
+    """
+    now = lake.read(CUSTOMER_ITEM_DAYS)
+    # Sketches hold pseudonyms that no change of key can reach.
+    made_with = f"key {lake.schemas.key.fingerprint}, measures {digest(OF_CUSTOMERS)}"
+    touched = _touched_items(lake, now, made_with)
+    if touched is None:
+        _write_all_days(lake, ITEM_DAYS, item_days_from_customers(now), made_with=made_with)
+        return
+    with kept(touched) as pairs:
+        days = days_of(pairs, "day_on", "day_on")
+        if not days:
+            return
+        theirs = now.where(F.col("day_on").isin(days)).join(pairs, on=list(ITEM_DAY), how="left_semi")
+        with kept(item_days_from_customers(theirs)) as renewed:
+            _replace_days(lake, ITEM_DAYS, renewed, pairs, days, made_with=made_with)
+
+
+def _update_days(lake: Lake, table: Table, made_with: str, make: Callable[[DataFrame], DataFrame]) -> None:
+    """Bring a table of customers' days up to what is known; `make` makes its rows of the events of whole days."""
+    made_with += f", bots left out: {lake.settings.bots.leave_out}, key {lake.schemas.key.fingerprint}"
+    news = batches_new_to(lake, table, made_with=made_with)
+    bot_days = bot_days_to_leave_out(lake)
+    events = lake.read(EVENTS)
+    changes = None if news.is_all else changes_since(lake, table)
+    if changes is None:
+        _write_all_days(lake, table, make(with_flagged_on(events, bot_days)))
+    elif news or changes:
+        came = events.where(F.col("batch_id").isin(news.names))
+        touched = [came.select("customer_id", F.to_date("occurred_at").alias("day_on"))]
+        if changes.bot_days is not None:
+            touched.append(changes.bot_days.select(*CUSTOMER_DAY))
+        with kept(reduce(DataFrame.unionByName, touched).distinct()) as pairs:
+            days = days_of(pairs, "day_on", "day_on")
+            dated = events.where(is_on_days("occurred_at", days)).withColumn("day_on", F.to_date("occurred_at"))
+            theirs = dated.join(pairs, on=list(CUSTOMER_DAY), how="left_semi").drop("day_on")
+            with kept(make(with_flagged_on(theirs, bot_days))) as renewed:
+                _replace_days(lake, table, renewed, pairs, days)
+    if news:
+        mark_worked(lake, news)
+
+
+def _touched_items(lake: Lake, now: DataFrame, made_with: str) -> DataFrame | None:
+    """Items' days of which a customer's day is another than when gold.item_days were last made; None: cannot be told."""
+    last = next((commit for commit in lake.commits(ITEM_DAYS) if commit.is_ours), None)
+    if last is None or last.mark.get("made_with") != made_with or CUSTOMER_ITEM_DAYS.title not in last.inputs:
+        return None
+    since = last.inputs[CUSTOMER_ITEM_DAYS.title]
+    changed = days_changed(lake.commits(CUSTOMER_ITEM_DAYS), since=since, column="known_on")
+    if changed is None:
+        return None
+    if not changed:
+        return now.select(*ITEM_DAY).limit(0)
+    is_changed = F.col("known_on").isin(sorted(changed))
+    was = lake.read_version(CUSTOMER_ITEM_DAYS, since, where=is_changed)
+    if was is None:
+        return None
+    # Also what is gone: a version of a bot's day that turned out not to be one.
+    return was.select(*ITEM_DAY).unionByName(now.where(is_changed).select(*ITEM_DAY)).distinct()
+
+
+def _write_all_days(lake: Lake, table: Table, rows: DataFrame, *, made_with: str | None = None) -> None:
+    """Rows grouped by their key. A night asks for a few days: in their order, it reads those pages of a file alone."""
+    lake.replace(rows.sortWithinPartitions("day_on"), into=table, is_key_proven=True, made_with=made_with)
+
+
+def _replace_days(
+    lake: Lake,
+    table: Table,
+    renewed: DataFrame,
+    pairs: DataFrame,
+    days: Sequence[date],
+    *,
+    made_with: str | None = None,
+) -> None:
+    """Put all versions of these days in place of the stored ones; other `known_on` stay as they are.
+
+    `pairs` has a row per day of a customer, or of an item, all of them on `days`.
+    """
+    stored, pair = lake.read(table), pairs.columns
+    theirs = stored.where(F.col("day_on").isin(list(days))).join(pairs, on=pair, how="left_semi")
+    digest = F.xxhash64(*table.schema.names)
+    was, now = (rows.select(*table.key, digest.alias("digest")) for rows in (theirs, renewed))
+    both = was.alias("was").join(now.alias("now"), on=list(table.key), how="full")
+    differing = both.where(~F.col("was.digest").eqNullSafe(F.col("now.digest")))
+    known_on = days_of(differing, "known_on", "known_on")
+    if not known_on:  # as after a crash between the last write and its note
+        return
+    is_due = F.col("known_on").isin(known_on)
+    others = stored.where(is_due).join(pairs, on=pair, how="left_anti")
+    rows = others.unionByName(renewed.where(is_due))
+    lake.replace(rows, into=table, is_key_proven=True, made_with=made_with, known_on=known_on)

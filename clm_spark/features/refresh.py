@@ -1,0 +1,157 @@
+"""Bring the features of customers and items up to what is known.
+
+Those of customers cost what is new; items, pairs and tastes are merged from all their partials.
+"""
+
+import logging
+from collections.abc import Collection, Sequence
+from datetime import date
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from clm_spark.events.identity.persons import known_persons
+from clm_spark.events.ledger import days_of
+from clm_spark.features.customers import (
+    ONE_DAY,
+    customer_features,
+    days_that_move,
+    ids_of,
+    next_customer_features,
+)
+from clm_spark.features.items import customer_categories, customer_tastes, item_features, pair_features
+from clm_spark.features.partials import digest
+from clm_spark.session import kept
+from clm_spark.tables.catalog import (
+    CUSTOMER_CATEGORIES,
+    CUSTOMER_DAYS,
+    CUSTOMER_FEATURES,
+    CUSTOMER_ITEM_DAYS,
+    CUSTOMER_TASTES,
+    IDENTITIES,
+    ITEM_DAYS,
+    ITEM_FEATURES,
+    PAIR_FEATURES,
+)
+from clm_spark.tables.commits import days_changed, last_write_of
+from clm_spark.tables.contract import Table
+from clm_spark.tables.customer_features import FEATURES
+from clm_spark.tables.item_features import CATEGORY_FIGURES, NUM_TOP_CATEGORIES, OF_ITEMS, OF_PAIRS, TASTES
+from clm_spark.tables.lake import Lake
+
+# A change of what is declared makes new rows of all days.
+DECLARED = {
+    CUSTOMER_FEATURES.title: digest(FEATURES),
+    ITEM_FEATURES.title: digest(OF_ITEMS),
+    PAIR_FEATURES.title: digest(OF_PAIRS),
+    CUSTOMER_CATEGORIES.title: digest(OF_PAIRS, CATEGORY_FIGURES),
+    CUSTOMER_TASTES.title: digest(OF_PAIRS, CATEGORY_FIGURES, TASTES, NUM_TOP_CATEGORIES),
+}
+
+
+OF_ITEM_DAYS = (ITEM_DAYS,)
+
+
+OF_PAIR_DAYS = (CUSTOMER_ITEM_DAYS, IDENTITIES)
+
+
+OF_CUSTOMER_DAYS = (CUSTOMER_DAYS, IDENTITIES)
+
+
+log = logging.getLogger(__name__)
+
+
+def update_customer_features(lake: Lake, days: Sequence[date]) -> None:
+    """Write the features of each of `days`, but for those that nothing learned since has changed.
+
+    The day after one that holds is carried on from it; others are merged from all their partials, in one pass.
+    """
+    asked = {*days, *(day - ONE_DAY for day in days)}
+    holding = _days_that_hold(lake, asked, CUSTOMER_FEATURES, made_of=OF_CUSTOMER_DAYS)
+    due = sorted({*days} - holding)
+    next_days = [day for day in due if day - ONE_DAY in {*due, *holding}]
+    merged = [day for day in due if day not in next_days]
+    if merged:
+        features = customer_features(lake.read(CUSTOMER_DAYS), days=merged, persons=known_persons(lake, merged))
+        _write(lake, CUSTOMER_FEATURES, features, merged)
+    for day in next_days:
+        _carry_on(lake, day)
+    _say_if_nothing(due)
+
+
+def update_item_features(lake: Lake, days: Sequence[date]) -> None:
+    """Write the features of items on each of `days`, but for those that nothing learned since has changed.
+
+    Always merged: different customers do not add up over days.
+    """
+    due = sorted({*days} - _days_that_hold(lake, days, ITEM_FEATURES, made_of=OF_ITEM_DAYS))
+    if due:
+        _write(lake, ITEM_FEATURES, item_features(lake.read(ITEM_DAYS), days=due), due)
+    _say_if_nothing(due)
+
+
+def update_pair_features(lake: Lake, days: Sequence[date]) -> None:
+    """Write what is known of customers with items on each of `days`, and from it their tastes, as far as any is due.
+
+    Merged: as many rows are written as a merge has to read, so that a step would spare little.
+    """
+    tables = (PAIR_FEATURES, CUSTOMER_CATEGORIES, CUSTOMER_TASTES)
+    due = sorted(set[date]().union(*({*days} - _days_that_hold(lake, days, t, made_of=OF_PAIR_DAYS) for t in tables)))
+    if due:
+        partials, persons = lake.read(CUSTOMER_ITEM_DAYS), known_persons(lake, due)
+        _write(lake, PAIR_FEATURES, pair_features(partials, days=due, persons=persons), due)
+        pairs = lake.read(PAIR_FEATURES).where(F.col("as_of").isin(due))
+        with kept(customer_categories(pairs)) as categories:
+            _write(lake, CUSTOMER_CATEGORIES, categories, due)
+            _write(lake, CUSTOMER_TASTES, customer_tastes(categories), due)
+    _say_if_nothing(due)
+
+
+def _write(lake: Lake, table: Table, features: DataFrame, days: Sequence[date]) -> None:
+    """Features are grouped by their key."""
+    lake.replace(features, into=table, is_key_proven=True, made_with=DECLARED[table.title], as_of=days)
+
+
+def _say_if_nothing(due: Sequence[date]) -> None:
+    if not due:
+        log.info("nothing was learned that the features did not know")
+
+
+def _carry_on(lake: Lake, as_of: date) -> None:
+    yesterday = as_of - ONE_DAY
+    partials, persons = lake.read(CUSTOMER_DAYS), known_persons(lake, [yesterday, as_of])
+    # Bounded by the days of the log.
+    of_yesterday = partials.where((F.col("known_on") == F.lit(yesterday)) & (F.col("day_on") < F.lit(yesterday)))
+    moving = days_that_move(as_of, corrected=days_of(of_yesterday, "day_on", "day_on"))
+    before = lake.read_as_of(CUSTOMER_FEATURES, yesterday).drop("as_of")
+    of_days = partials.where(F.col("day_on").isin(moving))
+    carried, beyond = next_customer_features(before, of_days, as_of=as_of, persons=persons)
+    with kept(beyond) as customers:
+        rows = carried
+        if not customers.isEmpty():
+            today = known_persons(lake, [as_of])
+            theirs = partials.join(ids_of(customers, today), on="customer_id", how="left_semi")
+            rows = rows.unionByName(customer_features(theirs, days=[as_of], persons=today))
+        _write(lake, CUSTOMER_FEATURES, rows, [as_of])
+
+
+def _days_that_hold(lake: Lake, days: Collection[date], table: Table, *, made_of: Sequence[Table]) -> set[date]:
+    """Those of which what the features were made of is still what the day knew."""
+    commits = {each.title: lake.commits(each) for each in (table, *made_of)}
+
+    def holds(day: date) -> bool:
+        last = last_write_of(commits[table.title], column="as_of", day=day)
+        if last is None or last.mark.get("made_with") != DECLARED[table.title] or last.values("as_of") is None:
+            return False
+        for source in (each.title for each in made_of):
+            seen = last.inputs.get(source)
+            if seen is None:
+                if commits[source]:
+                    return False
+                continue
+            changed = days_changed(commits[source], since=seen, column="known_on")
+            if changed is None or any(known_on < day for known_on in changed):
+                return False
+        return True
+
+    return {day for day in days if holds(day)}

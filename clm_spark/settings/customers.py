@@ -1,0 +1,77 @@
+"""Who customers are: their names below bronze, persons, machines and visits."""
+
+import re
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+
+from clm_spark.settings.section import Section
+
+
+class BotSettings(Section):
+    """Who is taken for a machine: by customer and day. A rule without a limit is not applied."""
+
+    leave_out: bool = Field(True, description="build visits, features and interactions without flagged customers' days")
+    max_per_minute: Annotated[int, Field(ge=1)] | None = Field(
+        60, description="views, clicks, searches and carts in one minute of the clock that a person may make"
+    )
+    max_per_day: Annotated[int, Field(ge=1)] | None = Field(2000, description="the same in a day")
+    carts_without_view: Annotated[int, Field(ge=1)] | None = Field(
+        20, description="so many carts on a day without a view are a machine's, where the source has views that day"
+    )
+    user_agents: str | None = Field(
+        r"(?i)(?<!cu)bot|crawl|spider|slurp|headless|phantomjs|python-requests|scrapy|^(curl|wget)/",
+        description="regular expression over attributes.user_agent; Cubot makes telephones",
+    )
+
+    @field_validator("user_agents")
+    @classmethod
+    def _is_an_expression(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"expected a regular expression ({error})") from None
+        return pattern
+
+
+class PrivacySettings(Section):
+    """How customers are named below bronze, and what bronze keeps of them. Exactly one key is named."""
+
+    key_file: str | None = Field(
+        None,
+        description="file with the key of the pseudonyms, after a change of key with a line for each, oldest first; "
+        "conf/demo.key is public",
+    )
+    key_secret: str | None = Field(None, description="the same in a Databricks secret: scope/name")
+    key_env: str | None = Field(None, description="the same in the environment variable of this name")
+    keep_raw_ids: bool = Field(
+        False,
+        description="keep raw records in bronze as they came; otherwise encrypted under the key of the pseudonyms",
+    )
+
+    @model_validator(mode="after")
+    def _names_one_key(self) -> "PrivacySettings":
+        named = [name for name in ("key_file", "key_secret", "key_env") if getattr(self, name)]
+        if len(named) > 1:
+            raise ValueError(
+                f"{' and '.join(named)} are set: expected exactly one; set the others to null "
+                f"(--set privacy.{named[0]}=null)"
+            )
+        return self
+
+
+class IdentitySettings(Section):
+    """Whose a visitor id is. A change holds for what is learned from then on."""
+
+    max_logins_per_visitor: Annotated[int, Field(ge=1)] = Field(
+        2, description="a visitor id with more logins is a shared device, which says nothing of whose it is"
+    )
+    max_ids_per_person: Annotated[int, Field(ge=2)] = Field(
+        500, description="a larger group of linked ids is no person: it is not stitched; cookies last a week for some"
+    )
+
+
+class SessionizeSettings(Section):
+    """How events become visits."""
+
+    max_gap_minutes: Annotated[int, Field(ge=1)] = 30

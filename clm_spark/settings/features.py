@@ -1,0 +1,62 @@
+"""Windows, panels and drift."""
+
+from datetime import date
+from typing import Annotated
+
+from pydantic import Field
+
+from clm_spark.settings.section import Section
+
+
+class FeatureSettings(Section):
+    """Windows, and the days in the past that models train on."""
+
+    panel_every_days: Annotated[int, Field(ge=1)] = 28
+    panel_size: Annotated[int, Field(ge=1)] = Field(7, description="how many as_of dates, the asked one included")
+    as_of_alone: bool = Field(
+        False, description="write the run's own as_of and no days to train on, as a backfill does"
+    )
+    kind_strengths: dict[str, float] = Field(
+        default_factory=lambda: {"view": 1.0, "click": 1.0, "cart": 3.0, "purchase": 5.0},
+        description="what one event of a kind says about taste",
+    )
+    sequence_kinds: tuple[str, ...] = ("view", "cart", "purchase")
+    sequence_length: Annotated[int, Field(ge=2)] = Field(256, description="last items kept per customer")
+
+
+class PanelSettings(Section):
+    """The training panel of `clm panel`: past mornings, and what came after each."""
+
+    first_on: date | None = Field(None, description="the first as_of; None: the run's own")
+    last_on: date | None = Field(None, description="none after it; None: the run's own")
+    every_days: Annotated[int, Field(ge=1)] = 7
+    gap_days: Annotated[int, Field(ge=0)] = Field(0, description="days from as_of on that labels leave out")
+    horizon_days: Annotated[int, Field(ge=1)] = Field(56, description="days after the gap that labels look at")
+
+
+class DriftSettings(Section):
+    """When a feature is said to have drifted."""
+
+    against_days: Annotated[int, Field(ge=1)] = Field(
+        28, description="so many days before as_of lies the day compared with"
+    )
+    sample_rows: Annotated[int, Field(ge=100)] = Field(
+        20_000, description="about so many rows of either day are looked at"
+    )
+    max_psi: Annotated[float, Field(gt=0)] = Field(
+        0.25, description="population stability index above which a feature has drifted"
+    )
+
+
+class RecommendSettings(Section):
+    """The daily lists."""
+
+    top_k: Annotated[int, Field(ge=1)] = 20
+    test_days: Annotated[int, Field(ge=1)] = Field(28, description="days before as_of held out to compare recommenders")
+    min_item_events: Annotated[int, Field(ge=1)] = Field(5, description="rarer items get no index")
+    max_items: Annotated[int, Field(ge=10)] = Field(
+        200_000, description="bound on the vocabulary, first come; raise min_item_events when it is reached"
+    )
+    hide_seen: bool = Field(
+        False, description="leave out what a customer already took to: wrong where people buy again"
+    )

@@ -1,0 +1,149 @@
+"""Settings: frozen, typed, every default in one place; unknown keys are refused.
+
+Later layers win: the defaults here, `conf/base.yml`, `conf/<profile>.yml`, then `--set key=value`. A profile that
+says `extends: other` is laid over that one.
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from clm_spark.errors import SettingsError
+from clm_spark.settings.customers import BotSettings, IdentitySettings, PrivacySettings, SessionizeSettings
+from clm_spark.settings.features import DriftSettings, FeatureSettings, PanelSettings, RecommendSettings
+from clm_spark.settings.ingest import IngestSettings, StreamSettings
+from clm_spark.settings.models import AlsSettings, ChurnSettings, SegmentSettings, TransformerSettings
+from clm_spark.settings.places import LakehouseSettings, ReportSettings, SparkSettings, TrackingSettings
+from clm_spark.settings.section import Section
+
+PACKAGED_CONF = Path(__file__).parents[1] / "conf"  # where the wheel carries a copy of conf/
+
+
+class Settings(Section):
+    """Everything a job may ask."""
+
+    shop: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")] = Field(
+        "shop", description="whose data this lakehouse holds; a lakehouse holds one shop"
+    )
+    as_of: date = Field(description="features see events before this day, labels only from it on")
+    lakehouse: LakehouseSettings = LakehouseSettings()
+    spark: SparkSettings = SparkSettings()
+    ingest: IngestSettings = IngestSettings()
+    stream: StreamSettings = StreamSettings()
+    bots: BotSettings = BotSettings()
+    privacy: PrivacySettings = PrivacySettings()
+    identity: IdentitySettings = IdentitySettings()
+    sessions: SessionizeSettings = SessionizeSettings()
+    features: FeatureSettings = FeatureSettings()
+    drift: DriftSettings = DriftSettings()
+    panel: PanelSettings = PanelSettings()
+    segments: SegmentSettings = SegmentSettings()
+    churn: ChurnSettings = ChurnSettings()
+    als: AlsSettings = AlsSettings()
+    transformer: TransformerSettings = TransformerSettings()
+    recommend: RecommendSettings = RecommendSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    report: ReportSettings = ReportSettings()
+
+    @property
+    def digest(self) -> str:
+        """Names these settings, all of them: sha-256, hexadecimal."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    @model_validator(mode="after")
+    def _ranges_are_not_empty(self) -> "Settings":
+        if self.segments.k_from > self.segments.k_to:
+            raise ValueError("segments.k_from must not be above segments.k_to")
+        return self
+
+
+def load_settings(
+    profile: str, *, as_of: date | str, overrides: Sequence[str] = (), conf_dir: str | None = None
+) -> Settings:
+    """Read `base.yml` and `<profile>.yml`, then apply `section.key=value` overrides.
+
+    Raises `SettingsError` naming every unknown or unusable key at once.
+    """
+    folder = _conf_folder(conf_dir)
+    values = _merged(_read_yaml(folder / "base.yml"), _profile(folder, profile))
+    for override in overrides:
+        values = _merged(values, _override(override))
+    return settings_from({**values, "as_of": as_of})
+
+
+def _profile(folder: Path, name: str) -> dict[str, Any]:
+    file = folder / f"{name}.yml"
+    if not file.is_file():
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.yml") if file.stem != "base"))
+        raise SettingsError(f"profile {name!r} is unknown: {folder} has {known}; add {file.name} or name one of these")
+    values = _read_yaml(file)
+    extended = values.pop("extends", None)
+    return values if extended is None else _merged(_profile(folder, extended), values)
+
+
+def settings_from(values: Mapping[str, Any]) -> Settings:
+    """Check plain values into `Settings`."""
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError("settings: " + "; ".join(map(_problem, error.errors()))) from None
+
+
+def _problem(error: Any) -> str:
+    key = ".".join(map(str, error["loc"])) or "(whole)"
+    if error["type"] == "extra_forbidden":
+        return f"{key} is unknown: remove it, or look for its right name in clm_spark/settings"
+    return f"{key}: {error['msg']}, got {error['input']!r}"
+
+
+def _conf_folder(conf_dir: str | None) -> Path:
+    asked = conf_dir or os.environ.get("CLM_CONF_DIR")
+    if asked:
+        folder = Path(asked)
+        if not folder.is_dir():
+            raise SettingsError(
+                f"no settings folder at {folder}: expected one with base.yml; give --conf-dir or CLM_CONF_DIR"
+            )
+        return folder
+    return Path("conf") if Path("conf/base.yml").is_file() else PACKAGED_CONF
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text()) or {}
+    except FileNotFoundError:
+        raise SettingsError(
+            f"no settings file at {file}: expected YAML; restore it or give another --conf-dir"
+        ) from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise SettingsError(f"{file} must hold `section: {{key: value}}`, got a {type(values).__name__}")
+    return values
+
+
+def _override(text: str) -> dict[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise SettingsError(f"--set takes section.key=value, got {text!r}")
+    try:
+        values: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        values = value
+    for part in reversed(key.strip().split(".")):
+        values = {part: values}
+    return values  # type: ignore[no-any-return]
+
+
+def _merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(lower)
+    for key, value in upper.items():
+        below = merged.get(key)
+        merged[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged

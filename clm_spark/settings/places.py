@@ -1,0 +1,46 @@
+"""Where tables, models and the report lie, and how Spark is started."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from clm_spark.settings.section import Section
+
+
+class LakehouseSettings(Section):
+    """Where tables live. Names are `{catalog}.{schema}.{table}`."""
+
+    path: str = Field(
+        "lakehouse", description="folder of tables, models and the local metastore, seen by every machine"
+    )
+    catalog: str = "spark_catalog"
+    bronze: str = "bronze"
+    silver: str = "silver"
+    gold: str = "gold"
+    analysts: str = Field("analysts", description="schema of the views for analysts: every table, no sensitive column")
+
+
+class SparkSettings(Section):
+    """How the session is built when this process is the one that builds it."""
+
+    master: str | None = Field(None, description="None: whatever spark-submit or the platform says")
+    driver_memory: str = "6g"
+    shuffle_partitions: Annotated[int, Field(ge=1)] = 200
+    delta_jars: Literal["fetch", "provided"] = Field(
+        "fetch", description="provided: the image or platform has Delta's jars, nothing is fetched"
+    )
+    local_metastore: bool = Field(False, description="keep a Derby metastore under lakehouse.path")
+    conf: dict[str, str] = Field(default_factory=dict, description="further Spark settings")
+
+
+class TrackingSettings(Section):
+    """MLflow."""
+
+    uri: str | None = Field(None, description="None: a SQLite store under lakehouse.path")
+    experiment: str = "clm-spark"
+
+
+class ReportSettings(Section):
+    """The HTML page."""
+
+    path: str | None = Field(None, description="None: report.html under lakehouse.path")

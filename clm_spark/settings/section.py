@@ -1,0 +1,22 @@
+"""What every group of settings is."""
+
+from typing import Annotated
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+
+def _is_zone(name: str) -> str:
+    # Bare names such as CST or EST mean more than one place, and not the same to all who read them.
+    if name != "UTC" and not ("/" in name and name in available_timezones()):
+        raise ValueError("expected UTC or an IANA name such as Europe/Vienna")
+    return name
+
+
+ZoneName = Annotated[str, AfterValidator(_is_zone)]
+
+
+class Section(BaseModel):
+    """A group of settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")

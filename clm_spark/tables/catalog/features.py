@@ -1,0 +1,301 @@
+"""Partial aggregates, and what is known of customers and items on a morning."""
+
+from pyspark.sql import types as T
+
+from clm_spark.tables.catalog.columns import (
+    AS_OF,
+    BIGINT,
+    BOOL,
+    CUSTOMER_ID,
+    DATE,
+    DAY_ON,
+    DOUBLE,
+    ID_IN_EVENTS,
+    INT,
+    ITEM_ID,
+    KNOWN_ON,
+    STRING,
+    TIME,
+    count,
+    share,
+)
+from clm_spark.tables.contract import Column, Table
+from clm_spark.tables.customer_features import FEATURES
+from clm_spark.tables.item_features import CATEGORY_FIGURES, NUM_TOP_CATEGORIES, OF_ITEMS, OF_PAIRS, TASTES
+from clm_spark.tables.measures import CUSTOMER_MEASURES, OF_CUSTOMERS, OF_ITEM
+
+
+def _taste(name: str, figure: str, words: str) -> tuple[Column, ...]:
+    days = figure.rsplit("_", 1)[1]
+    return (
+        count(f"num_{name}_categories_{days}", f"different categories {words}"),
+        Column(
+            f"top_{name}_categories_{days}",
+            T.ArrayType(STRING, containsNull=False),
+            f"the {NUM_TOP_CATEGORIES} categories most {words}, the most first, ties by name; of those that have a name",
+        ),
+        share(
+            f"top_{name}_category_{days}_share",
+            f"the first of them, of all {words} that have a category; null: none",
+            nullable=True,
+        ),
+        Column(
+            f"{name}_entropy_{days}",
+            DOUBLE,
+            f"Shannon entropy of the categories {words}, in bits: 0 is a single one; null: none",
+            nullable=True,
+            check=f"{name}_entropy_{days} >= 0",
+        ),
+    )
+
+
+CUSTOMER_DAYS = Table(
+    "gold",
+    "customer_days",
+    "customer, active day and day we learned of it: partial aggregates",
+    key=("customer_id", "day_on", "known_on"),
+    clock="versions",
+    slices=("known_on",),
+    is_partitioned=False,  # a day of a small shop is no file's worth
+    filtered_by=("day_on",),
+    columns=(
+        ID_IN_EVENTS,
+        DAY_ON,
+        KNOWN_ON,
+        *(count(measure.name, measure.meaning) for measure in CUSTOMER_MEASURES),
+    ),
+)
+
+
+CUSTOMER_ITEM_DAYS = Table(
+    "gold",
+    "customer_item_days",
+    "customer, item, active day and day we learned more of the customer's day: partial aggregates",
+    key=("customer_id", "item_id", "day_on", "known_on"),
+    clock="versions",
+    slices=("known_on",),
+    is_partitioned=False,
+    filtered_by=("day_on",),
+    columns=(
+        ID_IN_EVENTS,
+        ITEM_ID,
+        DAY_ON,
+        KNOWN_ON,
+        Column("category", STRING, "the item's category, as the customer saw it last that day", nullable=True),
+        *(count(measure.name, measure.meaning) for measure in OF_ITEM),
+        count("num_co_views", "other items that the customer viewed that day; 0 where this one was not viewed"),
+    ),
+)
+
+
+ITEM_DAYS = Table(
+    "gold",
+    "item_days",
+    "item, active day and day we learned of it: partial aggregates",
+    key=("item_id", "day_on", "known_on"),
+    clock="versions",
+    slices=("known_on",),
+    is_partitioned=False,
+    filtered_by=("day_on",),
+    columns=(
+        ITEM_ID,
+        DAY_ON,
+        KNOWN_ON,
+        Column("category", STRING, "its category, as its busiest customer of the day saw it", nullable=True),
+        *(count(measure.name, measure.meaning) for measure in OF_CUSTOMERS),
+        Column("viewers", T.BinaryType(), "theta sketch of the customers who viewed it, as theta_union_agg takes it"),
+        Column("buyers", T.BinaryType(), "theta sketch of the customers who bought it"),
+    ),
+)
+
+
+CUSTOMER_FEATURES = Table(
+    "gold",
+    "customer_features",
+    "customer and as_of: what we know about the customer that morning",
+    key=("customer_id", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    shared=True,
+    columns=(
+        CUSTOMER_ID,
+        AS_OF,
+        *(feature.column for feature in FEATURES),
+    ),
+)
+
+
+ITEM_FEATURES = Table(
+    "gold",
+    "item_features",
+    "item and as_of: what we know about the item that morning",
+    key=("item_id", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    shared=True,
+    columns=(ITEM_ID, AS_OF, *(feature.column for feature in OF_ITEMS)),
+)
+
+
+PAIR_FEATURES = Table(
+    "gold",
+    "pair_features",
+    "customer, item of the last 365 days and as_of: what we know about the customer with the item that morning",
+    key=("customer_id", "item_id", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    shared=True,
+    columns=(CUSTOMER_ID, ITEM_ID, AS_OF, *(feature.column for feature in OF_PAIRS)),
+)
+
+
+CUSTOMER_CATEGORIES = Table(
+    "gold",
+    "customer_categories",
+    "customer, category and as_of: how the customer took to it",
+    key=("customer_id", "category", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    shared=True,
+    columns=(
+        CUSTOMER_ID,
+        Column("category", STRING, "the category; null: items that have none", nullable=True),
+        AS_OF,
+        *(count(measure.name, measure.meaning) for measure in CATEGORY_FIGURES),
+    ),
+)
+
+
+CUSTOMER_TASTES = Table(
+    "gold",
+    "customer_tastes",
+    "customer and as_of: affinities to categories, and variety",
+    key=("customer_id", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    shared=True,
+    columns=(
+        CUSTOMER_ID,
+        AS_OF,
+        *(count(measure.name, measure.meaning) for measure in CATEGORY_FIGURES),
+        *(column for taste in TASTES for column in _taste(*taste)),
+    ),
+)
+
+
+FEATURE_DRIFT = Table(
+    "gold",
+    "feature_drift",
+    "table, feature and as_of: how far its values are from those of an earlier day",
+    key=("table_name", "feature", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    columns=(
+        Column("table_name", STRING, "the table that holds the feature"),
+        Column("feature", STRING, "its column"),
+        AS_OF,
+        Column("compared_with", DATE, "the as_of compared with: drift.against_days before"),
+        count("num_rows", "rows of as_of that were looked at"),
+        count("num_rows_before", "rows of the earlier day that were looked at"),
+        share("null_share", "rows without a value"),
+        share("null_share_before", "rows of the earlier day without a value"),
+        Column("mean", DOUBLE, "mean of the values; null: none", nullable=True),
+        Column("mean_before", DOUBLE, "mean of the earlier day's; null: none", nullable=True),
+        Column(
+            "psi",
+            DOUBLE,
+            "population stability index over the tenths of the earlier day's values, null being one more",
+            check="psi >= 0",
+        ),
+        Column("has_drifted", BOOL, "whether it is above drift.max_psi"),
+    ),
+)
+
+
+CUSTOMER_LABELS = Table(
+    "gold",
+    "customer_labels",
+    "customer and as_of of a training panel: what came after that morning",
+    key=("customer_id", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    shared=True,
+    columns=(
+        CUSTOMER_ID,
+        AS_OF,
+        Column("gap_days", INT, "days from as_of on that are left out", check="gap_days >= 0"),
+        Column("horizon_days", INT, "days after the gap that are looked at", check="horizon_days > 0"),
+        Column("labelled_on", DATE, "the as_of of the run that looked: what was known by then"),
+        count("num_orders_ahead", "baskets bought in the horizon"),
+        Column("net_revenue_ahead_cents", BIGINT, "bought less refunded in the horizon"),
+        Column("is_churned", BOOL, "whether nothing was bought in it"),
+    ),
+)
+
+
+ITEM_VOCABULARY = Table(
+    "gold",
+    "item_vocabulary",
+    "item with an index, and as_of; an index once given stays",
+    key=("item_id", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    shared=True,
+    columns=(
+        ITEM_ID,
+        AS_OF,
+        Column(
+            "item_index",
+            INT,
+            "1, 2, ... in the order items became frequent enough; 0 is padding",
+            check="item_index > 0",
+        ),
+        count("num_events", "interactions known before as_of"),
+        Column("category", STRING, "last category seen", nullable=True),
+    ),
+)
+
+
+INTERACTIONS = Table(
+    "gold",
+    "interactions",
+    "customer, item and as_of: how strongly the customer took to the item",
+    key=("customer_id", "item_id", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    shared=True,
+    columns=(
+        CUSTOMER_ID,
+        Column(
+            "customer_index",
+            INT,
+            "0, 1, ... within an as_of: MLlib's ALS wants whole numbers",
+            check="customer_index >= 0",
+        ),
+        ITEM_ID,
+        Column("item_index", INT, "as in gold.item_vocabulary", check="item_index > 0"),
+        AS_OF,
+        count("num_events", "interactions"),
+        Column("strength", DOUBLE, "sum of the strengths that settings give to event kinds", check="strength >= 0"),
+        Column("last_at", TIME, "last interaction"),
+    ),
+)
+
+
+ITEM_SEQUENCES = Table(
+    "gold",
+    "item_sequences",
+    "customer and as_of: items in the order of time",
+    key=("customer_id", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    shared=True,
+    columns=(
+        CUSTOMER_ID,
+        AS_OF,
+        Column(
+            "item_indices", T.ArrayType(INT, containsNull=False), "item_index of the last interactions, oldest first"
+        ),
+        Column("length", INT, "how many", check="length > 0"),
+    ),
+)

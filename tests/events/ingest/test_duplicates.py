@@ -1,0 +1,63 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from source_fields import typed
+
+from clm_spark.events.ingest import duplicates, validation
+from clm_spark.events.ingest.duplicates import NewEvents
+from clm_spark.events.ingest.validation import judged_records, verdicts_of
+from clm_spark.tables.catalog import EVENTS
+
+
+@contextmanager
+def new_events(events: DataFrame, earlier: DataFrame) -> Iterator[NewEvents]:
+    verdicts = verdicts_of(events).cache()
+    with duplicates.new_events(events, verdicts, earlier, span=judged_records(verdicts).span) as new:
+        yield new
+
+
+def test_an_event_is_kept_once_and_known_since_its_first_telling(spark):
+    told = {"known_at": "2024-02-29T13:00:00Z"}
+    cases = [
+        ("told late", {"known_at": "2024-02-29T15:00:00Z"}),
+        ("told first", told),
+        ("with another brand", {**told, "brand": "b"}),
+        ("a microsecond on", {**told, "occurred_at": "2024-02-29T12:00:00.000001Z"}),
+        ("another basket", {**told, "order_id": "o2"}),
+        ("another attribute", {**told, "attributes": {"size": "L"}}),
+        ("seen in an earlier batch", {**told, "item_id": "old"}),
+        ("rejected", {"kind": "hover"}),
+    ]
+    events = typed(spark, cases).withColumn("batch_id", F.lit("b1")).cache()
+    earlier = events.where(F.col("item_id") == "old").select("event_id", "occurred_at")
+    # By a wrong clock that was set right: the sending before had been on the way for so much longer.
+    earlier = earlier.withColumn("occurred_at", F.col("occurred_at") - F.expr("INTERVAL 20 MINUTES"))
+    with new_events(events, earlier) as new:
+        kept = new.rows.cache()
+        assert (new.num_usable, new.num_new, kept.count()) == (7, 4, 4)
+        assert sum(new.duplicates.values()) == 3
+    assert kept.columns == EVENTS.schema.names
+    came = kept.join(events.select("event_id", "record", "known_at"), on=["event_id", "known_at"], how="inner")
+    records = sorted(row.record for row in came.where("record != 'with another brand'").collect())
+    assert records == ["a microsecond on", "another attribute", "another basket", "told first"]
+
+
+def test_events_of_one_hash_are_still_two(spark, monkeypatch):
+    for module in (validation, duplicates):
+        monkeypatch.setattr(module, "event_key", lambda: F.lit(7).cast("bigint"))
+    cases = [("one", {}), ("one again", {}), ("another", {"item_id": "i2"}), ("known", {"item_id": "i3"})]
+    events = typed(spark, cases).withColumn("batch_id", F.lit("b1")).cache()
+    earlier = events.where(F.col("item_id") == "i3").select("event_id", "occurred_at")
+    with new_events(events, earlier) as new:
+        assert sorted(row.item_id for row in new.rows.collect()) == ["i1", "i2"]
+        assert (new.num_usable, new.num_new) == (4, 2)
+
+
+def test_a_batch_without_doubles_is_not_moved(spark):
+    events = typed(spark, [("one", {}), ("two", {"item_id": "i2"})]).withColumn("batch_id", F.lit("b1")).cache()
+    with new_events(events, events.limit(0)) as new:
+        plan = new.rows._jdf.queryExecution().executedPlan().toString()
+        assert "Exchange" not in plan
+        assert new.num_new == 2

@@ -1,0 +1,38 @@
+from pathlib import Path
+
+import pytest
+
+from clm_spark.errors import SettingsError
+from clm_spark.settings import load_settings
+
+CONF = str(Path(__file__).parents[2] / "conf")
+
+
+def load(*overrides, profile="local", as_of="2024-03-01", conf_dir=CONF):
+    return load_settings(profile, as_of=as_of, overrides=overrides, conf_dir=conf_dir)
+
+
+def test_later_layers_win():
+    settings = load("churn.horizon_days=28", "lakehouse.path=/tmp/x", "transformer.launcher=one_process")
+    assert settings.shop == "complete_journey"  # conf/local.yml
+    assert (settings.churn.horizon_days, settings.lakehouse.path) == (28, "/tmp/x")
+    assert settings.transformer.launcher == "one_process"
+    assert settings.sessions.max_gap_minutes == 30  # the default
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda: load("churn.horizon=28", "als.ranks=3"), ["churn.horizon is unknown", "als.ranks is unknown"]),
+        (lambda: load("churn.horizon_days=soon"), ["churn.horizon_days", "valid integer", "soon"]),
+        (lambda: load("churn.horizon_days"), ["section.key=value", "churn.horizon_days"]),
+        (lambda: load("segments.k_from=9"), ["k_from must not be above"]),
+        (lambda: load(as_of="yesterday"), ["as_of", "yesterday"]),
+        (lambda: load(profile="moon"), ["profile 'moon' is unknown", "local"]),
+        (lambda: load(conf_dir="/nowhere"), ["no settings folder at /nowhere", "--conf-dir"]),
+    ],
+)
+def test_mistakes_are_named_all_at_once(call, expected):
+    with pytest.raises(SettingsError) as error:
+        call()
+    assert [words for words in expected if words not in str(error.value)] == []
