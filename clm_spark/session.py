@@ -17,11 +17,17 @@ from pyspark.logger import PySparkLogger
 from pyspark.sql import DataFrame, SparkSession
 
 from clm_spark.errors import SettingsError
+from clm_spark.machine import memory_bytes, num_cores
 from clm_spark.settings import Settings
 
 DELTA_PACKAGE = "io.delta:delta-spark_4.1_2.13:4.4.0"
 KAFKA_PACKAGE = "org.apache.spark:spark-sql-kafka-0-10_2.13:4.1.1"  # 4.1.4's names a dependency that is nowhere
 MIN_JAVA = 17
+GIGABYTE = 1 << 30
+# The rest is for Python's workers, the ranks of a training and the page cache.
+DRIVERS_SHARE_OF_MEMORY = 0.4
+MOST_DRIVER_MEMORY = 31 * GIGABYTE  # from 32 GB on, a JVM's pointers are twice as long
+CLUSTER_SHUFFLE_PARTITIONS = 200
 
 
 def build_session(settings: Settings, *, app_name: str) -> SparkSession:
@@ -121,7 +127,7 @@ def _context_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:
     conf = {
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-        "spark.sql.shuffle.partitions": str(spark.shuffle_partitions),
+        "spark.sql.shuffle.partitions": str(spark.shuffle_partitions or _shuffle_partitions(spark.master)),
         "spark.hadoop.hive.metastore.disallow.incompatible.col.type.changes": "false",
         "spark.ui.showConsoleProgress": "false",
         # Looks up the line of Python behind every expression, for errors: as long as building plans of wide rows itself.
@@ -132,10 +138,22 @@ def _context_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:
     if spark.delta_jars == "fetch":
         conf["spark.jars.packages"] = _packages(settings)
     if launches_jvm:
-        conf["spark.driver.memory"] = spark.driver_memory
+        conf["spark.driver.memory"] = spark.driver_memory or _driver_memory()
     if spark.local_metastore:
         conf |= _local_metastore(settings)
     return conf
+
+
+def _driver_memory() -> str:
+    share = min(max(int(memory_bytes() * DRIVERS_SHARE_OF_MEMORY), GIGABYTE), MOST_DRIVER_MEMORY)
+    return f"{share >> 20}m"
+
+
+def _shuffle_partitions(master: str | None) -> int:
+    local = re.fullmatch(r"local(?:\[(\d+|\*)(?:,\d+)?\])?", master or "")
+    if local is None:
+        return CLUSTER_SHUFFLE_PARTITIONS
+    return 2 * (num_cores() if local[1] == "*" else int(local[1] or 1))
 
 
 def _packages(settings: Settings) -> str:

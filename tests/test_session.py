@@ -31,6 +31,31 @@ def test_an_old_or_missing_java_is_named(tmp_path, monkeypatch, said, expected):
         session._check_java()
 
 
+@pytest.mark.parametrize(
+    ("master", "gigabytes", "expected"),
+    [
+        ("local[*]", 24, ("9830m", "12")),
+        ("local[3]", 1.5, ("1024m", "6")),  # less would not start a job
+        ("local", 512, ("31744m", "2")),
+        ("local[2,4]", 10, ("4096m", "4")),
+        ("spark://host:7077", 10, ("4096m", "200")),  # the driver alone is on this machine
+        (None, 10, ("4096m", "200")),
+    ],
+)
+def test_a_session_fits_the_machine(tmp_path, monkeypatch, master, gigabytes, expected):
+    monkeypatch.setattr(session, "memory_bytes", lambda: int(gigabytes * session.GIGABYTE))
+    monkeypatch.setattr(session, "num_cores", lambda: 6)
+    settings = lake_settings(tmp_path, spark={"master": master})
+    conf = session._spark_conf(settings, launches_jvm=True)
+    assert (conf["spark.driver.memory"], conf["spark.sql.shuffle.partitions"]) == expected
+    assert "spark.driver.memory" not in session._spark_conf(settings, launches_jvm=False)
+
+
+def test_what_is_set_holds_on_any_machine(tmp_path):
+    conf = session._spark_conf(lake_settings(tmp_path), launches_jvm=True)
+    assert (conf["spark.driver.memory"], conf["spark.sql.shuffle.partitions"]) == ("3g", "2")
+
+
 def test_provided_jars_fetch_nothing(tmp_path):
     settings = lake_settings(tmp_path)
     provided = settings.model_copy(update={"spark": settings.spark.model_copy(update={"delta_jars": "provided"})})

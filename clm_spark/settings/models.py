@@ -46,7 +46,9 @@ class TransformerSettings(Section):
     """The next-item decoder and its training."""
 
     launcher: Literal["horovod", "torch_distributor", "one_process"] = "horovod"
-    ranks: Annotated[int, Field(ge=1)] = 2
+    ranks: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="processes that train together; None: 2, and one where Spark has a single task slot"
+    )
     layers: Annotated[int, Field(ge=1)] = 1
     heads: Annotated[int, Field(ge=1)] = 2
     width: Annotated[int, Field(ge=8)] = 64

@@ -24,8 +24,12 @@ class SparkSettings(Section):
     """How the session is built when this process is the one that builds it."""
 
     master: str | None = Field(None, description="None: whatever spark-submit or the platform says")
-    driver_memory: str = "6g"
-    shuffle_partitions: Annotated[int, Field(ge=1)] = 200
+    driver_memory: str | None = Field(
+        None, description="None: two fifths of the memory of the machine that starts Spark, 1 to 31 GB"
+    )
+    shuffle_partitions: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="None: two a task slot of a local master, 200 on a cluster"
+    )
     delta_jars: Literal["fetch", "provided"] = Field(
         "fetch", description="provided: the image or platform has Delta's jars, nothing is fetched"
     )

@@ -24,6 +24,7 @@ from clm_spark.settings import TransformerSettings
 FAILURE_MARK = "clm-spark rank failed: "
 LEFT_ALONE = ("Horovod has been shut down", "Connection closed by peer", "Connection reset by peer")
 START_TIMEOUT_SECONDS = 600
+USUAL_RANKS = 2
 CHECKOUT = str(Path(clm_spark.__file__).parents[1])
 
 
@@ -49,6 +50,8 @@ def fit_transformer(
     training then goes on. `model_path` and `start_from` are folders that every rank sees. Raises `ContractError` when
     there are no sequences, `SettingsError` when the ranks cannot be had and `TrainingError` when one of them fails.
     """
+    num_sequences = count_sequences(location, version, as_of=as_of)
+    ranks = fitted_ranks(settings, slots=spark.sparkContext.defaultParallelism, num_sequences=num_sequences)
     task = TrainingTask(
         location=location,
         version=version,
@@ -59,32 +62,42 @@ def fit_transformer(
         start_from=None if start_from is None else str(local_path(str(start_from))),
         epochs=epochs,
     )
-    num_sequences = count_sequences(location, version, as_of=as_of)
-    launch = _LAUNCHERS[settings.launcher]
-    if settings.launcher != "one_process":
-        _check_ranks(spark, settings, num_sequences)
-    return launch(spark, task)
+    # Nobody asked for ranks and one fits: starting it elsewhere would only cost time.
+    is_alone = ranks == 1 and settings.ranks is None
+    return _LAUNCHERS["one_process" if is_alone else settings.launcher](spark, task, ranks)
 
 
-def _check_ranks(spark: SparkSession, settings: TransformerSettings, num_sequences: int) -> None:
-    slots = spark.sparkContext.defaultParallelism
-    if settings.ranks > slots:
+def fitted_ranks(settings: TransformerSettings, *, slots: int, num_sequences: int) -> int:
+    """The ranks that train: those asked for, or as many as there are task slots, `USUAL_RANKS` at most.
+
+    Raises `SettingsError` where more are asked for than there are task slots or sequences.
+    """
+    if settings.launcher == "one_process":
+        return 1
+    if settings.ranks is None:
+        return min(USUAL_RANKS, slots, num_sequences)
+    _check_ranks(settings.ranks, slots, num_sequences)
+    return settings.ranks
+
+
+def _check_ranks(ranks: int, slots: int, num_sequences: int) -> None:
+    if ranks > slots:
         raise SettingsError(
-            f"transformer.ranks={settings.ranks}, but Spark has {slots} task slots and every rank holds one until all "
+            f"transformer.ranks={ranks}, but Spark has {slots} task slots and every rank holds one until all "
             f"are done: set transformer.ranks to at most {slots}, or give Spark more cores"
         )
-    if settings.ranks > num_sequences:
+    if ranks > num_sequences:
         raise SettingsError(
-            f"transformer.ranks={settings.ranks}, but only {num_sequences} customers have a sequence: "
+            f"transformer.ranks={ranks}, but only {num_sequences} customers have a sequence: "
             "set transformer.launcher=one_process"
         )
 
 
-def _in_one_process(spark: SparkSession, task: TrainingTask) -> TrainingResult:
+def _in_one_process(spark: SparkSession, task: TrainingTask, ranks: int) -> TrainingResult:
     return train(task, OneRank())
 
 
-def _with_horovod(spark: SparkSession, task: TrainingTask) -> TrainingResult:
+def _with_horovod(spark: SparkSession, task: TrainingTask, ranks: int) -> TrainingResult:
     try:
         import horovod.spark
         import horovod.torch
@@ -98,7 +111,7 @@ def _with_horovod(spark: SparkSession, task: TrainingTask) -> TrainingResult:
         results = horovod.spark.run(
             _horovod_rank,
             args=(task,),
-            num_proc=task.settings.ranks,
+            num_proc=ranks,
             use_gloo=True,
             start_timeout=START_TIMEOUT_SECONDS,
             env=_environment(spark),
@@ -110,11 +123,11 @@ def _with_horovod(spark: SparkSession, task: TrainingTask) -> TrainingResult:
     return result
 
 
-def _with_torch_distributor(spark: SparkSession, task: TrainingTask) -> TrainingResult:
+def _with_torch_distributor(spark: SparkSession, task: TrainingTask, ranks: int) -> TrainingResult:
     from pyspark.ml.torch.distributor import TorchDistributor
 
     has_gpus = bool(spark.conf.get("spark.executor.resource.gpu.amount", None))
-    distributor = TorchDistributor(num_processes=task.settings.ranks, local_mode=_is_local(spark), use_gpu=has_gpus)
+    distributor = TorchDistributor(num_processes=ranks, local_mode=_is_local(spark), use_gpu=has_gpus)
     said = io.StringIO()
     with _failures_told(said.getvalue), _set_environment(_environment(spark)), redirect_stdout(said):
         result = distributor.run(_torch_rank, task)
@@ -122,7 +135,7 @@ def _with_torch_distributor(spark: SparkSession, task: TrainingTask) -> Training
     return result
 
 
-_LAUNCHERS: dict[str, Callable[[SparkSession, TrainingTask], TrainingResult]] = {
+_LAUNCHERS: dict[str, Callable[[SparkSession, TrainingTask, int], TrainingResult]] = {
     "horovod": _with_horovod,
     "torch_distributor": _with_torch_distributor,
     "one_process": _in_one_process,

@@ -3,7 +3,7 @@ import pytest
 from sequences import DEBUG_SIZE, MONDAY, NUM_ITEMS, TUESDAY, cycles, write_sequences
 
 from clm_spark.errors import ContractError, SettingsError
-from clm_spark.models.transformer.launch import TrainingError, fit_transformer
+from clm_spark.models.transformer.launch import TrainingError, fit_transformer, fitted_ranks
 from clm_spark.models.transformer.network import load_model
 from clm_spark.models.transformer.score import score_customers_top_k, top_items
 
@@ -48,6 +48,22 @@ def test_what_cannot_be_launched_is_refused(fit):
         fit("horovod", settings={"ranks": 3})
     with pytest.raises(ContractError, match="no item sequences as of 2024-02-27"):
         fit("horovod", as_of=TUESDAY)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "asked", "slots", "num_sequences", "expected"),
+    [
+        ("horovod", None, 1, 61, 1),
+        ("horovod", None, 2, 61, 2),
+        ("torch_distributor", None, 16, 61, 2),
+        ("horovod", None, 16, 1, 1),
+        ("horovod", 4, 4, 61, 4),
+        ("one_process", 4, 1, 61, 1),
+    ],
+)
+def test_ranks_fit_the_slots(launcher, asked, slots, num_sequences, expected):
+    settings = DEBUG_SIZE.model_copy(update={"launcher": launcher, "ranks": asked})
+    assert fitted_ranks(settings, slots=slots, num_sequences=num_sequences) == expected
 
 
 def test_spark_scores_as_torch_does(spark, fit, tmp_path):

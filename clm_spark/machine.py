@@ -1,0 +1,47 @@
+"""What this process may use of the machine it is on. A container's limits count, as they do for the JVM."""
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
+OWN_GROUPS = Path("/proc/self/cgroup")
+
+
+def num_cores() -> int:
+    """Cores: as many task slots as Spark makes of `local[*]`."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min([allowed, *(quota for group in _groups() for quota in _cores_of(group))])
+
+
+def memory_bytes() -> int:
+    """Memory of the machine, or of the container that this process is in."""
+    installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    names = ("memory.max", "memory.limit_in_bytes")  # of control groups in version 2 and version 1
+    return min([installed, *(limit for group in _groups() for name in names for limit in _numbers(group / name))])
+
+
+def _groups() -> Iterator[Path]:
+    """The folders of this process's control groups and of those above them: every limit on the way up holds."""
+    for line in OWN_GROUPS.read_text().splitlines() if OWN_GROUPS.is_file() else ():
+        _, controllers, path = line.split(":", 2)
+        top = CONTROL_GROUPS / controllers
+        group = top / path.lstrip("/")
+        yield from (folder for folder in (group, *group.parents) if folder.is_relative_to(top))
+
+
+def _cores_of(group: Path) -> Iterator[int]:
+    """The cores that a group's time is worth, where it is limited: microseconds in each period."""
+    both = _numbers(group / "cpu.max") or [
+        *_numbers(group / "cpu.cfs_quota_us"),
+        *_numbers(group / "cpu.cfs_period_us"),
+    ]
+    if len(both) == 2 and both[0] > 0:
+        yield math.ceil(both[0] / both[1])
+
+
+def _numbers(file: Path) -> list[int]:
+    """What a limit's file says; nothing where there is no such file, or it says `max`."""
+    words = file.read_text().split() if file.is_file() else []
+    return [int(word) for word in words] if "max" not in words else []

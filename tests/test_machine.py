@@ -1,0 +1,63 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from clm_spark import machine
+
+GIGABYTE = 1 << 30
+INSTALLED = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+OWN_CORES = len(os.sched_getaffinity(0))
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+
+
+@pytest.mark.parametrize(
+    ("own", "limits", "cores", "memory"),
+    [
+        ("", {}, OWN_CORES, INSTALLED),
+        ("0::/", {"cpu.max": "50000 100000", "memory.max": f"{GIGABYTE}"}, 1, GIGABYTE),
+        ("0::/", {"cpu.max": "max 100000", "memory.max": "max"}, OWN_CORES, INSTALLED),
+        (
+            "0::/a/b",
+            {"a/memory.max": f"{GIGABYTE}", "a/b/memory.max": "max", "a/cpu.max": "100000 100000"},
+            1,
+            GIGABYTE,
+        ),
+        (
+            "4:memory:/docker/x\n3:cpu,cpuacct:/docker/x",  # the host's names: in the container, its own limits are at the top
+            {
+                "memory/memory.limit_in_bytes": f"{GIGABYTE}",
+                "cpu,cpuacct/cpu.cfs_quota_us": "90000",
+                "cpu,cpuacct/cpu.cfs_period_us": "100000",
+            },
+            1,
+            GIGABYTE,
+        ),
+        (
+            "4:memory:/\n3:cpu:/",
+            {
+                "memory/memory.limit_in_bytes": "9223372036854771712",
+                "cpu/cpu.cfs_quota_us": "-1",
+                "cpu/cpu.cfs_period_us": "100000",
+            },
+            OWN_CORES,
+            INSTALLED,
+        ),
+    ],
+    ids=["no groups", "version 2", "version 2 unlimited", "a group above", "version 1", "version 1 unlimited"],
+)
+def test_a_containers_limits_count(tmp_path, monkeypatch, own, limits, cores, memory):
+    write(tmp_path, {"own": own, **{f"groups/{name}": content for name, content in limits.items()}})
+    monkeypatch.setattr(machine, "OWN_GROUPS", tmp_path / "own")
+    monkeypatch.setattr(machine, "CONTROL_GROUPS", tmp_path / "groups")
+    assert (machine.num_cores(), machine.memory_bytes()) == (cores, memory)
+
+
+def test_cores_are_those_of_sparks_local(spark):
+    runtime = spark._jvm.java.lang.Runtime.getRuntime()
+    assert machine.num_cores() == runtime.availableProcessors()
