@@ -4,13 +4,12 @@ import hashlib
 import hmac
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from clm_spark.errors import SettingsError
-from clm_spark.settings import PrivacySettings, Settings
+from clm_spark.settings import PrivacySettings, Settings, conf_file
 
 BLOCK_BYTES = 64
 SHORTEST_BYTES = 16
@@ -67,7 +66,7 @@ def pseudonym_key(settings: Settings) -> KeyChain:
 def read_key(file: str) -> KeyChain:
     """The keys of a file, oldest first."""
     try:
-        content = Path(file).read_bytes()
+        content = conf_file(file).read_bytes()
     except OSError as error:
         raise SettingsError(
             f"no pseudonym key at {file} ({error.strerror}): expected a secret file; set privacy.key_file"

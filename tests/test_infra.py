@@ -1,12 +1,17 @@
-"""The Databricks bundle follows the pipeline; set-up stops with one line when a machine lacks something."""
+"""The wheel is whole; the Databricks bundle follows the pipeline; set-up stops with one line when a machine lacks something."""
 
+import json
+import os
 import shutil
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
 
+from clm_spark.keys import read_key
 from clm_spark.pipeline import JOBS
 from clm_spark.settings import load_settings
 
@@ -32,6 +37,38 @@ def test_the_bundle_runs_the_pipelines_jobs_in_order():
 def test_a_profile_that_runs_elsewhere_names_no_master_and_fetches_nothing(profile):
     settings = load_settings(profile, as_of="2026-01-31", conf_dir=str(ROOT / "conf"))
     assert (settings.spark.master, settings.spark.delta_jars) == (None, "provided")
+
+
+READ_FROM_THE_WHEEL = """
+import json, clm_spark
+from clm_spark.keys import pseudonym_key
+from clm_spark.settings import load_settings
+from clm_spark.sources.mapping import read_mapping
+settings = load_settings("demo", as_of="2026-01-31")
+mapping = read_mapping(settings.ingest.mapping)
+print(json.dumps([clm_spark.__file__, settings.shop, mapping.fields["kind"], pseudonym_key(settings).fingerprint]))
+"""
+
+
+def test_the_wheel_is_one_package_and_reads_its_settings_as_a_zip(tmp_path):
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        names = packed.namelist()
+        (points,) = (packed.read(name).decode() for name in names if name.endswith("entry_points.txt"))
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"clm_spark"}
+    assert {f"clm_spark/jobs/{file.name}" for file in (ROOT / "jobs").glob("*.py")} <= set(names)
+    conf = {str(file.relative_to(ROOT)) for file in (ROOT / "conf").rglob("*") if file.is_file()}
+    assert {f"clm_spark/{name}" for name in conf} <= set(names)
+    assert points.split() == ["[console_scripts]", "clm", "=", "clm_spark.cli:main"]
+
+    elsewhere = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(wheel)}, "capture_output": True, "text": True}
+    done = subprocess.run([sys.executable, "-c", READ_FROM_THE_WHEEL], **elsewhere, check=False)
+    assert not done.stderr
+    file, shop, column, fingerprint = json.loads(done.stdout)
+    assert file.startswith(str(wheel))
+    assert (shop, column, fingerprint) == ("demo_shop", "kind", read_key(str(ROOT / "conf/demo.key")).fingerprint)
 
 
 SYSTEM = ("bash", "dirname", "cat", "sed", "sha256sum", "cut", "flock", "readlink", "basename")

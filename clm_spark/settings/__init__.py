@@ -5,6 +5,7 @@ from clm_spark.settings.features import DriftSettings, FeatureSettings, PanelSet
 from clm_spark.settings.ingest import IngestSettings, StreamSettings
 from clm_spark.settings.loading import Settings, load_settings, settings_from
 from clm_spark.settings.models import AlsSettings, ChurnSettings, SegmentSettings, TransformerSettings
+from clm_spark.settings.packaged import conf_file
 from clm_spark.settings.places import LakehouseSettings, ReportSettings, SparkSettings, TrackingSettings
 from clm_spark.settings.section import Section, ZoneName
 
@@ -30,6 +31,7 @@ __all__ = [
     "TrackingSettings",
     "TransformerSettings",
     "ZoneName",
+    "conf_file",
     "load_settings",
     "settings_from",
 ]

@@ -8,6 +8,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from datetime import date
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,10 +20,9 @@ from clm_spark.settings.customers import BotSettings, IdentitySettings, PrivacyS
 from clm_spark.settings.features import DriftSettings, FeatureSettings, PanelSettings, RecommendSettings
 from clm_spark.settings.ingest import IngestSettings, StreamSettings
 from clm_spark.settings.models import AlsSettings, ChurnSettings, SegmentSettings, TransformerSettings
+from clm_spark.settings.packaged import PACKAGED_CONF
 from clm_spark.settings.places import LakehouseSettings, ReportSettings, SparkSettings, TrackingSettings
 from clm_spark.settings.section import Section
-
-PACKAGED_CONF = Path(__file__).parents[1] / "conf"  # where the wheel carries a copy of conf/
 
 
 class Settings(Section):
@@ -77,10 +77,13 @@ def load_settings(
     return settings_from({**values, "as_of": as_of})
 
 
-def _profile(folder: Path, name: str) -> dict[str, Any]:
+def _profile(folder: Traversable, name: str) -> dict[str, Any]:
     file = folder / f"{name}.yml"
     if not file.is_file():
-        known = ", ".join(sorted(file.stem for file in folder.glob("*.yml") if file.stem != "base"))
+        names = [
+            name.removesuffix(".yml") for name in (file.name for file in folder.iterdir()) if name.endswith(".yml")
+        ]
+        known = ", ".join(sorted({*names} - {"base"}))
         raise SettingsError(f"profile {name!r} is unknown: {folder} has {known}; add {file.name} or name one of these")
     values = _read_yaml(file)
     extended = values.pop("extends", None)
@@ -102,7 +105,7 @@ def _problem(error: Any) -> str:
     return f"{key}: {error['msg']}, got {error['input']!r}"
 
 
-def _conf_folder(conf_dir: str | None) -> Path:
+def _conf_folder(conf_dir: str | None) -> Traversable:
     asked = conf_dir or os.environ.get("CLM_CONF_DIR")
     if asked:
         folder = Path(asked)
@@ -114,7 +117,7 @@ def _conf_folder(conf_dir: str | None) -> Path:
     return Path("conf") if Path("conf/base.yml").is_file() else PACKAGED_CONF
 
 
-def _read_yaml(file: Path) -> dict[str, Any]:
+def _read_yaml(file: Traversable) -> dict[str, Any]:
     try:
         values = yaml.safe_load(file.read_text()) or {}
     except FileNotFoundError:

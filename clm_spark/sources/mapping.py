@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import yaml
@@ -11,7 +10,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from clm_spark.errors import SettingsError
-from clm_spark.settings import Section, ZoneName
+from clm_spark.settings import Section, ZoneName, conf_file
 from clm_spark.sources.source import (
     TEXT_FIELDS,
     json_objects,
@@ -132,7 +131,7 @@ def read_mapping(file: str | None) -> Mapping:
     if not file:
         raise SettingsError("source mapping needs a YAML file: set ingest.mapping (conf/sources/example.yml shows one)")
     try:
-        return Mapping.model_validate(yaml.safe_load(Path(file).read_text()))
+        return Mapping.model_validate(yaml.safe_load(conf_file(file).read_text()))
     except OSError as error:
         raise SettingsError(f"no mapping at {file} ({error.strerror}): expected YAML; set ingest.mapping") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
