@@ -73,7 +73,7 @@ def check_as_of(lake: Lake) -> None:
     """Refuse a day that the event log says nothing about, as its ledger tells."""
     lake.read(EVENTS)  # refused where there is none, or none of ours
     batches = lake.read(INGESTED_BATCHES)
-    span = batches.agg(F.to_date(F.min("first_learned_at")), F.to_date(F.max("last_learned_at"))).head()
+    span = batches.agg(F.to_date(F.min("first_known_at")), F.to_date(F.max("last_known_at"))).head()
     assert span is not None
     first, last = span
     if first is None:

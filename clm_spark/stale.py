@@ -53,10 +53,10 @@ def _outdated(lake: Lake) -> set[tuple[str, date]]:
     seen = F.col("inputs")[EVENTS.title]
     runs = lake.read(RUNS).where(F.col("file").isNull() & seen.isNotNull())
     per_run = runs.groupBy("job", "as_of").agg(F.max(seen).alias("seen"))
-    batches = lake.read(INGESTED_BATCHES).where(F.col("num_kept") > 0).select("events_version", "first_learned_at")
+    batches = lake.read(INGESTED_BATCHES).where(F.col("num_kept") > 0).select("events_version", "first_known_at")
     is_late = F.col("events_version") > F.col("seen")
     concerns = F.col("job").isin([job.name for job in JOBS if not _speaks_for_days(job)]) | (
-        F.col("first_learned_at") < F.col("as_of")
+        F.col("first_known_at") < F.col("as_of")
     )
     late = per_run.join(F.broadcast(batches), on=is_late & concerns, how="left_semi")
     return {(row["job"], row["as_of"]) for row in late.collect()}

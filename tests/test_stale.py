@@ -30,7 +30,7 @@ def run(job: str, as_of: date, seen: int | None) -> dict[str, object]:
 
 
 def batch(name: str, version: int, learned: str, num_kept: int = 1) -> dict[str, object]:
-    return {"batch_id": name, "events_version": version, "first_learned_at": at(learned), "num_kept": num_kept}
+    return {"batch_id": name, "events_version": version, "first_known_at": at(learned), "num_kept": num_kept}
 
 
 def test_a_day_is_stale_when_a_later_batch_should_have_been_in_it(new_lake):

@@ -148,8 +148,8 @@ def land(lake: Lake, events: DataFrame, *, since: int, until: int) -> None:
             F.count("*").alias("num_kept"),
             F.min("occurred_at").alias("first_occurred_at"),
             F.max("occurred_at").alias("last_occurred_at"),
-            F.min(learned_at()).alias("first_learned_at"),
-            F.max(learned_at()).alias("last_learned_at"),
+            F.min(learned_at()).alias("first_known_at"),
+            F.max(learned_at()).alias("last_known_at"),
         )
     )
     given = {"num_files": F.lit(1), "num_read": F.col("num_kept"), "num_rejected": F.lit(0), "num_duplicates": F.lit(0)}

@@ -199,8 +199,8 @@ def sign_off(
     proof = events.agg(
         F.min("occurred_at").alias("first_occurred_at"),
         F.max("occurred_at").alias("last_occurred_at"),
-        F.min(learned_at()).alias("first_learned_at"),
-        F.max(learned_at()).alias("last_learned_at"),
+        F.min(learned_at()).alias("first_known_at"),
+        F.max(learned_at()).alias("last_known_at"),
     ).select(
         F.lit(batch_id).alias("batch_id"),
         F.lit(source.name).alias("source"),
@@ -208,8 +208,8 @@ def sign_off(
         F.array(*map(F.lit, new_columns)).cast("array<string>").alias("new_columns"),
         "first_occurred_at",
         "last_occurred_at",
-        "first_learned_at",
-        "last_learned_at",
+        "first_known_at",
+        "last_known_at",
         F.lit(lake.version(EVENTS)).cast("bigint").alias("events_version"),
         F.lit(lake.job).alias("job"),
         F.lit(lake.settings.as_of).alias("as_of"),
