@@ -77,8 +77,8 @@ def spread_over_cores(rows: DataFrame) -> DataFrame:
 
 
 @contextmanager
-def kept(rows: DataFrame) -> Iterator[DataFrame]:
-    """Rows that are read more than once inside the block, and computed once."""
+def persisted(rows: DataFrame) -> Iterator[DataFrame]:
+    """Cache rows for the block: they are computed once, however often they are read there."""
     rows.persist(StorageLevel.MEMORY_AND_DISK)
     try:
         yield rows

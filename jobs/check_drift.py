@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from clm_spark.errors import SettingsError
 from clm_spark.features.drift import feature_drift, sampled
 from clm_spark.job import main
-from clm_spark.session import kept
+from clm_spark.session import persisted
 from clm_spark.settings import Settings
 from clm_spark.tables.catalog import CUSTOMER_FEATURES, FEATURE_DRIFT, ITEM_FEATURES
 from clm_spark.tables.customer_features import FEATURES
@@ -48,7 +48,7 @@ def run(lake: Lake, settings: Settings) -> None:
     said = {"as_of": F.lit(now_on), "compared_with": F.lit(before_on)}
     said["has_drifted"] = F.col("psi") > settings.drift.max_psi
     rows = reduce(DataFrame.unionByName, found).withColumns(said).select(FEATURE_DRIFT.schema.names)
-    with kept(rows) as drift:
+    with persisted(rows) as drift:
         lake.replace(drift, into=FEATURE_DRIFT, as_of=now_on)
         worst = drift.where("has_drifted").orderBy(F.desc("psi")).limit(3).collect()
         if worst:

@@ -8,7 +8,7 @@ from clm_spark.events.identity.persons import links_from_events
 from clm_spark.events.identity.stitching import take_in_links
 from clm_spark.events.ledger import batches_new_to, mark_worked
 from clm_spark.job import main
-from clm_spark.session import kept
+from clm_spark.session import persisted
 from clm_spark.settings import Settings
 from clm_spark.tables.catalog import EVENTS, IDENTITIES
 from clm_spark.tables.lake import Lake
@@ -23,7 +23,7 @@ def run(lake: Lake, settings: Settings) -> None:
     if not news:
         log.info("no new events to look for links in")
         return
-    with kept(links_from_events(lake.read(EVENTS).where(F.col("batch_id").isin(news.names)))) as links:
+    with persisted(links_from_events(lake.read(EVENTS).where(F.col("batch_id").isin(news.names)))) as links:
         if links.isEmpty():
             log.info("no new batch has a visitor id with a login")
         else:

@@ -37,8 +37,8 @@ def signed_batches(spark: SparkSession, *cases: dict[str, Any]) -> DataFrame:
 def sign(lake: Lake, batch: str, rows: DataFrame) -> None:
     """Events of a batch, and its line of the ledger, as ingestion leaves them."""
     version = lake.replace(rows, into=EVENTS, batch_id=batch).version
-    learned_at = F.greatest("occurred_at", "known_at")
-    span = rows.agg(F.min(learned_at).alias("first_known_at"), F.max(learned_at).alias("last_known_at")).first()
+    available_at = F.greatest("occurred_at", "known_at")
+    span = rows.agg(F.min(available_at).alias("first_known_at"), F.max(available_at).alias("last_known_at")).first()
     proof = signed_batches(lake.spark, {"batch_id": batch, "events_version": version, **span.asDict()})
     lake.replace(proof, into=INGESTED_BATCHES, batch_id=batch)
 

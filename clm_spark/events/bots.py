@@ -3,7 +3,7 @@
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from clm_spark.events.clocks import learned_on
+from clm_spark.events.clocks import available_on
 from clm_spark.settings import BotSettings
 from clm_spark.tables.catalog import BOT_DAYS
 from clm_spark.tables.lake import Lake
@@ -22,7 +22,7 @@ def bot_days_from_events(events: DataFrame, *, rules: BotSettings) -> DataFrame:
     """
     versions = _versions_of_days(_acts(events, rules))
     # Carts may come in a file of their own, a day before the views: until those are known nobody lacks any.
-    since = F.greatest("learned_on", "source_looks_on")
+    since = F.greatest("available_on", "source_looks_on")
     has_looked = F.coalesce(F.col("looked_on") <= since, F.lit(False))
     of_carts = F.col("source_looks_on").isNotNull() & ~has_looked & _reaches("num_carts", rules.carts_without_view)
     breaches = (
@@ -79,7 +79,7 @@ def _acts(events: DataFrame, rules: BotSettings) -> DataFrame:
         "kind",
         F.to_date("occurred_at").alias("day_on"),
         F.date_trunc("minute", "occurred_at").alias("minute_at"),
-        learned_on().alias("learned_on"),
+        available_on().alias("available_on"),
         F.coalesce(by_agent, F.lit(False)).alias("is_by_agent"),
     )
     return marked.where(F.col("kind").isin(*ACTS) | F.col("is_by_agent"))
@@ -91,24 +91,24 @@ def _versions_of_days(acts: DataFrame) -> DataFrame:
     Moves each event once: all that follows stays with its customer and day.
     """
     looks = acts.where(F.col("kind").isin(*LOOKS))
-    sources = looks.groupBy("source", "day_on").agg(F.min("learned_on").alias("source_looks_on"))
+    sources = looks.groupBy("source", "day_on").agg(F.min("available_on").alias("source_looks_on"))
     of_cart = F.when(F.col("kind") == "cart", F.col("source_looks_on"))
     learned = (
         acts.join(F.broadcast(sources), on=["source", "day_on"], how="left")
         .repartition(*CUSTOMER_DAY)
-        .groupBy(*CUSTOMER_DAY, "minute_at", "learned_on")
+        .groupBy(*CUSTOMER_DAY, "minute_at", "available_on")
         .agg(
             F.count_if(F.col("kind").isin(*ACTS)).alias("num_acts"),
             F.count(of_cart).alias("num_carts"),
             F.min(of_cart).alias("source_looks_on"),
-            F.min(F.when(F.col("kind").isin(*LOOKS), F.col("learned_on"))).alias("looked_on"),
+            F.min(F.when(F.col("kind").isin(*LOOKS), F.col("available_on"))).alias("looked_on"),
             F.count_if("is_by_agent").alias("num_by_agents"),
         )
     )
-    of_minute = Window.partitionBy(*CUSTOMER_DAY, "minute_at").orderBy("learned_on")
-    of_day = Window.partitionBy(*CUSTOMER_DAY).orderBy("learned_on")
+    of_minute = Window.partitionBy(*CUSTOMER_DAY, "minute_at").orderBy("available_on")
+    of_day = Window.partitionBy(*CUSTOMER_DAY).orderBy("available_on")
     minutes = learned.withColumn("num_a_minute", F.sum("num_acts").over(of_minute))
-    days = minutes.groupBy(*CUSTOMER_DAY, "learned_on").agg(
+    days = minutes.groupBy(*CUSTOMER_DAY, "available_on").agg(
         *(F.sum(name).alias(name) for name in ("num_acts", "num_carts", "num_by_agents")),
         F.max("num_a_minute").alias("num_a_minute"),
         *(F.min(name).alias(name) for name in ("source_looks_on", "looked_on")),
@@ -126,7 +126,7 @@ def _versions_of_days(acts: DataFrame) -> DataFrame:
 
 def _breach(rule: str, is_broken: Column, figure: str, *, known_on: Column | None = None) -> Column:
     """The first version of a day that breaks the rule; `known_on` is null where none does."""
-    since = F.col("learned_on") if known_on is None else known_on
+    since = F.col("available_on") if known_on is None else known_on
     first = F.min(F.when(is_broken, F.struct(since.alias("known_on"), F.col(figure).alias("figure"))))
     return F.struct(F.lit(rule).alias("rule"), first["figure"].alias("figure"), first["known_on"].alias("known_on"))
 

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 EARLIEST = "1995-01-01"  # no shop sold online before
 EPOCHS = {"epoch_ms": 1_000, "epoch_us": 1}
-DEVICE_TIME = "device_occurred_at"  # the attribute that keeps what a wrong clock said
+DEVICE_TIME = "device_occurred_at"  # the attribute with the time of a device whose clock was wrong
 ISO_IN_UTC = "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX"
 
 # Spark alone would also read `now` and `12:00`, of the day on which the job runs, and zones by names that mean two
@@ -80,18 +80,18 @@ def is_sent_before(device_at: Column, *, sent_at: Column, max_skew: timedelta) -
     return F.coalesce(_micros_between(sent_at, device_at) > _micros(max_skew), F.lit(False))
 
 
-def learned_at() -> Column:
-    """When an event had happened and was known: an as_of after it sees the event."""
+def available_at() -> Column:
+    """When an event had both happened and become known: a later as_of sees the event."""
     return F.greatest("occurred_at", "known_at")
 
 
-def learned_on() -> Column:
-    """The day of `learned_at`."""
-    return F.to_date(learned_at())
+def available_on() -> Column:
+    """The day of `available_at`."""
+    return F.to_date(available_at())
 
 
 def is_too_late(occurred_at: Column, *, known_at: Column, max_lateness: timedelta) -> Column:
-    """Whether an event was learned too long after it happened."""
+    """Whether an event became known too long after it happened."""
     return _micros_between(occurred_at, known_at) > _micros(max_lateness)
 
 

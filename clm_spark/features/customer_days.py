@@ -6,7 +6,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from clm_spark.events.bots import CUSTOMER_DAY
-from clm_spark.events.clocks import learned_on
+from clm_spark.events.clocks import available_on
 from clm_spark.events.visits.slots import SECOND_US, slots_from_events, with_visit_number
 from clm_spark.features.versions import with_every_version
 from clm_spark.tables.catalog import CUSTOMER_DAYS
@@ -23,10 +23,10 @@ def customer_days_from_events(events: DataFrame, *, max_gap: timedelta) -> DataF
     Events may bear `flagged_on`: a version of that day or later is empty, and there is none where no earlier one was.
     """
     order = F.when(F.col("kind") == "purchase", F.coalesce("order_id", "event_id"))
-    dated = events.withColumns({"day_on": F.to_date("occurred_at"), "learned_on": learned_on(), "order": order})
+    dated = events.withColumns({"day_on": F.to_date("occurred_at"), "available_on": available_on(), "order": order})
     flag = [name for name in ("flagged_on",) if name in events.columns]
     # Far fewer than events: these are what is moved, sorted and told once per version.
-    slots = slots_from_events(dated, max_gap=max_gap, by=(*CUSTOMER_DAY, "learned_on", "order", *flag))
+    slots = slots_from_events(dated, max_gap=max_gap, by=(*CUSTOMER_DAY, "available_on", "order", *flag))
     learned = _with_num_orders(slots.repartition(*CUSTOMER_DAY))
     versioned = with_every_version(learned, sums=SUMS, times=("started_us", "ended_us"))
     visits = (
@@ -44,6 +44,6 @@ def customer_days_from_events(events: DataFrame, *, max_gap: timedelta) -> DataF
 
 def _with_num_orders(slots: DataFrame) -> DataFrame:
     """Add `num_orders`: 1 where the day first heard of the order, so that every version counts it once."""
-    first = Window.partitionBy(*CUSTOMER_DAY, "order").orderBy("learned_on", "slot")
+    first = Window.partitionBy(*CUSTOMER_DAY, "order").orderBy("available_on", "slot")
     is_first = F.col("order").isNotNull() & (F.row_number().over(first) == 1)
     return slots.withColumn("num_orders", is_first.cast("bigint"))

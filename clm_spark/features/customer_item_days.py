@@ -4,7 +4,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from clm_spark.events.bots import CUSTOMER_DAY
-from clm_spark.events.clocks import learned_on
+from clm_spark.events.clocks import available_on
 from clm_spark.features.versions import with_every_version
 from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS
 from clm_spark.tables.measures import OF_ITEM
@@ -19,12 +19,12 @@ def customer_item_days_from_events(events: DataFrame) -> DataFrame:
     Events may bear `flagged_on`: a version of that day or later is empty, and there is none where no earlier one was.
     """
     dated = events.where(F.col("item_id").isNotNull()).withColumns(
-        {"day_on": F.to_date("occurred_at"), "learned_on": learned_on()}
+        {"day_on": F.to_date("occurred_at"), "available_on": available_on()}
     )
     flag = [name for name in ("flagged_on",) if name in events.columns]
     named_at = F.when(F.col("category").isNotNull(), F.struct("occurred_at", "event_id", "category"))
     learned = (
-        dated.groupBy(*CUSTOMER_DAY, "item_id", "learned_on", *flag)
+        dated.groupBy(*CUSTOMER_DAY, "item_id", "available_on", *flag)
         .agg(*(F.expr(measure.sql).alias(measure.name) for measure in OF_ITEM), F.max(named_at).alias("named"))
         .repartition(*CUSTOMER_DAY)
     )

@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from clm_spark.events.bots import was_flagged
-from clm_spark.events.clocks import learned_on
+from clm_spark.events.clocks import available_on
 from clm_spark.events.identity.persons import with_person
 from clm_spark.features.panel import at_each
 from clm_spark.tables.catalog import INTERACTIONS, ITEM_SEQUENCES, ITEM_VOCABULARY
@@ -27,14 +27,14 @@ def item_vocabulary(
     earlier as_of is the beginning of every later one, so a model can grow with it. For the same reason events count
     for good that some morning saw before they were known for a bot's.
     """
-    dated = _of_items(events, kinds).withColumn("learned_on", learned_on())
-    learned = dated.where(~was_flagged(dated, by=F.col("learned_on")))
-    per_day = learned.groupBy("item_id", "learned_on").agg(
+    dated = _of_items(events, kinds).withColumn("available_on", available_on())
+    learned = dated.where(~was_flagged(dated, by=F.col("available_on")))
+    per_day = learned.groupBy("item_id", "available_on").agg(
         F.count("*").alias("n"), F.max_by("category", F.struct("occurred_at", "event_id")).alias("category")
     )
-    so_far = Window.partitionBy("item_id").orderBy("learned_on").rowsBetween(Window.unboundedPreceding, 0)
+    so_far = Window.partitionBy("item_id").orderBy("available_on").rowsBetween(Window.unboundedPreceding, 0)
     growing = per_day.withColumn("known", F.sum("n").over(so_far))
-    frequent_on = F.min(F.when(F.col("known") >= min_item_events, F.col("learned_on")))
+    frequent_on = F.min(F.when(F.col("known") >= min_item_events, F.col("available_on")))
     # One task sorts all items: bounded by what a recommender can hold at all, and max_items cuts there.
     first_come = Window.orderBy("frequent_on", "item_id")
     indexed = (
@@ -46,9 +46,9 @@ def item_vocabulary(
     )
     counted = (
         at_each(per_day, days)
-        .where(F.col("learned_on") < F.col("as_of"))
+        .where(F.col("available_on") < F.col("as_of"))
         .groupBy("item_id", "as_of")
-        .agg(F.sum("n").alias("num_events"), F.max_by("category", "learned_on").alias("category"))
+        .agg(F.sum("n").alias("num_events"), F.max_by("category", "available_on").alias("category"))
     )
     known = counted.join(indexed, on="item_id", how="inner").where(F.col("frequent_on") < F.col("as_of"))
     return known.select(ITEM_VOCABULARY.schema.names)
@@ -119,7 +119,9 @@ def _of_items(events: DataFrame, kinds: Sequence[str]) -> DataFrame:
 
 def _seen_at(events: DataFrame, days: Sequence[date]) -> DataFrame:
     """Each event once for every as_of that could see it."""
-    seen = at_each(events.withColumn("_learned_on", learned_on()), days).where(F.col("_learned_on") < F.col("as_of"))
+    seen = at_each(events.withColumn("_available_on", available_on()), days).where(
+        F.col("_available_on") < F.col("as_of")
+    )
     return seen.where(~was_flagged(seen, by=F.date_sub("as_of", 1)))
 
 

@@ -15,7 +15,7 @@ from clm_spark.events.ledger import batches_new_to, days_of, is_on_days, mark_wo
 from clm_spark.features.customer_days import customer_days_from_events
 from clm_spark.features.customer_item_days import customer_item_days_from_events
 from clm_spark.features.item_days import ITEM_DAY, item_days_from_customers
-from clm_spark.session import kept
+from clm_spark.session import persisted
 from clm_spark.settings import Settings
 from clm_spark.tables.catalog import (
     CUSTOMER_DAYS,
@@ -65,12 +65,12 @@ def update_item_days(lake: Lake) -> None:
     if touched is None:
         _write_all_days(lake, ITEM_DAYS, item_days_from_customers(now), made_with=made_with)
         return
-    with kept(touched) as pairs:
+    with persisted(touched) as pairs:
         days = days_of(pairs, "day_on", "day_on")
         if not days:
             return
         theirs = now.where(F.col("day_on").isin(days)).join(pairs, on=list(ITEM_DAY), how="left_semi")
-        with kept(item_days_from_customers(theirs)) as renewed:
+        with persisted(item_days_from_customers(theirs)) as renewed:
             _replace_days(lake, ITEM_DAYS, renewed, pairs, days, made_with=made_with)
 
 
@@ -88,11 +88,11 @@ def _update_days(lake: Lake, table: Table, made_with: str, make: Callable[[DataF
         touched = [came.select("customer_id", F.to_date("occurred_at").alias("day_on"))]
         if changes.bot_days is not None:
             touched.append(changes.bot_days.select(*CUSTOMER_DAY))
-        with kept(reduce(DataFrame.unionByName, touched).distinct()) as pairs:
+        with persisted(reduce(DataFrame.unionByName, touched).distinct()) as pairs:
             days = days_of(pairs, "day_on", "day_on")
             dated = events.where(is_on_days("occurred_at", days)).withColumn("day_on", F.to_date("occurred_at"))
             theirs = dated.join(pairs, on=list(CUSTOMER_DAY), how="left_semi").drop("day_on")
-            with kept(make(with_flagged_on(theirs, bot_days))) as renewed:
+            with persisted(make(with_flagged_on(theirs, bot_days))) as renewed:
                 _replace_days(lake, table, renewed, pairs, days)
     if news:
         mark_worked(lake, news)

@@ -21,7 +21,7 @@ from clm_spark.features.customers import (
 )
 from clm_spark.features.items import customer_categories, customer_tastes, item_features, pair_features
 from clm_spark.features.partials import digest
-from clm_spark.session import kept
+from clm_spark.session import persisted
 from clm_spark.tables.catalog import (
     CUSTOMER_CATEGORIES,
     CUSTOMER_DAYS,
@@ -101,7 +101,7 @@ def update_pair_features(lake: Lake, days: Sequence[date]) -> None:
         partials, persons = lake.read(CUSTOMER_ITEM_DAYS), known_persons(lake, due)
         _write(lake, PAIR_FEATURES, pair_features(partials, days=due, persons=persons), due)
         pairs = lake.read(PAIR_FEATURES).where(F.col("as_of").isin(due))
-        with kept(customer_categories(pairs)) as categories:
+        with persisted(customer_categories(pairs)) as categories:
             _write(lake, CUSTOMER_CATEGORIES, categories, due)
             _write(lake, CUSTOMER_TASTES, customer_tastes(categories), due)
     _say_if_nothing(due)
@@ -126,7 +126,7 @@ def _carry_on(lake: Lake, as_of: date) -> None:
     before = lake.read_as_of(CUSTOMER_FEATURES, yesterday).drop("as_of")
     of_days = partials.where(F.col("day_on").isin(moving))
     carried, beyond = next_customer_features(before, of_days, as_of=as_of, persons=persons)
-    with kept(beyond) as customers:
+    with persisted(beyond) as customers:
         rows = carried
         if not customers.isEmpty():
             today = known_persons(lake, [as_of])

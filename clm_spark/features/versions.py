@@ -15,20 +15,20 @@ KEY = "customer_id"
 
 
 def with_every_version(learned: DataFrame, *, sums: Sequence[str], times: Sequence[str] = ()) -> DataFrame:
-    """What was `learned_on` a day once for every version of its customer's day that holds it, in `known_on`.
+    """What was `available_on` a day once for every version of its customer's day that holds it, in `known_on`.
 
     Rows may bear `flagged_on`: a version of that day or later is empty, with `sums` of 0 and no `times`, and there is
     none where no earlier one was.
     """
-    versions = F.collect_set("learned_on").over(Window.partitionBy(*CUSTOMER_DAY))
+    versions = F.collect_set("available_on").over(Window.partitionBy(*CUSTOMER_DAY))
     if "flagged_on" in learned.columns:
         versions = F.array_compact(F.array_union(versions, F.array("flagged_on")))
-    known = F.filter("_versions", lambda version: version >= F.col("learned_on"))
+    known = F.filter("_versions", lambda version: version >= F.col("available_on"))
     versioned = learned.withColumn("_versions", versions).withColumn("known_on", F.explode(known)).drop("_versions")
     if "flagged_on" not in learned.columns:
         return versioned
     is_bot = was_flagged(versioned, by=F.col("known_on"))
-    is_withdrawn = (F.col("known_on") == F.col("flagged_on")) & (F.col("learned_on") < F.col("flagged_on"))
+    is_withdrawn = (F.col("known_on") == F.col("flagged_on")) & (F.col("available_on") < F.col("flagged_on"))
     nothing = {name: F.when(is_bot, F.lit(0)).otherwise(F.col(name)) for name in sums}
     no_time = {name: F.when(~is_bot, F.col(name)) for name in times}
     return versioned.where(~is_bot | is_withdrawn).withColumns({**nothing, **no_time})

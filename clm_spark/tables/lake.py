@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 
 import clm_spark
 from clm_spark.errors import ContractError
-from clm_spark.session import kept
+from clm_spark.session import persisted
 from clm_spark.settings import Settings
 from clm_spark.tables.commits import COMMIT_MARK, UPKEEP, Commit
 from clm_spark.tables.contract import Table, check_schema, schema_differences
@@ -353,7 +353,7 @@ class Lake:
             version, num_rows = self._commit(table, write, rows, key=key, said=said)
         else:
             # Counted before the commit, so that a broken key leaves the table as it was; kept, not computed twice.
-            with kept(rows) as counted:
+            with persisted(rows) as counted:
                 num_rows = _num_unique(counted, table)
                 version, _ = self._commit(table, write, counted, key=key, said=said)
         return self._note(Written(table.title, version, num_rows, time.monotonic() - start, days))

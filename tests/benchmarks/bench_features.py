@@ -23,10 +23,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from clm_spark.demo.shop import write_shop
-from clm_spark.events.clocks import learned_at
+from clm_spark.events.clocks import available_at
 from clm_spark.job import run_job
 from clm_spark.jobs.build_features import run as build_features
-from clm_spark.session import build_session, kept
+from clm_spark.session import build_session, persisted
 from clm_spark.settings import Settings, load_settings
 from clm_spark.tables.catalog import EVENT_KINDS, EVENTS, INGESTED_BATCHES
 from clm_spark.tables.lake import Lake
@@ -148,8 +148,8 @@ def land(lake: Lake, events: DataFrame, *, since: int, until: int) -> None:
             F.count("*").alias("num_kept"),
             F.min("occurred_at").alias("first_occurred_at"),
             F.max("occurred_at").alias("last_occurred_at"),
-            F.min(learned_at()).alias("first_known_at"),
-            F.max(learned_at()).alias("last_known_at"),
+            F.min(available_at()).alias("first_known_at"),
+            F.max(available_at()).alias("last_known_at"),
         )
     )
     given = {"num_files": F.lit(1), "num_read": F.col("num_kept"), "num_rejected": F.lit(0), "num_duplicates": F.lit(0)}
@@ -191,7 +191,7 @@ def nights_on_end(bench: Bench, size: float, since: int) -> list[float]:
         seconds = []
         until = since + NIGHTS_ON_END
         span = (F.col("known_at") >= F.lit(morning(since))) & (F.col("known_at") < F.lit(morning(until)))
-        with kept(draw(bench, spark, size).where(span)) as events:
+        with persisted(draw(bench, spark, size).where(span)) as events:
             for day in range(since, until):
                 land(lake, events, since=day, until=day + 1)
                 done = run_job(spark, "build_features", build_features, bench.settings(day + 1))

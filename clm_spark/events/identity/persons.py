@@ -13,7 +13,7 @@ from functools import reduce
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.events.clocks import learned_on
+from clm_spark.events.clocks import available_on
 from clm_spark.tables.catalog import IDENTITIES
 from clm_spark.tables.lake import Lake
 
@@ -51,7 +51,7 @@ def links_from_events(events: DataFrame) -> DataFrame:
     """One row per visitor id and login of events that carry both: `visitor_id`, `customer_id`, `known_on`."""
     # Without a login an event has the visitor's id for its customer's.
     linking = events.where(F.col("visitor_id").isNotNull() & (F.col("customer_id") != F.col("visitor_id")))
-    return linking.groupBy("visitor_id", "customer_id").agg(F.min(learned_on()).alias("known_on"))
+    return linking.groupBy("visitor_id", "customer_id").agg(F.min(available_on()).alias("known_on"))
 
 
 def drop_known_links(links: DataFrame, known: DataFrame) -> DataFrame:

@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.errors import ContractError, SourceError
-from clm_spark.events.clocks import learned_at
+from clm_spark.events.clocks import available_at
 from clm_spark.events.ingest.duplicates import new_events
 from clm_spark.events.ingest.parse import typed_events
 from clm_spark.events.ingest.validation import IS_REJECTED, Judged, Span, judged_records, verdicts_of
@@ -199,8 +199,8 @@ def sign_off(
     proof = events.agg(
         F.min("occurred_at").alias("first_occurred_at"),
         F.max("occurred_at").alias("last_occurred_at"),
-        F.min(learned_at()).alias("first_known_at"),
-        F.max(learned_at()).alias("last_known_at"),
+        F.min(available_at()).alias("first_known_at"),
+        F.max(available_at()).alias("last_known_at"),
     ).select(
         F.lit(batch_id).alias("batch_id"),
         F.lit(source.name).alias("source"),

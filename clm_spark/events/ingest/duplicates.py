@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from clm_spark.events.ingest.validation import IS_USABLE, PLACE, Span, event_key, few
-from clm_spark.session import kept
+from clm_spark.session import persisted
 from clm_spark.tables.catalog import EVENTS
 
 # A time that was corrected for a wrong clock differs, from one sending to the next, by what each was on the way.
@@ -41,7 +41,7 @@ def new_events(typed: DataFrame, verdicts: DataFrame, earlier: DataFrame, *, spa
     # The same event happened at the same time: statistics on occurred_at spare most files of a long history.
     first, last = (F.timestamp_micros(F.lit(us).cast("bigint")) for us in (span.first_us, span.last_us))
     before = earlier.where(F.col("occurred_at").between(first - F.lit(ON_THE_WAY), last + F.lit(ON_THE_WAY)))
-    with kept(_suspects(verdicts.where(IS_USABLE), before)) as suspects:
+    with persisted(_suspects(verdicts.where(IS_USABLE), before)) as suspects:
         told = suspects.agg(F.count("*").alias("keys"), F.coalesce(F.sum("n"), F.lit(0)).alias("records")).head()
         assert told is not None
         events = typed.where(IS_USABLE)
@@ -55,7 +55,7 @@ def new_events(typed: DataFrame, verdicts: DataFrame, earlier: DataFrame, *, spa
         keyed = before.select("event_id", event_key().alias("event_key"))
         known = keyed.join(keys, on="event_key", how="left_semi").select("event_id").distinct()
         # The doubtful are few as a rule, and looked at three times.
-        with kept(_with_is_new(doubtful, known)) as tellings:
+        with persisted(_with_is_new(doubtful, known)) as tellings:
             again = tellings.groupBy("file").agg(F.count_if(~F.col("_is_new")).alias("n")).collect()
             new = tellings.where("_is_new")
             num_new = span.num_usable - told["records"] + new.select("event_id").distinct().count()

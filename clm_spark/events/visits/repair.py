@@ -14,7 +14,7 @@ from clm_spark.events.changes import Changes, changes_since
 from clm_spark.events.identity.persons import known_persons, with_person
 from clm_spark.events.ledger import News, batches_new_to, days_of, is_on_days, mark_worked
 from clm_spark.events.visits.sessions import keep_reached, sessions_from_events, visits_cut_again
-from clm_spark.session import kept
+from clm_spark.session import persisted
 from clm_spark.settings import Settings
 from clm_spark.tables.catalog import EVENTS, SESSIONS
 from clm_spark.tables.lake import Lake
@@ -60,8 +60,8 @@ def _mend(lake: Lake, known: _Log, batches: News, changes: Changes, *, max_gap: 
     """Replace the days on which visits begin that are to be cut again; run twice it leaves the same rows."""
     stored = lake.read(SESSIONS)
     with ExitStack() as stack:
-        left = stack.enter_context(kept(_visits_left(stored, changes, known)))
-        news = stack.enter_context(kept(_events_to_place(known, batches, changes, left)))
+        left = stack.enter_context(persisted(_visits_left(stored, changes, known)))
+        news = stack.enter_context(persisted(_events_to_place(known, batches, changes, left)))
         span = news.agg(F.min("occurred_at").alias("first"), F.max("occurred_at").alias("last")).head()
         reached = left
         if span is not None and span["first"] is not None:
@@ -70,10 +70,10 @@ def _mend(lake: Lake, known: _Log, batches: News, changes: Changes, *, max_gap: 
             )
             near = keep_reached(stored.where(is_in_reach), news, max_gap=max_gap)
             reached = near.unionByName(left).dropDuplicates(["session_id"])
-        reached = stack.enter_context(kept(reached))
+        reached = stack.enter_context(persisted(reached))
         touched = {*days_of(reached, "started_at", "ended_at"), *days_of(news, "occurred_at", "occurred_at")}
         nearby = known.of_persons(known.events.where(is_on_days("occurred_at", sorted(touched))))
-        visits = stack.enter_context(kept(visits_cut_again(nearby, news, reached, max_gap=max_gap)))
+        visits = stack.enter_context(persisted(visits_cut_again(nearby, news, reached, max_gap=max_gap)))
         days = {*days_of(reached, "started_at", "started_at"), *days_of(visits, "started_at", "started_at")}
         if not days:  # nothing but mails, or a bot's: no visit
             return
