@@ -29,12 +29,15 @@ test-long: ## the long ones: streams, late files, persons, bots, keys and lists 
 	@infra/setup.sh dev
 	@$(BIN)/python -m pytest -m long
 
-check: ## style, types and import layers
+check: ## style, types, import layers and dependencies
 	@infra/setup.sh dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@# The package alone must not import what only contributors have; with the tests, every dependency is used.
+	$(BIN)/deptry clm_spark --optional-dependencies-dev-groups bench,dev
+	$(BIN)/deptry clm_spark infra notebooks tests tests/*/ tests/*/*/
 
 setup: ## make .venv for EXTRA: spark (no torch), train (default), bench, dev
 	@infra/setup.sh $(EXTRA)

@@ -1,3 +1,4 @@
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ CONF = Path(__file__).parents[1] / "conf"
 
 def test_spark_submit_fetches_the_same_delta():
     assert session.DELTA_PACKAGE in (CONF / "spark-defaults.conf").read_text()
+    assert session.DELTA_PACKAGE.endswith(f":{version('delta-spark')}")
 
 
 @pytest.mark.parametrize(
