@@ -18,6 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from clm_spark.errors import SettingsError
 from clm_spark.machine import memory_bytes, num_cores
+from clm_spark.files import is_here, local_path
 from clm_spark.settings import Settings
 
 DELTA_PACKAGE = "io.delta:delta-spark_4.1_2.13:4.4.0"
@@ -43,7 +44,7 @@ def build_session(settings: Settings, *, app_name: str) -> SparkSession:
     builder = SparkSession.builder.appName(app_name)
     for key, value in _spark_conf(settings, launches_jvm=launches_jvm).items():
         builder = builder.config(key, value)
-    log = local_path(settings.lakehouse.path) / "logs" / "spark.log" if launches_jvm and is_local(settings) else None
+    log = _log_file(settings) if launches_jvm and is_local(settings) else None
     with _jvm_messages_to(log):
         try:
             spark = _started(builder, log)
@@ -86,9 +87,8 @@ def persisted(rows: DataFrame) -> Iterator[DataFrame]:
         rows.unpersist()
 
 
-def local_path(url: str) -> Path:
-    """A lakehouse path of this machine as an absolute path."""
-    return Path(url.removeprefix("file://")).absolute()
+def _log_file(settings: Settings) -> Path | None:
+    return local_path(settings.lakehouse.path) / "logs" / "spark.log" if is_here(settings.lakehouse.path) else None
 
 
 def _spark_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:

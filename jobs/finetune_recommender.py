@@ -27,8 +27,8 @@ def run(lake: Lake, settings: Settings) -> None:
         location=lake.location(ITEM_SEQUENCES),
         version=lake.version(ITEM_SEQUENCES),
         settings=settings,
-        workplace=registry.workplace("transformer"),
-        in_use=registry.find_champion("transformer", tested_on),
+        workplace=registry.staging("transformer"),
+        in_use=registry.champion("transformer", tested_on),
     )
     version = registry.version("transformer", sequences, settings.transformer, settings.recommend)
     model = learned(registry, "transformer", version, trial, params=settings.transformer, inputs=lake.inputs)

@@ -10,7 +10,7 @@ from clm_spark.evaluation.gates import means_these_items
 from clm_spark.job import main
 from clm_spark.models.als import recommend_by_als
 from clm_spark.models.popularity import recommend_by_popularity
-from clm_spark.models.registry import Model, Registry
+from clm_spark.models.registry import ModelVersion, Registry
 from clm_spark.settings import Settings
 from clm_spark.tables.catalog import INTERACTIONS, ITEM_RECOMMENDATIONS, ITEM_SEQUENCES, ITEM_VOCABULARY
 from clm_spark.tables.lake import Lake
@@ -32,13 +32,13 @@ def run(lake: Lake, settings: Settings) -> None:
 
     top_k, hide_seen = wanted.top_k, wanted.hide_seen
     write("popularity", recommend_by_popularity(pairs, top_k=top_k, hide_seen=hide_seen), f"popularity-{day}")
-    learned: dict[str, Callable[[Model], DataFrame]] = {
+    learned: dict[str, Callable[[ModelVersion], DataFrame]] = {
         "als": lambda model: recommend_by_als(pairs, model_path=model.path, top_k=top_k, hide_seen=hide_seen),
         "transformer": lambda model: _by_transformer(lake.read_as_of(ITEM_SEQUENCES), model, settings),
     }
     registry = Registry(settings)
     for recommender, lists in learned.items():
-        model = registry.find_champion(recommender, day)
+        model = registry.champion(recommender, day)
         if model is None:
             log.warning("no %s model is in use on %s: it makes no lists", recommender, day)
         elif not means_these_items(model, items):
@@ -49,7 +49,7 @@ def run(lake: Lake, settings: Settings) -> None:
             write(recommender, lists(model), model.version)
 
 
-def _by_transformer(sequences: DataFrame, model: Model, settings: Settings) -> DataFrame:
+def _by_transformer(sequences: DataFrame, model: ModelVersion, settings: Settings) -> DataFrame:
     # Imported where it is needed: a shop without torch still gets the other lists.
     from clm_spark.models.transformer.score import score_customers_top_k
 

@@ -1,12 +1,9 @@
 """tables that name customers -> the same under the settings' new key: after a key was added below the old one."""
 
-import shutil
-
 from clm_spark.job import main
 from clm_spark.models.als import rekey_als
 from clm_spark.models.registry import Registry
 from clm_spark.privacy.rotate import begin_key_change, finish_key_change, rekey_tables
-from clm_spark.session import local_path
 from clm_spark.settings import Settings
 from clm_spark.tables.lake import Lake
 
@@ -15,9 +12,9 @@ def run(lake: Lake, settings: Settings) -> None:
     """Re-key tables and models; run again after a crash, it does what is left."""
     change, registry = begin_key_change(lake), Registry(settings)
     num_tables = rekey_tables(lake, change)
-    for model in registry.models("als") if change.links else ():
+    for model in registry.versions("als") if change.links else ():
         rekey_als(lake.spark, model.path, links=change.links, key=change.new.fingerprint)
-        shutil.rmtree(local_path(registry.workplace("als")), ignore_errors=True)
+        registry.staging("als")  # emptied
     finish_key_change(lake, change, num_tables=num_tables)
 
 

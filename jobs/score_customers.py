@@ -12,7 +12,7 @@ from clm_spark.tables.lake import Lake
 
 def run(lake: Lake, settings: Settings) -> None:
     """Score the customers of as_of by the model in use that day."""
-    model = Registry(settings).champion("churn", settings.as_of)
+    model = Registry(settings).required_champion("churn", settings.as_of)
     customers = keep_active(lake.read_as_of(CUSTOMER_FEATURES), active_days=settings.churn.active_days)
     scored = with_probability_decile(score_churn(load_churn(model.path), customers))
     named = scored.withColumns({"score": F.lit("churn"), "model_version": F.lit(model.version)})

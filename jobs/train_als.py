@@ -25,8 +25,8 @@ def run(lake: Lake, settings: Settings) -> None:
         bought_items(with_person(lake.read_as_of(EVENTS), known_persons(lake, [tested_on])), since=tested_on),
         lake.read(ITEM_VOCABULARY),
         settings=settings,
-        workplace=registry.workplace("als"),
-        in_use=registry.find_champion("als", tested_on),
+        workplace=registry.staging("als"),
+        in_use=registry.champion("als", tested_on),
     )
     version = registry.version("als", pairs, settings.als, settings.recommend)
     model = learned(registry, "als", version, trial, params=settings.als, inputs=lake.inputs)

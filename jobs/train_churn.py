@@ -26,7 +26,7 @@ def run(lake: Lake, settings: Settings) -> None:
     known_orders = lake.read_as_of(CUSTOMER_DAYS)
     persons = known_persons(lake, [as_of])
     labelled = with_churn_label(customers, known_orders, persons, horizon_days=asked.horizon_days).persist()
-    rival = registry.find_champion("churn", days[0]) if days else None
+    rival = registry.champion("churn", days[0]) if days else None
     trial = partial(try_churn, labelled, settings=settings, in_use=rival)
     version = registry.version("churn", labelled, asked)
     model = learned(registry, "churn", version, trial, params=asked, inputs=lake.inputs)

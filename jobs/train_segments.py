@@ -19,12 +19,12 @@ def run(lake: Lake, settings: Settings) -> None:
     """Learn segments, or find those learned from the same rows, and put every customer of as_of into one."""
     registry, as_of = Registry(settings), settings.as_of
     customers = lake.read_as_of(CUSTOMER_FEATURES).persist()
-    rival = registry.find_champion("segments", as_of - timedelta(days=1))
+    rival = registry.champion("segments", as_of - timedelta(days=1))
     trial = partial(try_segments, customers, settings=settings, in_use=rival)
     version = registry.version("segments", customers, settings.segments)
     model = learned(registry, "segments", version, trial, params=settings.segments, inputs=lake.inputs)
     lake.replace(kept_beside(lake.spark, model, "metrics"), into=MODEL_METRICS, as_of=as_of, task="segments")
-    in_use = registry.champion("segments", as_of)
+    in_use = registry.required_champion("segments", as_of)
     assigned = assign_segments(load_segments(in_use.path), customers)
     named = assigned.withColumn("model_version", F.lit(in_use.version))
     lake.replace(named.select(SEGMENTS.schema.names), into=SEGMENTS, as_of=as_of)

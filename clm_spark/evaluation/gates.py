@@ -8,7 +8,7 @@ from datetime import date
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from clm_spark.models.registry import Model, Registry
+from clm_spark.models.registry import ModelVersion, Registry
 from clm_spark.settings import Section
 from clm_spark.tables.catalog import MODEL_METRICS
 
@@ -61,22 +61,23 @@ def learned(
     *,
     params: Section,
     inputs: Mapping[str, int],
-) -> Model:
+) -> ModelVersion:
     """The model of that version, put in use if its trial was won: found, or tried, saved and registered.
 
     Its figures and evidence are saved with it, so that a run that finds it writes the same rows as the one before.
     """
     model = registry.find(name, version) or _enter(trial(), registry, name, version, params=params, inputs=inputs)
-    registry.elect(model)
+    if model.metadata["is_promoted"] == "true":
+        registry.elect(model, from_on=model.as_of)
     return model
 
 
-def kept_beside(spark: SparkSession, model: Model, frame: str) -> DataFrame:
+def kept_beside(spark: SparkSession, model: ModelVersion, frame: str) -> DataFrame:
     """What was saved with the model: `metrics` as gold.model_metrics has them, or evidence of its trial."""
     return spark.read.parquet(f"{model.path}/{frame}")
 
 
-def means_these_items(model: Model, items: DataFrame) -> bool:
+def means_these_items(model: ModelVersion, items: DataFrame) -> bool:
     """Whether each item_index that a recommender learned still stands for the same item_id in `items`."""
     learned_items = kept_beside(items.sparkSession, model, ITEMS).withColumnRenamed("item_id", "learned_id")
     now = learned_items.join(items, on="item_index", how="left")
@@ -85,7 +86,7 @@ def means_these_items(model: Model, items: DataFrame) -> bool:
 
 def _enter(
     trial: Trial, registry: Registry, name: str, version: str, *, params: Section, inputs: Mapping[str, int]
-) -> Model:
+) -> ModelVersion:
     def save(path: str) -> None:
         trial.save(path)
         for kept, frame in {"metrics": _metrics(trial, registry, version), **trial.evidence}.items():
@@ -93,12 +94,13 @@ def _enter(
 
     return registry.register(
         name,
+        trial.candidate,
         version,
         save=save,
-        is_promoted=trial.is_won(),
-        params=params,
+        params=params.model_dump(),
         metrics={f"{figure.model}.{figure.metric}": figure.value for figure in trial.figures},
         inputs=inputs,
+        metadata={"is_promoted": str(trial.is_won()).lower()},
     )
 
 

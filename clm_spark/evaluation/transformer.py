@@ -10,7 +10,7 @@ from clm_spark.evaluation.ranking import ranking_metrics
 from clm_spark.evaluation.trials import check_past, items_at, stacked
 from clm_spark.features.panel import tested_from
 from clm_spark.models.popularity import recommend_by_popularity
-from clm_spark.models.registry import Model
+from clm_spark.models.registry import ModelVersion
 from clm_spark.models.transformer.launch import fit_transformer
 from clm_spark.models.transformer.score import score_customers_top_k
 from clm_spark.models.transformer.train import TrainingResult
@@ -29,7 +29,7 @@ def try_transformer(
     version: int,
     settings: Settings,
     workplace: str,
-    in_use: Model | None,
+    in_use: ModelVersion | None,
 ) -> Trial:
     """Learn from `past`, foretell `truth`, then go on learning from the sequences of as_of.
 

@@ -25,13 +25,13 @@ from clm_spark.models.churn import (
     score_churn,
 )
 from clm_spark.models.popularity import recommend_by_popularity, recommend_own_favourites
-from clm_spark.models.registry import Model
+from clm_spark.models.registry import ModelVersion
 from clm_spark.models.segments import assign_segments, fit_segments, load_segments, silhouette, with_random_segment
 from clm_spark.settings import ChurnSettings, Settings
 from clm_spark.tables.catalog import SCORE_DECILES
 
 
-def try_segments(customers: DataFrame, *, settings: Settings, in_use: Model | None) -> Trial:
+def try_segments(customers: DataFrame, *, settings: Settings, in_use: ModelVersion | None) -> Trial:
     """Silhouette of K-Means against chance, and against the segments that are in use until now."""
     spark, asked = customers.sparkSession, settings.segments
     model = fit_segments(customers, settings=asked)
@@ -55,7 +55,7 @@ def try_segments(customers: DataFrame, *, settings: Settings, in_use: Model | No
     )
 
 
-def try_churn(labelled: DataFrame, *, settings: Settings, in_use: Model | None) -> Trial:
+def try_churn(labelled: DataFrame, *, settings: Settings, in_use: ModelVersion | None) -> Trial:
     """Test on the last as_of whose answers are in, by models that saw only answers known on that morning.
 
     `labelled` are active customers of several as_of with `is_churned`; `in_use` a model of the tested day or before.
@@ -102,7 +102,7 @@ def try_als(
     *,
     settings: Settings,
     workplace: str,
-    in_use: Model | None,
+    in_use: ModelVersion | None,
 ) -> Trial:
     """Learn from `past`, foretell `truth`, then learn from all `interactions`.
 

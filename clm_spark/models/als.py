@@ -10,9 +10,10 @@ from pyspark.ml.recommendation import ALS, ALSModel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from clm_spark.files import local_path
 from clm_spark.models.top_k import Cells, Floats, Ints, top_k
 from clm_spark.privacy.pseudonyms import rekeyed
-from clm_spark.session import local_path, spread_over_cores
+from clm_spark.session import spread_over_cores
 from clm_spark.settings import AlsSettings
 from clm_spark.tables.catalog import INTERACTIONS
 

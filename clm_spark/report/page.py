@@ -8,11 +8,11 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 
 from clm_spark.errors import SettingsError
+from clm_spark.files import local_path
 from clm_spark.report.customers import churn, segments
 from clm_spark.report.recommendations import recommendations
 from clm_spark.report.record import ledger, tables_made
 from clm_spark.report.shop import funnel, shop_over_time, span_of_data, tiles
-from clm_spark.session import local_path
 from clm_spark.settings import Settings
 from clm_spark.tables.lake import Lake
 

@@ -40,8 +40,15 @@ class SparkSettings(Section):
 class TrackingSettings(Section):
     """MLflow."""
 
-    uri: str | None = Field(None, description="None: a SQLite store under lakehouse.path")
+    uri: str | None = Field(
+        None, description="None: a SQLite store under lakehouse.path; where that is a URL, files in it and no MLflow"
+    )
+    registry_uri: str | None = Field(None, description="None: as uri; databricks-uc: Unity Catalog")
     experiment: str = "clm-spark"
+    keep_versions: Annotated[int, Field(ge=1)] = Field(30, description="newest model versions of a task that stay")
+    keep_days: Annotated[int, Field(ge=1)] = Field(
+        90, description="champions of so many past days stay, however old they are"
+    )
 
 
 class ReportSettings(Section):

@@ -42,9 +42,7 @@ def test_lists_are_made_from_events_and_made_again(new_lake, small_shop):
     assert all(0 <= value <= 1 for value in figures.values())
 
     lists = lake.read(t.ITEM_RECOMMENDATIONS)
-    in_use = {
-        name for name in ("als", "transformer") if Registry(lake.settings).find_champion(name, lake.settings.as_of)
-    }
+    in_use = {name for name in ("als", "transformer") if Registry(lake.settings).champion(name, lake.settings.as_of)}
     assert {row.recommender for row in lists.collect()} == {"popularity", *in_use}
     ranks = (
         lists.groupBy("recommender", "customer_id").agg(F.sort_array(F.collect_list("rank")).alias("ranks")).collect()

@@ -42,7 +42,7 @@ def test_churn_and_segments_are_learned_once_and_scored(new_lake):
             rows = stored(lake, table)
             assert rows
             assert written.setdefault(table.name, rows) == rows, "the second run leaves the same rows"
-    client = Registry(lake.settings)._client
+    client = Registry(lake.settings)._store.client
     assert len(client.search_model_versions("name = 'test_shop-churn'")) == 1, "learned once"
 
     scores = lake.read(t.CUSTOMER_SCORES).collect()
@@ -86,7 +86,7 @@ def test_als_is_tried_on_the_days_held_out(new_lake):
     assert set(figures) == {(m, k) for m in ("als", "popularity") for k in ("recall_at_20", "ndcg_at_10")}
     assert figures["als", "ndcg_at_10"] > figures["popularity", "ndcg_at_10"] + 0.1
     # Every item is ranked within 20 here: recall tells nothing apart, so nothing is promoted.
-    assert Registry(lake.settings).find_champion("als", AS_OF) is None
+    assert Registry(lake.settings).champion("als", AS_OF) is None
 
 
 def _names(table: Table):

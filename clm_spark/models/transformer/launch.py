@@ -16,9 +16,9 @@ from torch import Tensor
 
 import clm_spark
 from clm_spark.errors import SettingsError
+from clm_spark.files import local_path
 from clm_spark.models.transformer.data import count_sequences
 from clm_spark.models.transformer.train import OneRank, TrainingResult, TrainingTask, train
-from clm_spark.session import local_path
 from clm_spark.settings import TransformerSettings
 
 FAILURE_MARK = "clm-spark rank failed: "
