@@ -5,6 +5,8 @@ slices above it is their sums, and there are at most some 1,500 slices; only the
 """
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import and_
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -55,15 +57,16 @@ def with_running_sums(
     sums = sliced.groupBy(*within, "_slice").agg(*(F.sum(name).alias(f"_{name}") for name in columns))
     all_above = Window.partitionBy(*within).orderBy("_slice").rowsBetween(Window.unboundedPreceding, -1)
     above = sums.select(
-        *within,
-        "_slice",
+        *(F.col(name).alias(f"_of_{name}") for name in (*within, "_slice")),
         *(F.coalesce(F.sum(f"_{name}").over(all_above), F.lit(0)).alias(f"_{name}_above") for name in columns),
         *(F.sum(f"_{name}").over(Window.partitionBy(*within)).alias(f"{name}_total") for name in columns),
     )
     order = [F.desc("_score"), F.col("_hash"), F.col(key)]
     upto = Window.partitionBy(*within, "_slice").orderBy(*order).rowsBetween(Window.unboundedPreceding, 0)
     running = sliced.withColumns({f"_{name}_upto": F.sum(name).over(upto) for name in columns})
-    joined = running.join(F.broadcast(above), on=[*within, "_slice"], how="inner")
+    # A plain equality would have Spark look for null slices first, and compute every slice once more for that.
+    same = reduce(and_, (F.col(name).eqNullSafe(F.col(f"_of_{name}")) for name in (*within, "_slice")))
+    joined = running.join(F.broadcast(above), on=same, how="inner")
     return joined.select(
         *rows.columns,
         *((F.col(f"_{name}_above") + F.col(f"_{name}_upto")).alias(f"{name}_running") for name in columns),
@@ -77,11 +80,7 @@ def with_slice(rows: DataFrame, *, score: str, within: Sequence[str], key: str) 
     A score that fills several slices is cut by bits of the hash.
     """
     hashed = rows.withColumns({"_score": ranked_score(score), "_hash": F.xxhash64(key)})
-    found = _beside(hashed, _edges(hashed, within), within).withColumn("_higher", F.lit(0))
-    # Binary search. A column per step: as one expression it would double in size at each.
-    for step in (2**power for power in reversed(range(STEPS))):
-        is_below = F.get("_edges", F.col("_higher") + (step - 1)) > F.col("_score")
-        found = found.withColumn("_higher", F.col("_higher") + F.when(is_below, step).otherwise(0))
+    found = _beside(hashed, _edges(hashed, within), within).withColumn("_higher", _num_higher("_edges", "_score"))
     is_edge = F.get("_edges", "_higher") == F.col("_score")
     of_score = (2 * F.col("_higher") + F.when(is_edge, 1).otherwise(0)) * (EDGES + 1)
     cuts = F.when(F.col("_score").isNull(), EDGES).when(is_edge, F.get("_repeats", "_higher")).otherwise(1)
@@ -90,6 +89,16 @@ def with_slice(rows: DataFrame, *, score: str, within: Sequence[str], key: str) 
     first = F.when(F.col("_score").isNull(), after_all).otherwise(of_score)
     return found.withColumn("_slice", first + F.shiftright(bits * cuts, HASH_BITS)).drop(
         "_edges", "_repeats", "_higher"
+    )
+
+
+def _num_higher(descending: str, score: str) -> Column:
+    """How many of the numbers are higher than the score, by binary search."""
+    steps = F.array(*(F.lit(2**power) for power in reversed(range(STEPS))))
+    return F.aggregate(
+        steps,
+        F.lit(0),
+        lambda found, step: found + F.when(F.get(descending, found + step - 1) > F.col(score), step).otherwise(0),
     )
 
 
