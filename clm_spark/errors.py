@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """A mistake the user can mend: the command line prints its text as one line and exits with 2."""
+    """A mistake that the user can correct: the command line prints its text as one line and exits with 2."""
 
 
 class SettingsError(UserError):

@@ -1,4 +1,4 @@
-"""The secret behind the pseudonyms: where it lies, the chain of keys it has become, and what is derived from it."""
+"""The secret key of the pseudonyms: where it is read from, the chain of its rotations, and keys derived from it."""
 
 import hashlib
 import hmac
@@ -14,22 +14,22 @@ from clm_spark.settings import PrivacySettings, Settings, conf_file
 BLOCK_BYTES = 64
 SHORTEST_BYTES = 16
 DEMO_KEY = "4f3d8dc235cc103167735c48dd6bd1343986d829b0ddd010b93b93dc2535475e"  # sha-256 of conf/demo.key
-PUBLIC_SHOPS = ("complete_journey", "demo_shop")  # whose customers are anyone's to read
+PUBLIC_SHOPS = ("complete_journey", "demo_shop")  # whose data is public
 HOW_TO_NAME_ONE = "set one of privacy.key_file, privacy.key_secret (scope/name on Databricks) and privacy.key_env"
 
 
 @dataclass(frozen=True)
 class KeyChain:
-    """Keys in the order they came into use: what was hashed with one is hashed again with the next.
+    """Keys in the order they came into use: a pseudonym is hashed with each in turn.
 
-    So a new key needs no raw id: every table is re-keyed by hashing what stands there once more.
+    So rotation needs no raw id: every table is re-keyed by hashing its pseudonyms once more.
     """
 
     links: tuple[bytes, ...] = field(repr=False)
 
     @property
     def fingerprint(self) -> str:
-        """Names the chain in tables and messages without giving it away."""
+        """Identifies the chain in tables and messages without revealing it."""
         return hashlib.sha256(b"".join(hashlib.sha256(link).digest() for link in self.links)).hexdigest()[:16]
 
     @property
@@ -43,14 +43,14 @@ class KeyChain:
         return next((chain for chain in grown if chain.fingerprint == fingerprint), None)
 
     def derived(self, purpose: str) -> bytes:
-        """A key of 32 bytes for another purpose, made of the newest link: an older one may have been found out."""
+        """A key of 32 bytes for another purpose, derived from the newest link: an older one may have leaked."""
         return hmac.new(self.links[-1], f"clm-spark {purpose}".encode(), "sha256").digest()
 
 
 def pseudonym_key(settings: Settings) -> KeyChain:
     """The key of this shop's pseudonyms.
 
-    Raises `SettingsError` when it cannot be read, or is the one that everybody has and the shop is nobody's demo.
+    Raises `SettingsError` when it cannot be read, or is the public demo key and the shop is not a public one.
     """
     chain = _named_key(settings.privacy)
     is_public = all(hashlib.sha256(link).hexdigest() == DEMO_KEY for link in chain.links)
@@ -128,8 +128,8 @@ def _databricks_secret(named: str) -> str:
 
         return str(dbutils.secrets.get(scope=scope, key=name))
     except Exception as error:  # whatever the platform raises: there is no common class
-        said = str(error).strip().splitlines() or [type(error).__name__]
+        reason = str(error).strip().splitlines() or [type(error).__name__]
         raise SettingsError(
-            f"the Databricks secret {named!r} cannot be read ({said[0]}): expected a secret that this job's owner may "
+            f"the Databricks secret {named!r} cannot be read ({reason[0]}): expected a secret that this job's owner may "
             "read; check privacy.key_secret and the scope's permissions"
         ) from None

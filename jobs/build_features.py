@@ -9,7 +9,7 @@ from clm_spark.tables.lake import Lake
 
 
 def run(lake: Lake, settings: Settings) -> None:
-    """Add what was learned to the partials, then write the features of as_of and of the training days before it."""
+    """Refresh the partials, then write the features of as_of and of the training days before it."""
     update_customer_days(lake, settings)
     update_customer_features(lake, panel_days(settings))
 

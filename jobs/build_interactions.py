@@ -1,4 +1,4 @@
-"""events, identities, bot_days -> item_vocabulary, interactions, item_sequences: what recommenders learn from."""
+"""events, identities, bot_days -> item_vocabulary, interactions, item_sequences: what recommenders train on."""
 
 from clm_spark.events.bots import bot_days_to_leave_out, with_flagged_on
 from clm_spark.events.identity.persons import known_persons
@@ -11,7 +11,7 @@ from clm_spark.tables.lake import Lake
 
 
 def run(lake: Lake, settings: Settings) -> None:
-    """Build both days that recommenders need: as_of, and the one their test starts from."""
+    """Build the two days that recommenders need: as_of, and the one that their test starts from."""
     days, features, limits = recommender_days(settings), settings.features, settings.recommend
     strengths = features.kind_strengths
     events = with_flagged_on(lake.read_as_of(EVENTS), bot_days_to_leave_out(lake))

@@ -9,7 +9,7 @@ from clm_spark.tables.lake import Lake
 
 
 def run(lake: Lake, settings: Settings) -> None:
-    """Add what was learned to the partials, then write the features of as_of and of the day recommenders are tested from."""
+    """Refresh the partials, then write the features of as_of and of the day that the recommenders' test starts from."""
     update_customer_item_days(lake)
     update_item_days(lake)
     days = item_days(settings)

@@ -1,4 +1,4 @@
-"""customer_days, identities -> customer_features, customer_labels: many past mornings at once, and what came after each."""
+"""customer_days, identities -> customer_features, customer_labels: features of many past mornings at once, and labels."""
 
 from pyspark.sql import functions as F
 
@@ -13,7 +13,7 @@ from clm_spark.tables.lake import Lake
 
 
 def run(lake: Lake, settings: Settings) -> None:
-    """Write the features of the panel's mornings, each as it could know them, and labels as they are known by as_of."""
+    """Write the features of each morning of the panel as known then, and labels as known by as_of."""
     days, asked = asked_days(settings), settings.panel
     update_customer_features(lake, days)
     customers = lake.read(CUSTOMER_FEATURES).where(F.col("as_of").isin(days)).select("customer_id", "as_of")
@@ -24,8 +24,8 @@ def run(lake: Lake, settings: Settings) -> None:
         gap_days=asked.gap_days,
         horizon_days=asked.horizon_days,
     )
-    said = {name: F.lit(getattr(asked, name)) for name in ("gap_days", "horizon_days")}
-    labels = labels.withColumns({**said, "labelled_on": F.lit(settings.as_of)})
+    options = {name: F.lit(getattr(asked, name)) for name in ("gap_days", "horizon_days")}
+    labels = labels.withColumns({**options, "labelled_on": F.lit(settings.as_of)})
     lake.replace(labels, into=CUSTOMER_LABELS, as_of=days)
 
 

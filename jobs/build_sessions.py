@@ -1,4 +1,4 @@
-"""ingested_batches, events, identities, bot_days -> sessions: cut each customer's events into visits."""
+"""ingested_batches, events, identities, bot_days -> sessions: sessionize each customer's events."""
 
 from clm_spark.events.visits.repair import build_sessions
 from clm_spark.job import main
@@ -7,7 +7,7 @@ from clm_spark.tables.lake import Lake
 
 
 def run(lake: Lake, settings: Settings) -> None:
-    """Bring the visits up to what is known today, whatever the as_of: of persons, and without bots."""
+    """Update the visits to what is known today, whatever the as_of: by person, and without bots."""
     build_sessions(lake, settings)
 
 

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def run(lake: Lake, settings: Settings) -> None:
-    """Compare every declared feature that is a number with the same days before, where its table has that day."""
+    """Compare every declared feature that is a number with the earlier day, where its table has that day."""
     now_on = settings.as_of
     before_on = now_on - timedelta(days=settings.drift.against_days)
     found = []
@@ -45,9 +45,9 @@ def run(lake: Lake, settings: Settings) -> None:
         found.append(compared.withColumn("table_name", F.lit(table.title)))
     if not found:
         return
-    said = {"as_of": F.lit(now_on), "compared_with": F.lit(before_on)}
-    said["has_drifted"] = F.col("psi") > settings.drift.max_psi
-    rows = reduce(DataFrame.unionByName, found).withColumns(said).select(FEATURE_DRIFT.schema.names)
+    constants = {"as_of": F.lit(now_on), "compared_with": F.lit(before_on)}
+    constants["has_drifted"] = F.col("psi") > settings.drift.max_psi
+    rows = reduce(DataFrame.unionByName, found).withColumns(constants).select(FEATURE_DRIFT.schema.names)
     with persisted(rows) as drift:
         lake.replace(drift, into=FEATURE_DRIFT, as_of=now_on)
         worst = drift.where("has_drifted").orderBy(F.desc("psi")).limit(3).collect()

@@ -1,8 +1,8 @@
-"""raw files -> raw_events, events, rejected_events: take in what has not been taken in yet."""
+"""raw files -> raw_events, events, rejected_events: ingest what is new."""
 
 import logging
 
-from clm_spark.events.ingest.batches import take_in_files
+from clm_spark.events.ingest.batches import ingest_files
 from clm_spark.job import main
 from clm_spark.settings import Settings
 from clm_spark.sources import open_source
@@ -13,10 +13,10 @@ log = logging.getLogger(__name__)
 
 
 def run(lake: Lake, settings: Settings) -> None:
-    """Take in every new file at `ingest.path`."""
+    """Ingest every new file at `ingest.path`."""
     source = open_source(settings.ingest)
     files = list_files(lake.spark, settings.ingest.path, endings=source.file_endings)
-    if not take_in_files(lake, source, files, settings):
+    if not ingest_files(lake, source, files, settings):
         log.info("nothing new at %s", settings.ingest.path)
 
 

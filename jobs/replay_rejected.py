@@ -1,4 +1,4 @@
-"""rejected_events -> events, rejected_events: take in what was rejected and can be used by now."""
+"""rejected_events -> events, rejected_events: ingest rejected records that can be used by now."""
 
 from clm_spark.events.ingest.replay import replay_rejected
 from clm_spark.job import main

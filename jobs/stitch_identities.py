@@ -1,12 +1,12 @@
-"""ingested_batches, events -> identity_links, identities, identity_cutoffs: find out which ids are one person."""
+"""ingested_batches, events -> identity_links, identities, identity_cutoffs: find which ids are one person."""
 
 import logging
 
 from pyspark.sql import functions as F
 
 from clm_spark.events.identity.persons import links_from_events
-from clm_spark.events.identity.stitching import take_in_links
-from clm_spark.events.ledger import batches_new_to, mark_worked
+from clm_spark.events.identity.stitching import add_links
+from clm_spark.events.ledger import mark_processed, unprocessed_batches
 from clm_spark.job import main
 from clm_spark.session import persisted
 from clm_spark.settings import Settings
@@ -17,18 +17,18 @@ log = logging.getLogger(__name__)
 
 
 def run(lake: Lake, settings: Settings) -> None:
-    """Look through the batches not looked through yet: persons follow from the events alone, whatever the as_of."""
+    """Add the links in new batches; persons follow from the events alone, whatever the as_of."""
     lake.create(IDENTITIES)  # a shop without visitor ids keeps it empty
-    news = batches_new_to(lake, IDENTITIES)
-    if not news:
-        log.info("no new events to look for links in")
+    batches = unprocessed_batches(lake, IDENTITIES)
+    if not batches:
+        log.info("no new events to search for links")
         return
-    with persisted(links_from_events(lake.read(EVENTS).where(F.col("batch_id").isin(news.names)))) as links:
+    with persisted(links_from_events(lake.read(EVENTS).where(F.col("batch_id").isin(batches.names)))) as links:
         if links.isEmpty():
             log.info("no new batch has a visitor id with a login")
         else:
-            take_in_links(lake, links, limits=settings.identity)
-    mark_worked(lake, news)
+            add_links(lake, links, limits=settings.identity)
+    mark_processed(lake, batches)
 
 
 if __name__ == "__main__":

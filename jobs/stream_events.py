@@ -1,4 +1,4 @@
-"""files or Kafka as they come -> raw_events, events, rejected_events: what ingest_events does, by Structured Streaming."""
+"""files or Kafka messages -> raw_events, events, rejected_events: streaming ingestion."""
 
 from clm_spark.events.ingest.stream import stream_files, stream_topic
 from clm_spark.job import main
@@ -8,7 +8,7 @@ from clm_spark.tables.lake import Lake
 
 
 def run(lake: Lake, settings: Settings) -> None:
-    """Take in what is there and stop, or go on until stopped, by `stream.until`."""
+    """Ingest what is there and end, or run until stopped, by `stream.until`."""
     source = open_source(settings.ingest)
     stream = stream_topic if settings.stream.topic else stream_files
     stream(lake, source, settings)

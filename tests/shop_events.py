@@ -20,12 +20,12 @@ def on(day: str) -> date:
 
 
 def events(spark: SparkSession, *cases: dict[str, Any]) -> DataFrame:
-    """Rows of silver.events: `event_id` counts up and `known_at` is `occurred_at` unless a case says otherwise."""
+    """Rows of silver.events: `event_id` counts up and `known_at` is `occurred_at` by default."""
     return spark.createDataFrame([_row(number, case) for number, case in enumerate(cases)], EVENTS.schema)
 
 
 def signed_batches(spark: SparkSession, *cases: dict[str, Any]) -> DataFrame:
-    """Rows of bronze.ingested_batches: one event kept in each unless a case says otherwise."""
+    """Rows of bronze.ingested_batches: one event in each by default."""
     usual = {"source": "test", "num_files": 1, "num_kept": 1, "num_rejected": 0, "num_duplicates": 0}
     usual |= {"events_version": 1, "job": "ingest_events", "as_of": on("2024-03-01")}
     filled = [{**usual, "num_read": case.get("num_kept", 1), **case} for case in cases]

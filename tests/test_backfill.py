@@ -5,7 +5,7 @@ import time
 from datetime import date, timedelta
 
 import pytest
-from nights import FIRST, check_customers, of_day, told
+from daily_runs import FIRST, check_customers, event, of_day
 from shop_events import events, sign
 from typer.testing import CliRunner
 
@@ -21,7 +21,7 @@ from clm_spark.tables import catalog as t
 def test_days_in_any_order_and_side_by_side_equal_a_rebuild(new_lake):
     lake = new_lake(features={"panel_every_days": 1})  # as if each day wanted the days before it to train on
     log = [event for number in range(12) for event in of_day(number)]
-    log += [told(9001, "c1", FIRST + timedelta(days=2), FIRST + timedelta(days=8), kind="refund", item_id="pan")]
+    log += [event(9001, "c1", FIRST + timedelta(days=2), FIRST + timedelta(days=8), kind="refund", item_id="pan")]
     sign(lake, "b1", events(lake.spark, *log))
     days = [FIRST + timedelta(days=number) for number in range(7, 12)]
     shuffled = random.Random(1).sample(days, len(days))

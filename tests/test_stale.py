@@ -29,8 +29,8 @@ def run(job: str, as_of: date, seen: int | None) -> dict[str, object]:
     return {"job": job, "as_of": as_of, "table_name": f"of.{job}", "inputs": inputs}
 
 
-def batch(name: str, version: int, learned: str, num_kept: int = 1) -> dict[str, object]:
-    return {"batch_id": name, "events_version": version, "first_known_at": at(learned), "num_kept": num_kept}
+def batch(name: str, version: int, known: str, num_kept: int = 1) -> dict[str, object]:
+    return {"batch_id": name, "events_version": version, "first_known_at": at(known), "num_kept": num_kept}
 
 
 def test_a_day_is_stale_when_a_later_batch_should_have_been_in_it(new_lake):

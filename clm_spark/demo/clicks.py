@@ -208,10 +208,10 @@ def _with_hits(events: Clicks) -> Clicks:
     return replace(ordered, hit=np.arange(len(first)) - first + 1)
 
 
-def _events(kind: str, *, customer: Numbers, day: Reals, **told: Numbers | None) -> Clicks:
+def _events(kind: str, *, customer: Numbers, day: Reals, **columns: Numbers | None) -> Clicks:
     nothing = np.full(len(customer), ABSENT)
     rest = {field.name: nothing for field in fields(Clicks) if field.name not in ("kind", "customer", "day")}
-    rest |= {name: values for name, values in told.items() if values is not None}
+    rest |= {name: values for name, values in columns.items() if values is not None}
     return Clicks(kind=np.full(len(customer), KIND[kind]), customer=customer, day=day, **rest)
 
 

@@ -13,7 +13,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
-EVENTS_SHARED_OUT = 100_000  # customers times days in one block: what a worker holds at a time
+BLOCK_CUSTOMER_DAYS = 100_000  # customers times days in one block: bounds the memory of a worker
 
 
 class ShopParameters(Section):
@@ -80,8 +80,8 @@ class ShopParameters(Section):
     coupon_share: Share = Field(0.6, description="of buying visits of the treated")
     coupon_discount: Share = 0.15
 
-    # How the log is kept
-    late_share: Share = Field(0.01, description="of events, learned days after they happened")
+    # How the log is written
+    late_share: Share = Field(0.01, description="of events, known only days after they happened")
     late_days: Positive = Field(3.0, description="mean delay")
     duplicate_share: Share = Field(0.002, description="of events, written twice")
     broken_share: Share = Field(0.001, description="of events, followed by a broken copy")
@@ -111,7 +111,7 @@ class Shop(Section):
     @property
     def customers_per_block(self) -> int:
         """Customers drawn together from one stream of random numbers: fewer the longer the log, to bound memory."""
-        return max(16, EVENTS_SHARED_OUT // self.days)
+        return max(16, BLOCK_CUSTOMER_DAYS // self.days)
 
     @property
     def num_blocks(self) -> int:

@@ -1,4 +1,4 @@
-"""How the synthetic shop's log is kept: late, doubled and broken records among the good ones."""
+"""The synthetic shop's log: late, duplicate and broken records among the good ones."""
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ from clm_spark.events.ingest.parse import NEEDS_ITEM
 from clm_spark.tables.catalog import EVENT_KINDS
 
 STRING, BIGINT, DOUBLE, TIME = T.StringType(), T.LongType(), T.DoubleType(), T.TimestampType()
-# A record of the raw log: the fields of a canonical event by their own names, and what else the shop notes down.
+# A record of the raw log: the fields of a canonical event, and the attributes that the shop logs.
 LOG_SCHEMA = T.StructType(
     [
         T.StructField("customer_id", STRING),
@@ -38,7 +38,7 @@ LOG_SCHEMA = T.StructType(
         T.StructField("rating", BIGINT),
     ]
 )
-# Beside the record, and never written to the log: null for a good record, `duplicate`, or why it must be rejected.
+# Not written to the log: null for a good record, `duplicate`, or the reason for which it must be rejected.
 FLAW = "flaw"
 RECORD_SCHEMA = T.StructType([*LOG_SCHEMA.fields, T.StructField(FLAW, STRING)])
 BROKEN = ("missing_customer", "unknown_kind", "impossible_time", "missing_item", "bad_number", "negative_quantity")
@@ -65,7 +65,7 @@ def records_of(
 ) -> pa.RecordBatch:
     """The raw records of a block in the columns of `RECORD_SCHEMA`, in the order of time.
 
-    Every event comes once whole; a duplicate is the same record again, a broken record a copy with one field spoilt.
+    Every event comes once whole; a duplicate is the same record again, a broken record is a copy with one field broken.
     """
     laws, draws = shop.parameters, shop.stream("records", block)
     size = len(clicks.kind)

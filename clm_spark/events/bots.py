@@ -1,4 +1,4 @@
-"""Customers who are machines: the days on which somebody broke a rule that people keep. Flagged, never deleted."""
+"""Bots: the days on which a customer did what people do not do. Such days are flagged, never deleted."""
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -18,7 +18,7 @@ def bot_days_from_events(events: DataFrame, *, rules: BotSettings) -> DataFrame:
     """One row per customer, day and rule broken on it, as silver.bot_days declares.
 
     Needs all events of the days it is asked for. A rule is broken from the day on which the events known by then break
-    it; what is learned later neither takes that back nor changes the figure.
+    it; what becomes known later neither takes that back nor changes the figure.
     """
     versions = _versions_of_days(_acts(events, rules))
     # Carts may come in a file of their own, a day before the views: until those are known nobody lacks any.
@@ -31,8 +31,8 @@ def bot_days_from_events(events: DataFrame, *, rules: BotSettings) -> DataFrame:
         _breach("carts_without_view", of_carts, "num_carts", known_on=since),
         _breach("user_agent", F.col("num_by_agents") > 0, "num_by_agents"),
     )
-    judged = versions.groupBy(*CUSTOMER_DAY).agg(F.array(*breaches).alias("_breaches"))
-    rows = judged.select(*CUSTOMER_DAY, F.explode("_breaches").alias("_breach")).select(*CUSTOMER_DAY, "_breach.*")
+    by_day = versions.groupBy(*CUSTOMER_DAY).agg(F.array(*breaches).alias("_breaches"))
+    rows = by_day.select(*CUSTOMER_DAY, F.explode("_breaches").alias("_breach")).select(*CUSTOMER_DAY, "_breach.*")
     return rows.where(F.col("known_on").isNotNull()).select(BOT_DAYS.schema.names)
 
 
@@ -71,7 +71,7 @@ def drop_bot_days(events: DataFrame, bot_days: DataFrame | None) -> DataFrame:
 
 
 def _acts(events: DataFrame, rules: BotSettings) -> DataFrame:
-    """The events that rules are about, with the day they were learned and whether a machine says that it made them."""
+    """The events that rules are about, with the day they became available and whether their user agent is a machine's."""
     by_agent = F.lit(False) if rules.user_agents is None else F.col("attributes")["user_agent"].rlike(rules.user_agents)
     marked = events.select(
         "customer_id",
@@ -86,14 +86,14 @@ def _acts(events: DataFrame, rules: BotSettings) -> DataFrame:
 
 
 def _versions_of_days(acts: DataFrame) -> DataFrame:
-    """One row per customer, day and day we learned more of it: what was known by then.
+    """One row per customer, day and day on which more of it became known: what was known by then.
 
     Moves each event once: all that follows stays with its customer and day.
     """
     looks = acts.where(F.col("kind").isin(*LOOKS))
     sources = looks.groupBy("source", "day_on").agg(F.min("available_on").alias("source_looks_on"))
     of_cart = F.when(F.col("kind") == "cart", F.col("source_looks_on"))
-    learned = (
+    minutes_known = (
         acts.join(F.broadcast(sources), on=["source", "day_on"], how="left")
         .repartition(*CUSTOMER_DAY)
         .groupBy(*CUSTOMER_DAY, "minute_at", "available_on")
@@ -107,7 +107,7 @@ def _versions_of_days(acts: DataFrame) -> DataFrame:
     )
     of_minute = Window.partitionBy(*CUSTOMER_DAY, "minute_at").orderBy("available_on")
     of_day = Window.partitionBy(*CUSTOMER_DAY).orderBy("available_on")
-    minutes = learned.withColumn("num_a_minute", F.sum("num_acts").over(of_minute))
+    minutes = minutes_known.withColumn("num_a_minute", F.sum("num_acts").over(of_minute))
     days = minutes.groupBy(*CUSTOMER_DAY, "available_on").agg(
         *(F.sum(name).alias(name) for name in ("num_acts", "num_carts", "num_by_agents")),
         F.max("num_a_minute").alias("num_a_minute"),

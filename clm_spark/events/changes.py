@@ -1,4 +1,4 @@
-"""What we learned of persons and bots between two looks: whose events are another's now, and which days are a bot's."""
+"""Changes of persons and bots since a table was written: ids that moved to another person, and flagged days."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from clm_spark.tables.lake import Lake
 
 @dataclass(frozen=True)
 class Changes:
-    """Each None where nothing changed.
+    """Changed rows; None where nothing changed.
 
     `moved` has a row per id that is another person's now: `id`, `was` and `person_id`, the person before and after.
     `bot_days` has a row per `customer_id`, an id of silver.events, and `day_on` that is flagged now and was not, or the
@@ -29,12 +29,13 @@ class Changes:
 
 
 def changes_since(lake: Lake, table: Table) -> Changes | None:
-    """From what the table's last write had read to what this run has read; None where that can no longer be told.
+    """Compare the versions that the table's last write had read with those that this run has read.
 
-    Read persons and bots first: what another job writes meanwhile is for the next run to find.
+    None where the older versions are unknown or vacuumed. Read persons and bots before the call: what another job
+    writes meanwhile is left to the next run.
     """
     last = next((commit for commit in lake.commits(table) if commit.is_ours), None)
-    if last is None or not last.inputs:  # a write that does not say what it had read
+    if last is None or not last.inputs:  # a write that names no inputs
         return None
     seen = last.inputs
     changed: list[DataFrame | None] = []

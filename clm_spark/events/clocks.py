@@ -63,20 +63,20 @@ def corrected(device_at: Column, error: Column) -> Column:
 
 
 def with_device_time(attributes: Column, device_at: Column, error: Column) -> Column:
-    """`attributes`, with what the device said where its clock was wrong."""
+    """`attributes`, with the device's own time where its clock was wrong."""
     others = F.map_filter(F.coalesce(attributes, F.create_map().cast("map<string,string>")), _is_other)
-    said = F.create_map(F.lit(DEVICE_TIME), F.date_format(device_at, ISO_IN_UTC))
-    return F.when(error.isNotNull(), F.map_concat(others, said)).otherwise(attributes)
+    device_time = F.create_map(F.lit(DEVICE_TIME), F.date_format(device_at, ISO_IN_UTC))
+    return F.when(error.isNotNull(), F.map_concat(others, device_time)).otherwise(attributes)
 
 
 def is_impossible(occurred_at: Column, *, arrived_at: Column) -> Column:
-    """Whether nothing can have happened then: no time at all, before online shops, or a day after the file arrived."""
+    """Whether the time cannot be right: none at all, before online shops, or a day after the file arrived."""
     happens_later = occurred_at > arrived_at + F.expr("INTERVAL 1 DAY")
     return occurred_at.isNull() | (occurred_at < F.lit(EARLIEST)) | happens_later
 
 
 def is_sent_before(device_at: Column, *, sent_at: Column, max_skew: timedelta) -> Column:
-    """Whether a device says that it sent an event before it happened: its clock was set meanwhile, nobody knows when."""
+    """Whether the device claims to have sent the event before it happened: its clock was set in between."""
     return F.coalesce(_micros_between(sent_at, device_at) > _micros(max_skew), F.lit(False))
 
 

@@ -1,4 +1,4 @@
-"""What the ledger of batches says about work done before: which events it could not see yet."""
+"""Which ingested batches a table does not hold yet, from the ledger of the batches processed into it."""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ ONE_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class News:
-    """Batches that are not worked into a table yet; a row per batch, not per event.
+class NewBatches:
+    """Batches that are not processed into `table` yet; a row per batch, not per event.
 
-    `is_all` says that none is, so that the table may as well be made anew.
+    `is_all`: none was processed so far, so the table has to be built from all events.
     """
 
     table: Table
@@ -36,39 +36,39 @@ class News:
         return [batch_id for batch_id, *_ in self.batches]
 
 
-def batches_new_to(lake: Lake, table: Table, *, made_with: str = "") -> News:
-    """Batches signed off that the table does not hold; all of them, where it was `made_with` something else.
+def unprocessed_batches(lake: Lake, table: Table, *, made_with: str = "") -> NewBatches:
+    """The complete batches that the table does not hold; all of them where `made_with` changed.
 
-    Look before you read silver.events: what is signed off after this look is new the next time.
+    Call it before silver.events is read: a batch completed after this call is left to the next run.
     """
     digest = hashlib.sha256(made_with.encode()).hexdigest()
-    same = ["batch_id", "num_kept", "events_version"]  # a batch that is replayed again keeps its name
+    same = ["batch_id", "num_kept", "events_version"]  # a second replay of a day has the same batch_id
     batches = lake.read(INGESTED_BATCHES).where(F.col("num_kept") > 0).select(same)
     is_all = True
     if lake.exists(table) and lake.exists(WORKED_BATCHES):
-        worked = _worked(lake, table).where(F.col("made_with") == digest)
-        is_all = worked.isEmpty()
-        batches = batches.join(worked, on=same, how="left_anti")
-    return News(table, digest, tuple(sorted(map(tuple, batches.collect()))), is_all)
+        processed = _processed(lake, table).where(F.col("made_with") == digest)
+        is_all = processed.isEmpty()
+        batches = batches.join(processed, on=same, how="left_anti")
+    return NewBatches(table, digest, tuple(sorted(map(tuple, batches.collect()))), is_all)
 
 
-def mark_worked(lake: Lake, news: News) -> None:
-    """Note that the batches are in: the last thing to do, as until then they are new."""
-    rows = [(news.table.title, *batch, news.made_with) for batch in news.batches]
-    worked = lake.spark.createDataFrame(rows, WORKED_BATCHES.schema)
-    if not news.is_all:
-        names = worked.select("batch_id")
-        worked = worked.unionByName(_worked(lake, news.table).join(names, on="batch_id", how="left_anti"))
-    # The ledger has a batch once, and stored rows of these names are left out above.
-    lake.replace(worked, into=WORKED_BATCHES, is_key_proven=True, table_name=news.table.title)
+def mark_processed(lake: Lake, new: NewBatches) -> None:
+    """Record that the batches are processed. Call it last: until then a run that fails does them again."""
+    rows = [(new.table.title, *batch, new.made_with) for batch in new.batches]
+    processed = lake.spark.createDataFrame(rows, WORKED_BATCHES.schema)
+    if not new.is_all:
+        names = processed.select("batch_id")
+        processed = processed.unionByName(_processed(lake, new.table).join(names, on="batch_id", how="left_anti"))
+    # The key is proven: each batch comes once, and its earlier row is left out above.
+    lake.replace(processed, into=WORKED_BATCHES, is_key_proven=True, table_name=new.table.title)
 
 
-def _worked(lake: Lake, table: Table) -> DataFrame:
+def _processed(lake: Lake, table: Table) -> DataFrame:
     return lake.read(WORKED_BATCHES).where(F.col("table_name") == table.title)
 
 
 def is_on_days(time: str, days: Sequence[date]) -> Column:
-    """Whether a time falls on one of the days, as ranges: the statistics that spare a table's files know no days."""
+    """Whether a time falls on one of the days, written as ranges of time, so that file statistics skip files."""
     is_on = F.lit(False)
     for first, last in _ranges(sorted(set(days))):
         is_on |= (F.col(time) >= F.lit(first)) & (F.col(time) < F.lit(last + ONE_DAY))

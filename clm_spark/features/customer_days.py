@@ -1,4 +1,4 @@
-"""Partial aggregates: what a customer did on a day, as we knew it on a later day."""
+"""Partial aggregates of customers: the measures of a customer's day, in the version known on a later day."""
 
 from datetime import timedelta
 
@@ -17,18 +17,18 @@ SUMS = tuple(measure.name for measure in (*OF_EVENTS, *OF_ORDERS))
 
 
 def customer_days_from_events(events: DataFrame, *, max_gap: timedelta) -> DataFrame:
-    """One row per customer, active day and day on which we learned more of it, as gold.customer_days declares.
+    """One row per customer, active day and day on which more of it became known, as gold.customer_days declares.
 
-    A late event adds a row and leaves the earlier one: an as_of between the two still sees what it could see then.
-    Events may bear `flagged_on`: a version of that day or later is empty, and there is none where no earlier one was.
+    A late event adds a version and leaves the earlier one, which an as_of between the two still reads. Events may have
+    `flagged_on`: a version of that day or later is empty, and is left out where there is no earlier one.
     """
     order = F.when(F.col("kind") == "purchase", F.coalesce("order_id", "event_id"))
     dated = events.withColumns({"day_on": F.to_date("occurred_at"), "available_on": available_on(), "order": order})
     flag = [name for name in ("flagged_on",) if name in events.columns]
-    # Far fewer than events: these are what is moved, sorted and told once per version.
+    # Slots are far fewer than events: they are shuffled, sorted and repeated for each version.
     slots = slots_from_events(dated, max_gap=max_gap, by=(*CUSTOMER_DAY, "available_on", "order", *flag))
-    learned = _with_num_orders(slots.repartition(*CUSTOMER_DAY))
-    versioned = with_every_version(learned, sums=SUMS, times=("started_us", "ended_us"))
+    available = _with_num_orders(slots.repartition(*CUSTOMER_DAY))
+    versioned = with_every_version(available, sums=SUMS, times=("started_us", "ended_us"))
     visits = (
         with_visit_number(versioned, max_gap=max_gap, within=VERSION)
         .groupBy(*VERSION, "visit")
@@ -43,7 +43,7 @@ def customer_days_from_events(events: DataFrame, *, max_gap: timedelta) -> DataF
 
 
 def _with_num_orders(slots: DataFrame) -> DataFrame:
-    """Add `num_orders`: 1 where the day first heard of the order, so that every version counts it once."""
+    """Add `num_orders`: 1 for the first slot of each order, so that every version counts the order once."""
     first = Window.partitionBy(*CUSTOMER_DAY, "order").orderBy("available_on", "slot")
     is_first = F.col("order").isNotNull() & (F.row_number().over(first) == 1)
     return slots.withColumn("num_orders", is_first.cast("bigint"))

@@ -1,4 +1,4 @@
-"""Partial aggregates: what a customer did with an item on a day, as we knew it on a later day."""
+"""Partial aggregates of pairs: a customer's day with an item, in the version known on a later day."""
 
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
@@ -13,22 +13,22 @@ SUMS = tuple(measure.name for measure in OF_ITEM)
 
 
 def customer_item_days_from_events(events: DataFrame) -> DataFrame:
-    """One row per customer, item, active day and day on which we learned more, as gold.customer_item_days declares.
+    """One row per customer, item, active day and day on which more became known, as gold.customer_item_days declares.
 
-    A version holds the whole of the customer's day with items, so that those of different items belong together.
-    Events may bear `flagged_on`: a version of that day or later is empty, and there is none where no earlier one was.
+    A version holds the customer's whole day, so that what was viewed together is known together. Events may have
+    `flagged_on`: a version of that day or later is empty, and is left out where there is no earlier one.
     """
     dated = events.where(F.col("item_id").isNotNull()).withColumns(
         {"day_on": F.to_date("occurred_at"), "available_on": available_on()}
     )
     flag = [name for name in ("flagged_on",) if name in events.columns]
     named_at = F.when(F.col("category").isNotNull(), F.struct("occurred_at", "event_id", "category"))
-    learned = (
+    available = (
         dated.groupBy(*CUSTOMER_DAY, "item_id", "available_on", *flag)
         .agg(*(F.expr(measure.sql).alias(measure.name) for measure in OF_ITEM), F.max(named_at).alias("named"))
         .repartition(*CUSTOMER_DAY)
     )
-    versioned = with_every_version(learned, sums=SUMS)
+    versioned = with_every_version(available, sums=SUMS)
     days = versioned.groupBy(*CUSTOMER_DAY, "known_on", "item_id").agg(
         *(F.sum(name).alias(name) for name in SUMS), F.max("named")["category"].alias("category")
     )

@@ -1,4 +1,4 @@
-"""Customer features: what we know about each customer on the morning of a day."""
+"""Customer features: what is known about each customer on the morning of a day."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -20,16 +20,16 @@ def customer_features(customer_days: DataFrame, *, days: Sequence[date], persons
     """One row per customer and as_of in `days`, as gold.customer_features declares.
 
     Needs every version of gold.customer_days. A customer appears from the day after the first event known. `persons`
-    says whose an id was known to be on each of `days`; the partials stay the id's, so that no earlier as_of moves.
+    maps ids to the person known on each of `days`; the partials stay under their ids, so no earlier as_of changes.
     """
     seen = of_persons(seen_days(customer_days, days, CUSTOMER_DAYS), persons, CUSTOMER_DAYS)
     return features_from_days(seen, FEATURES, by=(KEY,)).select(CUSTOMER_FEATURES.schema.names)
 
 
 def days_that_move(as_of: date, corrected: Sequence[date]) -> list[date]:
-    """The days that make a difference between the as_of before and this one.
+    """The days whose share in the features differs between the previous as_of and this one.
 
-    They are the one that has just passed, those that leave a window, and those `corrected` meanwhile.
+    They are the day just passed, those that leave a window, and those `corrected` by late events.
     """
     yesterday = as_of - ONE_DAY
     leaving = [yesterday - timedelta(days=window) for window in WINDOW_DAYS]
@@ -39,10 +39,10 @@ def days_that_move(as_of: date, corrected: Sequence[date]) -> list[date]:
 def next_customer_features(
     before: DataFrame, customer_days: DataFrame, *, as_of: date, persons: DataFrame | None = None
 ) -> tuple[DataFrame, DataFrame]:
-    """The features of as_of from those of the day before and `days_that_move`, and customers for whom that is not enough.
+    """The features of as_of from those of the day before and `days_that_move`, and the customers to merge instead.
 
     Needs every version of those days in gold.customer_days, and `persons` of both days. The second frame has a row per
-    `customer_id` whose features have to be merged from all days; they are not in the first.
+    `customer_id` whose features have to be merged from all days; the first frame leaves them out.
     """
     two = seen_days(customer_days, [as_of - ONE_DAY, as_of], CUSTOMER_DAYS)
     seen = of_persons(two, persons, CUSTOMER_DAYS)
@@ -56,7 +56,7 @@ def next_customer_features(
 
 
 def ids_of(customers: DataFrame, persons: DataFrame | None) -> DataFrame:
-    """All ids of these `customer_id`, as the events bear them; `persons` are those of a single as_of."""
+    """All ids of these `customer_id`, as the events have them; `persons` are those of a single as_of."""
     if persons is None:
         return customers
     theirs = persons.join(customers, on=F.col("person_id") == F.col(KEY), how="left_semi")

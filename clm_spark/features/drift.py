@@ -1,4 +1,4 @@
-"""How far the features of a day are from those of an earlier one: what models were trained on may no longer hold."""
+"""Feature drift: how far the distribution of each feature is from that of an earlier day."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ def feature_drift(now: DataFrame, before: DataFrame, features: Sequence[str]) ->
 
     The population stability index sums (p - q) ln(p / q) over bins, p and q being the shares of the two days' rows in
     each; half a row is added to every bin, so that an empty one does not make it infinite. Without drift it is near
-    (bins - 1) (1 / rows + 1 / rows before): below some 200 rows it says little.
+    (bins - 1) (1 / rows + 1 / rows before): below some 200 rows it is mostly noise.
     """
     old = _long(before, features)
     # A row per feature: bounded by what is declared.

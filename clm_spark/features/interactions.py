@@ -1,6 +1,6 @@
-"""What recommenders learn from: who took to which item, and in which order.
+"""What recommenders train on: interactions of customers with items, and each customer's items in order.
 
-Events may bear `flagged_on`: an as_of after that day leaves them out.
+Events may have `flagged_on`: an as_of after that day leaves them out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,13 +23,13 @@ def item_vocabulary(
 ) -> DataFrame:
     """One row per indexed item and as_of, as gold.item_vocabulary declares.
 
-    An item gets its index on the day its `min_item_events`-th event is learned, and keeps it: the vocabulary of an
-    earlier as_of is the beginning of every later one, so a model can grow with it. For the same reason events count
-    for good that some morning saw before they were known for a bot's.
+    An item gets its index on the day its `min_item_events`-th event becomes available, and keeps it: the vocabulary of
+    an earlier as_of is the beginning of every later one, so a model can grow with it. For the same reason events still
+    count that were flagged as a bot's only after an as_of had seen them.
     """
     dated = _of_items(events, kinds).withColumn("available_on", available_on())
-    learned = dated.where(~was_flagged(dated, by=F.col("available_on")))
-    per_day = learned.groupBy("item_id", "available_on").agg(
+    available = dated.where(~was_flagged(dated, by=F.col("available_on")))
+    per_day = available.groupBy("item_id", "available_on").agg(
         F.count("*").alias("n"), F.max_by("category", F.struct("occurred_at", "event_id")).alias("category")
     )
     so_far = Window.partitionBy("item_id").orderBy("available_on").rowsBetween(Window.unboundedPreceding, 0)
@@ -64,7 +64,7 @@ def interactions(
 ) -> DataFrame:
     """One row per customer, indexed item and as_of, as gold.interactions declares.
 
-    `persons` says whose an id was known to be on each of `days`.
+    `persons` maps ids to the person known on each of `days`.
     """
     seen = with_person(_seen_at(_of_items(events, list(strengths)), days), persons)
     pairs = seen.groupBy("customer_id", "item_id", "as_of").agg(

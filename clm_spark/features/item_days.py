@@ -1,4 +1,4 @@
-"""Partial aggregates: what happened to an item on a day, as we knew it on a later day."""
+"""Partial aggregates of items: the measures of an item's day, in the version known on a later day."""
 
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
@@ -11,10 +11,10 @@ ITEM_DAY = ("item_id", "day_on")
 
 
 def item_days_from_customers(customer_item_days: DataFrame) -> DataFrame:
-    """One row per item, active day and day on which we learned more of it, as gold.item_days declares.
+    """One row per item, active day and day on which more of it became known, as gold.item_days declares.
 
     Needs every version of these items' days in gold.customer_item_days. Customers are counted by the id in their events:
-    who turns out later to be one person stays two.
+    two ids later stitched to one person stay two.
     """
     current = with_superseded_on(customer_item_days, CUSTOMER_ITEM_DAYS)
     busiest = F.when(F.col("num_events") > 0, F.struct("num_events", "customer_id", "category"))
@@ -24,7 +24,7 @@ def item_days_from_customers(customer_item_days: DataFrame) -> DataFrame:
         F.theta_sketch_agg(F.when(F.col("num_views") > 0, F.col("customer_id"))).alias("viewers"),
         F.theta_sketch_agg(F.when(F.col("num_lines") > 0, F.col("customer_id"))).alias("buyers"),
     )
-    # From here on a row per pair of versions, not per customer: what was known from one to the other.
+    # From here on a row per span between two versions, not per customer.
     versions = F.collect_set("known_on").over(Window.partitionBy(*ITEM_DAY))
     counts = F.filter(
         "_versions",

@@ -1,4 +1,4 @@
-"""What we know on the morning of a day about an item, about a customer with an item, and about a customer's tastes."""
+"""Features of items, of customers with items, and of customers' tastes, as known on the morning of a day."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -40,7 +40,7 @@ def pair_features(
 ) -> DataFrame:
     """One row per customer, item of the last `MAX_SILENCE_DAYS` and as_of in `days`, as gold.pair_features declares.
 
-    Needs every version of gold.customer_item_days. `persons` says whose an id was known to be on each of `days`.
+    Needs every version of gold.customer_item_days. `persons` maps ids to the person known on each of `days`.
     """
     seen = of_persons(seen_days(customer_item_days, days, CUSTOMER_ITEM_DAYS), persons, CUSTOMER_ITEM_DAYS)
     pairs = features_from_days(seen, OF_PAIRS, by=(KEY, "item_id"))

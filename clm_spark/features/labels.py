@@ -13,7 +13,7 @@ AHEAD = ("num_orders", "revenue_cents", "refund_cents")
 
 
 def answered_days(settings: Settings) -> list[date]:
-    """The days of the panel on which everybody's churn is known by the run's as_of, latest first."""
+    """The days of the panel whose churn labels are complete by the run's as_of, latest first."""
     horizon = timedelta(days=settings.churn.horizon_days)
     return [day for day in panel_days(settings) if day + horizon <= settings.as_of]
 
@@ -28,10 +28,10 @@ def customer_labels(
 ) -> DataFrame:
     """One row per customer and as_of of `features`: what came in the `horizon_days` that begin `gap_days` after as_of.
 
-    `customer_days` is one version of each day, as the run's own as_of sees it, and `persons` are those it knows. The
-    caller keeps to those as_of whose horizon has ended by then: a day yet to come has no orders either.
+    `customer_days` has one version of each day, that of the run's own as_of, and `persons` are those it knows. The
+    caller leaves out every as_of whose horizon has not ended: days to come would count as days without orders.
     """
-    # An order under a login that was linked only later is an order of the visitor's all the same.
+    # An order under a login counts for the visitor, even where the two were linked only later.
     asked = features.select("customer_id", F.col("as_of").alias("_on"), F.col("customer_id").alias("_asked"))
     days = with_person(customer_days.select("customer_id", "day_on", *AHEAD), persons)
     begins = F.date_add("_on", gap_days)

@@ -1,4 +1,4 @@
-"""Bring the partial aggregates of customers and items up to what is known, at the cost of what is new."""
+"""Incremental refresh of the partial aggregates of customers and items: only changed days are recomputed."""
 
 import hashlib
 import logging
@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from clm_spark.events.bots import CUSTOMER_DAY, bot_days_to_leave_out, with_flagged_on
 from clm_spark.events.changes import changes_since
-from clm_spark.events.ledger import batches_new_to, days_of, is_on_days, mark_worked
+from clm_spark.events.ledger import days_of, is_on_days, mark_processed, unprocessed_batches
 from clm_spark.features.customer_days import customer_days_from_events
 from clm_spark.features.customer_item_days import customer_item_days_from_events
 from clm_spark.features.item_days import ITEM_DAY, item_days_from_customers
@@ -30,7 +30,7 @@ from clm_spark.tables.measures import CUSTOMER_MEASURES, OF_CUSTOMERS, OF_ITEM
 
 
 def digest(*declared: object) -> str:
-    """Names what is declared: after a change of it, rows made of it are made again."""
+    """A hash of declarations: rows made of them are recomputed when it changes."""
     return hashlib.sha256(repr(declared).encode()).hexdigest()
 
 
@@ -38,10 +38,10 @@ log = logging.getLogger(__name__)
 
 
 def update_customer_days(lake: Lake, settings: Settings) -> None:
-    """Write the versions of days that new events, or bots found out, have made; every day where none is there yet.
+    """Write the versions of customers' days that new events or bot flags change; all days in an empty table.
 
-    Of silver.events only the days are read that these fall on. All is made again after a change of `max_gap`, of
-    `bots.leave_out`, of the key or of what is measured.
+    Only the days that they fall on are read of silver.events. All days are recomputed after a change of `max_gap`,
+    `bots.leave_out`, the key or the measures.
     """
     max_gap = timedelta(minutes=settings.sessions.max_gap_minutes)
     made_with = f"max_gap {max_gap}, measures {digest(CUSTOMER_MEASURES)}"
@@ -49,17 +49,17 @@ def update_customer_days(lake: Lake, settings: Settings) -> None:
 
 
 def update_customer_item_days(lake: Lake) -> None:
-    """The same of customers' days with items."""
+    """The same for customers' days with items."""
     _update_days(lake, CUSTOMER_ITEM_DAYS, f"measures {digest(OF_ITEM)}", customer_item_days_from_events)
 
 
 def update_item_days(lake: Lake) -> None:
-    """Write the versions of items' days that changed days of customers with them have made; all where that cannot be told.
+    """Write the versions of items' days whose customers' days changed; all where the changes are unknown.
 
-    Of gold.customer_item_days only the days are read of which one changed.
+    Only the changed days are read of gold.customer_item_days.
     """
     now = lake.read(CUSTOMER_ITEM_DAYS)
-    # Sketches hold pseudonyms that no change of key can reach.
+    # Sketches hold hashed pseudonyms, which cannot be re-keyed.
     made_with = f"key {lake.schemas.key.fingerprint}, measures {digest(OF_CUSTOMERS)}"
     touched = _touched_items(lake, now, made_with)
     if touched is None:
@@ -75,16 +75,16 @@ def update_item_days(lake: Lake) -> None:
 
 
 def _update_days(lake: Lake, table: Table, made_with: str, make: Callable[[DataFrame], DataFrame]) -> None:
-    """Bring a table of customers' days up to what is known; `make` makes its rows of the events of whole days."""
+    """Refresh a table of customers' days; `make` computes its rows from the events of whole days."""
     made_with += f", bots left out: {lake.settings.bots.leave_out}, key {lake.schemas.key.fingerprint}"
-    news = batches_new_to(lake, table, made_with=made_with)
+    batches = unprocessed_batches(lake, table, made_with=made_with)
     bot_days = bot_days_to_leave_out(lake)
     events = lake.read(EVENTS)
-    changes = None if news.is_all else changes_since(lake, table)
+    changes = None if batches.is_all else changes_since(lake, table)
     if changes is None:
         _write_all_days(lake, table, make(with_flagged_on(events, bot_days)))
-    elif news or changes:
-        came = events.where(F.col("batch_id").isin(news.names))
+    elif batches or changes:
+        came = events.where(F.col("batch_id").isin(batches.names))
         touched = [came.select("customer_id", F.to_date("occurred_at").alias("day_on"))]
         if changes.bot_days is not None:
             touched.append(changes.bot_days.select(*CUSTOMER_DAY))
@@ -94,12 +94,12 @@ def _update_days(lake: Lake, table: Table, made_with: str, make: Callable[[DataF
             theirs = dated.join(pairs, on=list(CUSTOMER_DAY), how="left_semi").drop("day_on")
             with persisted(make(with_flagged_on(theirs, bot_days))) as renewed:
                 _replace_days(lake, table, renewed, pairs, days)
-    if news:
-        mark_worked(lake, news)
+    if batches:
+        mark_processed(lake, batches)
 
 
 def _touched_items(lake: Lake, now: DataFrame, made_with: str) -> DataFrame | None:
-    """Items' days of which a customer's day is another than when gold.item_days were last made; None: cannot be told."""
+    """Items' days with a customer's day that changed since gold.item_days was written; None: changes are unknown."""
     last = next((commit for commit in lake.commits(ITEM_DAYS) if commit.is_ours), None)
     if last is None or last.mark.get("made_with") != made_with or CUSTOMER_ITEM_DAYS.title not in last.inputs:
         return None
@@ -113,12 +113,12 @@ def _touched_items(lake: Lake, now: DataFrame, made_with: str) -> DataFrame | No
     was = lake.read_version(CUSTOMER_ITEM_DAYS, since, where=is_changed)
     if was is None:
         return None
-    # Also what is gone: a version of a bot's day that turned out not to be one.
+    # Versions that are gone count as changes, too: a day may lose its bot flag.
     return was.select(*ITEM_DAY).unionByName(now.where(is_changed).select(*ITEM_DAY)).distinct()
 
 
 def _write_all_days(lake: Lake, table: Table, rows: DataFrame, *, made_with: str | None = None) -> None:
-    """Rows grouped by their key. A night asks for a few days: in their order, it reads those pages of a file alone."""
+    """Write rows in the order of their days: a daily run then reads only the pages of the few days it needs."""
     lake.replace(rows.sortWithinPartitions("day_on"), into=table, is_key_proven=True, made_with=made_with)
 
 
@@ -131,7 +131,7 @@ def _replace_days(
     *,
     made_with: str | None = None,
 ) -> None:
-    """Put all versions of these days in place of the stored ones; other `known_on` stay as they are.
+    """Replace all stored versions of these days, writing only the `known_on` that differ.
 
     `pairs` has a row per day of a customer, or of an item, all of them on `days`.
     """
@@ -142,7 +142,7 @@ def _replace_days(
     both = was.alias("was").join(now.alias("now"), on=list(table.key), how="full")
     differing = both.where(~F.col("was.digest").eqNullSafe(F.col("now.digest")))
     known_on = days_of(differing, "known_on", "known_on")
-    if not known_on:  # as after a crash between the last write and its note
+    if not known_on:  # as after a crash between the write and its entry in the ledger
         return
     is_due = F.col("known_on").isin(known_on)
     others = stored.where(is_due).join(pairs, on=pair, how="left_anti")

@@ -1,6 +1,6 @@
-"""Bring the features of customers and items up to what is known.
+"""Incremental refresh of the features of customers and items.
 
-Those of customers cost what is new; items, pairs and tastes are merged from all their partials.
+Customers' features are carried on from the day before; those of items, pairs and tastes are merged from all partials.
 """
 
 import logging
@@ -39,7 +39,7 @@ from clm_spark.tables.customer_features import FEATURES
 from clm_spark.tables.item_features import CATEGORY_FIGURES, NUM_TOP_CATEGORIES, OF_ITEMS, OF_PAIRS, TASTES
 from clm_spark.tables.lake import Lake
 
-# A change of what is declared makes new rows of all days.
+# After a change of a declaration every day is recomputed.
 DECLARED = {
     CUSTOMER_FEATURES.title: digest(FEATURES),
     ITEM_FEATURES.title: digest(OF_ITEMS),
@@ -62,41 +62,41 @@ log = logging.getLogger(__name__)
 
 
 def update_customer_features(lake: Lake, days: Sequence[date]) -> None:
-    """Write the features of each of `days`, but for those that nothing learned since has changed.
+    """Write the features of each of `days` whose stored rows are missing or out of date.
 
-    The day after one that holds is carried on from it; others are merged from all their partials, in one pass.
+    A day after a valid one is carried on from it; the others are merged from all their partials, in one pass.
     """
     asked = {*days, *(day - ONE_DAY for day in days)}
-    holding = _days_that_hold(lake, asked, CUSTOMER_FEATURES, made_of=OF_CUSTOMER_DAYS)
-    due = sorted({*days} - holding)
-    next_days = [day for day in due if day - ONE_DAY in {*due, *holding}]
+    valid = _valid_days(lake, asked, CUSTOMER_FEATURES, made_of=OF_CUSTOMER_DAYS)
+    due = sorted({*days} - valid)
+    next_days = [day for day in due if day - ONE_DAY in {*due, *valid}]
     merged = [day for day in due if day not in next_days]
     if merged:
         features = customer_features(lake.read(CUSTOMER_DAYS), days=merged, persons=known_persons(lake, merged))
         _write(lake, CUSTOMER_FEATURES, features, merged)
     for day in next_days:
         _carry_on(lake, day)
-    _say_if_nothing(due)
+    _log_if_up_to_date(due)
 
 
 def update_item_features(lake: Lake, days: Sequence[date]) -> None:
-    """Write the features of items on each of `days`, but for those that nothing learned since has changed.
+    """Write the features of items on each of `days` whose stored rows are missing or out of date.
 
-    Always merged: different customers do not add up over days.
+    Always merged: counts of distinct customers do not add up over days.
     """
-    due = sorted({*days} - _days_that_hold(lake, days, ITEM_FEATURES, made_of=OF_ITEM_DAYS))
+    due = sorted({*days} - _valid_days(lake, days, ITEM_FEATURES, made_of=OF_ITEM_DAYS))
     if due:
         _write(lake, ITEM_FEATURES, item_features(lake.read(ITEM_DAYS), days=due), due)
-    _say_if_nothing(due)
+    _log_if_up_to_date(due)
 
 
 def update_pair_features(lake: Lake, days: Sequence[date]) -> None:
-    """Write what is known of customers with items on each of `days`, and from it their tastes, as far as any is due.
+    """Write the features of pairs on each of `days`, and from them categories and tastes, where any is out of date.
 
-    Merged: as many rows are written as a merge has to read, so that a step would spare little.
+    Always merged: a merge reads about as many rows as are written, so a step from the day before would save little.
     """
     tables = (PAIR_FEATURES, CUSTOMER_CATEGORIES, CUSTOMER_TASTES)
-    due = sorted(set[date]().union(*({*days} - _days_that_hold(lake, days, t, made_of=OF_PAIR_DAYS) for t in tables)))
+    due = sorted(set[date]().union(*({*days} - _valid_days(lake, days, t, made_of=OF_PAIR_DAYS) for t in tables)))
     if due:
         partials, persons = lake.read(CUSTOMER_ITEM_DAYS), known_persons(lake, due)
         _write(lake, PAIR_FEATURES, pair_features(partials, days=due, persons=persons), due)
@@ -104,17 +104,17 @@ def update_pair_features(lake: Lake, days: Sequence[date]) -> None:
         with persisted(customer_categories(pairs)) as categories:
             _write(lake, CUSTOMER_CATEGORIES, categories, due)
             _write(lake, CUSTOMER_TASTES, customer_tastes(categories), due)
-    _say_if_nothing(due)
+    _log_if_up_to_date(due)
 
 
 def _write(lake: Lake, table: Table, features: DataFrame, days: Sequence[date]) -> None:
-    """Features are grouped by their key."""
+    """Write features, whose key is proven: they are grouped by it."""
     lake.replace(features, into=table, is_key_proven=True, made_with=DECLARED[table.title], as_of=days)
 
 
-def _say_if_nothing(due: Sequence[date]) -> None:
+def _log_if_up_to_date(due: Sequence[date]) -> None:
     if not due:
-        log.info("nothing was learned that the features did not know")
+        log.info("the features are up to date")
 
 
 def _carry_on(lake: Lake, as_of: date) -> None:
@@ -135,11 +135,11 @@ def _carry_on(lake: Lake, as_of: date) -> None:
         _write(lake, CUSTOMER_FEATURES, rows, [as_of])
 
 
-def _days_that_hold(lake: Lake, days: Collection[date], table: Table, *, made_of: Sequence[Table]) -> set[date]:
-    """Those of which what the features were made of is still what the day knew."""
+def _valid_days(lake: Lake, days: Collection[date], table: Table, *, made_of: Sequence[Table]) -> set[date]:
+    """The days whose stored features are still made of everything that the day could know."""
     commits = {each.title: lake.commits(each) for each in (table, *made_of)}
 
-    def holds(day: date) -> bool:
+    def is_valid(day: date) -> bool:
         last = last_write_of(commits[table.title], column="as_of", day=day)
         if last is None or last.mark.get("made_with") != DECLARED[table.title] or last.values("as_of") is None:
             return False
@@ -154,4 +154,4 @@ def _days_that_hold(lake: Lake, days: Collection[date], table: Table, *, made_of
                 return False
         return True
 
-    return {day for day in days if holds(day)}
+    return {day for day in days if is_valid(day)}

@@ -1,4 +1,4 @@
-"""Versions of a day: each holds all of it that was known by then, and an as_of takes the last one before it."""
+"""Versions of a day: each holds all that was known of it by `known_on`; an as_of reads the last one before it."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -14,18 +14,18 @@ from clm_spark.tables.contract import Table
 KEY = "customer_id"
 
 
-def with_every_version(learned: DataFrame, *, sums: Sequence[str], times: Sequence[str] = ()) -> DataFrame:
-    """What was `available_on` a day once for every version of its customer's day that holds it, in `known_on`.
+def with_every_version(available: DataFrame, *, sums: Sequence[str], times: Sequence[str] = ()) -> DataFrame:
+    """Repeat each row for every version of its customer's day from its `available_on` on; the version is `known_on`.
 
-    Rows may bear `flagged_on`: a version of that day or later is empty, with `sums` of 0 and no `times`, and there is
-    none where no earlier one was.
+    Rows may have `flagged_on`: a version of that day or later is empty, with `sums` of 0 and no `times`, and is left
+    out where there is no earlier one.
     """
     versions = F.collect_set("available_on").over(Window.partitionBy(*CUSTOMER_DAY))
-    if "flagged_on" in learned.columns:
+    if "flagged_on" in available.columns:
         versions = F.array_compact(F.array_union(versions, F.array("flagged_on")))
     known = F.filter("_versions", lambda version: version >= F.col("available_on"))
-    versioned = learned.withColumn("_versions", versions).withColumn("known_on", F.explode(known)).drop("_versions")
-    if "flagged_on" not in learned.columns:
+    versioned = available.withColumn("_versions", versions).withColumn("known_on", F.explode(known)).drop("_versions")
+    if "flagged_on" not in available.columns:
         return versioned
     is_bot = was_flagged(versioned, by=F.col("known_on"))
     is_withdrawn = (F.col("known_on") == F.col("flagged_on")) & (F.col("available_on") < F.col("flagged_on"))
@@ -35,7 +35,7 @@ def with_every_version(learned: DataFrame, *, sums: Sequence[str], times: Sequen
 
 
 def with_superseded_on(days: DataFrame, table: Table) -> DataFrame:
-    """Add the `known_on` of the same day's next version: an as_of up to it, and after `known_on`, sees this row."""
+    """Add `superseded_on`, the `known_on` of the day's next version: an as_of after `known_on` and up to it sees this row."""
     versions = Window.partitionBy(*_without(table, "known_on")).orderBy("known_on")
     return days.withColumn("superseded_on", F.lead("known_on").over(versions))
 
@@ -45,17 +45,17 @@ def seen_days(partials: DataFrame, days: Sequence[date], table: Table) -> DataFr
 
     Needs every version of the days in `table`.
     """
-    # By the first of the key at once: all that follows stays there.
+    # Partitioned by the first column of the key: nothing below shuffles again.
     seen = at_each(with_superseded_on(partials.repartition(table.key[0]), table), days)
     was_known = F.col("known_on") < F.col("as_of")
     was_latest = F.col("superseded_on").isNull() | (F.col("as_of") <= F.col("superseded_on"))
-    is_left = F.col("num_events") > 0  # none: a bot's day, once it was known for one
+    is_left = F.col("num_events") > 0  # none: a day that was flagged as a bot's
     past = seen.where((F.col("day_on") < F.col("as_of")) & was_known & was_latest & is_left)
     return past.withColumn("age_days", F.date_diff("as_of", "day_on").cast("bigint"))
 
 
 def of_persons(seen: DataFrame, persons: DataFrame | None, table: Table) -> DataFrame:
-    """A day's partials under several ids of a person as one; those of whom only one id is known are not moved."""
+    """Sum a day's partials over the ids of each person; the rows of persons with a single id are not shuffled."""
     if persons is None:
         return seen
     named = persons.select(F.col("person_id").alias("id"), "as_of", "person_id").distinct()

@@ -1,6 +1,6 @@
-"""Declared features from daily figures: merged from the days themselves, or yesterday's carried on by a day.
+"""Declared features from partial aggregates: merged from all days, or carried on from the day before.
 
-Both give the same rows: all they add up are whole numbers.
+Both give the same rows, because only whole numbers are added.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def with_derived(merged: DataFrame, features: Sequence[Feature]) -> DataFrame:
 
 
 def gains_from_days(days: DataFrame, features: Sequence[Feature], *, key: str) -> DataFrame:
-    """One row per `key`: what its sums gain and its ages may become from one as_of to the next.
+    """One row per `key`: the change of its sums, and candidates for its ages, from one as_of to the next.
 
     Needs the rows of `features_from_days` for both as_of and every day that differs between them, be it in its figures
     or in its place in a window, with `sign`: 1 for the later as_of, -1 for the earlier.
@@ -54,9 +54,10 @@ def carried_on(before: DataFrame, gains: DataFrame, features: Sequence[Feature],
 
 
 def beyond_carrying_on(days: DataFrame, features: Sequence[Feature], *, key: str) -> DataFrame:
-    """The keys of which a day that both as_of had behind them is another than it was.
+    """The keys for which a day before both as_of has changed, so that they cannot be carried on.
 
-    That is, one that no longer counts for an age, or does so differently for a gap. Needs the rows of `gains_from_days`.
+    That is, a day that no longer counts for an age, or counts differently for a gap. Needs the rows of
+    `gains_from_days`.
     """
     was, now = F.col("sign") < 0, F.col("sign") > 0
     ages = sorted({feature.where for feature in features if isinstance(feature, Age)})
@@ -172,7 +173,7 @@ def _carried(feature: Carried) -> Column:
         case Age():
             value = (F.greatest if feature.of == "first" else F.least)(was + 1, F.col(new))
         case SquaredGaps():
-            # Where the day just passed counts, the last one before it was as long ago as the morning of that day said.
+            # If the day just passed counts, the gap that it ends is the recency as of that day.
             gap = F.when(F.col(f"new.{feature.recency}") == 1, F.col(f"old.{feature.recency}"))
             value = F.coalesce(was, F.lit(0)) + F.coalesce(gap * gap, F.lit(0))
     return value.cast("bigint").alias(feature.name)

@@ -13,15 +13,15 @@ EVENT_ID_DIGITS = 32
 
 
 def pseudonym(text: Column, *, key: KeyChain) -> Column:
-    """HMAC-SHA256 of the text, then of what came out by each further key, hexadecimal; null stays null."""
+    """HMAC-SHA256 of the text by the first key, then of the digest by each further key; hexadecimal, null stays null."""
     return _hashed_on(text, "pseudonym", key.links)
 
 
 def rekeyed(rows: DataFrame, table: Table, *, links: Sequence[bytes]) -> DataFrame:
-    """What is named after customers in the table's rows, hashed once more by each of `links`: as by the longer chain.
+    """Hash the table's pseudonyms once more by each of `links`, which gives those of the longer key chain.
 
-    An event's id holds its customer's pseudonym, and goes along: whoever has an old key could else find the customer
-    by it.
+    Event ids are re-keyed, too: they are made of the customer's pseudonym, and would reveal it to a holder of the old
+    key.
     """
     named = [column for column in table.columns if column.rekeyed in ("pseudonym", "event_id")]
     if not links or not named:
@@ -34,12 +34,12 @@ def rekeyed(rows: DataFrame, table: Table, *, links: Sequence[bytes]) -> DataFra
 
 
 def visit_id(customer_id: Column, started_at: Column) -> Column:
-    """Names a visit after its customer and its beginning, not by counting: a late event must not renumber later ones."""
+    """The id of a visit from its customer and start, not a counter: a late event must not renumber later visits."""
     return F.md5(F.concat_ws("|", customer_id, F.unix_micros(started_at).cast("string")))
 
 
 def visitor_key(key: KeyChain) -> KeyChain:
-    """The key by which devices and cookies are named: visitor 17 is not login 17, however either is spelt."""
+    """The key for devices and cookies: visitor 17 and login 17 must not get the same pseudonym."""
     return KeyChain((hmac.new(key.links[0], b"visitor", "sha256").digest(), *key.links[1:]))
 
 

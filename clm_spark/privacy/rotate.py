@@ -1,7 +1,7 @@
-"""A new key for the pseudonyms: every table is hashed once more, each in one commit; what a crash left is finished.
+"""Key rotation: the pseudonyms of every table are hashed once more, each table in one commit. It can be resumed.
 
-No raw id is needed: the settings' key holds the old keys and the new one below them, and a pseudonym under the longer
-chain is the old one hashed by the new key. Which tables are done is known from the commits that did it.
+No raw id is needed: the settings' key holds the old keys and the new one, and a pseudonym of the longer chain is the
+old one hashed by the new key. The tables' commits tell which of them are done.
 """
 
 import logging
@@ -28,19 +28,19 @@ class KeyChange:
 
     @property
     def links(self) -> tuple[bytes, ...]:
-        """What is to be hashed by once more."""
+        """The new keys, by which pseudonyms are still to be hashed."""
         return self.new.links[len(self.old.links) :]
 
 
 def begin_key_change(lake: Lake) -> KeyChange:
-    """Write down that a change of key is under way: other jobs are refused until it is finished.
+    """Record that a change of key has begun: other jobs are refused until it is finished.
 
     Raises `ContractError` when the settings' key does not go on from the lakehouse's.
     """
     place, new, record = lake.settings.lakehouse.path, lake.schemas.key, lake.schemas.key_record()
     if record is None:
         raise ContractError(
-            f"lakehouse {place} says of no key: expected one that a job has written to; "
+            f"lakehouse {place} names no key: expected one that a job has written to; "
             "run any job that writes customers under the present key first"
         )
     if record.becoming not in (None, new.fingerprint):
@@ -59,17 +59,17 @@ def begin_key_change(lake: Lake) -> KeyChange:
 
 
 def rekey_tables(lake: Lake, change: KeyChange) -> int:
-    """Re-key every table that is not keyed by the new key yet; gives how many. Records end up kept as settings say."""
+    """Re-key every table that is not keyed by the new key yet, and apply `privacy.keep_raw_ids`; returns their number."""
     keyed = (table for table in TABLES if table.is_keyed and lake.exists(table))
     return sum(_rekey(lake, table, change) for table in keyed)
 
 
 def finish_key_change(lake: Lake, change: KeyChange, *, num_tables: int) -> None:
-    """Write down that all tables are keyed by the new key, and say what still holds the old pseudonyms."""
+    """Record that all tables are keyed by the new key, and log what still holds old pseudonyms."""
     lake.schemas.record_key(KeyRecord(change.new.fingerprint))
     log.info(
         "keyed by %s, %d tables re-keyed; their old versions hold the old pseudonyms until VACUUM removes them (Delta keeps "
-        "seven days), and so do a report and lists that were handed out: make those anew",
+        "seven days), and so do reports and lists handed out before: make those again",
         change.new.fingerprint,
         num_tables,
     )

@@ -1,4 +1,4 @@
-"""Who customers are: their names below bronze, persons, machines and visits."""
+"""Customers: their pseudonyms, identities, bots and visits."""
 
 import re
 from typing import Annotated
@@ -9,7 +9,7 @@ from clm_spark.settings.section import Section
 
 
 class BotSettings(Section):
-    """Who is taken for a machine: by customer and day. A rule without a limit is not applied."""
+    """Which days of customers are flagged as a bot's. A rule without a limit is not applied."""
 
     leave_out: bool = Field(True, description="build visits, features and interactions without flagged customers' days")
     max_per_minute: Annotated[int, Field(ge=1)] | None = Field(
@@ -17,7 +17,7 @@ class BotSettings(Section):
     )
     max_per_day: Annotated[int, Field(ge=1)] | None = Field(2000, description="the same in a day")
     carts_without_view: Annotated[int, Field(ge=1)] | None = Field(
-        20, description="so many carts on a day without a view are a machine's, where the source has views that day"
+        20, description="this many carts on a day without a view are a bot's, where the source has views that day"
     )
     user_agents: str | None = Field(
         r"(?i)(?<!cu)bot|crawl|spider|slurp|headless|phantomjs|python-requests|scrapy|^(curl|wget)/",
@@ -35,7 +35,7 @@ class BotSettings(Section):
 
 
 class PrivacySettings(Section):
-    """How customers are named below bronze, and what bronze keeps of them. Exactly one key is named."""
+    """The key of customers' pseudonyms (exactly one is named), and whether bronze holds raw ids in the clear."""
 
     key_file: str | None = Field(
         None,
@@ -46,7 +46,7 @@ class PrivacySettings(Section):
     key_env: str | None = Field(None, description="the same in the environment variable of this name")
     keep_raw_ids: bool = Field(
         False,
-        description="keep raw records in bronze as they came; otherwise encrypted under the key of the pseudonyms",
+        description="leave raw records in bronze unencrypted; otherwise they are encrypted by the key of the pseudonyms",
     )
 
     @model_validator(mode="after")
@@ -61,13 +61,14 @@ class PrivacySettings(Section):
 
 
 class IdentitySettings(Section):
-    """Whose a visitor id is. A change holds for what is learned from then on."""
+    """Identity stitching. A change applies to links found from then on."""
 
     max_logins_per_visitor: Annotated[int, Field(ge=1)] = Field(
-        2, description="a visitor id with more logins is a shared device, which says nothing of whose it is"
+        2, description="a visitor id with more logins is a shared device and is not stitched"
     )
     max_ids_per_person: Annotated[int, Field(ge=2)] = Field(
-        500, description="a larger group of linked ids is no person: it is not stitched; cookies last a week for some"
+        500,
+        description="a larger group of linked ids is not stitched; a person may have many, as some cookies last a week",
     )
 
 

@@ -13,35 +13,35 @@ class FeatureSettings(Section):
 
     panel_every_days: Annotated[int, Field(ge=1)] = 28
     panel_size: Annotated[int, Field(ge=1)] = Field(7, description="how many as_of dates, the asked one included")
-    as_of_alone: bool = Field(
-        False, description="write the run's own as_of and no days to train on, as a backfill does"
-    )
+    as_of_alone: bool = Field(False, description="write the run's own as_of and no training days, as a backfill does")
     kind_strengths: dict[str, float] = Field(
         default_factory=lambda: {"view": 1.0, "click": 1.0, "cart": 3.0, "purchase": 5.0},
-        description="what one event of a kind says about taste",
+        description="weight of one event of each kind in an interaction's strength",
     )
     sequence_kinds: tuple[str, ...] = ("view", "cart", "purchase")
-    sequence_length: Annotated[int, Field(ge=2)] = Field(256, description="last items kept per customer")
+    sequence_length: Annotated[int, Field(ge=2)] = Field(
+        256, description="length of a customer's sequence: the last items"
+    )
 
 
 class PanelSettings(Section):
-    """The training panel of `clm panel`: past mornings, and what came after each."""
+    """The training panel of `clm panel`: past as_of dates with features and labels."""
 
     first_on: date | None = Field(None, description="the first as_of; None: the run's own")
-    last_on: date | None = Field(None, description="none after it; None: the run's own")
+    last_on: date | None = Field(None, description="the last possible as_of; None: the run's own")
     every_days: Annotated[int, Field(ge=1)] = 7
-    gap_days: Annotated[int, Field(ge=0)] = Field(0, description="days from as_of on that labels leave out")
-    horizon_days: Annotated[int, Field(ge=1)] = Field(56, description="days after the gap that labels look at")
+    gap_days: Annotated[int, Field(ge=0)] = Field(0, description="days between as_of and the label's horizon")
+    horizon_days: Annotated[int, Field(ge=1)] = Field(56, description="days of the label's horizon, after the gap")
 
 
 class DriftSettings(Section):
-    """When a feature is said to have drifted."""
+    """When a feature counts as drifted."""
 
     against_days: Annotated[int, Field(ge=1)] = Field(
-        28, description="so many days before as_of lies the day compared with"
+        28, description="as_of is compared with the day this many days before"
     )
     sample_rows: Annotated[int, Field(ge=100)] = Field(
-        20_000, description="about so many rows of either day are looked at"
+        20_000, description="about this many rows of each day are sampled"
     )
     max_psi: Annotated[float, Field(gt=0)] = Field(
         0.25, description="population stability index above which a feature has drifted"
@@ -55,8 +55,9 @@ class RecommendSettings(Section):
     test_days: Annotated[int, Field(ge=1)] = Field(28, description="days before as_of held out to compare recommenders")
     min_item_events: Annotated[int, Field(ge=1)] = Field(5, description="rarer items get no index")
     max_items: Annotated[int, Field(ge=10)] = Field(
-        200_000, description="bound on the vocabulary, first come; raise min_item_events when it is reached"
+        200_000,
+        description="upper bound of the vocabulary, first come first served; raise min_item_events when it is reached",
     )
     hide_seen: bool = Field(
-        False, description="leave out what a customer already took to: wrong where people buy again"
+        False, description="leave out items that the customer already interacted with: wrong where people buy again"
     )

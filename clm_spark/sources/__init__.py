@@ -32,7 +32,7 @@ SOURCES: dict[str, Callable[[IngestSettings], Source]] = {
 
 
 def open_source(ingest: IngestSettings) -> Source:
-    """The source that the settings name; raises `SettingsError` for one that is unknown or a mapping that is unusable."""
+    """The source that the settings name. Raises `SettingsError` for an unknown source or an unusable mapping."""
     if ingest.source not in SOURCES:
         known = ", ".join(sorted(SOURCES))
         raise SettingsError(f"ingest.source {ingest.source!r} is unknown: expected one of {known}")

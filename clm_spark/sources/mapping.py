@@ -1,4 +1,4 @@
-"""Any CSV, JSON lines or Parquet log, by a YAML file that says which column is which field of an event."""
+"""Any CSV, JSON lines or Parquet log, by a YAML file that maps its columns to the fields of an event."""
 
 import re
 from collections.abc import Sequence
@@ -98,7 +98,7 @@ class Mapping(Section):
         if ("kind" in self.fields) == (self.kind is not None):
             problems.append("expected either kind (the same for every record) or fields.kind (a column)")
         if "sent_at" in self.fields and "known_at" not in self.fields:
-            problems.append("fields.sent_at needs fields.known_at: a device's clock is held against the server's")
+            problems.append("fields.sent_at needs fields.known_at: a device's clock is compared with the server's")
         if self.format == "csv" and bool(self.header) == bool(self.columns):
             problems.append("expected either header (the first line as it is written) or columns (no header line)")
         return problems
@@ -146,8 +146,8 @@ def _problem(error: object) -> str:
     key = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
         return f"{key} is unknown"
-    said = str(error["msg"]).removeprefix("Value error, ")
-    return f"{key}: {said}, got {error['input']!r}" if key else said
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{key}: {message}, got {error['input']!r}" if key else message
 
 
 def _unquoted(pattern: str) -> str:
@@ -158,9 +158,9 @@ class MappedSource:
     """A log read by a mapping; events carry the mapping's name as their source: `mapping:my_shop`."""
 
     def __init__(self, mapping: Mapping, *, name: str, time_zone: str = "UTC") -> None:
-        """`time_zone` is the shop's, for a mapping that says none.
+        """`time_zone` is the shop's, for a mapping without one.
 
-        Raises `SettingsError` when that cannot be told from a zone which the text may or may not name.
+        Raises `SettingsError` where the time format reads a zone from some texts only.
         """
         self.mapping = mapping
         self.name = f"mapping:{name}"
@@ -180,7 +180,7 @@ class MappedSource:
         return read_lines(spark, files, first_line=self._first_line())
 
     def fields(self, raw: DataFrame) -> DataFrame:
-        """Each record as the mapping says; dots reach into JSON objects and Parquet structs."""
+        """Each record by the mapping; dots reach into JSON objects and Parquet structs."""
         cells = self._cells(raw)
         fields = {field: self._cell(column) for field, column in self.mapping.fields.items()}
         kind = F.lit(self.mapping.kind) if self.mapping.kind else translated(fields["kind"], self.mapping.kinds)

@@ -51,7 +51,7 @@ def _checked_columns(spark: SparkSession, file: str, *, expected: Sequence[str])
 
 
 def _footer(spark: SparkSession, file: str) -> Iterator[tuple[str, str]]:
-    """Each column and its type, as the file itself says: Spark's schema no longer tells a nanosecond from a number."""
+    """Each column and its type in the file: Spark's schema no longer distinguishes nanoseconds from numbers."""
     jvm: Any = spark._jvm
     path = jvm.org.apache.hadoop.fs.Path(file)
     conf = spark._jsc.hadoopConfiguration()

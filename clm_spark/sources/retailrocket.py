@@ -16,7 +16,7 @@ KINDS = {"addtocart": "cart", "transaction": "purchase", "0": "view", "1": "cart
 
 
 class Retailrocket:
-    """Views, carts and purchases without prices; a record says by its form which of the three files it is from."""
+    """Views, carts and purchases without prices; the form of a record shows which of the three files it is from."""
 
     name = "retailrocket"
     time_format = "epoch_ms"
@@ -33,7 +33,7 @@ class Retailrocket:
         if len(forms) > 1:
             raise SourceError(
                 f"files of {' and '.join(forms)} lie together: each form of the Retailrocket log numbers its visitors "
-                "anew, so take in one; set ingest.path to a file"
+                "anew, so ingest one only; set ingest.path to a file"
             )
         if forms == [".parquet"]:
             return read_rows(spark, files, columns=ROW_COLUMNS)

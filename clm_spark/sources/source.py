@@ -1,7 +1,7 @@
 """What a raw format must offer, and the readers that formats share.
 
-A source only renames: it reads raw records and says, as text, which part of a record is which field of the canonical
-event. Types, reasons for rejection and identifiers are given afterwards, for all sources alike, in `events/parse.py`.
+A source only renames: it reads raw records and maps their parts, as text, to the fields of the canonical event. Types,
+reasons for rejection and identifiers follow in `events/ingest/parse.py`, for all sources alike.
 """
 
 from collections import Counter
@@ -40,8 +40,8 @@ TEXT_FIELDS = (
 )
 
 
-# Of these, text that goes on into silver as it stands.
-KEPT_AS_TEXT = ("item_id", "category", "brand", "order_id", "campaign_id", "source_session_id")
+# Of these, the texts that silver.events stores unchanged.
+TEXT_IN_SILVER = ("item_id", "category", "brand", "order_id", "campaign_id", "source_session_id")
 ATTRIBUTES = "map<string,string>"
 ADDRESS = r"(?i)address(?!ed|ing)"  # what a column of addresses is called
 # Bounded, so that a field of a megabyte costs a multiple of its length and not its square.
@@ -62,7 +62,7 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """What `events.source` says."""
+        """The value of `source` in silver.events."""
         ...
 
     @property
@@ -127,7 +127,7 @@ def check_place(spark: SparkSession, path: str, *, endings: tuple[str, ...]) -> 
 def read_lines(spark: SparkSession, files: Sequence[str], *, first_line: FirstLine) -> DataFrame:
     """One row per line of text files, plain or compressed; neither headers nor blank lines are records.
 
-    Raises `SourceError` when a file does not begin as `first_line` says.
+    Raises `SourceError` when a file does not begin with `first_line`.
     """
     # The number is the same on every reading of the same files and split size.
     lines = text_lines(spark, files, first_line=first_line)
@@ -178,14 +178,14 @@ def json_record(columns: Sequence[str]) -> Column:
 def json_objects(columns: Sequence[str]) -> Column:
     """`record`, a line of JSON, as an array of such structs: one for a sound line, else null or another length.
 
-    By itself Spark would read the first object of a line and forget what follows it.
+    On its own Spark would read the first object of a line and ignore the rest.
     """
     listed = F.concat(F.lit("["), "record", F.lit("]"))
     return F.from_json(listed, T.ArrayType(text_struct(columns)), {"mode": "PERMISSIVE"})
 
 
 def unknown_members(columns: Sequence[str]) -> Column:
-    """What `record`, an object as JSON, says beside these columns, as a map; null where it is nothing."""
+    """The members of `record`, a JSON object, that are not among `columns`, as a map; null where there are none."""
     is_known = set(columns)
     others = F.array_except(F.json_object_keys("record"), F.array(*map(F.lit, sorted(is_known))))
     every = F.from_json("record", "map<string,string>")
@@ -207,9 +207,9 @@ def with_fields(
 ) -> DataFrame:
     """Raw rows with the fields a source knows; the others are null.
 
-    `extra` is a map of what records say in columns that the source does not know: it joins the attributes, and
-    `new_columns` names them; what is called an address stays out. Text that goes on into silver loses e-mail addresses,
-    and the customer's raw id where that is unmistakable.
+    `extra` is a map of the columns that the source does not know. They are added to the attributes, except those named
+    like an address, and `new_columns` lists them. Text for silver loses e-mail addresses, and the customer's raw id
+    where that is unmistakable.
     """
     unknown = set(fields) - set(TEXT_FIELDS)
     if unknown:
@@ -217,23 +217,25 @@ def with_fields(
     in_order = sorted((attributes or {}).items())  # event ids are made of them
     customer = fields.get("customer_id", F.lit(None)).cast("string")
     texts = {name: fields.get(name, F.lit(None)).cast("string") for name in TEXT_FIELDS}
-    texts |= {name: without_raw_id(texts[name], customer) for name in KEPT_AS_TEXT if name in fields}
-    said = F.lit(None).cast(ATTRIBUTES)
+    texts |= {name: without_raw_id(texts[name], customer) for name in TEXT_IN_SILVER if name in fields}
+    mapped = F.lit(None).cast(ATTRIBUTES)
     if in_order:
-        # Spark interprets map_filter and all below it, so what goes in is made before, by compiled code. Looked at
-        # twice, it stays apart: a projection that is needed once is written out in the next.
+        # Spark interprets map_filter and all below it, so its inputs are columns of an earlier, compiled projection. Each
+        # is used twice below: Spark would merge a projection whose columns are used once into the next.
         own = [f"_attribute_{number}" for number in range(len(in_order))]
         values = (without_raw_id(value.cast("string"), customer) for _, value in in_order)
         rows = rows.withColumns(dict(zip(own, values, strict=True)))
         pairs = [part for (name, _), cell in zip(in_order, own, strict=True) for part in (F.lit(name), F.col(cell))]
         is_any = F.coalesce(*own).isNotNull()
-        said = F.when(is_any, F.map_filter(F.create_map(*pairs), _is_said)).otherwise(F.create_map().cast(ATTRIBUTES))
+        mapped = F.when(is_any, F.map_filter(F.create_map(*pairs), _is_present)).otherwise(
+            F.create_map().cast(ATTRIBUTES)
+        )
     new_columns = F.lit(None)
     if extra is not None:
         new_columns = F.map_keys(extra)
         public = F.map_filter(extra, lambda name, value: value.isNotNull() & ~name.rlike(ADDRESS))
-        kept = F.transform_values(public, lambda _, value: without_raw_id(value, customer))
-        said = F.when(extra.isNull(), said).otherwise(_joined(said, kept, list(attributes or {})))
+        redacted = F.transform_values(public, lambda _, value: without_raw_id(value, customer))
+        mapped = F.when(extra.isNull(), mapped).otherwise(_joined(mapped, redacted, list(attributes or {})))
     return rows.select(
         "file",
         "position",
@@ -241,18 +243,18 @@ def with_fields(
         "header",
         "record",
         *(text.alias(name) for name, text in texts.items()),
-        said.alias("attributes"),
+        mapped.alias("attributes"),
         new_columns.cast("array<string>").alias("new_columns"),
         F.coalesce(is_parsable, F.lit(False)).alias("is_parsable"),
     )
 
 
-def _is_said(_: Column, value: Column) -> Column:
+def _is_present(_: Column, value: Column) -> Column:
     return value.isNotNull()
 
 
 def _joined(known: Column, extra: Column, names: Sequence[str]) -> Column:
-    """Both maps as one, in order of name; a new column called like an attribute of ours gets a mark."""
+    """Both maps as one, in order of name; a new column with the name of an attribute gets `_` appended."""
     apart = F.transform_keys(extra, lambda name, _: F.when(name.isin(*names), F.concat(name, F.lit("_")))
         .otherwise(name)) if names else extra  # fmt: skip
     entries = F.concat(

@@ -1,4 +1,4 @@
-"""Text files as raw records: which files belong to a format, which lines are records, which fields a line holds."""
+"""Text files as raw records: which files belong to a format, which lines are records, which fields a line has."""
 
 import csv
 import re
@@ -55,7 +55,7 @@ def text_lines(spark: SparkSession, files: Sequence[str], *, first_line: FirstLi
 
 
 def with_cells(raw: DataFrame, columns: Sequence[str], *, separator: str = ",") -> DataFrame:
-    """CSV lines with `cells`, a struct of the usual columns and `_corrupt`, and `extra`, a map of whatever else they say.
+    """CSV lines with `cells`, a struct of the usual columns and `_corrupt`, and `extra`, a map of all other columns.
 
     Each line is read by the header of its own file; the driver sees the headers, not the lines.
     """
@@ -103,7 +103,7 @@ def _own_header(file: str, came: str, first_line: FirstLine) -> str:
         trouble = f"{', '.join(missing)} missing" if missing else "a column twice"
         raise SourceError(
             f"{file} has changed: expected columns {', '.join(first_line.needed)}, came {came[:200]!r}, {trouble}; restore "
-            "the file, or, for source mapping, say in the mapping what the log is like now (`optional` may be missing)"
+            "the file, or, for source mapping, bring the mapping up to the log of today (`optional` columns may be missing)"
         )
     return came
 
@@ -111,7 +111,7 @@ def _own_header(file: str, came: str, first_line: FirstLine) -> str:
 def _lines_under(spark: SparkSession, header: str, files: Sequence[str], first_line: FirstLine) -> DataFrame:
     # A header is no record wherever it stands: people concatenate files.
     headers = (header, *first_line.headers) if header else first_line.headers
-    spellings = [spelt for said in headers for spelt in (said, BOM + said, _quoted(said))]
+    spellings = [spelt for line in headers for spelt in (line, BOM + line, _quoted(line))]
     is_record = F.trim("value") != ""
     if spellings:
         is_record &= ~F.col("value").isin(spellings)

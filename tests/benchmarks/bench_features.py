@@ -2,7 +2,7 @@
 
 `python tests/benchmarks/bench_features.py --events 5e6` draws a shop of 300 days, brings its events into silver.events
 day by day, and then measures whole processes: `clm run build_features` for day 30 and the night after it, for day 300 and
-the night after it, and DuckDB and Polars from the files of silver.events. More nights follow in one process, as on a
+the night after it, and DuckDB and Polars from the files of silver.events. More daily_runs follow in one process, as on a
 cluster that stays up. It stops unless all leave the same features.
 """
 
@@ -184,7 +184,7 @@ def bring_in(bench: Bench, size: float, since: int, until: int) -> int:
 
 
 def nights_on_end(bench: Bench, size: float, since: int) -> list[float]:
-    """The nights after the next days, in one process: seconds of each job, without what brings its events in."""
+    """The daily_runs after the next days, in one process: seconds of each job, without what brings its events in."""
     spark = build_session(bench.settings(), app_name="bench_features")
     try:
         lake = Lake(spark, bench.settings(), job="bench")
@@ -227,7 +227,7 @@ def check_carried(bench: Bench, rivals: dict[str, Took], day: int) -> None:
 
 
 def race(bench: Bench, size: float) -> None:
-    nights, on_end = {}, {}
+    daily_runs, on_end = {}, {}
     reached = 0
     for day in bench.asked.days:
         num_events = apart(bring_in, bench, size, reached, day)
@@ -239,8 +239,8 @@ def race(bench: Bench, size: float) -> None:
         rivals = {engine: took for engine in bench.asked.rivals if (took := rival(bench, engine, day))}
         show("clm, everything", whole, rivals)
         apart(bring_in, bench, size, day, day + 1)
-        nights[day] = bench.night(day + 1)
-        show("clm, the night after", nights[day], rivals)
+        daily_runs[day] = bench.night(day + 1)
+        show("clm, the night after", daily_runs[day], rivals)
         check_carried(bench, rivals, day + 1)
         on_end[day] = apart(nights_on_end, bench, size, day + 1)
         print(f"  {NIGHTS_ON_END} more, process up: {', '.join(f'{took:.1f}' for took in on_end[day])} s", flush=True)
@@ -249,7 +249,7 @@ def race(bench: Bench, size: float) -> None:
     first, last = bench.asked.days[0], bench.asked.days[-1]
     if first == last:
         return
-    ratio, ratio_up = nights[last].seconds / nights[first].seconds, on_end[last][-1] / on_end[first][-1]
+    ratio, ratio_up = daily_runs[last].seconds / daily_runs[first].seconds, on_end[last][-1] / on_end[first][-1]
     print(
         f"the night of day {last} took {ratio:.2f} times as long as that of day {first}; {ratio_up:.2f} in a process up"
     )

@@ -75,7 +75,7 @@ def typed(read: str, key: bytes) -> str:
     SELECT *, epoch_us(occurred_at) AS occurred_us,
       md5(concat_ws('\x1f', {told}, {names}, {", ".join(ATTRIBUTES)})) AS event_id
     FROM (
-    SELECT file, position, record, {", ".join(TEXTS)}, kind, occurred_at, coalesce(said_known_at, occurred_at) AS known_at,
+    SELECT file, position, record, {", ".join(TEXTS)}, kind, occurred_at, coalesce(logged_known_at, occurred_at) AS known_at,
       price_cents, discount_cents, {", ".join(ATTRIBUTES)}, '{SOURCE}' AS source,
       {hmac("raw_customer_id", key)} AS customer_id,
       map_from_entries(list_filter([{pairs}], lambda x: x.value IS NOT NULL)) AS attributes,
@@ -87,13 +87,13 @@ def typed(read: str, key: bytes) -> str:
            WHEN raw_customer_id IS NULL THEN 'missing_customer'
            WHEN kind IS NULL OR kind NOT IN {KINDS} THEN 'unknown_kind'
            WHEN occurred_at IS NULL OR occurred_at < TIMESTAMPTZ '1995-01-01' OR occurred_at > now() + INTERVAL 1 DAY
-             OR (known_at_text IS NOT NULL AND said_known_at IS NULL) THEN 'impossible_time'
+             OR (known_at_text IS NOT NULL AND logged_known_at IS NULL) THEN 'impossible_time'
            WHEN kind IN {NEEDS_ITEM} AND item_id IS NULL THEN 'missing_item'
            WHEN {is_bad} THEN 'bad_number'
            WHEN least({least}) < 0 THEN 'negative_quantity' END AS reason
     FROM (
     SELECT file, position, record, is_parsable, customer_id AS raw_customer_id, lower(kind) AS kind,
-      TRY_CAST(occurred_at AS TIMESTAMPTZ) AS occurred_at, TRY_CAST(known_at AS TIMESTAMPTZ) AS said_known_at,
+      TRY_CAST(occurred_at AS TIMESTAMPTZ) AS occurred_at, TRY_CAST(known_at AS TIMESTAMPTZ) AS logged_known_at,
       known_at AS known_at_text, TRY_CAST(quantity AS DECIMAL(18, 4)) AS quantity_number, quantity AS quantity_text,
       {cents}, {", ".join(TEXTS)}, {", ".join(ATTRIBUTES)}
     FROM ({read})))"""

@@ -100,7 +100,7 @@ def typed(read: pl.LazyFrame, key: bytes) -> pl.LazyFrame:
         raw_customer_id="customer_id",
         kind=col("kind").str.to_lowercase(),
         occurred_at=time("occurred_at"),
-        said_known_at=time("known_at"),
+        logged_known_at=time("known_at"),
         source=lit(SOURCE),
         **numbers,
     )
@@ -109,7 +109,9 @@ def typed(read: pl.LazyFrame, key: bytes) -> pl.LazyFrame:
         for text, number in zip(("quantity", "price", "amount", "discount"), numbers, strict=True)
     )
     is_negative = pl.any_horizontal(col(number) < 0 for number in numbers).fill_null(False)
-    is_unreadable = col("occurred_at").is_null() | (col("known_at_text").is_not_null() & col("said_known_at").is_null())
+    is_unreadable = col("occurred_at").is_null() | (
+        col("known_at_text").is_not_null() & col("logged_known_at").is_null()
+    )
     reason = (
         when(col("record").str.len_bytes() > MAX_RECORD_BYTES)
         .then(lit("too_large"))
@@ -137,7 +139,7 @@ def typed(read: pl.LazyFrame, key: bytes) -> pl.LazyFrame:
     units = col("quantity_number").cast(pl.Float64).ceil().cast(pl.Int64)
     judged = told.with_columns(
         reason.alias("reason"),
-        pl.coalesce("said_known_at", "occurred_at").alias("known_at"),
+        pl.coalesce("logged_known_at", "occurred_at").alias("known_at"),
         pl.coalesce("amount_cents", when(is_sold).then(worth)).alias("amount_cents"),
         when(units.is_null() & is_sold).then(lit(1)).otherwise(units).alias("quantity"),
         col("raw_customer_id")

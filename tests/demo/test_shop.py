@@ -124,9 +124,9 @@ def test_an_event_fits_what_came_before_it(events, truth):
         then = events[events.kind == later].join(first, on=in_visit)
         assert (then.first_hit < then.hit).all(), f"{later} without {earlier}"
     for kind in ("refund", "review"):
-        told = events[events.kind == kind].merge(lines, on=line, how="left", suffixes=("", "_bought"))
-        assert (told.occurred_at > told.occurred_at_bought).all()
-        assert told.amount.dropna().eq(told.amount_bought[told.amount.notna()]).all()
+        late = events[events.kind == kind].merge(lines, on=line, how="left", suffixes=("", "_bought"))
+        assert (late.occurred_at > late.occurred_at_bought).all()
+        assert late.amount.dropna().eq(late.amount_bought[late.amount.notna()]).all()
 
 
 def test_customers_come_at_their_true_rates_and_leave_when_they_do(events, visits, customers):
@@ -185,10 +185,10 @@ def ingested(spark, made, log_format: str) -> dict[str, int]:
     files = list_files(spark, f"{made.path}/log", endings=source.file_endings)
     fields = source.fields(records_of(source.read(spark, [file.url for file in files])))
     typed = typed_events(fields, source=source.name, time_format=source.time_format, known_at="occurred", key=KEY)
-    told = typed.groupBy("event_id", "kind", "reason").count()
+    per_event = typed.groupBy("event_id", "kind", "reason").count()
     repeats = F.sum(F.when(F.col("reason").isNull(), F.col("count") - 1))
-    by_sort = told.groupBy(F.coalesce("reason", "kind")).agg(F.count("*"), F.sum("count"), repeats).collect()
-    events = {name: once if repeats is not None else told for name, once, told, repeats in by_sort}
+    by_sort = per_event.groupBy(F.coalesce("reason", "kind")).agg(F.count("*"), F.sum("count"), repeats).collect()
+    events = {name: distinct if repeats is not None else all_ for name, distinct, all_, repeats in by_sort}
     return {**events, "duplicate": sum(repeats or 0 for *_, repeats in by_sort)}
 
 

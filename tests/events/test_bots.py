@@ -6,7 +6,7 @@ from pyspark.sql import functions as F
 from shop_events import at, events, on, signed_batches
 
 from clm_spark.events.bots import bot_days_from_events, bot_days_to_leave_out, drop_bot_days, with_flagged_on
-from clm_spark.events.ledger import batches_new_to, is_on_days, mark_worked
+from clm_spark.events.ledger import is_on_days, mark_processed, unprocessed_batches
 from clm_spark.features.customer_days import customer_days_from_events
 from clm_spark.features.customers import customer_features
 from clm_spark.features.interactions import interactions, item_sequences, item_vocabulary
@@ -22,7 +22,7 @@ BOT = "Mozilla/5.0 (compatible; Googlebot/2.1)"
 
 
 def acts(who, *clocks, kind="view", day=DAY, known_on=None, agent=None, source="web"):
-    """An act of the customer at each clock, learned at once unless a later day is named."""
+    """An act of the customer at each clock, known at once unless a later day is named."""
     for clock in clocks:
         event = {"customer_id": who, "kind": kind, "item_id": "pan", "occurred_at": at(day, clock), "source": source}
         if known_on:
@@ -99,14 +99,14 @@ def life(who):
     ]
 
 
-FLAGGED = [("told later", DAY, LATER), ("told later", DAY, "2024-02-25"), ("told at once", DAY, DAY)]
+FLAGGED = [("known later", DAY, LATER), ("known later", DAY, "2024-02-25"), ("known at once", DAY, DAY)]
 LOG = [
-    *life("never told"),
-    *life("told later"),
-    *life("told at once"),
+    *life("never flagged"),
+    *life("known later"),
+    *life("known at once"),
     *acts("went home", "12:00", day="2024-02-01"),
-    *({**event, "item_id": "pot"} for event in acts("told later", "13:00")),
-    *({**event, "item_id": "cup"} for event in acts("told at once", "13:00")),
+    *({**event, "item_id": "pot"} for event in acts("known later", "13:00")),
+    *({**event, "item_id": "cup"} for event in acts("known at once", "13:00")),
 ]
 EARLY, LATE = [on("2024-02-11"), on(LATER)], [on("2024-02-14"), on("2024-03-01")]
 
@@ -133,16 +133,20 @@ def test_a_morning_before_the_flag_does_not_know_it(spark):
     ]
     for known in seen:
         for morning in mornings:
-            people, gone = known["never told", morning], known["went home", morning]
+            people, gone = known["never flagged", morning], known["went home", morning]
             assert people != gone
-            assert known["told at once", morning] == gone
-            assert known["told later", morning] == (people if morning in EARLY else gone)
+            assert known["known at once", morning] == gone
+            assert known["known later", morning] == (people if morning in EARLY else gone)
 
-    versions = days.where((F.col("day_on") == on(DAY)) & F.col("customer_id").startswith("told"))
+    versions = days.where((F.col("day_on") == on(DAY)) & F.col("customer_id").startswith("known"))
     came = sorted(
         (r.customer_id, str(r.known_on), r.num_events, r.num_visits, r.num_orders) for r in versions.collect()
     )
-    assert came == [("told later", DAY, 2, 1, 2), ("told later", "2024-02-12", 3, 1, 2), ("told later", LATER, 0, 0, 0)]
+    assert came == [
+        ("known later", DAY, 2, 1, 2),
+        ("known later", "2024-02-12", 3, 1, 2),
+        ("known later", LATER, 0, 0, 0),
+    ]
     indexed = {row.item_id for row in items.where(F.col("as_of") == LATE[-1]).collect()}
     assert indexed == {"pan", "pot"}, "an index once given stays; an item that no morning saw gets none"
 
@@ -152,8 +156,8 @@ def test_only_the_flagged_day_of_the_customer_is_left_out(spark):
     kept = drop_bot_days(log, flags(spark, *FLAGGED))
     assert kept.columns == log.columns
     left = sorted((r.customer_id, str(r.occurred_at.date())) for r in kept.collect())
-    first = [(who, "2024-02-01") for who in ("never told", "told at once", "told later", "went home")]
-    assert left == sorted([*first, *[("never told", DAY)] * 4])
+    first = [(who, "2024-02-01") for who in ("never flagged", "known at once", "known later", "went home")]
+    assert left == sorted([*first, *[("never flagged", DAY)] * 4])
     assert drop_bot_days(log, None) is log
     assert with_flagged_on(log, None) is log
 
@@ -168,7 +172,7 @@ def test_the_job_searches_what_came_in_and_visits_leave_it_out(new_lake):
     lake.replace(log, into=t.EVENTS)
     ledger = signed_batches(lake.spark, {"batch_id": "b1", "num_kept": 12}, {"batch_id": "b2", "num_kept": 4})
     lake.replace(ledger, into=t.INGESTED_BATCHES)
-    mark_worked(lake, replace(new_batches(lake), batches=(("b1", 12, 1),)))
+    mark_processed(lake, replace(new_batches(lake), batches=(("b1", 12, 1),)))
     assert new_batches(lake).batches == (("b1", 12, 1), ("b2", 4, 1)), "there are no bot_days yet"
     lake.create(t.BOT_DAYS)
     assert new_batches(lake).batches == (("b2", 4, 1),)
@@ -190,7 +194,7 @@ def test_the_job_searches_what_came_in_and_visits_leave_it_out(new_lake):
 
 
 def new_batches(lake):
-    return batches_new_to(lake, t.BOT_DAYS, made_with=lake.settings.bots.model_dump_json(exclude={"leave_out"}))
+    return unprocessed_batches(lake, t.BOT_DAYS, made_with=lake.settings.bots.model_dump_json(exclude={"leave_out"}))
 
 
 def with_rules(lake, **rules):

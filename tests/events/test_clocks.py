@@ -261,7 +261,7 @@ def test_hours_that_do_not_exist_or_come_twice(spark):
     assert [(text, zone, rows[text][zone]) for text, zone, _ in DAYLIGHT] == DAYLIGHT
 
 
-SKEWED = [  # case, happened, sent, known, occurred_at by us, what the device said where that is not it
+SKEWED = [  # case, happened, sent, known, occurred_at, the device's time where it differs
     ("a right clock", "12:00:00", "12:00:05", "12:00:06", "2024-02-28 12:00:00", None),
     ("a minute slow", "12:00:00", "12:00:05", "12:01:05", "2024-02-28 12:00:00", None),
     ("slower than that", "12:00:00", "12:00:05", "12:01:05.000001", "2024-02-28 12:01:00.000001", "12:00:00.000000"),
@@ -269,17 +269,17 @@ SKEWED = [  # case, happened, sent, known, occurred_at by us, what the device sa
     ("an hour fast", "13:00:00", "13:00:05", "12:00:05", "2024-02-28 12:00:00", "13:00:00.000000"),
     ("an hour offline", "12:00:00", "13:00:00", "13:00:01", "2024-02-28 12:00:00", None),
     ("offline and fast", "15:00:00", "16:00:00", "13:00:00", "2024-02-28 12:00:00", "15:00:00.000000"),
-    ("not said when sent", "13:00:00", None, "12:00:05", "2024-02-28 13:00:00", None),
-    ("not said when known", "13:00:00", "13:00:05", None, "2024-02-28 13:00:00", None),
+    ("without sent_at", "13:00:00", None, "12:00:05", "2024-02-28 13:00:00", None),
+    ("without known_at", "13:00:00", "13:00:05", None, "2024-02-28 13:00:00", None),
 ]
 
 
 def test_a_wrong_clock_is_set_right(spark):
-    def said(clock):
+    def spelt(clock):
         return clock and f"2024-02-28T{clock}Z"
 
     cases = [
-        (case, {"occurred_at": said(happened), "sent_at": said(sent), "known_at": said(known), "attributes": {"a": "b", DEVICE_TIME: "x"}})
+        (case, {"occurred_at": spelt(happened), "sent_at": spelt(sent), "known_at": spelt(known), "attributes": {"a": "b", DEVICE_TIME: "x"}})
         for case, happened, sent, known, *_ in SKEWED
     ]  # fmt: skip
     dead = {
@@ -307,7 +307,7 @@ def test_a_wrong_clock_is_set_right(spark):
     assert empty.attributes == {DEVICE_TIME: "1970-01-01T00:00:10.000000Z"}
     assert (twice.at, twice.event_id) == ("2024-02-28 12:00:02", empty.event_id), "the same event, sent a second time"
     assert {rows[case].reason for case, _ in others[2:]} == {"impossible_time"}
-    unsent = typed(spark, [(case, {**said, "sent_at": None}) for case, said in cases])
+    unsent = typed(spark, [(case, {**fields, "sent_at": None}) for case, fields in cases])
     untouched = unsent.select("record", "event_id").collect()
     assert {row.record: row.event_id for row in untouched} == {case: rows[case].event_id for case, _ in cases}
 
@@ -318,7 +318,7 @@ sendings = st.tuples(st.integers(0, 10**14), st.integers(-(10**14), 10**14), hou
 
 @MANY
 @given(drawn=st.lists(sendings, min_size=100, max_size=100))
-def test_what_is_left_of_a_wrong_clock_is_the_time_on_the_way(spark, drawn):
+def test_a_corrected_time_is_off_by_the_transmission_alone(spark, drawn):
     start = micros(datetime(2019, 1, 1, tzinfo=UTC))
     cases, expected = [], {}
     for number, (when, error, age, way) in enumerate(drawn):
@@ -331,12 +331,12 @@ def test_what_is_left_of_a_wrong_clock_is_the_time_on_the_way(spark, drawn):
     assert {row.record: row.at for row in came} == expected
 
 
-def test_what_no_record_says_costs_nothing(spark):
-    said = spark.createDataFrame(
+def test_a_source_without_sent_at_pays_nothing_for_it(spark):
+    records = spark.createDataFrame(
         [("f", 1, "c", "r", None)],
         "file string, position bigint, customer_id string, record string, header string",
     )
-    raw = said.withColumn("arrived_at", F.current_timestamp())
+    raw = records.withColumn("arrived_at", F.current_timestamp())
     for sent_at, is_in_plan in ({}, False), ({"sent_at": F.col("customer_id")}, True):
         named = {"customer_id": F.col("customer_id"), "known_at": F.col("record"), **sent_at}
         fields = with_fields(raw, named, is_parsable=F.lit(True))

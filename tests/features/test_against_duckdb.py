@@ -8,11 +8,11 @@ from conftest import real_data
 from features_in_duckdb import features_sql
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from ingesting import ingest
 from items_in_duckdb import categories_sql, item_features_sql, pair_features_sql, tastes_sql
 from oracle import compare
 from pyspark.sql import DataFrame
 from shop_events import events, on
-from taking_in import take_in
 from test_windows import MORNINGS, history
 
 from clm_spark.features.customer_days import customer_days_from_events
@@ -125,7 +125,7 @@ def acts(draw, who: str) -> dict[str, object]:
     }
 
 
-def told(who: str, day: str, clock: str, kind: str = "purchase", **more: object) -> dict[str, object]:
+def event(who: str, day: str, clock: str, kind: str = "purchase", **more: object) -> dict[str, object]:
     when = datetime.fromisoformat(f"{day}T{clock}+00:00")
     pan = {"item_id": "pan", "category": "kitchen", "amount_cents": 500, "quantity": 1}
     return {"customer_id": who, "occurred_at": when, "known_at": when, "kind": kind, **pan, **more}
@@ -133,22 +133,22 @@ def told(who: str, day: str, clock: str, kind: str = "purchase", **more: object)
 
 # What must be in every log, whatever is drawn beside it.
 EDGES = [
-    told("midnight", "2024-02-28", "23:59:59.999999"),
-    told("midnight", "2024-02-29", "00:00:00"),
-    told("midnight", "2024-02-29", "00:00:00.000001", "view"),
-    told("one event", "2024-02-28", "12:00:00", "search", item_id=None, category=None),
-    told("refund first", "2024-02-10", "08:00:00", "refund"),
-    told("refund first", "2024-02-20", "08:00:00"),
-    told("leap year", "2023-02-28", "10:00:00"),
-    told("leap year", "2024-02-28", "10:00:00"),
-    told("leap year", "2024-02-29", "10:00:00"),
+    event("midnight", "2024-02-28", "23:59:59.999999"),
+    event("midnight", "2024-02-29", "00:00:00"),
+    event("midnight", "2024-02-29", "00:00:00.000001", "view"),
+    event("one event", "2024-02-28", "12:00:00", "search", item_id=None, category=None),
+    event("refund first", "2024-02-10", "08:00:00", "refund"),
+    event("refund first", "2024-02-20", "08:00:00"),
+    event("leap year", "2023-02-28", "10:00:00"),
+    event("leap year", "2024-02-28", "10:00:00"),
+    event("leap year", "2024-02-29", "10:00:00"),
     *(
-        told("clocks change", day, clock, "view")
+        event("clocks change", day, clock, "view")
         for day in ("2023-10-29", "2023-11-05")
         for clock in ("00:59:59", "01:00:00", "01:30:00")
     ),
-    told("told late", "2024-02-27", "10:00:00", known_at=datetime(2024, 2, 28, 23, 59, 59, tzinfo=UTC)),
-    told("told late", "2024-02-26", "10:00:00", known_at=datetime(2024, 2, 29, tzinfo=UTC)),
+    event("known late", "2024-02-27", "10:00:00", known_at=datetime(2024, 2, 28, 23, 59, 59, tzinfo=UTC)),
+    event("known late", "2024-02-26", "10:00:00", known_at=datetime(2024, 2, 29, tzinfo=UTC)),
 ]
 
 LOGS = st.tuples(*(st.lists(acts(f"c{n:02d}"), min_size=1, max_size=1 + n % 12) for n in range(36)))
@@ -178,6 +178,6 @@ def test_histories_that_hypothesis_makes(spark, log):
     ],
 )
 def test_real_samples(spark, source, folder, file, days):
-    kept = take_in(spark, source, real_data(folder) / file).kept
+    kept = ingest(spark, source, real_data(folder) / file).kept
     log = kept.select(*(c.name for c in t.EVENTS.columns if c.name in kept.columns))
     check(log, [on(day) for day in days], with_category_of_items=False)

@@ -50,7 +50,7 @@ def test_an_as_of_sees_what_had_happened_and_was_known(spark):
 
     planted = [
         buy("a", "2024-02-10", 99_999),  # later than most days
-        buy("a", "2024-01-20", 7_777, known_at=at("2024-02-10")),  # learned late
+        buy("a", "2024-01-20", 7_777, known_at=at("2024-02-10")),  # known late
         {**buy("b", "2024-01-31", 100), "kind": "refund", "known_at": at("2024-02-10")},
     ]
     after = features_at(spark, *history, *planted, days=days)

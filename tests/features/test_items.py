@@ -1,9 +1,9 @@
-"""Items, customers with items, and tastes: case by case, and night after night."""
+"""Items, customers with items, and tastes: case by case, and in daily runs."""
 
 from datetime import timedelta
 
 import pytest
-from nights import rows
+from daily_runs import rows
 from shop_events import at, events, on, sign
 
 from clm_spark.events.bots import bot_days_to_leave_out, with_flagged_on
@@ -38,7 +38,7 @@ def test_what_comes_late_or_was_a_bots_is_a_new_version_of_an_items_day(spark):
     }
     assert got == {
         ("pan", "01"): (2, 2, 2, 1, 0),
-        ("pan", "04"): (2, 2, 2, 2, 0),  # the cup was viewed with it, as it turned out
+        ("pan", "04"): (2, 2, 2, 2, 0),  # the cup was viewed with it: a late event
         ("pan", "05"): (1, 1, 1, 2, 0),  # b was a bot
         ("pan", "06"): (2, 1, 1, 2, 1),
         ("pot", "01"): (1, 1, 1, 1, 0),
@@ -49,7 +49,9 @@ def test_what_comes_late_or_was_a_bots_is_a_new_version_of_an_items_day(spark):
     viewers = {(r.item_id, str(r.as_of)): (r.num_viewers_7d, r.num_buyers) for r in features}
     assert (viewers["pan", "2024-02-05"], viewers["pan", "2024-02-07"]) == ((2, 0), (1, 1))
     categories = {str(r.as_of): r.category for r in features if r.item_id == "pan"}
-    assert categories == {"2024-02-05": "toys", "2024-02-07": None}, "what only a bot said is gone with it"
+    assert categories == {"2024-02-05": "toys", "2024-02-07": None}, (
+        "a category that only a bot's events name is gone with them"
+    )
 
 
 def test_tastes_of_a_person_with_two_ids(spark):
@@ -76,11 +78,11 @@ def test_tastes_of_a_person_with_two_ids(spark):
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_nights_one_after_another_equal_a_rebuild(new_lake):
+def test_consecutive_daily_runs_equal_a_rebuild(new_lake):
     lake = new_lake()
     spark = lake.spark
 
-    def night(morning):
+    def daily_run(morning):
         settings = lake.settings.model_copy(update={"as_of": morning})
         tonight = Lake(spark, settings, job="build_item_features")
         build_item_features.run(tonight, settings)
@@ -104,10 +106,10 @@ def test_nights_one_after_another_equal_a_rebuild(new_lake):
     first, second = on("2024-03-01"), on("2024-03-02")
     start = [look(f"c{n % 4}", ITEMS[n % 5], f"2024-02-{1 + n % 29:02d}", batch_id="start") for n in range(60)]
     sign(lake, "start", events(spark, *start))
-    assert night(first) == {table.title for table in GOLD}
-    assert night(first) == set(), "nothing was learned"
+    assert daily_run(first) == {table.title for table in GOLD}
+    assert daily_run(first) == set(), "no new events"
 
-    # News of the day, an old day told late, and a bot found out.
+    # New events of the day, late ones of an old day, and a bot flagged.
     came = [
         look("c1", "pan", "2024-03-01", "purchase", amount_cents=100),
         look("new", "jar", "2024-02-10", known_at=at("2024-03-01", "13:00")),
@@ -116,7 +118,7 @@ def test_nights_one_after_another_equal_a_rebuild(new_lake):
     sign(lake, "b1", events(spark, *({**event, "event_id": f"x{n}", "batch_id": "b1"} for n, event in enumerate(came))))
     flag = [("c3", on("2024-02-04"), "rate_per_day", 9000, first)]
     lake.replace(spark.createDataFrame(flag, t.BOT_DAYS.schema), into=t.BOT_DAYS)
-    night(second)
+    daily_run(second)
     check()
     early = lake.read_as_of(t.ITEM_FEATURES, second - timedelta(days=28)).collect()
     assert {row.item_id for row in early} == {"pan", "pot", "rug", "jar"}, "whom its first two days named"

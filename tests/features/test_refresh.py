@@ -1,4 +1,4 @@
-"""Night after night, whatever comes late: what a rebuild of everything would give, from the news and the partials alone."""
+"""Daily runs, with late events, give the rows of a full rebuild, and read only new events and partials."""
 
 import random
 import shutil
@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from nights import FIRST, check_customers, of_day, rebuilt, rows, told
+from daily_runs import FIRST, check_customers, event, of_day, rebuilt, rows
 from shop_events import events, sign
 
 from clm_spark.events.ledger import is_on_days
@@ -17,17 +17,17 @@ from clm_spark.tables.catalog import BOT_DAYS, CUSTOMER_DAYS, CUSTOMER_FEATURES,
 from clm_spark.tables.lake import Lake
 
 
-def night(lake: Lake, morning: date, *, panel: tuple[date, ...] = ()) -> list[str]:
-    """One night's run, as of `morning`; the tables it wrote."""
+def daily_run(lake: Lake, morning: date, *, panel: tuple[date, ...] = ()) -> list[str]:
+    """One daily run, as of `morning`; the tables it wrote."""
     settings = lake.settings.model_copy(update={"as_of": morning})
-    tonight = Lake(lake.spark, settings, job="build_features")
-    update_customer_days(tonight, settings)
-    update_customer_features(tonight, [morning, *panel])
-    return [write.table for write in tonight.written if write.table.startswith("gold")]
+    today = Lake(lake.spark, settings, job="build_features")
+    update_customer_days(today, settings)
+    update_customer_features(today, [morning, *panel])
+    return [write.table for write in today.written if write.table.startswith("gold")]
 
 
 def hide(lake: Lake, *batches: str) -> list[Path]:
-    """Put the files of these batches of silver.events where nobody finds them."""
+    """Move the files of these batches of silver.events out of reach."""
     table = Path(lake.location(EVENTS).removeprefix("file:"))
     hidden = []
     for batch in batches:
@@ -53,7 +53,7 @@ def bring_back(lake: Lake, hidden: list[Path]) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_a_night_reads_the_news_and_the_partials(new_lake):
+def test_a_daily_run_reads_new_events_and_partials_alone(new_lake):
     lake = new_lake()
     heavy = random.Random(3)
     start = [
@@ -63,9 +63,9 @@ def test_a_night_reads_the_news_and_the_partials(new_lake):
     ]
     sign(lake, "start", events(lake.spark, *({**event, "batch_id": "start"} for event in start)))
     mornings = [FIRST + timedelta(days=10)]
-    assert night(lake, mornings[0]) == [CUSTOMER_DAYS.title, CUSTOMER_FEATURES.title]
+    assert daily_run(lake, mornings[0]) == [CUSTOMER_DAYS.title, CUSTOMER_FEATURES.title]
 
-    # An ordinary night: nothing of the log is read but what has come.
+    # An ordinary day: of the log only the new batch is read.
     sign(lake, "b10", events(lake.spark, *({**event, "batch_id": "b10"} for event in of_day(10))))
     of_the_day = lake.read(EVENTS).where(is_on_days("occurred_at", [FIRST + timedelta(days=10)]))
     assert {"b10" in file for file in of_the_day.inputFiles()} == {True}, "as planned"
@@ -73,7 +73,7 @@ def test_a_night_reads_the_news_and_the_partials(new_lake):
     log_bytes = sum(file.stat().st_size for folder in hidden for file in folder.glob("*.parquet"))
     mornings.append(FIRST + timedelta(days=11))
     last_stage = max(stage.stageId() for stage in stages(lake))
-    night(lake, mornings[-1])
+    daily_run(lake, mornings[-1])
     read = sum(stage.inputBytes() for stage in stages(lake) if stage.stageId() > last_stage)
     assert 0 < read < log_bytes / 5, "of a log that is all attributes"
     bring_back(lake, hidden)
@@ -84,27 +84,27 @@ def test_a_night_reads_the_news_and_the_partials(new_lake):
     bought = {"kind": "purchase", "item_id": "pot", "amount_cents": 900}
     yesterday = FIRST + timedelta(days=11)
     late = [
-        told(9001, "c1", FIRST + timedelta(days=3), yesterday, **refund),
-        told(9002, "c2", FIRST + timedelta(days=10), yesterday, **bought),
-        told(9003, "new", FIRST + timedelta(days=5), yesterday),
+        event(9001, "c1", FIRST + timedelta(days=3), yesterday, **refund),
+        event(9002, "c2", FIRST + timedelta(days=10), yesterday, **bought),
+        event(9003, "new", FIRST + timedelta(days=5), yesterday),
     ]
     sign(lake, "b11", events(lake.spark, *({**event, "batch_id": "b11"} for event in [*of_day(11), *late])))
     mornings.append(FIRST + timedelta(days=12))
-    night(lake, mornings[-1])
+    daily_run(lake, mornings[-1])
     check_customers(lake, mornings)
-    assert night(lake, mornings[-1], panel=tuple(mornings[:-1])) == [], "nothing was learned, and no past day moved"
+    assert daily_run(lake, mornings[-1], panel=tuple(mornings[:-1])) == [], "no new events, and no past day changed"
 
-    # A bot is found out: its days vanish from the next morning on.
+    # A bot is flagged: its days are left out from the next morning on.
     flag = [("c4", FIRST + timedelta(days=9), "rate_per_day", 9000, FIRST + timedelta(days=12))]
     lake.replace(lake.spark.createDataFrame(flag, BOT_DAYS.schema), into=BOT_DAYS)
     sign(lake, "b12", events(lake.spark, *({**event, "batch_id": "b12"} for event in of_day(12))))
     mornings.append(FIRST + timedelta(days=13))
-    night(lake, mornings[-1])
+    daily_run(lake, mornings[-1])
     check_customers(lake, mornings)
 
-    # History comes in late and claims to have been known: the days that should have known it are made again.
-    sign(lake, "old", events(lake.spark, told(9100, "c5", FIRST + timedelta(days=11), batch_id="old", **bought)))
-    night(lake, mornings[-1], panel=tuple(mornings[:-1]))
+    # A late batch whose events count as known since they happened: the days that should have seen them are recomputed.
+    sign(lake, "old", events(lake.spark, event(9100, "c5", FIRST + timedelta(days=11), batch_id="old", **bought)))
+    daily_run(lake, mornings[-1], panel=tuple(mornings[:-1]))
     check_customers(lake, mornings)
     assert [commit.values("as_of") for commit in lake.commits(CUSTOMER_FEATURES)[:2]] == [
         [str(mornings[3])],
@@ -113,15 +113,15 @@ def test_a_night_reads_the_news_and_the_partials(new_lake):
 
 
 @pytest.mark.long
-def test_a_person_found_in_the_night_is_merged_anew(new_lake):
+def test_a_person_stitched_since_yesterday_is_merged_again(new_lake):
     lake = new_lake()
     log = [event for number in range(6) for event in of_day(number)]
     sign(lake, "start", events(lake.spark, *({**event, "batch_id": "start"} for event in log)))
-    night(lake, FIRST + timedelta(days=5))
+    daily_run(lake, FIRST + timedelta(days=5))
     found_on = FIRST + timedelta(days=5)
     link = [("c1", found_on, "c2", 2, False)]
     lake.replace(lake.spark.createDataFrame(link, IDENTITIES.schema), into=IDENTITIES, known_on=[found_on])
-    night(lake, FIRST + timedelta(days=6))
+    daily_run(lake, FIRST + timedelta(days=6))
 
     morning = FIRST + timedelta(days=6)
     carried = rows(lake.read_as_of(CUSTOMER_FEATURES, morning), CUSTOMER_FEATURES)

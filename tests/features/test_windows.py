@@ -1,4 +1,4 @@
-"""Features merged from days, and carried on from the day before: the same rows, whatever was learned in between."""
+"""Features merged from all days equal those carried on from the day before, whatever became known in between."""
 
 import random
 from datetime import UTC, date, datetime, timedelta

@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
+from ingesting import KEY, ingest
 from pyspark.sql import functions as F
-from taking_in import KEY, take_in
 
 from clm_spark.errors import SourceError
 from clm_spark.events.ingest.parse import typed_events
@@ -40,10 +40,10 @@ def _text(value):
 
 
 def test_lines_campaigns_and_coupons_become_events(spark, journey):
-    taken = take_in(spark, CompleteJourney(str(journey)), journey)
+    ingested = ingest(spark, CompleteJourney(str(journey)), journey)
     got = sorted(
         (r.kind, str(r.occurred_at.date()), r.item_id, r.category, r.brand, r.quantity, r.amount_cents, r.discount_cents, r.order_id, r.campaign_id)
-        for r in taken.kept.where("kind != 'purchase' OR amount_cents > 0").collect()
+        for r in ingested.kept.where("kind != 'purchase' OR amount_cents > 0").collect()
     )  # fmt: skip
     assert got == [
         ("campaign_sent", "2017-03-03", None, None, None, None, None, None, None, "1"),
@@ -51,13 +51,13 @@ def test_lines_campaigns_and_coupons_become_events(spark, journey):
         ("coupon_redeemed", "2017-03-09", None, None, None, None, None, None, None, "1"),
         ("purchase", "2017-01-01", "5", "BREAD", "Private", 2, 139, 40, "71", None),
     ]
-    assert (taken.num_read, taken.num_kept, taken.reasons) == (5, 5, {})
+    assert (ingested.num_read, ingested.num_kept, ingested.reasons) == (5, 5, {})
 
 
 def test_a_folder_that_lacks_a_file_is_named(spark, journey):
     (journey / "products.parquet").unlink()
     with pytest.raises(SourceError, match=r"no raw data at .*products\.parquet"):
-        take_in(spark, CompleteJourney(str(journey)), journey)
+        ingest(spark, CompleteJourney(str(journey)), journey)
 
 
 @pytest.mark.timeout(600)

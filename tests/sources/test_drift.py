@@ -1,4 +1,4 @@
-"""A log that changes its columns: what is new is kept and named, what vanishes is refused, what is retyped reads alike."""
+"""Schema drift of a log: new columns become attributes, missing ones are refused, retyped ones read the same."""
 
 import json
 
@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from taking_in import Taken, take_in
+from ingesting import Ingested, ingest
 
 from clm_spark.errors import SourceError
 from clm_spark.settings import IngestSettings
@@ -18,14 +18,14 @@ WHEN = "2024-02-29T12:00:00Z"
 
 def source_of(tmp_path, **keys):
     file = tmp_path / "shop.yml"
-    kept = {"kind": "view", "fields": FIELDS, "attributes": {"device": "device"}, "optional": ["device"]}
-    file.write_text(yaml.safe_dump(kept | keys))
+    mapping = {"kind": "view", "fields": FIELDS, "attributes": {"device": "device"}, "optional": ["device"]}
+    file.write_text(yaml.safe_dump(mapping | keys))
     return open_source(IngestSettings(source="mapping", path="unused", mapping=str(file)))
 
 
-def said(taken: Taken) -> dict[str, tuple[object, ...]]:
-    """By item: what the event says, and what of it was new."""
-    rows = taken.typed.collect()
+def contents(ingested: Ingested) -> dict[str, tuple[object, ...]]:
+    """By item: price, attributes and new columns of the event."""
+    rows = ingested.typed.collect()
     assert all(row.reason is None for row in rows), [row.reason for row in rows]
     return {row.item_id: (row.price_cents, row.attributes, row.new_columns) for row in rows}
 
@@ -42,8 +42,8 @@ def test_each_csv_file_is_read_by_its_own_header(spark, tmp_path):
     (tmp_path / "log").mkdir()
     for name, lines in files.items():
         (tmp_path / "log" / f"{name}.csv").write_text("\n".join(lines))
-    taken = take_in(spark, source, tmp_path / "log")
-    assert said(taken) == {
+    ingested = ingest(spark, source, tmp_path / "log")
+    assert contents(ingested) == {
         "usual": (100, {"device": "phone"}, None),
         "reordered": (200, {"device": "phone"}, None),
         "wider": (300, {"device": "phone", "colour": "red, dark"}, ["colour", "size"]),
@@ -53,7 +53,7 @@ def test_each_csv_file_is_read_by_its_own_header(spark, tmp_path):
     }
     # A line that does not fit its own header is no event of another.
     (tmp_path / "log" / "c.csv").write_text("\n".join([files["c"][0], f"u,{WHEN},usual,1,phone"]))
-    assert take_in(spark, source, tmp_path / "log" / "c.csv").reasons == {"unparsable": 1}
+    assert ingest(spark, source, tmp_path / "log" / "c.csv").reasons == {"unparsable": 1}
 
     for header, expected in {
         "who,when,price,device": "came 'who,when,price,device', sku missing",
@@ -62,7 +62,7 @@ def test_each_csv_file_is_read_by_its_own_header(spark, tmp_path):
     }.items():
         (tmp_path / "log" / "f.csv").write_text(f"{header}\n1,2,3\n")
         with pytest.raises(SourceError, match=r"f\.csv") as error:
-            take_in(spark, source, tmp_path / "log")
+            ingest(spark, source, tmp_path / "log")
         assert expected in str(error.value)
 
 
@@ -78,7 +78,7 @@ def test_new_members_of_json_objects_are_kept_in_order_of_name(spark, tmp_path):
     lines = [json.dumps(one) for one in objects]
     lines[-1] = lines[-1].removesuffix("}") + ', "new": 1, "new": 2}'
     (tmp_path / "log.jsonl").write_text("\n".join(lines))
-    came = said(take_in(spark, source, tmp_path))
+    came = contents(ingest(spark, source, tmp_path))
     assert came["twice"][1]["new"] in ("1", "2"), "an object that names a member twice stops nothing"
     assert {item: row for item, row in came.items() if item != "twice"} == {
         "usual": (100, {"gadget": "phone"}, None),
@@ -99,7 +99,12 @@ def test_a_retyped_parquet_column_names_the_same_customer(spark, tmp_path):
     for name, columns in files.items():
         table = pa.table({**columns, "when": pa.array([WHEN]), "sku": pa.array([name])})
         pq.write_table(table, tmp_path / "log" / f"{name}.parquet")
-    taken = take_in(spark, source, tmp_path / "log")
-    assert {item: row[0] for item, row in said(taken).items()} == {"whole": 250, "float": 250, "text": 250, "big": 300}
-    assert taken.typed.where("item_id != 'big'").select("customer_id").distinct().count() == 1
-    assert said(taken)["float"][1:] == ({"colour": "red"}, ["colour"])
+    ingested = ingest(spark, source, tmp_path / "log")
+    assert {item: row[0] for item, row in contents(ingested).items()} == {
+        "whole": 250,
+        "float": 250,
+        "text": 250,
+        "big": 300,
+    }
+    assert ingested.typed.where("item_id != 'big'").select("customer_id").distinct().count() == 1
+    assert contents(ingested)["float"][1:] == ({"colour": "red"}, ["colour"])

@@ -1,6 +1,6 @@
 from conftest import real_data
+from ingesting import ingest
 from pyspark.sql import functions as F
-from taking_in import take_in
 
 from clm_spark.sources.eshop import HEADER, Eshop
 
@@ -16,8 +16,8 @@ CASES = [
 
 def test_clicks_are_put_in_their_order(spark, tmp_path):
     (tmp_path / "clicks.csv").write_text("\n".join([HEADER, *(line for line, _ in CASES)]))
-    taken = take_in(spark, Eshop(), tmp_path)
-    rows = {row.record: row for row in taken.typed.collect()}
+    ingested = ingest(spark, Eshop(), tmp_path)
+    rows = {row.record: row for row in ingested.typed.collect()}
     assert [(line, rows[line].reason or rows[line].kind) for line, _ in CASES] == CASES
     first, second = (rows[line] for line, _ in CASES[:2])
     assert (first.happened, first.price_cents, first.category) == ("2008-04-01 00:00:01", 2800, "trousers")
@@ -28,8 +28,8 @@ def test_clicks_are_put_in_their_order(spark, tmp_path):
 
 
 def test_the_real_sample(spark):
-    taken = take_in(spark, Eshop(), real_data("eshop_clickstream"))
-    assert taken.num_read == taken.num_kept == 165_474
-    assert (taken.kinds, taken.reasons, taken.is_whole) == ({"view": 165_474}, {}, True)
-    clicks = taken.kept.select("customer_id", "item_id", F.col("attributes")["country"].alias("country")).toPandas()
+    ingested = ingest(spark, Eshop(), real_data("eshop_clickstream"))
+    assert ingested.num_read == ingested.num_kept == 165_474
+    assert (ingested.kinds, ingested.reasons, ingested.is_whole) == ({"view": 165_474}, {}, True)
+    clicks = ingested.kept.select("customer_id", "item_id", F.col("attributes")["country"].alias("country")).toPandas()
     assert clicks.nunique().to_dict() == {"customer_id": 24_026, "item_id": 217, "country": 47}

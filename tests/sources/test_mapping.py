@@ -4,8 +4,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from ingesting import ingest
 from pyspark.sql import functions as F
-from taking_in import take_in
 
 from clm_spark.errors import SettingsError, SourceError
 from clm_spark.settings import IngestSettings
@@ -32,8 +32,8 @@ def test_the_example_reads_a_csv_log(spark, tmp_path):
     source = open_source(IngestSettings(source="mapping", mapping=str(EXAMPLE)))
     header = yaml.safe_load(EXAMPLE.read_text())["header"]
     (tmp_path / "log.csv").write_text("\n".join([header, *(line for line, _ in CSV)]))
-    taken = take_in(spark, source, tmp_path)
-    rows = {row.record: row for row in taken.typed.collect()}
+    ingested = ingest(spark, source, tmp_path)
+    rows = {row.record: row for row in ingested.typed.collect()}
     assert [(line, rows[line].reason or rows[line].kind) for line, _ in CSV] == CSV
     viewed, bought, returned = (rows[line] for line, _ in CSV[:3])
     assert (viewed.happened, viewed.quantity, viewed.amount_cents) == ("2024-02-29 12:00:00", None, None)
@@ -64,8 +64,8 @@ def test_json_lines_and_parquet_reach_into_objects(spark, tmp_path):
         ('{"device": "d1", "ts": 1709208000, "what": 0, "item": "a"}', "view"),
     ]
     (tmp_path / "log.jsonl").write_text("\n".join(line for line, _ in cases))
-    taken = take_in(spark, source_of(tmp_path, format="jsonl", **keys), tmp_path)
-    rows = {row.record: row for row in taken.typed.collect()}
+    ingested = ingest(spark, source_of(tmp_path, format="jsonl", **keys), tmp_path)
+    rows = {row.record: row for row in ingested.typed.collect()}
     assert [(line, rows[line].reason or rows[line].kind) for line, _ in cases] == cases
     first = rows[cases[0][0]]
     assert (first.happened, first.attributes) == ("2024-02-29 12:00:00.5", {"city": "Wien"})
@@ -73,9 +73,11 @@ def test_json_lines_and_parquet_reach_into_objects(spark, tmp_path):
     user = {"id": 7, "place": {"city": "Wien"}}
     columns = {"user": [user], "device": ["d7"], "ts": [1709208000], "what": [0], "item": ["a"], "unused": [1]}
     pq.write_table(pa.table(columns), tmp_path / "log.parquet")
-    taken = take_in(spark, source_of(tmp_path, format="parquet", ignored=["unused"], **keys), tmp_path / "log.parquet")
-    row = taken.kept.head()
-    assert (taken.num_read, row.customer_id, row.attributes) == (1, first.customer_id, {"city": "Wien"})
+    ingested = ingest(
+        spark, source_of(tmp_path, format="parquet", ignored=["unused"], **keys), tmp_path / "log.parquet"
+    )
+    row = ingested.kept.head()
+    assert (ingested.num_read, row.customer_id, row.attributes) == (1, first.customer_id, {"city": "Wien"})
 
 
 def test_a_mapping_says_whose_clock_it_is(spark, tmp_path):
@@ -86,7 +88,7 @@ def test_a_mapping_says_whose_clock_it_is(spark, tmp_path):
     of_shop = IngestSettings(source="mapping", mapping=str(tmp_path / "shop.yml"), time_zone="Asia/Tokyo")
     assert open_source(of_shop).time_zone == "Asia/Tokyo"
     (tmp_path / "log.csv").write_text("u1,2024-07-01 12:00:00,2024-07-01 12:00:00Z,2024-07-01 12:00:00\n")
-    row = take_in(spark, local, tmp_path / "log.csv").kept.select(F.col("occurred_at").cast("string")).head()
+    row = ingest(spark, local, tmp_path / "log.csv").kept.select(F.col("occurred_at").cast("string")).head()
     assert row.occurred_at == "2024-07-01 10:00:00"
 
 
@@ -94,9 +96,9 @@ def test_a_log_without_header_shows_a_wrong_separator(spark, tmp_path):
     keys = {"format": "csv", "columns": ["who", "when"], "fields": {"customer_id": "who", "occurred_at": "when"}}
     source = source_of(tmp_path, kind="search", separator="\t", **keys)
     (tmp_path / "log.tsv").write_text("u1\t2024-02-29T12:00:00Z\nu2\t2024-02-29T12:00:00Z\n")
-    assert take_in(spark, source, tmp_path / "log.tsv").kinds == {"search": 2}
+    assert ingest(spark, source, tmp_path / "log.tsv").kinds == {"search": 2}
     with pytest.raises(SourceError, match=r"expected lines such as 'who;when', came 'u1\\t2024"):
-        take_in(spark, source_of(tmp_path, kind="search", separator=";", **keys), tmp_path / "log.tsv")
+        ingest(spark, source_of(tmp_path, kind="search", separator=";", **keys), tmp_path / "log.tsv")
 
 
 GOOD = {

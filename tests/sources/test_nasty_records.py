@@ -4,8 +4,8 @@ import json
 import re
 
 import yaml
+from ingesting import ingest
 from pyspark.sql import functions as F
-from taking_in import take_in
 
 from clm_spark.sources.mapping import MappedSource, read_mapping
 
@@ -37,17 +37,17 @@ def mapped(tmp_path, form: str) -> MappedSource:
     return MappedSource(read_mapping(str(file)), name=form)
 
 
-def check(taken, content: bytes, *, num_headers: int) -> None:
-    assert taken.num_read == lines_in(content) - num_headers > 300
-    assert taken.is_whole
-    places = taken.typed.groupBy("file", "position").agg(
+def check(ingested, content: bytes, *, num_headers: int) -> None:
+    assert ingested.num_read == lines_in(content) - num_headers > 300
+    assert ingested.is_whole
+    places = ingested.typed.groupBy("file", "position").agg(
         F.count("*").alias("rows"), F.count_if(F.col("reason").isNull() & F.col("event_id").isNull()).alias("neither")
     )
     assert places.where("rows > 1 OR neither > 0").count() == 0
-    texts = [name for name, kind in taken.kept.dtypes if kind == "string"]
+    texts = [name for name, kind in ingested.kept.dtypes if kind == "string"]
     broken = [F.count_if(~F.is_valid_utf8(name)).alias(name) for name in texts]
-    assert set(taken.kept.select(*broken).head()) == {0}, "what is not UTF-8 would keep other readers out of silver"
-    lost = taken.kept.where("occurred_at < '1995-01-01' OR occurred_at > '2100-01-01' OR price_cents < 0")
+    assert set(ingested.kept.select(*broken).head()) == {0}, "what is not UTF-8 would keep other readers out of silver"
+    lost = ingested.kept.where("occurred_at < '1995-01-01' OR occurred_at > '2100-01-01' OR price_cents < 0")
     assert lost.count() == 0
 
 
@@ -65,11 +65,11 @@ def test_no_csv_line_is_lost(spark, tmp_path):
     ]
     content = b"\n".join([",".join(COLUMNS).encode(), *lines])
     (tmp_path / "log.csv").write_bytes(content)
-    taken = take_in(spark, mapped(tmp_path, "csv"), tmp_path)
-    check(taken, content, num_headers=1)
-    assert {"too_large", "wrong_encoding", "unparsable", "bad_number", "negative_quantity"} <= set(taken.reasons)
-    assert taken.reasons["too_large"] == len(COLUMNS) + 1
-    assert taken.num_duplicates > 0
+    ingested = ingest(spark, mapped(tmp_path, "csv"), tmp_path)
+    check(ingested, content, num_headers=1)
+    assert {"too_large", "wrong_encoding", "unparsable", "bad_number", "negative_quantity"} <= set(ingested.reasons)
+    assert ingested.reasons["too_large"] == len(COLUMNS) + 1
+    assert ingested.num_duplicates > 0
 
 
 def test_no_json_line_is_lost(spark, tmp_path):
@@ -98,6 +98,6 @@ def test_no_json_line_is_lost(spark, tmp_path):
     ]
     content = b"\n".join(records)
     (tmp_path / "log.jsonl").write_bytes(content)
-    taken = take_in(spark, mapped(tmp_path, "jsonl"), tmp_path)
-    check(taken, content, num_headers=0)
-    assert {"too_large", "wrong_encoding", "unparsable"} <= set(taken.reasons)
+    ingested = ingest(spark, mapped(tmp_path, "jsonl"), tmp_path)
+    check(ingested, content, num_headers=0)
+    assert {"too_large", "wrong_encoding", "unparsable"} <= set(ingested.reasons)

@@ -2,7 +2,7 @@ import hmac
 
 import pytest
 from conftest import real_data
-from taking_in import KEY, take_in
+from ingesting import KEY, ingest
 
 from clm_spark.errors import SourceError
 from clm_spark.sources.rees46 import HEADER, Rees46
@@ -33,18 +33,20 @@ def test_every_line_becomes_an_event_or_a_reason(spark, tmp_path):
     (tmp_path / "b.csv").write_text(
         "\n".join([HEADER.replace(",", '","').join('""'), *(line for line, _ in CASES[8:])])
     )
-    taken = take_in(spark, Rees46(), tmp_path)
-    came = {row.record: row.reason or row.kind for row in taken.typed.collect()}
+    ingested = ingest(spark, Rees46(), tmp_path)
+    came = {row.record: row.reason or row.kind for row in ingested.typed.collect()}
     assert came == dict(CASES)
-    assert taken.num_read == len(CASES)
+    assert ingested.num_read == len(CASES)
 
-    by_kind = {row.kind: row for row in taken.kept.where("brand = 'shiseido'").collect()}
+    by_kind = {row.kind: row for row in ingested.kept.where("brand = 'shiseido'").collect()}
     bought, viewed = by_kind["purchase"], by_kind["view"]
     assert (bought.quantity, bought.price_cents, bought.amount_cents, bought.order_id) == (1, 3579, 3579, "s-1")
     assert (viewed.quantity, viewed.amount_cents, viewed.order_id, viewed.category) == (None, None, None, None)
     assert viewed.customer_id == hmac.new(KEY.links[0], b"541312140", "sha256").hexdigest()
     assert viewed.attributes == {"category_id": "2103807459595387724"}
-    assert [row.brand for row in taken.typed.where("reason IS NULL AND brand LIKE '%,%'").collect()] == ['shi,"seido"']
+    assert [row.brand for row in ingested.typed.where("reason IS NULL AND brand LIKE '%,%'").collect()] == [
+        'shi,"seido"'
+    ]
 
 
 def test_a_stray_file_is_named_wherever_it_stands(spark, tmp_path):
@@ -61,7 +63,7 @@ def test_a_stray_file_is_named_wherever_it_stands(spark, tmp_path):
         with pytest.raises(
             SourceError, match="cannot be unpacked" if name.endswith("gz") else "another format"
         ) as error:
-            take_in(spark, Rees46(), tmp_path)
+            ingest(spark, Rees46(), tmp_path)
         assert name in str(error.value)
         assert "\n" not in str(error.value)
         assert len(str(error.value)) < 1500
@@ -69,10 +71,10 @@ def test_a_stray_file_is_named_wherever_it_stands(spark, tmp_path):
 
 
 def test_the_real_sample(spark):
-    taken = take_in(spark, Rees46(), real_data("rees46_sample"))
-    assert taken.num_read == 17_435
-    assert taken.reasons == {"unparsable": 1}, "its last row is cut off"
-    assert taken.kinds == {"view": 17_056 - 1, "cart": 165, "purchase": 214}
-    assert (taken.num_kept, taken.num_duplicates) == (17_429, 5)
-    assert taken.is_whole
-    assert taken.kept.select("customer_id").distinct().count() == 4_505 - 1
+    ingested = ingest(spark, Rees46(), real_data("rees46_sample"))
+    assert ingested.num_read == 17_435
+    assert ingested.reasons == {"unparsable": 1}, "its last row is cut off"
+    assert ingested.kinds == {"view": 17_056 - 1, "cart": 165, "purchase": 214}
+    assert (ingested.num_kept, ingested.num_duplicates) == (17_429, 5)
+    assert ingested.is_whole
+    assert ingested.kept.select("customer_id").distinct().count() == 4_505 - 1

@@ -1,6 +1,6 @@
 import pytest
 from conftest import real_data
-from taking_in import take_in
+from ingesting import ingest
 
 from clm_spark.errors import SourceError
 from clm_spark.sources.retailrocket import EVENTS_HEADER, Retailrocket
@@ -20,13 +20,13 @@ CASES = [
 def test_the_published_file(spark, tmp_path):
     (tmp_path / "events.csv").write_text("\n".join([EVENTS_HEADER, *(line for line, _ in CASES)]))
     (tmp_path / "category_tree.csv").write_text("categoryid,parentid\n1,2\n")
-    taken = take_in(spark, Retailrocket(), tmp_path)
-    assert {row.record: row.reason or row.kind for row in taken.typed.collect()} == dict(CASES)
-    bought = taken.kept.where("kind = 'purchase'").head()
+    ingested = ingest(spark, Retailrocket(), tmp_path)
+    assert {row.record: row.reason or row.kind for row in ingested.typed.collect()} == dict(CASES)
+    bought = ingested.kept.where("kind = 'purchase'").head()
     assert (bought.order_id, bought.item_id, bought.quantity, bought.amount_cents) == ("4000", "356475", 1, None)
-    moments = {row.record: row.happened for row in taken.typed.collect()}
+    moments = {row.record: row.happened for row in ingested.typed.collect()}
     assert moments[CASES[2][0]] == "2015-06-02 05:17:56.276"
-    assert taken.is_whole
+    assert ingested.is_whole
 
 
 def test_forms_are_not_mixed(spark):
@@ -36,7 +36,7 @@ def test_forms_are_not_mixed(spark):
 
 def test_the_real_samples(spark):
     folder = real_data("retailrocket_sample")
-    rows = take_in(spark, Retailrocket(), folder / "events_sample_5169.parquet")
+    rows = ingest(spark, Retailrocket(), folder / "events_sample_5169.parquet")
     assert rows.num_read == 5_169
     assert rows.kinds == {"view": 4_732, "cart": 377, "purchase": 60}
     assert (rows.reasons, rows.num_duplicates, rows.is_whole) == ({}, 3, True)
@@ -45,7 +45,7 @@ def test_the_real_samples(spark):
     first = rows.typed.orderBy("position").head()
     assert first.happened == "2015-09-03 22:01:27.081"
 
-    views = take_in(spark, Retailrocket(), folder / "views-10k.tsv.gz")
+    views = ingest(spark, Retailrocket(), folder / "views-10k.tsv.gz")
     assert (views.num_read, views.kinds, views.reasons) == (10_080, {"view": 10_080}, {})
     assert (views.num_duplicates, views.is_whole) == (17, True)
     first = views.typed.orderBy("position").head()

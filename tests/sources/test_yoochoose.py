@@ -1,6 +1,6 @@
 import pytest
 from conftest import real_data
-from taking_in import take_in
+from ingesting import ingest
 
 from clm_spark.errors import SourceError
 from clm_spark.sources.yoochoose import Yoochoose
@@ -23,8 +23,8 @@ def test_clicks_and_buys_lie_side_by_side(spark, tmp_path):
     (tmp_path / "yoochoose-clicks.dat").write_text("\n".join(line for line, *_ in CLICKS))
     (tmp_path / "yoochoose-buys.dat").write_text("\n".join(line for line, *_ in BUYS))
     (tmp_path / "dataset-README.txt").write_text("SUMMARY")
-    taken = take_in(spark, Yoochoose(), tmp_path)
-    rows = {row.record: row for row in taken.typed.collect()}
+    ingested = ingest(spark, Yoochoose(), tmp_path)
+    rows = {row.record: row for row in ingested.typed.collect()}
     came = [(line, rows[line].reason or rows[line].kind) for line, *_ in CLICKS]
     assert came == [(line, expected) for line, expected, *_ in CLICKS]
     seen = [(rows[line].category, rows[line].brand) for line, *_ in CLICKS[:4]]
@@ -39,13 +39,13 @@ def test_clicks_and_buys_lie_side_by_side(spark, tmp_path):
 def test_another_format_is_refused(spark, tmp_path):
     (tmp_path / "clicks.dat").write_text("1;2014-04-07T10:51:09.277Z;214536502;0\n")
     with pytest.raises(SourceError, match=r"expected the header 'SessionId.*or lines such as '1,2014.*came '1;2014"):
-        take_in(spark, Yoochoose(), tmp_path)
+        ingest(spark, Yoochoose(), tmp_path)
 
 
 def test_the_real_samples(spark):
-    taken = take_in(spark, Yoochoose(), real_data("yoochoose_sample"))
-    assert taken.num_read == 70_278 + 13_568
-    assert (taken.kinds, taken.reasons) == ({"view": 70_278 + 13_568}, {})
-    assert (taken.num_duplicates, taken.is_whole) == (1, True)
-    first = taken.typed.where("source_session_id = '1' AND item_id = '214536502'").head()
+    ingested = ingest(spark, Yoochoose(), real_data("yoochoose_sample"))
+    assert ingested.num_read == 70_278 + 13_568
+    assert (ingested.kinds, ingested.reasons) == ({"view": 70_278 + 13_568}, {})
+    assert (ingested.num_duplicates, ingested.is_whole) == (1, True)
+    first = ingested.typed.where("source_session_id = '1' AND item_id = '214536502'").head()
     assert first.happened == "2014-04-07 08:51:09.277"

@@ -16,7 +16,7 @@ def components(edges: DataFrame) -> DataFrame:
 
     Needs `a` and `b`, whole numbers; each edge joins two different nodes. Alternates large and small stars (Kiveris et
     al., Connected Components in MapReduce and Beyond, SoCC 2014), which needs few rounds for long chains as well. Each
-    round is computed at once and kept by the executors; only counts come to the driver.
+    round is computed at once and checkpointed on the executors; only counts come to the driver.
     """
     stars, before = edges, (-1, 0)
     for number in range(1, MAX_ROUNDS + 1):

@@ -97,7 +97,7 @@ def smallest_reached(num_nodes: int, a: Numbers, b: Numbers) -> Numbers:
         least = np.minimum(label[a], label[b])
         if np.array_equal(label[a], least) and np.array_equal(label[b], least):
             return label
-        # Both ends' labels learn of it, then every node asks its label: chains shrink by halves.
+        # The smaller label goes to both ends' labels, then every node takes its label's label: chains halve each round.
         for end in (a, b):
             np.minimum.at(label, label[end], least)
             np.minimum.at(label, end, least)

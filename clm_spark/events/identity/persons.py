@@ -1,9 +1,8 @@
-"""Identity: which visitor ids and logins are one person, and since when we know.
+"""Identity: which visitor ids and logins are one person, and since which day that is known.
 
-Events keep the id that they came with; `silver.identities` says whose it was known to be on any day. It follows from
-the links alone, whatever the as_of, the order of the runs and the cut into batches. Who was linked is the component of
-the graph of links known by that day. A person's id is the login that was linked first, so that people known to the
-shop keep their names and what was anonymous is re-keyed.
+Events keep the id that they came with; `silver.identities` maps it to the person known on any day. The map follows
+from the links alone, whatever the as_of, the order of the runs and the batches. A person is a connected component of
+the links known by that day. Its id is the login that was linked first, so known customers keep their id.
 """
 
 from collections.abc import Sequence
@@ -19,9 +18,9 @@ from clm_spark.tables.lake import Lake
 
 
 def known_persons(lake: Lake, days: Sequence[date]) -> DataFrame | None:
-    """One row per id and as_of in `days` that was known to be another's: `id`, `as_of`, `person_id`.
+    """One row per as_of in `days` and id that belonged to another person: `id`, `as_of`, `person_id`.
 
-    None where no id was ever stitched, so that shops without visitor ids pay no join.
+    None where no id was ever stitched: shops without visitor ids pay for no join.
     """
     if not lake.exists(IDENTITIES) or lake.read(IDENTITIES).isEmpty():
         return None
@@ -35,9 +34,9 @@ def known_persons(lake: Lake, days: Sequence[date]) -> DataFrame | None:
 
 
 def with_person(rows: DataFrame, persons: DataFrame | None) -> DataFrame:
-    """`customer_id` turned from the id in the event into the person's.
+    """Replace the id of the event in `customer_id` by that of the person.
 
-    Rows with an `as_of` get whom that day knew; for others `persons` must be of a single day.
+    Rows with an `as_of` get the person known on that day; for others `persons` must be of a single day.
     """
     if persons is None:
         return rows
@@ -55,7 +54,7 @@ def links_from_events(events: DataFrame) -> DataFrame:
 
 
 def drop_known_links(links: DataFrame, known: DataFrame) -> DataFrame:
-    """Those links that are new, or known since an earlier day than we thought."""
+    """The links that are new, or known from an earlier day than the stored one."""
     same = [F.col(f"new.{name}") == F.col(f"old.{name}") for name in ("visitor_id", "customer_id")]
     not_earlier = F.col("new.known_on") >= F.col("old.known_on")
     return links.alias("new").join(known.alias("old"), on=[*same, not_earlier], how="left_anti")

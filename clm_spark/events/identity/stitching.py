@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 EPOCH = date(1970, 1, 1)
 
 
-def take_in_links(lake: Lake, found: DataFrame, *, limits: IdentitySettings) -> None:
-    """Write what the links that are new change, from the first day of theirs on; run again it changes nothing."""
+def add_links(lake: Lake, found: DataFrame, *, limits: IdentitySettings) -> None:
+    """Write the changes that new links bring, from their first day on. A second run changes nothing."""
     lake.create(IDENTITY_LINKS)
     lake.create(IDENTITIES)
     new = drop_known_links(found, lake.read(IDENTITY_LINKS)).localCheckpoint()
@@ -26,7 +26,7 @@ def take_in_links(lake: Lake, found: DataFrame, *, limits: IdentitySettings) -> 
     assert first is not None
     since = first[0]
     if since is None:
-        log.info("no visitor id came with a login that is new to it")
+        log.info("no new link between a visitor id and a login")
         return
     links = lake.read(IDENTITY_LINKS).unionByName(new)
     recent = links.where(F.col("known_on") >= F.lit(since))
@@ -40,7 +40,7 @@ def take_in_links(lake: Lake, found: DataFrame, *, limits: IdentitySettings) -> 
         log.warning(
             "%d shared visitor ids and large groups were not stitched: %s", reported.num_rows, IDENTITY_CUTOFFS.title
         )
-    # Last: until they are there, the next run finds them new again.
+    # Last: after a crash before this, the next run finds the links new again.
     lake.replace(recent, into=IDENTITY_LINKS, is_key_proven=True, known_on=days)
 
 
@@ -76,7 +76,7 @@ def stitched(
 
 def _touched(links: DataFrame, before: DataFrame, *, since: date) -> DataFrame:
     """The links of every visitor id whose person the links from `since` on can change."""
-    # Groups that were cut off have no name: whoever touches one of them touches all.
+    # The members of a cut-off group have no common id: a link to one of them concerns all such groups.
     person = F.when(F.col("is_cut_off"), F.lit("")).otherwise(F.col("customer_id"))
     members = before.select("id", person.alias("person_id"))
     recent = links.where(F.col("known_on") >= F.lit(since))
@@ -90,7 +90,7 @@ def _touched(links: DataFrame, before: DataFrame, *, since: date) -> DataFrame:
 
 
 def _with_dropped_on(links: DataFrame, *, max_logins: int) -> DataFrame:
-    """One row per visitor id and login: when we learned of it, and when the visitor id turned out to be shared."""
+    """One row per visitor id and login: when the link became known, and when the visitor id turned out to be shared."""
     of_visitor = Window.partitionBy("visitor_id")
     ranked = links.withColumn("_place", F.row_number().over(of_visitor.orderBy("known_on", "customer_id")))
     first_too_many = F.min(F.when(F.col("_place") == max_logins + 1, F.col("known_on")))

@@ -1,4 +1,4 @@
-"""Take raw files in, each once, and prove that no record was lost on the way."""
+"""Ingest raw files, each once, and prove that no record was lost."""
 
 import hashlib
 import logging
@@ -18,7 +18,7 @@ from clm_spark.errors import ContractError, SourceError
 from clm_spark.events.clocks import available_at
 from clm_spark.events.ingest.duplicates import new_events
 from clm_spark.events.ingest.parse import typed_events
-from clm_spark.events.ingest.validation import IS_REJECTED, Judged, Span, judged_records, verdicts_of
+from clm_spark.events.ingest.validation import IS_REJECTED, Span, ValidationSummary, summarized, validation_results
 from clm_spark.keys import pseudonym_key
 from clm_spark.session import spread_over_cores
 from clm_spark.settings import Settings
@@ -27,7 +27,7 @@ from clm_spark.tables.catalog import COUNTS, EVENTS, INGESTED_BATCHES, INGESTED_
 from clm_spark.tables.lake import Lake
 
 log = logging.getLogger(__name__)
-LOOKED_AT_FIRST = 1000
+SAMPLED_RECORDS = 1000
 DAMAGED = re.compile(r"FAILED_READ_FILE\S*\s+Encountered error while reading file (\S+?)\.?\s")
 KAFKA = "kafka://"
 PARSED = (*EVENTS.schema.names, "file", "position", "arrived_at", "header", "record", "reason", "new_columns")
@@ -36,14 +36,14 @@ MOST_NEW_COLUMNS = 100
 
 @dataclass(frozen=True)
 class Batch:
-    """Files that are taken in together."""
+    """Files that are ingested together."""
 
     batch_id: str
     files: tuple[str, ...]
 
 
-def take_in_files(lake: Lake, source: Source, files: Sequence[RawFile], settings: Settings) -> int:
-    """Take in those of the files that are new, and what an earlier run left unfinished; gives the number of batches."""
+def ingest_files(lake: Lake, source: Source, files: Sequence[RawFile], settings: Settings) -> int:
+    """Ingest the new ones among the files, and what an earlier run left unfinished; returns the number of batches."""
     new = new_files(lake, files, source)
     if new:
         check_usable(lake, source, new, settings)
@@ -54,7 +54,7 @@ def take_in_files(lake: Lake, source: Source, files: Sequence[RawFile], settings
 
 
 def new_files(lake: Lake, files: Sequence[RawFile], source: Source) -> list[RawFile]:
-    """Those of the files that were not taken in before: by name, size and time. The driver sees names, never records."""
+    """The files that were not ingested before, by name, size and time. The driver sees names, never records."""
     check_source(lake, source)
     if not lake.exists(INGESTED_FILES):
         return list(files)
@@ -69,7 +69,7 @@ def new_files(lake: Lake, files: Sequence[RawFile], source: Source) -> list[RawF
 
 
 def check_source(lake: Lake, source: Source) -> None:
-    """Refuse a source other than the one whose events the lakehouse holds, unless the settings allow two."""
+    """Refuse a second source in one lakehouse, unless the settings allow it."""
     if lake.settings.ingest.joins_other_sources or not lake.exists(INGESTED_FILES):
         return
     others = lake.read(INGESTED_FILES).where(F.col("source") != source.name).select("source").limit(1).collect()
@@ -83,7 +83,7 @@ def check_source(lake: Lake, source: Source) -> None:
 
 def check_usable(lake: Lake, source: Source, files: Sequence[RawFile], settings: Settings) -> None:
     """Refuse files of which no record can be used, before anything is written."""
-    raw = records_of(source.read(lake.spark, [file.url for file in files])).limit(LOOKED_AT_FIRST)
+    raw = records_of(source.read(lake.spark, [file.url for file in files])).limit(SAMPLED_RECORDS)
     with _damage_named():
         reasons = _typed(raw, source, settings).groupBy("reason").count().collect()  # bounded by the list of reasons
     if reasons and all(row["reason"] for row in reasons):
@@ -95,7 +95,7 @@ def check_usable(lake: Lake, source: Source, files: Sequence[RawFile], settings:
 
 
 def claim_batches(lake: Lake, source: Source, files: Sequence[RawFile]) -> list[Batch]:
-    """Batches still to be taken in: those an earlier run of this source left unfinished, then those of these files."""
+    """Batches to ingest: those that an earlier run of this source left unfinished, and those of these files."""
     lake.create(INGESTED_FILES)
     lake.create(INGESTED_BATCHES)
     for together in _cut(files, lake.settings.ingest.batch_bytes):
@@ -105,7 +105,7 @@ def claim_batches(lake: Lake, source: Source, files: Sequence[RawFile]) -> list[
         claimed = _as_rows(lake, together, source).withColumns({"batch_id": F.lit(batch_id), **uncounted})
         lake.replace(claimed, into=INGESTED_FILES, batch_id=batch_id)
     finished = lake.read(INGESTED_BATCHES)
-    # What a stream left unfinished it does again by itself.
+    # A stream repeats its own unfinished batches.
     is_mine = (F.col("source") == source.name) & ~F.col("file").startswith(KAFKA)
     claims = lake.read(INGESTED_FILES).where(is_mine)
     unfinished = claims.join(finished, on="batch_id", how="left_anti")
@@ -116,31 +116,31 @@ def claim_batches(lake: Lake, source: Source, files: Sequence[RawFile]) -> list[
 
 
 def ingest_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -> None:
-    """Raw records, rejected records, events and the proof, each in one commit; after a crash run again with no harm."""
+    """Write raw records, events, rejected records and the proof, each in one commit; a crashed run may be repeated."""
     try:
         with _damage_named():
             lake.append_once(_raw_records(lake, source, batch), into=RAW_EVENTS, batch=batch.batch_id)
     except SourceError:
-        # Nothing of the batch is in: its files are new again, the mended one among them.
+        # Nothing of the batch is written: release its files, so that a repaired one counts as new.
         lake.replace(lake.read(INGESTED_FILES).limit(0), into=INGESTED_FILES, batch_id=batch.batch_id)
         raise
     finish_batch(lake, source, batch, settings)
 
 
 def finish_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -> None:
-    """Events, rejected records and the proof of a batch whose raw records and claims are in."""
+    """Write events, rejected records and the proof of a batch whose raw records and claims are stored."""
     arrived = lake.read(RAW_EVENTS).where(F.col("batch_id") == batch.batch_id)
     read = {row["file"]: row["count"] for row in arrived.groupBy("file").count().collect()}
-    with parsed(arrived, source, settings, batch_id=batch.batch_id) as (typed, verdicts):
-        judged = judged_records(verdicts)
-        _check_share_rejected(judged, batch, settings)
-        num_kept, duplicates = write_new_events(lake, typed, verdicts, judged.span, batch_id=batch.batch_id)
-        num_rejected = _write_rejected(lake, typed, judged, batch)
-        new_columns = _new_columns(verdicts) if judged.num_widened else []
-    lake.replace(_counted_files(lake, read, judged, duplicates, batch), into=INGESTED_FILES, batch_id=batch.batch_id)
-    # Each from another place, or the rule that they add up would hold by itself.
+    with parsed(arrived, source, settings, batch_id=batch.batch_id) as (typed, results):
+        summary = summarized(results)
+        _check_share_rejected(summary, batch, settings)
+        num_kept, duplicates = write_new_events(lake, typed, results, summary.span, batch_id=batch.batch_id)
+        num_rejected = _write_rejected(lake, typed, summary, batch)
+        new_columns = _new_columns(results) if summary.num_with_new_columns else []
+    lake.replace(_counted_files(lake, read, summary, duplicates, batch), into=INGESTED_FILES, batch_id=batch.batch_id)
+    # Each count comes from another source, or the rule that they add up would prove nothing.
     counts = (sum(read.values()), num_kept, num_rejected, sum(duplicates.values()))
-    sign_off(lake, source, batch.batch_id, num_files=len(batch.files), counts=counts, new_columns=new_columns)
+    complete_batch(lake, source, batch.batch_id, num_files=len(batch.files), counts=counts, new_columns=new_columns)
     if new_columns:
         listed = ", ".join(new_columns)
         log.warning("batch %s: columns new to %s, kept in attributes: %s", batch.batch_id, source.name, listed)
@@ -150,38 +150,38 @@ def finish_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -
 def parsed(
     raw: DataFrame, source: Source, settings: Settings, *, batch_id: str
 ) -> Iterator[tuple[DataFrame, DataFrame]]:
-    """Raw records, typed by the source, as `PARSED`, and the verdicts on them; inside the block read as often as need be."""
+    """Raw records as `PARSED`, and their validation results; both are cached inside the block."""
     typed = _typed(raw, source, settings).withColumn("batch_id", F.lit(batch_id)).select(*PARSED)
-    verdicts = verdicts_of(typed)
-    # Both on disk: what is parsed is as large as the batch. It is parsed once, for whatever reads it from behind a
-    # condition would write that out before the parsing, and cut each record a dozen times over to decide it.
+    results = validation_results(typed)
+    # On disk, as the parsed records are as large as the batch. Cached before any filter: Spark would push a filter on a
+    # parsed column below the parsing, and parse each record again for every column in it.
     typed.persist(StorageLevel.DISK_ONLY)
-    verdicts.persist(StorageLevel.DISK_ONLY)
+    results.persist(StorageLevel.DISK_ONLY)
     try:
-        yield typed, verdicts
+        yield typed, results
     finally:
-        verdicts.unpersist()
+        results.unpersist()
         typed.unpersist()
 
 
 def write_new_events(
-    lake: Lake, typed: DataFrame, verdicts: DataFrame, span: Span, *, batch_id: str
+    lake: Lake, typed: DataFrame, results: DataFrame, span: Span, *, batch_id: str
 ) -> tuple[int, dict[str, int]]:
-    """Write the usable records of a batch that no other brought; gives their number, and the duplicates of each file."""
+    """Write the events of a batch that no other batch has; returns their number, and the duplicates of each file."""
     lake.create(EVENTS)
     earlier = lake.read(EVENTS).where(F.col("batch_id") != batch_id)
-    with new_events(typed, verdicts, earlier, span=span) as new:
-        # Its key is proven: every event_id has just been counted.
+    with new_events(typed, results, earlier, span=span) as new:
+        # The key is proven: every event_id has just been counted.
         kept = lake.replace(new.rows, into=EVENTS, is_key_proven=True, batch_id=batch_id)
     if kept.num_rows != new.num_new:
         raise ContractError(
             f"batch {batch_id}: {new.num_new} new events were counted and {kept.num_rows} written; "
-            "it is not signed off: run it again, and report this if it comes back"
+            "it is not complete: run it again, and report this if it comes back"
         )
     return kept.num_rows, new.duplicates
 
 
-def sign_off(
+def complete_batch(
     lake: Lake,
     source: Source,
     batch_id: str,
@@ -190,9 +190,9 @@ def sign_off(
     counts: tuple[int, int, int, int],
     new_columns: Sequence[str] = (),
 ) -> None:
-    """Write the proof; `counts` are records read, kept, rejected and repeated.
+    """Write the proof that the batch is complete; `counts` are records read, kept, rejected and duplicate.
 
-    Delta holds the rule read = kept + rejected + duplicates: a batch that lost a record has no proof.
+    Delta checks read = kept + rejected + duplicates: a batch that lost a record cannot be completed.
     """
     figures = {"num_files": num_files, **dict(zip(COUNTS, counts, strict=True))}
     events = lake.read(EVENTS).where(F.col("batch_id") == batch_id)
@@ -218,49 +218,49 @@ def sign_off(
     log.info("batch %s: %s", batch_id, ", ".join(f"{name[4:]} {n:,}" for name, n in figures.items()))
 
 
-def _write_rejected(lake: Lake, typed: DataFrame, judged: Judged, batch: Batch) -> int:
+def _write_rejected(lake: Lake, typed: DataFrame, summary: ValidationSummary, batch: Batch) -> int:
     lake.create(REJECTED_EVENTS)
     before = lake.read(REJECTED_EVENTS).where(F.col("batch_id") == batch.batch_id)
-    if not judged.num_rejected and before.isEmpty():  # a commit for nothing costs more than the look
+    if not summary.num_rejected and before.isEmpty():  # an empty commit costs more than this check
         return 0
     rejected = typed.where(IS_REJECTED).withColumn("replayed_in", F.lit(None).cast("string"))
     rows = rejected.select(REJECTED_EVENTS.schema.names)
     return lake.replace(rows, into=REJECTED_EVENTS, is_key_proven=True, batch_id=batch.batch_id).num_rows
 
 
-def _check_share_rejected(judged: Judged, batch: Batch, settings: Settings) -> None:
-    """Refuse a batch of which too much cannot be used, while silver is as it was."""
+def _check_share_rejected(summary: ValidationSummary, batch: Batch, settings: Settings) -> None:
+    """Refuse a batch with too many unusable records, before silver changes."""
     limit = settings.ingest.max_rejected_share
-    if judged.num_rejected > max(limit * judged.num_judged, settings.ingest.tolerated_rejects):
-        listed = ", ".join(f"{reason} {num:,}" for reason, num in sorted(judged.reasons.items()))
+    if summary.num_rejected > max(limit * summary.num_validated, settings.ingest.tolerated_rejects):
+        listed = ", ".join(f"{reason} {num:,}" for reason, num in sorted(summary.reasons.items()))
         raise SourceError(
-            f"{judged.num_rejected:,} of {judged.num_judged:,} records of batch {batch.batch_id} ({batch.files[0]} and on) "
-            f"cannot be used ({listed}): expected at most {limit:.0%}; silver is as it was: mend the mapping and run "
+            f"{summary.num_rejected:,} of {summary.num_validated:,} records of batch {batch.batch_id} ({batch.files[0]} and on) "
+            f"cannot be used ({listed}): expected at most {limit:.0%}; silver is unchanged: correct the mapping and run "
             "again, or raise ingest.max_rejected_share or ingest.tolerated_rejects"
         )
 
 
 def _counted_files(
-    lake: Lake, read: Mapping[str, int], judged: Judged, duplicates: Mapping[str, int], batch: Batch
+    lake: Lake, read: Mapping[str, int], summary: ValidationSummary, duplicates: Mapping[str, int], batch: Batch
 ) -> DataFrame:
-    """The batch's files with what became of the records of each; a row per file passes the driver."""
+    """The files of the batch with their counts; the driver sees a row per file."""
     rows = []
     for claim in lake.read(INGESTED_FILES).where(F.col("batch_id") == batch.batch_id).collect():
         file, num_again = claim["file"], duplicates.get(claim["file"], 0)
-        counts = (read.get(file, 0), judged.usable[file] - num_again, judged.rejected[file], num_again)
+        counts = (read.get(file, 0), summary.usable[file] - num_again, summary.rejected[file], num_again)
         rows.append(tuple({**claim.asDict(), **dict(zip(COUNTS, counts, strict=True))}.values()))
     return lake.spark.createDataFrame(rows, INGESTED_FILES.schema)
 
 
-def _new_columns(verdicts: DataFrame) -> list[str]:
-    """What records say beside the columns of their source; a log that makes up names by the thousand is cut off."""
-    named = verdicts.where(F.col("new_columns").isNotNull()).select(F.explode("new_columns").alias("name")).distinct()
+def _new_columns(results: DataFrame) -> list[str]:
+    """Columns of the records that the source does not know; at most `MOST_NEW_COLUMNS` of them."""
+    named = results.where(F.col("new_columns").isNotNull()).select(F.explode("new_columns").alias("name")).distinct()
     return [row["name"] for row in named.orderBy("name").limit(MOST_NEW_COLUMNS).collect()]
 
 
 @contextmanager
 def _damage_named() -> Iterator[None]:
-    """One line for a file that breaks off, instead of the stack of the task that read it."""
+    """Turn the stack trace of a truncated file into one line that names it."""
     try:
         yield
     except (Py4JJavaError, PySparkException) as error:
@@ -268,8 +268,8 @@ def _damage_named() -> Iterator[None]:
         if damaged is None:
             raise
         raise SourceError(
-            f"{damaged[1]} cannot be read to its end: expected a whole file; restore it, or take it away, and run "
-            "again; nothing of the files that arrived with it was taken in"
+            f"{damaged[1]} cannot be read to its end: expected a whole file; restore or remove it, and run "
+            "again; nothing of the files that arrived with it was ingested"
         ) from error
 
 
@@ -279,13 +279,13 @@ def _raw_records(lake: Lake, source: Source, batch: Batch) -> DataFrame:
 
 
 def _spread(raw: DataFrame) -> DataFrame:
-    """Over all cores, where the files would not be: one packed file, or one Parquet row group, is one task."""
+    """Spread records over all cores: one compressed file, or one Parquet row group, is one task."""
     cores = raw.sparkSession.sparkContext.defaultParallelism
     return spread_over_cores(raw) if raw.rdd.getNumPartitions() < cores else raw
 
 
 def _cut(files: Sequence[RawFile], batch_bytes: int) -> Iterator[list[RawFile]]:
-    """The files in their order, as many at a time as stay below the size; a larger one stands alone."""
+    """Groups of files, in order, each below the size; a larger file is a group of its own."""
     together: list[RawFile] = []
     for file in files:
         if together and sum(other.size_bytes for other in together) + file.size_bytes > batch_bytes:

@@ -1,4 +1,4 @@
-"""From a source's text fields to typed events, or a reason why not."""
+"""From a source's text fields to typed events, or the reason for rejection."""
 
 from datetime import timedelta
 
@@ -12,11 +12,11 @@ from clm_spark.privacy.pseudonyms import pseudonym, rekeyed, visitor_key
 from clm_spark.sources.source import TEXT_FIELDS
 from clm_spark.tables.catalog import EVENT_KINDS, EVENTS
 
-MAX_RECORD_BYTES = 1 << 20  # an event says a few hundred
+MAX_RECORD_BYTES = 1 << 20  # an event has a few hundred
 NEEDS_ITEM = ("view", "cart", "uncart", "purchase", "refund", "review")
 SOLD_BY_THE_LINE = ("purchase", "refund")
-# Not the visitor_id: told again with the device beside the login, it is the same event.
-WHAT_AN_EVENT_SAYS = (
+# What event_id is made of. Not the visitor_id: sent again with a device beside the login, it is the same event.
+IDENTIFYING_FIELDS = (
     "source",
     "customer_id",
     "kind",
@@ -45,7 +45,7 @@ def typed_events(
 ) -> DataFrame:
     """Each raw record typed: the columns of silver.events beside those of its raw record, and `reason`.
 
-    `reason` is null where the record can be used. `known_at` says how to fill that time where the record is silent:
+    `reason` is null where the record can be used. `known_at` is how to fill that time where the record has none:
     occurred, or arrived. A part of a unit counts as one unit begun. A purchase or refund that names no amount is worth
     price times quantity, and one that names no quantity is of one unit. Who did not log in is known by the visitor id.
     Where a record says when its device sent it, and that clock was wrong by more than `max_clock_skew`, it happened by
@@ -55,7 +55,7 @@ def typed_events(
     def time(name: str) -> Column:
         return time_from_text(_text(name), time_format, time_zone=time_zone)
 
-    silent = F.col("occurred_at") if known_at == "occurred" else F.col("arrived_at")
+    default_known_at = F.col("occurred_at") if known_at == "occurred" else F.col("arrived_at")
     trimmed = fields.withColumns({name: F.trim(name) for name in TEXT_FIELDS})  # by itself, so that it is done once
     typed = trimmed.select(
         "file",
@@ -69,7 +69,7 @@ def typed_events(
         _text("visitor_id").alias("raw_visitor_id"),
         F.lower(_text("kind")).alias("kind"),
         time("occurred_at").alias("device_at"),
-        time("known_at").alias("said_known_at"),
+        time("known_at").alias("logged_known_at"),
         time("sent_at").alias("sent_at"),
         *(
             _text(name).alias(name)
@@ -85,17 +85,17 @@ def typed_events(
         "new_columns",
     )
     device_at, error = F.col("device_at"), F.col("clock_error")
-    # A source that gives no sent_at has null there: Spark drops what follows from it before it reads a record.
+    # Where a source has no sent_at, Spark folds all of this away when it plans.
     timed = typed.withColumn("clock_error", _clock_error(max_clock_skew))
     corrected = timed.withColumn("occurred_at", clocks.corrected(device_at, error))
-    known = corrected.withColumn("known_at", F.coalesce("said_known_at", silent))
-    judged = known.withColumn("reason", _reason(max_clock_skew=max_clock_skew, max_lateness=max_lateness))
-    sold = judged.withColumns({"amount_cents": _line_amount(), "quantity": _units()})
+    known = corrected.withColumn("known_at", F.coalesce("logged_known_at", default_known_at))
+    validated = known.withColumn("reason", _reason(max_clock_skew=max_clock_skew, max_lateness=max_lateness))
+    sold = validated.withColumns({"amount_cents": _line_amount(), "quantity": _units()})
     visited = sold.withColumn("visitor_id", pseudonym(F.col("raw_visitor_id"), key=visitor_key(key.first)))
     login = pseudonym(F.col("raw_customer_id"), key=key.first)
     named = visited.withColumn("customer_id", F.coalesce(login, "visitor_id"))
-    # Of what the device said: sent a second time, the same event would be corrected by a little more or less. And it
-    # begins with the first key: told again after a change of key, the event is found to be the same.
+    # The id is made of the uncorrected device time, as the correction differs a little each time an event is sent. It
+    # begins with the first key, so that an event sent again after a change of key has the same id.
     identified = rekeyed(named.withColumn("event_id", _event_id()), EVENTS, links=key.links[1:])
     return identified.withColumn("attributes", clocks.with_device_time(F.col("attributes"), device_at, error))
 
@@ -114,8 +114,8 @@ def _is_sold() -> Column:
 
 
 def _units() -> Column:
-    said = F.ceil("quantity_number").cast("bigint")
-    return F.when(said.isNull() & _is_sold(), 1).otherwise(said)
+    units = F.ceil("quantity_number").cast("bigint")
+    return F.when(units.isNull() & _is_sold(), 1).otherwise(units)
 
 
 def _line_amount() -> Column:
@@ -126,7 +126,7 @@ def _line_amount() -> Column:
 def _clock_error(max_skew: timedelta | None) -> Column:
     if max_skew is None:
         return F.lit(None).cast("bigint")
-    return clocks.clock_error(F.col("said_known_at"), F.col("sent_at"), max_skew=max_skew)
+    return clocks.clock_error(F.col("logged_known_at"), F.col("sent_at"), max_skew=max_skew)
 
 
 def _reason(*, max_clock_skew: timedelta | None, max_lateness: timedelta | None) -> Column:
@@ -163,7 +163,7 @@ def _reason(*, max_clock_skew: timedelta | None, max_lateness: timedelta | None)
 
 def _is_impossible_time(max_clock_skew: timedelta | None) -> Column:
     is_unreadable = F.lit(False)
-    for name, time in (("known_at", "said_known_at"), ("sent_at", "sent_at")):
+    for name, time in (("known_at", "logged_known_at"), ("sent_at", "sent_at")):
         is_unreadable |= F.col(f"{name}_text").isNotNull() & F.col(time).isNull()
     cannot_be = is_unreadable | clocks.is_impossible(F.col("occurred_at"), arrived_at=F.col("arrived_at"))
     if max_clock_skew is None:
@@ -172,8 +172,8 @@ def _is_impossible_time(max_clock_skew: timedelta | None) -> Column:
 
 
 def _event_id() -> Column:
-    # Times as numbers, and the attributes as they stand, in order of name: text of either costs more than all the rest.
-    said = [F.unix_micros("device_at") if name == "occurred_at" else F.col(name) for name in WHAT_AN_EVENT_SAYS]
-    texts = (F.coalesce(cell.cast("string"), F.lit("")) for cell in said)
+    # Times as numbers, and attributes as they are, in order of name: turning them into text costs more than all the rest.
+    cells = [F.unix_micros("device_at") if name == "occurred_at" else F.col(name) for name in IDENTIFYING_FIELDS]
+    texts = (F.coalesce(cell.cast("string"), F.lit("")) for cell in cells)
     # No cell is left out, so a cell cannot be taken for its neighbour.
     return F.md5(F.concat_ws("\x1f", *texts, F.map_keys("attributes"), F.map_values("attributes")))

@@ -1,6 +1,6 @@
-"""The way in as a stream: Structured Streaming says what is new, the batches are those of `ingest`.
+"""Streaming ingestion: Structured Streaming finds what is new, and the batches are those of `batches`.
 
-Exactly once does not hang on the checkpoint: a step that is done again finds its batch in the lakehouse.
+Exactly-once does not depend on the checkpoint: a micro-batch that is repeated finds its batch in the lakehouse.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from clm_spark.errors import SettingsError, SourceError
-from clm_spark.events.ingest.batches import KAFKA, Batch, check_source, finish_batch, take_in_files
+from clm_spark.events.ingest.batches import KAFKA, Batch, check_source, finish_batch, ingest_files
 from clm_spark.session import KAFKA_PACKAGE
 from clm_spark.settings import Settings
 from clm_spark.sources.source import RawFile, Source, check_place
@@ -26,12 +26,12 @@ log = logging.getLogger(__name__)
 # Spark's reader of whole files, of which only the listing is used: contents are read by the source.
 LISTING = "path string, modificationTime timestamp, length bigint, content binary"
 
-# Kafka's source fails to report on a step that it does again after a kill, when the step is done (SPARK-57438).
+# After a kill Kafka's source repeats a micro-batch, and then fails to report its progress (SPARK-57438).
 FAILED_REPORT = "IterableOps.map(scala.Function1)"
 
 
 def stream_files(lake: Lake, source: Source, settings: Settings) -> None:
-    """Take in files as they appear at `ingest.path`; each step takes some files whole, by name, size and time."""
+    """Ingest files as they appear at `ingest.path`; a micro-batch has whole files, known by name, size and time."""
     check_place(lake.spark, settings.ingest.path, endings=source.file_endings)
     rows = (
         lake.spark.readStream.format("binaryFile")
@@ -43,17 +43,17 @@ def stream_files(lake: Lake, source: Source, settings: Settings) -> None:
         .select("path", "length", F.unix_millis("modificationTime").alias("modified_ms"))
     )
 
-    def take_in(listed: DataFrame, _: int) -> None:
+    def ingest(listed: DataFrame, _: int) -> None:
         found = map(_raw_file, listed.orderBy("path").collect())  # bounded by `stream.max_files`
-        take_in_files(lake, source, [file for file in found if file.size_bytes], settings)
+        ingest_files(lake, source, [file for file in found if file.size_bytes], settings)
 
-    _run(lake, rows, take_in, settings, place=settings.ingest.path)
+    _run(lake, rows, ingest, settings, place=settings.ingest.path)
 
 
 def stream_topic(lake: Lake, source: Source, settings: Settings) -> None:
-    """Take in the messages of a Kafka topic, a raw record each, without headers; a step is a batch.
+    """Ingest the messages of a Kafka topic, a raw record each, without headers; a micro-batch is a batch.
 
-    Their file is `kafka://TOPIC/PARTITION` and their position the offset; they arrived when Kafka got them.
+    Their `file` is `kafka://TOPIC/PARTITION`, their `position` the offset, and `arrived_at` Kafka's timestamp.
     """
     stream = settings.stream
     if not stream.servers:
@@ -67,13 +67,13 @@ def stream_topic(lake: Lake, source: Source, settings: Settings) -> None:
             f"spark-submit add {KAFKA_PACKAGE} to --packages, or put it into the image; and check stream.options"
         ) from error
 
-    def take_in(messages: DataFrame, step: int) -> None:
-        # A checkpoint begun anew counts its steps from 0 again, under another id.
+    def ingest(messages: DataFrame, step: int) -> None:
+        # A new checkpoint counts from 0 again, but under another query id.
         query = messages.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId")
         batch_id = hashlib.sha256(f"{query}/{step}".encode()).hexdigest()[:16]
-        _take_in_messages(lake, source, messages, settings, batch_id=batch_id)
+        _ingest_messages(lake, source, messages, settings, batch_id=batch_id)
 
-    _run(lake, raw, take_in, settings, place=stream.topic)
+    _run(lake, raw, ingest, settings, place=stream.topic)
 
 
 def _messages(lake: Lake, settings: Settings) -> DataFrame:
@@ -96,13 +96,13 @@ def _messages(lake: Lake, settings: Settings) -> DataFrame:
     )
 
 
-def _take_in_messages(lake: Lake, source: Source, messages: DataFrame, settings: Settings, *, batch_id: str) -> None:
+def _ingest_messages(lake: Lake, source: Source, messages: DataFrame, settings: Settings, *, batch_id: str) -> None:
     lake.create(INGESTED_FILES)
     lake.create(INGESTED_BATCHES)
     if not lake.read(INGESTED_BATCHES).where(F.col("batch_id") == batch_id).isEmpty():
-        return  # signed off just before the stream was killed
+        return  # completed just before the stream was killed
     named = messages.withColumns({"batch_id": F.lit(batch_id), "source": F.lit(source.name)})
-    # The stream's frames belong to a session of its own; what follows reads tables only.
+    # The stream's frame belongs to the stream's own session; all that follows reads tables.
     own = replace(lake, spark=messages.sparkSession)
     own.append_once(named.select(RAW_EVENTS.schema.names), into=RAW_EVENTS, batch=batch_id)
     arrived = lake.read(RAW_EVENTS).where(F.col("batch_id") == batch_id)
@@ -124,14 +124,14 @@ def _raw_file(row: Row) -> RawFile:
 
 
 def _run(
-    lake: Lake, rows: DataFrame, take_in: Callable[[DataFrame, int], None], settings: Settings, *, place: str
+    lake: Lake, rows: DataFrame, ingest: Callable[[DataFrame, int], None], settings: Settings, *, place: str
 ) -> None:
-    """Run the stream to its end, or until it is stopped; what a step raises comes out as it was raised."""
+    """Run the stream to its end, or until it is stopped; an error of `ingest` is raised unchanged."""
     raised: list[Exception] = []
 
     def step(frame: DataFrame, number: int) -> None:
         try:
-            take_in(frame, number)
+            ingest(frame, number)
         except Exception as error:
             raised.append(error)
             raise
@@ -154,10 +154,10 @@ def _run(
                 continue
             raise SourceError(
                 f"the stream from {place} stopped: {_first_line(error)}; expected {place} within reach and {checkpoint} "
-                "as the stream left it; mend that and start it again: nothing is lost and nothing counts twice"
+                "as the stream left it; repair that and start it again: nothing is lost and nothing counts twice"
             ) from error
         except KeyboardInterrupt:
-            log.info("stopping: the step that was under way is done again at the next start")
+            log.info("stopping: the unfinished step is repeated at the next start")
             query.stop()
             return
 

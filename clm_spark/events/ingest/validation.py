@@ -1,4 +1,4 @@
-"""What the parser made of a batch: a verdict per record, and how many records each file lost and why."""
+"""Validation of a batch: a narrow result per parsed record, and counts per file and reason."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-# Where a record stood; a file delivered again under its name has other times, not other places.
+# Identifies a record; a file delivered again under its name has another arrived_at.
 PLACE = ("file", "arrived_at", "position")
 MOST_TO_BROADCAST = 500_000  # keys of 8 bytes, or places
 IS_USABLE, IS_REJECTED = "reason IS NULL", "reason IS NOT NULL"
@@ -14,7 +14,7 @@ IS_USABLE, IS_REJECTED = "reason IS NULL", "reason IS NOT NULL"
 
 @dataclass(frozen=True)
 class Span:
-    """How many usable records a batch has, and over which time in microseconds since 1970; no times where none are."""
+    """The number of usable records of a batch, and their first and last time in microseconds since 1970."""
 
     num_usable: int
     first_us: int | None
@@ -22,14 +22,14 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Records of a batch: usable and rejected ones by file, rejected ones by reason, and when the usable ones happened."""
+class ValidationSummary:
+    """Counts of a batch: usable and rejected records by file, rejected ones by reason, and the span of usable ones."""
 
     usable: Counter[str]
     rejected: Counter[str]
     reasons: Counter[str]
     span: Span
-    num_widened: int  # records that say more than their source knows
+    num_with_new_columns: int  # records with columns that the source does not know
 
     @property
     def num_rejected(self) -> int:
@@ -37,39 +37,39 @@ class Judged:
         return self.rejected.total()
 
     @property
-    def num_judged(self) -> int:
+    def num_validated(self) -> int:
         """Of the whole batch, usable or not."""
         return self.usable.total() + self.rejected.total()
 
 
-def verdicts_of(typed: DataFrame) -> DataFrame:
-    """Of each parsed record its place, its `reason`, when it happened, and `event_key` in place of the whole event.
+def validation_results(typed: DataFrame) -> DataFrame:
+    """One row per parsed record: its place, `reason`, `occurred_at`, `new_columns` and `event_key`.
 
-    Narrow: whoever asks about a batch reads these again and again, not the records, which are as large as the batch.
+    Narrow, because it is read many times; the parsed records are as large as the batch.
     """
     return typed.select(*PLACE, "reason", "occurred_at", "new_columns", event_key().alias("event_key"))
 
 
 def event_key() -> Column:
-    """A 64-bit hash of event_id, which finds the suspects; among them the whole id decides."""
+    """A 64-bit hash of event_id, to find candidate duplicates; among them the whole id decides."""
     return F.xxhash64("event_id")
 
 
 def few(rows: DataFrame, *, num: int) -> DataFrame:
-    """Keys or places to join with, sent to every task where they are few; Spark would guess them as many as it looked at."""
+    """Broadcast keys or places where they are few: Spark would estimate them as large as what they came from."""
     return F.broadcast(rows) if num <= MOST_TO_BROADCAST else rows
 
 
-def judged_records(verdicts: DataFrame) -> Judged:
-    """One pass over the verdicts; a row per file and reason passes the driver."""
+def summarized(results: DataFrame) -> ValidationSummary:
+    """Count in one pass over the results; the driver sees a row per file and reason."""
     times = (F.unix_micros(F.min("occurred_at")), F.unix_micros(F.max("occurred_at")))
     widened = F.count_if(F.col("new_columns").isNotNull())
-    num_widened = 0
+    num_with_new_columns = 0
     usable, rejected, reasons = Counter[str](), Counter[str](), Counter[str]()
     first, last = [], []
-    groups = verdicts.groupBy("file", "reason").agg(F.count("*"), *times, widened)
+    groups = results.groupBy("file", "reason").agg(F.count("*"), *times, widened)
     for file, reason, num, first_us, last_us, num_wider in groups.collect():
-        num_widened += num_wider
+        num_with_new_columns += num_wider
         if reason is None:
             usable[file] += num
             first.append(first_us)
@@ -78,4 +78,4 @@ def judged_records(verdicts: DataFrame) -> Judged:
             rejected[file] += num
             reasons[reason] += num
     span = Span(usable.total(), min(first, default=None), max(last, default=None))
-    return Judged(usable, rejected, reasons, span, num_widened)
+    return ValidationSummary(usable, rejected, reasons, span, num_with_new_columns)

@@ -13,7 +13,7 @@ from clm_spark.tables.measures import NOT_A_VISIT, OF_VISIT
 
 
 def sessions_from_events(events: DataFrame, persons: DataFrame | None = None, *, max_gap: timedelta) -> DataFrame:
-    """One row per visit, as silver.sessions declares it; `persons` says whose the ids in the events are."""
+    """One row per visit, as silver.sessions declares it; `persons` maps the ids in the events to persons."""
     acts = events.where(~F.col("kind").isin(*NOT_A_VISIT))
     slots = with_person(slots_from_events(acts, max_gap=max_gap, by=("customer_id",), measures=OF_VISIT), persons)
     visits = (
@@ -33,25 +33,27 @@ def sessions_from_events(events: DataFrame, persons: DataFrame | None = None, *,
     return visits.withColumns(named).select(SESSIONS.schema.names)
 
 
-def keep_reached(visits: DataFrame, news: DataFrame, *, max_gap: timedelta) -> DataFrame:
-    """Visits that one of the new events falls into, or near enough to belong to. No other visit can change."""
-    came = news.where(~F.col("kind").isin(*NOT_A_VISIT)).select("customer_id", F.col("occurred_at").alias("_came_at"))
+def keep_reached(visits: DataFrame, new_events: DataFrame, *, max_gap: timedelta) -> DataFrame:
+    """Keep the visits that a new event falls into or within `max_gap` of. No other visit can change."""
+    came = new_events.where(~F.col("kind").isin(*NOT_A_VISIT)).select(
+        "customer_id", F.col("occurred_at").alias("_came_at")
+    )
     is_near = (F.col("_came_at") >= F.col("started_at") - F.lit(max_gap)) & (
         F.col("_came_at") <= F.col("ended_at") + F.lit(max_gap)
     )
     return visits.join(came, on=[visits["customer_id"] == came["customer_id"], is_near], how="left_semi")
 
 
-def visits_cut_again(events: DataFrame, news: DataFrame, reached: DataFrame, *, max_gap: timedelta) -> DataFrame:
-    """The visits, as silver.sessions declares them, that take the place of those reached.
+def recomputed_visits(events: DataFrame, new_events: DataFrame, reached: DataFrame, *, max_gap: timedelta) -> DataFrame:
+    """The visits, as silver.sessions declares them, that replace those in `reached`.
 
-    `news` are among `events`. Together with the events of the visits they reach they are cut by themselves: everything
-    else of their customers is a silence away.
+    `new_events` are among `events`. They are sessionized together with the events of the reached visits alone: all
+    other events of their customers are more than `max_gap` away.
     """
     spans = reached.select(F.col("customer_id").alias("_who"), "started_at", "ended_at")
     is_inside = (F.col("customer_id") == F.col("_who")) & F.col("occurred_at").between(
         F.col("started_at"), F.col("ended_at")
     )
     inside = events.join(spans, on=is_inside, how="left_semi")
-    beside = news.join(spans, on=is_inside, how="left_anti")
-    return sessions_from_events(inside.unionByName(beside), max_gap=max_gap)
+    outside = new_events.join(spans, on=is_inside, how="left_anti")
+    return sessions_from_events(inside.unionByName(outside), max_gap=max_gap)

@@ -1,7 +1,7 @@
-"""Slots of the clock: events so near each other that they are of one visit, summed before anything is sorted.
+"""Slots of the clock: pre-aggregate a customer's events before they are sorted into visits.
 
-A slot is no longer than the silence that ends a visit, so visits can be cut from slots as from events: exactly, and
-with a fraction of the rows to move and to sort.
+A slot is no longer than the silence that ends a visit, so all events of a slot are of one visit. Sessionizing slots
+gives the same visits as sessionizing events, with a fraction of the rows to shuffle and sort.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def slots_from_events(
 ) -> DataFrame:
     """One row per `by` and slot, a slot ending at midnight: `slot`, the measures, and `started_us` and `ended_us`.
 
-    These two, in microseconds since 1970, span the events that make a visit; null where there are none.
+    The last two, in microseconds since 1970, span the events that make a visit; null where there are none.
     """
     acted_us = F.when(~F.col("kind").isin(*NOT_A_VISIT), F.unix_micros("occurred_at"))
     return events.groupBy(*by, _slot(max_gap).alias("slot")).agg(

@@ -1,4 +1,4 @@
-"""Raw records, and the proof that none was lost."""
+"""Raw records, and the counts that prove that none was lost."""
 
 from pyspark.sql import types as T
 
@@ -37,7 +37,7 @@ COUNTS = ("num_read", "num_kept", "num_rejected", "num_duplicates")
 INGESTED_FILES = Table(
     "bronze",
     "ingested_files",
-    "raw file taken in",
+    "ingested raw file",
     key=("file", "size_bytes", "modified_at"),
     slices=("batch_id",),
     columns=(
@@ -46,9 +46,11 @@ INGESTED_FILES = Table(
         FILE,
         Column("size_bytes", BIGINT, "length of the file"),
         Column("modified_at", TIME, "when the file was last modified"),
-        Column("num_read", BIGINT, "raw records read; null until its batch is in, as the others", nullable=True),
+        Column(
+            "num_read", BIGINT, "raw records read; null until the batch is complete, as the other counts", nullable=True
+        ),
         Column("num_kept", BIGINT, "records that became events", nullable=True, check="num_kept >= 0"),
-        Column("num_rejected", BIGINT, "records set aside with a reason", nullable=True),
+        Column("num_rejected", BIGINT, "records rejected with a reason", nullable=True),
         Column("num_duplicates", BIGINT, "records that repeat an event", nullable=True, check="num_duplicates >= 0"),
     ),
     checks={"nothing_is_lost": "num_read IS NULL OR num_read = num_kept + num_rejected + num_duplicates"},
@@ -102,7 +104,12 @@ REJECTED_EVENTS = Table(
             rekeyed="record",
             is_sensitive=True,
         ),
-        Column("replayed_in", STRING, "the batch that took it in after the mapping was mended", nullable=True),
+        Column(
+            "replayed_in",
+            STRING,
+            "the batch of the replay that ingested it after a correction of the mapping",
+            nullable=True,
+        ),
     ),
 )
 
@@ -119,17 +126,17 @@ INGESTED_BATCHES = Table(
         count("num_files", "files in the batch"),
         count("num_read", "raw records read"),
         count("num_kept", "records that became events"),
-        count("num_rejected", "records set aside with a reason"),
+        count("num_rejected", "records rejected with a reason"),
         count("num_duplicates", "records that repeat an event"),
         Column(
-            "new_columns", T.ArrayType(STRING), "columns the source does not know, kept in attributes", nullable=True
+            "new_columns", T.ArrayType(STRING), "columns the source does not know, stored in attributes", nullable=True
         ),
-        Column("first_occurred_at", TIME, "earliest event kept", nullable=True),
-        Column("last_occurred_at", TIME, "latest event kept", nullable=True),
+        Column("first_occurred_at", TIME, "time of the earliest event", nullable=True),
+        Column("last_occurred_at", TIME, "time of the latest event", nullable=True),
         Column("first_known_at", TIME, "from when on an as_of can see some of them", nullable=True),
         Column("last_known_at", TIME, "from when on an as_of can see all of them", nullable=True),
         Column("events_version", BIGINT, "Delta version of silver.events that first holds them"),
-        Column("job", STRING, "the job that took it in"),
+        Column("job", STRING, "the job that ingested it"),
         AS_OF,
     ),
     checks={"nothing_is_lost": "num_read = num_kept + num_rejected + num_duplicates"},

@@ -1,4 +1,4 @@
-"""Columns that more than one table has, and the types that all are made of."""
+"""Columns that several tables share, and short names of types."""
 
 from pyspark.sql import types as T
 
@@ -40,7 +40,7 @@ CUSTOMER_ID = Column(
 )
 
 
-AS_OF = Column("as_of", DATE, "the day this row speaks for: it knows what happened and was known before that day")
+AS_OF = Column("as_of", DATE, "the day of this row: made of what happened and was known before it")
 
 
 MODEL_VERSION = Column("model_version", STRING, "the model that made this row, as the registry names it")
@@ -52,13 +52,13 @@ ITEM_ID = Column("item_id", STRING, "the item")
 DAY_ON = Column("day_on", DATE, "the day it happened")
 
 
-KNOWN_ON = Column("known_on", DATE, "the day we learned of it: this row holds all of the day that was known by then")
+KNOWN_ON = Column("known_on", DATE, "the day this version became known: it holds all of day_on that was known by then")
 
 
 ID_IN_EVENTS = Column(
     "customer_id",
     STRING,
-    "the id in the event, as in silver.events: silver.identities says whose it is",
+    "the id in the event, as in silver.events; silver.identities maps it to a person",
     rekeyed="pseudonym",
 )
 

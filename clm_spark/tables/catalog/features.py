@@ -1,4 +1,4 @@
-"""Partial aggregates, and what is known of customers and items on a morning."""
+"""Partial aggregates, and the features of customers and items."""
 
 from pyspark.sql import types as T
 
@@ -52,7 +52,7 @@ def _taste(name: str, figure: str, words: str) -> tuple[Column, ...]:
 CUSTOMER_DAYS = Table(
     "gold",
     "customer_days",
-    "customer, active day and day we learned of it: partial aggregates",
+    "customer, active day and day on which this version became known: partial aggregates",
     key=("customer_id", "day_on", "known_on"),
     clock="versions",
     slices=("known_on",),
@@ -70,7 +70,7 @@ CUSTOMER_DAYS = Table(
 CUSTOMER_ITEM_DAYS = Table(
     "gold",
     "customer_item_days",
-    "customer, item, active day and day we learned more of the customer's day: partial aggregates",
+    "customer, item, active day and day on which this version of the customer's day became known: partial aggregates",
     key=("customer_id", "item_id", "day_on", "known_on"),
     clock="versions",
     slices=("known_on",),
@@ -91,7 +91,7 @@ CUSTOMER_ITEM_DAYS = Table(
 ITEM_DAYS = Table(
     "gold",
     "item_days",
-    "item, active day and day we learned of it: partial aggregates",
+    "item, active day and day on which this version became known: partial aggregates",
     key=("item_id", "day_on", "known_on"),
     clock="versions",
     slices=("known_on",),
@@ -112,7 +112,7 @@ ITEM_DAYS = Table(
 CUSTOMER_FEATURES = Table(
     "gold",
     "customer_features",
-    "customer and as_of: what we know about the customer that morning",
+    "customer and as_of: what was known about the customer that morning",
     key=("customer_id", "as_of"),
     clock="as_of",
     slices=("as_of",),
@@ -128,7 +128,7 @@ CUSTOMER_FEATURES = Table(
 ITEM_FEATURES = Table(
     "gold",
     "item_features",
-    "item and as_of: what we know about the item that morning",
+    "item and as_of: what was known about the item that morning",
     key=("item_id", "as_of"),
     clock="as_of",
     slices=("as_of",),
@@ -140,7 +140,7 @@ ITEM_FEATURES = Table(
 PAIR_FEATURES = Table(
     "gold",
     "pair_features",
-    "customer, item of the last 365 days and as_of: what we know about the customer with the item that morning",
+    "customer, item of the last 365 days and as_of: what was known about the customer with the item that morning",
     key=("customer_id", "item_id", "as_of"),
     clock="as_of",
     slices=("as_of",),
@@ -152,7 +152,7 @@ PAIR_FEATURES = Table(
 CUSTOMER_CATEGORIES = Table(
     "gold",
     "customer_categories",
-    "customer, category and as_of: how the customer took to it",
+    "customer, category and as_of: the customer's activity in the category",
     key=("customer_id", "category", "as_of"),
     clock="as_of",
     slices=("as_of",),
@@ -195,8 +195,8 @@ FEATURE_DRIFT = Table(
         Column("feature", STRING, "its column"),
         AS_OF,
         Column("compared_with", DATE, "the as_of compared with: drift.against_days before"),
-        count("num_rows", "rows of as_of that were looked at"),
-        count("num_rows_before", "rows of the earlier day that were looked at"),
+        count("num_rows", "rows of as_of in the sample"),
+        count("num_rows_before", "rows of the earlier day in the sample"),
         share("null_share", "rows without a value"),
         share("null_share_before", "rows of the earlier day without a value"),
         Column("mean", DOUBLE, "mean of the values; null: none", nullable=True),
@@ -224,8 +224,8 @@ CUSTOMER_LABELS = Table(
         CUSTOMER_ID,
         AS_OF,
         Column("gap_days", INT, "days from as_of on that are left out", check="gap_days >= 0"),
-        Column("horizon_days", INT, "days after the gap that are looked at", check="horizon_days > 0"),
-        Column("labelled_on", DATE, "the as_of of the run that looked: what was known by then"),
+        Column("horizon_days", INT, "days of the horizon, after the gap", check="horizon_days > 0"),
+        Column("labelled_on", DATE, "the as_of of the run: the label is made of what was known by then"),
         count("num_orders_ahead", "baskets bought in the horizon"),
         Column("net_revenue_ahead_cents", BIGINT, "bought less refunded in the horizon"),
         Column("is_churned", BOOL, "whether nothing was bought in it"),
@@ -259,7 +259,7 @@ ITEM_VOCABULARY = Table(
 INTERACTIONS = Table(
     "gold",
     "interactions",
-    "customer, item and as_of: how strongly the customer took to the item",
+    "customer, item and as_of: strength of the interaction",
     key=("customer_id", "item_id", "as_of"),
     clock="as_of",
     slices=("as_of",),
@@ -276,7 +276,7 @@ INTERACTIONS = Table(
         Column("item_index", INT, "as in gold.item_vocabulary", check="item_index > 0"),
         AS_OF,
         count("num_events", "interactions"),
-        Column("strength", DOUBLE, "sum of the strengths that settings give to event kinds", check="strength >= 0"),
+        Column("strength", DOUBLE, "sum of the events' strengths by kind, from the settings", check="strength >= 0"),
         Column("last_at", TIME, "last interaction"),
     ),
 )

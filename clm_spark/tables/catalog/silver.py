@@ -1,4 +1,4 @@
-"""Events, who made them, and visits."""
+"""Events, identities, bots and visits."""
 
 from pyspark.sql import types as T
 
@@ -40,7 +40,7 @@ EVENTS = Table(
         Column(
             "event_id",
             STRING,
-            "md5 over what the event says: the same event has the same id wherever it is read",
+            "md5 over the content of the event: the same event has the same id wherever it is read",
             rekeyed="event_id",
         ),
         Column(
@@ -58,7 +58,7 @@ EVENTS = Table(
         ),
         Column("kind", STRING, "what happened", check=one_of("kind", EVENT_KINDS)),
         Column("occurred_at", TIME, "when it happened"),
-        Column("known_at", TIME, "when we learned of it"),
+        Column("known_at", TIME, "when it became known to the shop"),
         Column("item_id", STRING, "the item, where one is concerned", nullable=True),
         Column("category", STRING, "the item's category at that moment", nullable=True),
         Column("brand", STRING, "the item's brand", nullable=True),
@@ -81,7 +81,7 @@ EVENTS = Table(
         Column("order_id", STRING, "the basket", nullable=True),
         Column("campaign_id", STRING, "the campaign or coupon concerned", nullable=True),
         Column("source_session_id", STRING, "the visit as the raw log numbers it", nullable=True),
-        Column("attributes", T.MapType(STRING, STRING), "whatever else the record said", nullable=True),
+        Column("attributes", T.MapType(STRING, STRING), "all other fields of the record", nullable=True),
         SOURCE,
         BATCH_ID,
     ),
@@ -91,13 +91,13 @@ EVENTS = Table(
 IDENTITY_LINKS = Table(
     "silver",
     "identity_links",
-    "visitor id, login and day on which we learned that they belong together",
+    "visitor id, login and day on which their link became known",
     key=("visitor_id", "customer_id", "known_on"),
     slices=("known_on",),
     columns=(
         Column("visitor_id", STRING, "the device or cookie, as in silver.events", rekeyed="pseudonym"),
         Column("customer_id", STRING, "the login, as in silver.events", rekeyed="pseudonym"),
-        Column("known_on", DATE, "the day; one earlier than another row's came with a batch taken in late"),
+        Column("known_on", DATE, "the day; an earlier one than in another row came with a late batch"),
     ),
 )
 
@@ -105,13 +105,13 @@ IDENTITY_LINKS = Table(
 IDENTITIES = Table(
     "silver",
     "identities",
-    "id and day on which we learned that it is another person's than before; an id without a row is its own person",
+    "id and day on which it became known to be another person's than before; an id without a row is its own person",
     key=("id", "known_on"),
     clock="versions",
     slices=("known_on",),
     columns=(
         Column("id", STRING, "a visitor_id or customer_id of silver.events", rekeyed="pseudonym"),
-        Column("known_on", DATE, "the day we learned it: an as_of takes the last row known before it"),
+        Column("known_on", DATE, "the day it became known: an as_of takes the last row known before it"),
         Column("customer_id", STRING, "the person: the login of theirs that was linked first", rekeyed="pseudonym"),
         count("num_ids", "ids linked with one another on that day, this one among them"),
         Column("is_cut_off", BOOL, "whether these are too many for one person, so that each stands for itself"),
@@ -122,12 +122,12 @@ IDENTITIES = Table(
 IDENTITY_CUTOFFS = Table(
     "silver",
     "identity_cutoffs",
-    "shared visitor id or unusually large group of ids that was not stitched, and day on which it showed",
+    "shared visitor id or unusually large group of ids that was not stitched, and day on which that became known",
     key=("id", "known_on", "reason"),
     slices=("known_on",),
     columns=(
         Column("id", STRING, "the visitor_id, or the id of the group that was linked first", rekeyed="pseudonym"),
-        Column("known_on", DATE, "the day it showed; a group that grows shows again"),
+        Column("known_on", DATE, "the day it became known; a group that grows gets another row"),
         Column("reason", STRING, "why", check=one_of("reason", CUTOFF_REASONS)),
         count("num_ids", "logins of the visitor id, or ids in the group, on that day"),
     ),
@@ -137,15 +137,15 @@ IDENTITY_CUTOFFS = Table(
 BOT_DAYS = Table(
     "silver",
     "bot_days",
-    "customer, day and rule of bots that was broken",
+    "customer, day and bot rule that it broke",
     key=("customer_id", "day_on", "rule"),
     slices=("rule", "day_on"),
     columns=(
         CUSTOMER_ID,
         Column("day_on", DATE, "the day it happened"),
-        Column("rule", STRING, "what people do not do", check=one_of("rule", BOT_RULES)),
-        Column("figure", BIGINT, "the number that broke the rule, as it was known by known_on", check="figure > 0"),
-        Column("known_on", DATE, "the day we knew: an as_of after it leaves the day out"),
+        Column("rule", STRING, "the bot rule", check=one_of("rule", BOT_RULES)),
+        Column("figure", BIGINT, "the number that broke the rule, as known on known_on", check="figure > 0"),
+        Column("known_on", DATE, "the day it became known: an as_of after it leaves the day out"),
     ),
 )
 
@@ -153,16 +153,18 @@ BOT_DAYS = Table(
 WORKED_BATCHES = Table(
     "silver",
     "worked_batches",
-    "table and ingested batch whose events are worked into it",
+    "table and ingested batch whose events are processed into it",
     key=("table_name", "batch_id"),
     slices=("table_name",),
     columns=(
-        Column("table_name", STRING, "the table that follows from the events"),
+        Column("table_name", STRING, "the table that is made of the events"),
         BATCH_ID,
         count("num_kept", "its events at that time; a replay of the same day can bring more"),
         Column("events_version", BIGINT, "Delta version of silver.events that held them"),
         Column(
-            "made_with", STRING, "sha-256 over what else the table follows from: after a change all batches are new"
+            "made_with",
+            STRING,
+            "sha-256 over what else the table is made of: after a change all batches are processed again",
         ),
     ),
 )

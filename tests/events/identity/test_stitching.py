@@ -105,8 +105,8 @@ def by_hand(links):
     return rows, cutoffs
 
 
-def take_in(lake: Lake, batch: str, links):
-    """Events of logged-in visitors, signed off as ingestion does it; then the job."""
+def add_batch(lake: Lake, batch: str, links):
+    """Events of logged-in visitors, in a complete batch; then the job."""
     rows = [
         {"event_id": f"{batch}{n}", "customer_id": login, "visitor_id": visitor, "occurred_at": at(str(day)), "batch_id": batch}
         for n, (visitor, login, day) in enumerate(links)
@@ -135,21 +135,21 @@ def test_identities_grow_with_the_links_and_the_past_stays(new_lake):
     cut_off = {name: day for name, day, *_, is_cut_off in expected_rows if is_cut_off}
     assert any(day > cut_off.get(name, day) for name, day, *_ in expected_rows), "a group came back"
 
-    late = links[::9]  # of all days, told after everything else
-    told = [link for link in links if link not in late]
-    take_in(lake, "a", [link for link in told if link[2] < middle])
-    assert stored(lake) == by_hand([link for link in told if link[2] < middle])
+    late = links[::9]  # of all days, known after everything else
+    on_time = [link for link in links if link not in late]
+    add_batch(lake, "a", [link for link in on_time if link[2] < middle])
+    assert stored(lake) == by_hand([link for link in on_time if link[2] < middle])
     morning = sorted(map(str, lake.read_as_of(t.IDENTITIES, middle).collect()))
 
-    take_in(lake, "b", [link for link in told if link[2] >= middle])
-    assert stored(lake) == by_hand(told)
+    add_batch(lake, "b", [link for link in on_time if link[2] >= middle])
+    assert stored(lake) == by_hand(on_time)
     assert sorted(map(str, lake.read_as_of(t.IDENTITIES, middle).collect())) == morning
     tables = (t.IDENTITY_LINKS, t.IDENTITIES, t.IDENTITY_CUTOFFS)
     versions = [lake.version(table) for table in tables]
     stitch_identities.run(lake, lake.settings)
     assert [lake.version(table) for table in tables] == versions
 
-    take_in(lake, "c", [*late, *told[:5]])
+    add_batch(lake, "c", [*late, *on_time[:5]])
     assert stored(lake) == (expected_rows, expected_cutoffs)
 
 

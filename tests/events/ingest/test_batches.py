@@ -21,7 +21,7 @@ def landing(tmp_path):
     return folder
 
 
-def take_in(lake: Lake, **changes: object) -> None:
+def run_ingestion(lake: Lake, **changes: object) -> None:
     settings = lake.settings.model_copy(update={"ingest": lake.settings.ingest.model_copy(update=changes)})
     ingest_events.run(Lake(lake.spark, settings), settings)
 
@@ -41,7 +41,7 @@ def ids(lake: Lake) -> list[str]:
 
 
 @pytest.mark.timeout(600)
-def test_a_file_is_taken_once_and_an_event_too(new_lake, landing, monkeypatch):
+def test_files_and_events_are_ingested_once(new_lake, landing, monkeypatch):
     truth = write_log(landing / "monday.csv")  # the log, one line of it again, and one broken line
     lake = new_lake(ingest={"source": "rees46", "path": str(landing)})
     first = (1, truth.num_events + 2, truth.num_events, 1, 1)
@@ -50,11 +50,11 @@ def test_a_file_is_taken_once_and_an_event_too(new_lake, landing, monkeypatch):
         raise RuntimeError("killed")
 
     with monkeypatch.context() as killed:
-        killed.setattr(ingest, "sign_off", die)
+        killed.setattr(ingest, "complete_batch", die)
         with pytest.raises(RuntimeError):
-            take_in(lake)
-    assert ledger(lake) == [], "an unproven batch is not signed off"
-    take_in(lake)
+            run_ingestion(lake)
+    assert ledger(lake) == [], "a batch without proof is not complete"
+    run_ingestion(lake)
     assert ledger(lake) == [first], "the run after finishes it"
     assert lake.read(RAW_EVENTS).count() == truth.num_events + 2
     (broken,) = lake.read(REJECTED_EVENTS).collect()
@@ -62,11 +62,11 @@ def test_a_file_is_taken_once_and_an_event_too(new_lake, landing, monkeypatch):
     events, version = ids(lake), lake.version(EVENTS)
     assert len(set(events)) == len(events) == truth.num_events
 
-    take_in(lake)
+    run_ingestion(lake)
     assert (ledger(lake), lake.version(EVENTS)) == ([first], version), "nothing new, nothing written"
 
     shutil.copy(landing / "monday.csv", landing / "tuesday.csv")
-    take_in(lake)
+    run_ingestion(lake)
     assert ledger(lake) == sorted([first, (1, truth.num_events + 2, 0, 1, truth.num_events + 1)])
     assert ids(lake) == events
     assert files(lake)["tuesday.csv"] == (truth.num_events + 2, 0, 1, truth.num_events + 1)
@@ -75,35 +75,35 @@ def test_a_file_is_taken_once_and_an_event_too(new_lake, landing, monkeypatch):
     packed = gzip.compress((landing / "monday.csv").read_bytes())
     (landing / "wednesday.csv.gz").write_bytes(packed[: len(packed) // 2])
     with pytest.raises(SourceError, match=r"wednesday\.csv\.gz cannot be read to its end"):
-        take_in(lake)
+        run_ingestion(lake)
     assert len(ledger(lake)) == 2
     (landing / "wednesday.csv.gz").unlink()
 
     usable, broken = (landing / "monday.csv").read_text().splitlines()[:2], ["cut,off"] * 9
     (landing / "thursday.csv").write_text("\n".join([*usable, *broken]))
     with pytest.raises(SourceError, match=r"9 of 10 records .* \(unparsable 9\): expected at most 10%"):
-        take_in(lake, tolerated_rejects=8)
+        run_ingestion(lake, tolerated_rejects=8)
     assert ids(lake) == events
     assert files(lake)["thursday.csv"] == (None,) * 4
 
     (landing / "views.tsv").write_text("1\t2\n")
     with pytest.raises(ContractError, match=r"holds events of source rees46, and retailrocket came"):
-        take_in(lake, source="retailrocket")
+        run_ingestion(lake, source="retailrocket")
 
 
 @pytest.mark.long
-def test_a_batch_that_lost_a_record_is_not_signed_off(new_lake, landing, monkeypatch):
+def test_a_batch_that_lost_a_record_is_not_completed(new_lake, landing, monkeypatch):
     (landing / "a.csv").write_text("\n".join([HEADER, *(LINE.format(minute) for minute in (1, 2, 3))]))
     lake = new_lake(ingest={"source": "rees46", "path": str(landing)})
     whole = ingest._typed
 
-    def lossy(*told):
-        return whole(*told).where("position != 3")
+    def lossy(*arguments):
+        return whole(*arguments).where("position != 3")
 
     monkeypatch.setattr(ingest, "_typed", lossy)
     with pytest.raises(ContractError, match="nothing_is_lost"):
-        take_in(lake)
+        run_ingestion(lake)
     assert ledger(lake) == []
     monkeypatch.undo()
-    take_in(lake)
+    run_ingestion(lake)
     assert ledger(lake) == [(1, 3, 3, 0, 0)], "the run after finds it again"

@@ -7,27 +7,27 @@ from source_fields import typed
 
 from clm_spark.events.ingest import duplicates, validation
 from clm_spark.events.ingest.duplicates import NewEvents
-from clm_spark.events.ingest.validation import judged_records, verdicts_of
+from clm_spark.events.ingest.validation import summarized, validation_results
 from clm_spark.tables.catalog import EVENTS
 
 
 @contextmanager
 def new_events(events: DataFrame, earlier: DataFrame) -> Iterator[NewEvents]:
-    verdicts = verdicts_of(events).cache()
-    with duplicates.new_events(events, verdicts, earlier, span=judged_records(verdicts).span) as new:
+    results = validation_results(events).cache()
+    with duplicates.new_events(events, results, earlier, span=summarized(results).span) as new:
         yield new
 
 
 def test_an_event_is_kept_once_and_known_since_its_first_telling(spark):
-    told = {"known_at": "2024-02-29T13:00:00Z"}
+    known = {"known_at": "2024-02-29T13:00:00Z"}
     cases = [
-        ("told late", {"known_at": "2024-02-29T15:00:00Z"}),
-        ("told first", told),
-        ("with another brand", {**told, "brand": "b"}),
-        ("a microsecond on", {**told, "occurred_at": "2024-02-29T12:00:00.000001Z"}),
-        ("another basket", {**told, "order_id": "o2"}),
-        ("another attribute", {**told, "attributes": {"size": "L"}}),
-        ("seen in an earlier batch", {**told, "item_id": "old"}),
+        ("known late", {"known_at": "2024-02-29T15:00:00Z"}),
+        ("known first", known),
+        ("with another brand", {**known, "brand": "b"}),
+        ("a microsecond on", {**known, "occurred_at": "2024-02-29T12:00:00.000001Z"}),
+        ("another basket", {**known, "order_id": "o2"}),
+        ("another attribute", {**known, "attributes": {"size": "L"}}),
+        ("seen in an earlier batch", {**known, "item_id": "old"}),
         ("rejected", {"kind": "hover"}),
     ]
     events = typed(spark, cases).withColumn("batch_id", F.lit("b1")).cache()
@@ -41,7 +41,7 @@ def test_an_event_is_kept_once_and_known_since_its_first_telling(spark):
     assert kept.columns == EVENTS.schema.names
     came = kept.join(events.select("event_id", "record", "known_at"), on=["event_id", "known_at"], how="inner")
     records = sorted(row.record for row in came.where("record != 'with another brand'").collect())
-    assert records == ["a microsecond on", "another attribute", "another basket", "told first"]
+    assert records == ["a microsecond on", "another attribute", "another basket", "known first"]
 
 
 def test_events_of_one_hash_are_still_two(spark, monkeypatch):

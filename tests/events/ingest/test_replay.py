@@ -7,7 +7,7 @@ from clm_spark.jobs import ingest_events, replay_rejected
 from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES, REJECTED_EVENTS
 from clm_spark.tables.lake import Lake
 
-HEADER = "when,who,what,sku,told"
+HEADER = "when,who,what,sku,known"
 LINES = (
     "2024-02-01T10:00:00Z,ann,look,i1,",
     "",
@@ -21,7 +21,7 @@ LINES = (
 
 
 def mapping(file, **kinds: str) -> None:
-    fields = {"occurred_at": "when", "customer_id": "who", "kind": "what", "item_id": "sku", "known_at": "told"}
+    fields = {"occurred_at": "when", "customer_id": "who", "kind": "what", "item_id": "sku", "known_at": "known"}
     file.write_text(yaml.safe_dump({"format": "csv", "header": HEADER, "fields": fields, "kinds": kinds}))
 
 

@@ -46,7 +46,7 @@ def test_a_stream_of_files_goes_on_where_it_was_cut_off(new_lake, tmp_path, monk
         raise RuntimeError("killed")
 
     with monkeypatch.context() as killed:
-        killed.setattr(ingest, "sign_off", die)
+        killed.setattr(ingest, "complete_batch", die)
         with pytest.raises(RuntimeError, match="killed"):
             stream()
     stream()
@@ -116,7 +116,7 @@ def test_a_stream_from_kafka_is_killed_and_loses_nothing(spark, broker, tmp_path
 
     stream = start(lake, broker, "--continuous")
     log = lake / "tables" / "silver.db" / "events" / "_delta_log"
-    while len(list(log.glob("*.json"))) < 2:  # made, and written to: not signed off yet
+    while len(list(log.glob("*.json"))) < 2:  # made, and written to: not complete yet
         assert stream.poll() is None, (lake / "said.txt").read_text()
         time.sleep(0.2)
     os.killpg(stream.pid, signal.SIGKILL)

@@ -1,8 +1,8 @@
-from clm_spark.events.ingest.validation import Span, judged_records
+from clm_spark.events.ingest.validation import Span, summarized
 
 
 def test_records_are_counted_by_file_and_reason_and_rejected_times_do_not_count(spark):
-    verdicts = spark.createDataFrame(
+    results = spark.createDataFrame(
         [  # file, reason, microseconds since 1970
             ("monday", None, 20),
             ("monday", None, 30),
@@ -16,12 +16,12 @@ def test_records_are_counted_by_file_and_reason_and_rejected_times_do_not_count(
     ).selectExpr(
         "file", "reason", "timestamp_micros(us) AS occurred_at", "IF(us = 30, array('colour'), NULL) AS new_columns"
     )
-    judged = judged_records(verdicts)
-    assert dict(judged.usable) == {"monday": 2, "tuesday": 1}
-    assert dict(judged.rejected) == {"monday": 2, "tuesday": 1, "wednesday": 1}
-    assert dict(judged.reasons) == {"impossible_time": 2, "missing_item": 1, "unparsable": 1}
-    assert (judged.num_judged, judged.num_rejected) == (7, 4)
-    assert judged.span == Span(num_usable=3, first_us=10, last_us=30)
-    assert judged.num_widened == 1
-    none = judged_records(verdicts.where("file = 'wednesday'"))
+    summary = summarized(results)
+    assert dict(summary.usable) == {"monday": 2, "tuesday": 1}
+    assert dict(summary.rejected) == {"monday": 2, "tuesday": 1, "wednesday": 1}
+    assert dict(summary.reasons) == {"impossible_time": 2, "missing_item": 1, "unparsable": 1}
+    assert (summary.num_validated, summary.num_rejected) == (7, 4)
+    assert summary.span == Span(num_usable=3, first_us=10, last_us=30)
+    assert summary.num_with_new_columns == 1
+    none = summarized(results.where("file = 'wednesday'"))
     assert none.span == Span(num_usable=0, first_us=None, last_us=None)

@@ -1,4 +1,4 @@
-"""Visits mended step by step are those of the whole log cut at once, by the persons and without the bots known then."""
+"""Visits repaired batch by batch equal those of the whole log, by the persons and without the bots known then."""
 
 import random
 from datetime import date, timedelta
@@ -15,7 +15,7 @@ from clm_spark.tables.lake import Lake
 HALF_HOUR = timedelta(minutes=30)
 
 
-def mended(lake: Lake) -> list[tuple[object, ...]]:
+def repaired(lake: Lake) -> list[tuple[object, ...]]:
     return sorted(map(tuple, lake.read(SESSIONS).select(SESSIONS.schema.names).collect()))
 
 
@@ -29,7 +29,7 @@ def num_written(lake: Lake) -> int:
     return next(write.num_rows for write in reversed(lake.written) if write.table == SESSIONS.title)
 
 
-def told(number: int, who: str, when, batch: str, kind: str = "view") -> dict[str, object]:
+def event(number: int, who: str, when, batch: str, kind: str = "view") -> dict[str, object]:
     return {"event_id": f"e{number:04d}", "customer_id": who, "occurred_at": when, "kind": kind, "batch_id": batch}
 
 
@@ -54,20 +54,20 @@ def test_late_events_mend_the_visits_they_reach(new_lake):
         for batch, came in enumerate(minutes):
             for after in came:
                 number += 1
-                batches[batch].append(told(number, who, start + after * minute, f"b{batch}"))
-    batches[1].append(told(number + 1, "a mail alone", start + 10 * minute, "b1", "campaign_sent"))
+                batches[batch].append(event(number, who, start + after * minute, f"b{batch}"))
+    batches[1].append(event(number + 1, "a mail alone", start + 10 * minute, "b1", "campaign_sent"))
     for _ in range(300):
         number += 1
         batch = drawn.randrange(3)
         when = start + drawn.randrange(3000) * minute
-        batches[batch].append(told(number + 1, f"drawn{drawn.randrange(12)}", when, f"b{batch}"))
+        batches[batch].append(event(number + 1, f"drawn{drawn.randrange(12)}", when, f"b{batch}"))
 
     for batch, rows in enumerate(batches):
         sign(lake, f"b{batch}", events(lake.spark, *rows))
         build_sessions(lake, lake.settings)
-        assert mended(lake) == cut_at_once(lake, lake.read(EVENTS)), f"after batch {batch}"
+        assert repaired(lake) == cut_at_once(lake, lake.read(EVENTS)), f"after batch {batch}"
 
-    visits = {who: sum(1 for row in mended(lake) if row[1] == who) for who in bridges}
+    visits = {who: sum(1 for row in repaired(lake) if row[1] == who) for who in bridges}
     assert visits == {
         "bridged": 1, "a chain bridges": 1, "before the first": 1, "just too far": 2, "over midnight": 1,
         "days later": 3, "new": 1, "a mail alone": 1,
@@ -78,7 +78,7 @@ def test_late_events_mend_the_visits_they_reach(new_lake):
 
     # Only the days that a late event reaches are replaced.
     before = {row["session_id"]: row["started_on"] for row in lake.read(SESSIONS).collect()}
-    sign(lake, "b3", events(lake.spark, told(9999, "bridged", start + 30 * minute, "b3")))
+    sign(lake, "b3", events(lake.spark, event(9999, "bridged", start + 30 * minute, "b3")))
     build_sessions(lake, lake.settings)
     assert num_written(lake) == sum(1 for day in before.values() if day == start.date())
 
@@ -102,12 +102,12 @@ def test_persons_and_bots_found_later_mend_the_visits_they_concern(new_lake):
     cases = [(who, monday + after * minute) for who, afters in minutes.items() for after in afters]
     # A month that nothing concerns.
     cases += [("eve", at("2024-01-05") + day * timedelta(days=1)) for day in range(30)]
-    log = [told(number, who, when, "b0") for number, (who, when) in enumerate(cases)]
+    log = [event(number, who, when, "b0") for number, (who, when) in enumerate(cases)]
     sign(lake, "b0", events(lake.spark, *log))
     build_sessions(lake, lake.settings)
-    assert num_written(lake) == len(mended(lake)) == 41
+    assert num_written(lake) == len(repaired(lake)) == 41
 
-    late = [told(900, "phone", monday + 150 * minute, "b1"), told(901, "bob", tuesday, "b1")]
+    late = [event(900, "phone", monday + 150 * minute, "b1"), event(901, "bob", tuesday, "b1")]
     steps = (
         ({"tablet": "ann"}, {}, []),
         ({"tablet": "ann"}, {"bob": on("2024-02-27")}, []),
@@ -125,8 +125,8 @@ def test_persons_and_bots_found_later_mend_the_visits_they_concern(new_lake):
             for event in log
             if bots.get(event["customer_id"]) != event["occurred_at"].date()
         ]
-        assert mended(lake) == cut_at_once(lake, events(lake.spark, *named)), (persons, bots)
+        assert repaired(lake) == cut_at_once(lake, events(lake.spark, *named)), (persons, bots)
         assert num_written(lake) < 20, "the month before stays as it is"
     version = lake.version(SESSIONS)
     build_sessions(lake, lake.settings)
-    assert lake.version(SESSIONS) == version, "nothing was learned, nothing is written"
+    assert lake.version(SESSIONS) == version, "no new events, nothing is written"

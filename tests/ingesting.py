@@ -1,4 +1,4 @@
-"""Files through a source and the parser, as ingestion takes them, without tables."""
+"""Ingestion of files by a source and the parser, without tables."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from clm_spark.events.ingest.duplicates import new_events
 from clm_spark.events.ingest.parse import typed_events
-from clm_spark.events.ingest.validation import judged_records, verdicts_of
+from clm_spark.events.ingest.validation import summarized, validation_results
 from clm_spark.keys import read_key
 from clm_spark.sources.source import Source, list_files, records_of, with_line_numbers
 from clm_spark.tables.catalog import EVENTS
@@ -18,8 +18,8 @@ KEY = read_key(str(Path(__file__).parents[1] / "conf" / "demo.key"))
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What became of the records of some files."""
+class Ingested:
+    """Events and counts of the ingested files."""
 
     typed: DataFrame  # with `happened`: occurred_at as UTC text, for Python shows times in its own zone
     kept: DataFrame
@@ -37,7 +37,7 @@ class Taken:
         return self.num_read == self.num_kept + sum(self.reasons.values()) + self.num_duplicates
 
 
-def take_in(spark: SparkSession, source: Source, path: Path) -> Taken:
+def ingest(spark: SparkSession, source: Source, path: Path) -> Ingested:
     files = [file.url for file in list_files(spark, str(path), endings=source.file_endings)]
     raw = records_of(with_line_numbers(source.read(spark, files)))
     typed = typed_events(
@@ -50,8 +50,8 @@ def take_in(spark: SparkSession, source: Source, path: Path) -> Taken:
     )
     typed = typed.withColumn("happened", F.col("occurred_at").cast("string")).cache()
     events, none = typed.withColumn("batch_id", F.lit("batch-1")), spark.createDataFrame([], EVENTS.schema)
-    verdicts = verdicts_of(events)
-    with new_events(events, verdicts, none, span=judged_records(verdicts).span) as new:
+    results = validation_results(events)
+    with new_events(events, results, none, span=summarized(results).span) as new:
         kept = new.rows.cache()
         assert kept.count() == new.num_new
     rejected = F.col("reason").isNotNull()
@@ -60,4 +60,4 @@ def take_in(spark: SparkSession, source: Source, path: Path) -> Taken:
     kinds: Counter[str] = Counter()
     for group in groups:
         (reasons if group.reason else kinds)[group.reason or group.kind] += group["count"]
-    return Taken(typed, kept, raw.count(), dict(reasons), dict(kinds), kept.count())
+    return Ingested(typed, kept, raw.count(), dict(reasons), dict(kinds), kept.count())

@@ -1,4 +1,4 @@
-"""A shop of six customers, day by day, and what its partials and features come to when made of the whole log."""
+"""A shop of six customers day by day, and its partials and features rebuilt from the whole log."""
 
 from datetime import date, timedelta
 
@@ -15,7 +15,7 @@ from clm_spark.tables.lake import Lake
 FIRST = on("2024-02-01")
 
 
-def told(number: int, who: str, day: date, known_on: date | None = None, **more: object) -> dict[str, object]:
+def event(number: int, who: str, day: date, known_on: date | None = None, **more: object) -> dict[str, object]:
     when = at(str(day), f"{9 + number % 9:02d}:00")
     known_at = at(str(known_on), "23:00") if known_on else when
     return {"event_id": f"e{number:04d}", "customer_id": who, "occurred_at": when, "known_at": known_at, **more}
@@ -24,10 +24,10 @@ def told(number: int, who: str, day: date, known_on: date | None = None, **more:
 def of_day(number: int) -> list[dict[str, object]]:
     """What happened on a day: everybody looks now and then, and buys now and then."""
     day = FIRST + timedelta(days=number)
-    looks = [told(100 * number + who, f"c{who}", day) for who in range(6) if (number + who) % 3]
+    looks = [event(100 * number + who, f"c{who}", day) for who in range(6) if (number + who) % 3]
     bought = {"kind": "purchase", "item_id": "pan", "amount_cents": 500}
     return looks + [
-        told(100 * number + 50 + who, f"c{who}", day, **bought) for who in range(6) if (number * who) % 4 == 1
+        event(100 * number + 50 + who, f"c{who}", day, **bought) for who in range(6) if (number * who) % 4 == 1
     ]
 
 
