@@ -72,7 +72,7 @@ bench-ingest: ## time ingestion next to DuckDB and Polars, for hours (BENCH="--e
 	@infra/setup.sh bench
 	@$(BIN)/python tests/benchmarks/bench_ingest.py $(BENCH)
 
-bench-features: ## time features, everything anew and a night's run, next to DuckDB (BENCH="--events 5e6" is minutes)
+bench-features: ## time features, a full refresh and a daily run, next to DuckDB (BENCH="--events 5e6" is minutes)
 	@infra/setup.sh bench
 	@$(BIN)/python tests/benchmarks/bench_features.py $(BENCH)
 
@@ -80,7 +80,7 @@ bench-sessions: ## time cutting visits next to a plain window query and DuckDB
 	@infra/setup.sh bench
 	@$(BIN)/python tests/benchmarks/bench_sessions.py $(BENCH)
 
-soak-ingest: ## kill ingestion 30 times on a two-worker cluster, and compare with a run in peace
+soak-ingest: ## kill ingestion 30 times on a two-worker cluster, and compare with an undisturbed run
 	@infra/setup.sh train
 	@$(BIN)/python tests/soak/soak_ingest.py
 

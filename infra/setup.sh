@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Make .venv hold one extra of pyproject.toml, exactly as requirements/ pins it. A second time takes a second.
-#   infra/setup.sh [spark|train|bench|dev]      spark: tables and MLlib, no torch; dev: everything but the rivals
+#   infra/setup.sh [spark|train|bench|dev]      spark: tables and MLlib, no torch; dev: everything but the baselines of the benchmarks
 # Exits with 2 and one line when the machine lacks something that this script may not install.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

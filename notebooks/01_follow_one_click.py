@@ -14,7 +14,7 @@
 # # Follow one click
 #
 # One purchase on its way through the lakehouse: the line of the raw log, the event it became, the visit it was part
-# of, the day, what we know of its customer, and what we expect and recommend because of it.
+# of, the day, the customer's features, and the score and recommendations that follow from them.
 #
 # Run the jobs first (`make run`). The notebook reads tables and writes none.
 
@@ -45,7 +45,7 @@ settings = lake.settings
 # %% [markdown]
 # ## The event
 #
-# `read_as_of` shows the log as it could be known on the morning of `as_of`.
+# `read_as_of` gives the log as known on the morning of `as_of`.
 
 # %%
 events = lake.read_as_of(t.EVENTS)
@@ -59,8 +59,8 @@ event
 # %% [markdown]
 # ## Where it came from
 #
-# Bronze keeps every record as it arrived. An event's id is a hash over what the event says, so the same parser finds
-# the record again. The customer's name is gone from here on: silver and gold know a keyed pseudonym only.
+# Bronze stores every record as it arrived. An event's id is a hash over its content, so the same parser finds the record
+# again. From silver on there is no raw customer id, only a keyed pseudonym.
 
 # %%
 source = open_source(settings.ingest)
@@ -79,7 +79,7 @@ origin
 # %% [markdown]
 # ## Its visit
 #
-# A visit ends with a silence. It is named after its customer and its beginning.
+# A visit ends with a silence. Its id is a hash over its customer and its start.
 
 
 # %%
@@ -106,7 +106,7 @@ course
 # %% [markdown]
 # ## Its day
 #
-# The customer's day in sums. Windows of 7, 30 and 90 days are added up from these rows, never from the log.
+# The partial aggregates of the customer's day. Windows of 7, 30 and 90 days are sums of these rows.
 
 # %%
 days = lake.read_as_of(t.CUSTOMER_DAYS).where(F.col("customer_id") == event.customer_id)
@@ -114,7 +114,7 @@ day = days.where(F.col("day_on") == F.lit(event.occurred_at.date())).toPandas().
 day
 
 # %% [markdown]
-# ## What we know of the customer
+# ## The features of the customer
 #
 # The features of the last 30 days are the sums of the rows above.
 
@@ -130,17 +130,17 @@ assert by_hand.net_revenue_30d_cents == features.net_revenue_30d_cents
 features
 
 # %% [markdown]
-# ## What we expect
+# ## The churn score
 #
-# The probability that the customer buys nothing in the days to come, and the decile among those asked about: only who
-# bought lately is asked.
+# The probability that the customer buys nothing in the coming days, and the decile among all scored customers: those who
+# bought lately.
 
 # %%
 score = lake.read_as_of(t.CUSTOMER_SCORES).where(F.col("customer_id") == event.customer_id).toPandas()
 score
 
 # %% [markdown]
-# ## What we recommend
+# ## The recommendations
 #
 # Three recommenders side by side, each item with its category.
 

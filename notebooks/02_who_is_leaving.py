@@ -13,8 +13,8 @@
 # %% [markdown]
 # # Who is leaving
 #
-# Whether the churn scores can be trusted, how many customers they name, which segments those are in, and what sets
-# them apart from the others.
+# Whether the churn scores can be trusted, how many customers are at risk, in which segments, and how they differ from the
+# others.
 #
 # Run the jobs first (`make run`). The notebook reads tables and writes none.
 
@@ -56,7 +56,7 @@ lift = alt.Chart(deciles).mark_line(point=True).encode(x="decile:O", y="lift:Q",
 lift
 
 # %% [markdown]
-# Of the customers in the first deciles, how many left, and how many were promised to?
+# Of the customers in the first deciles: how many left, and how many did the model predict?
 
 # %%
 checked = deciles[["model", "decile", "num_customers", "mean_probability", "observed_share", "lift"]]

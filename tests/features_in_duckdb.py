@@ -1,6 +1,6 @@
 """Customer features as one would write them for DuckDB: from the whole log, for one day, knowing nothing of partials.
 
-Written apart from the declarations, so that it is an oracle for the tests and the rival of the benchmark.
+Written apart from the declarations, so that it is an oracle for the tests and the baseline of the benchmark.
 """
 
 from datetime import date

@@ -1,9 +1,9 @@
-"""Customer features of a synthetic shop: everything anew, and one night's run early and late, next to rivals' recompute.
+"""Customer features of a synthetic shop: a full refresh, and a daily run early and late, next to baselines.
 
-`python tests/benchmarks/bench_features.py --events 5e6` draws a shop of 300 days, brings its events into silver.events
-day by day, and then measures whole processes: `clm run build_features` for day 30 and the night after it, for day 300 and
-the night after it, and DuckDB and Polars from the files of silver.events. More daily_runs follow in one process, as on a
-cluster that stays up. It stops unless all leave the same features.
+`python tests/benchmarks/bench_features.py --events 5e6` draws a shop of 300 days, writes its events to silver.events day
+by day, and then measures whole processes: `clm run build_features` for day 30 and the day after, for day 300 and the day
+after, and DuckDB and Polars on the files of silver.events. More daily runs follow in one process, as on a cluster that
+stays up. It fails unless all give the same features.
 """
 
 import argparse
@@ -55,18 +55,18 @@ class Bench:
     def settings(self, day: int = 0) -> Settings:
         return load_settings("demo", as_of=morning(day), overrides=self.sets, conf_dir=str(ROOT / "conf"))
 
-    def night(self, day: int) -> Took:
+    def daily_run(self, day: int) -> Took:
         """`clm run build_features` for the morning after so many days."""
         words = [word for text in self.sets for word in ("--set", text)]
         command = clm("run", "build_features", "--profile", "demo", "--as-of", str(morning(day)), *words)
         return measured(command, self.place / "clm.log")
 
     def recomputed(self, engine: str, day: int) -> Took:
-        """The same morning by a rival, from every event."""
+        """The same morning by a baseline, from all events."""
         script = str(ROOT / f"tests/benchmarks/features_{engine}.py")
         events = str(self.place / "lake/tables/silver.db/events/batch_id=*/*.parquet")
         # Polars takes what memory there is.
-        memory = self.asked.rival_memory or self.asked.memory
+        memory = self.asked.baseline_memory or self.asked.memory
         sizes = ["--memory", memory, "--cores", str(self.asked.cores)] if engine == "duckdb" else []
         command = [sys.executable, script, events, str(morning(day)), str(self.place / "theirs.parquet"), *sizes]
         return measured(command, self.place / f"{engine}.log", path=[ROOT / "tests"])
@@ -80,12 +80,12 @@ class Bench:
             columns = {row[0]: row[1] for row in db.execute("DESCRIBE theirs").fetchall()}
             ours = {row[0] for row in db.execute("DESCRIBE mine").fetchall()} - {"as_of"}
             if ours != set(columns):
-                raise SystemExit(f"clm and its rival have other features: {sorted(ours ^ set(columns))}")
+                raise SystemExit(f"clm and its baseline have other features: {sorted(ours ^ set(columns))}")
             differs = [f"count(*) FILTER (WHERE {differing(name, kind)}) AS {name}" for name, kind in columns.items()]
             found = db.execute(f"SELECT {', '.join(differs)} FROM mine m FULL JOIN theirs t USING (customer_id)")
             wrong = {c[0]: n for c, n in zip(found.description, found.fetchone() or (), strict=True) if n}
             if wrong:
-                raise SystemExit(f"as of {morning(day)} clm and its rival differ, customers by feature: {wrong}")
+                raise SystemExit(f"as of {morning(day)} clm and its baseline differ, customers by feature: {wrong}")
             row = db.execute("SELECT count(*) FROM mine").fetchone()
             assert row is not None
             return int(row[0])
@@ -134,7 +134,7 @@ def draw(bench: Bench, spark: SparkSession, events: float) -> DataFrame:
 
 
 def land(lake: Lake, events: DataFrame, *, since: int, until: int) -> None:
-    """Bring in what was learned on these days, a batch a day, as ingestion would leave it."""
+    """Ingest what became known on these days, a batch a day, as ingestion writes it."""
     span = (F.col("known_at") >= F.lit(morning(since))) & (F.col("known_at") < F.lit(morning(until)))
     days = [morning(day) for day in range(since, until)]
     batches = [f"d{day:%Y%m%d}" for day in days]
@@ -183,8 +183,8 @@ def bring_in(bench: Bench, size: float, since: int, until: int) -> int:
         spark.stop()
 
 
-def nights_on_end(bench: Bench, size: float, since: int) -> list[float]:
-    """The daily_runs after the next days, in one process: seconds of each job, without what brings its events in."""
+def consecutive_runs(bench: Bench, size: float, since: int) -> list[float]:
+    """The daily runs of the next days, in one process: seconds of each job, without ingestion."""
     spark = build_session(bench.settings(), app_name="bench_features")
     try:
         lake = Lake(spark, bench.settings(), job="bench")
@@ -202,13 +202,13 @@ def nights_on_end(bench: Bench, size: float, since: int) -> list[float]:
 
 
 def show(what: str, took: Took, beside: dict[str, Took]) -> None:
-    ratios = ", ".join(f"{took.seconds / rival.seconds:.2f} to {engine}" for engine, rival in beside.items())
+    ratios = ", ".join(f"{took.seconds / baseline.seconds:.2f} to {engine}" for engine, baseline in beside.items())
     peak = took.peak_bytes / GIB
     print(f"  {what:26}{took.seconds:>8.1f} s{took.cpu_seconds:>8.0f} CPU s{peak:>7.1f} GiB  {ratios}", flush=True)
 
 
-def rival(bench: Bench, engine: str, day: int) -> Took | None:
-    """A rival's recompute, held to clm's rows; None where it did not come to an end."""
+def baseline(bench: Bench, engine: str, day: int) -> Took | None:
+    """A baseline's full computation, compared with clm's rows; None where it did not finish."""
     try:
         took = bench.recomputed(engine, day)
     except SystemExit as error:
@@ -219,9 +219,9 @@ def rival(bench: Bench, engine: str, day: int) -> Took | None:
     return took
 
 
-def check_carried(bench: Bench, rivals: dict[str, Took], day: int) -> None:
-    """Stops unless features that were carried on to this morning are those of the first rival there is."""
-    for engine in list(rivals)[:1]:
+def check_carried(bench: Bench, baselines: dict[str, Took], day: int) -> None:
+    """Fail unless the features of this morning, made step by step, are those of the first baseline."""
+    for engine in list(baselines)[:1]:
         bench.recomputed(engine, day)
         print(f"  {bench.check_equal(day):,} customers on day {day}, the same features as {engine}'s", flush=True)
 
@@ -234,24 +234,24 @@ def race(bench: Bench, size: float) -> None:
         if reached:  # everything anew, as after a change of what is counted
             apart(drop_gold, bench)
         print(f"day {day}: {num_events:,} events", flush=True)
-        whole = bench.night(day)
-        show("clm, everything", whole, {})
-        rivals = {engine: took for engine in bench.asked.rivals if (took := rival(bench, engine, day))}
-        show("clm, everything", whole, rivals)
+        whole = bench.daily_run(day)
+        show("clm, full refresh", whole, {})
+        baselines = {engine: took for engine in bench.asked.baselines if (took := baseline(bench, engine, day))}
+        show("clm, full refresh", whole, baselines)
         apart(bring_in, bench, size, day, day + 1)
-        daily_runs[day] = bench.night(day + 1)
-        show("clm, the night after", daily_runs[day], rivals)
-        check_carried(bench, rivals, day + 1)
-        on_end[day] = apart(nights_on_end, bench, size, day + 1)
+        daily_runs[day] = bench.daily_run(day + 1)
+        show("clm, the daily run after it", daily_runs[day], baselines)
+        check_carried(bench, baselines, day + 1)
+        on_end[day] = apart(consecutive_runs, bench, size, day + 1)
         print(f"  {NIGHTS_ON_END} more, process up: {', '.join(f'{took:.1f}' for took in on_end[day])} s", flush=True)
         reached = day + 1 + NIGHTS_ON_END
-        check_carried(bench, rivals, reached)
+        check_carried(bench, baselines, reached)
     first, last = bench.asked.days[0], bench.asked.days[-1]
     if first == last:
         return
     ratio, ratio_up = daily_runs[last].seconds / daily_runs[first].seconds, on_end[last][-1] / on_end[first][-1]
     print(
-        f"the night of day {last} took {ratio:.2f} times as long as that of day {first}; {ratio_up:.2f} in a process up"
+        f"the daily run of day {last} took {ratio:.2f} times as long as that of day {first}; {ratio_up:.2f} in a process up"
     )
 
 
@@ -275,12 +275,16 @@ def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--events", type=float, nargs="+", default=[5e6, 20e6, 80e6])
     ask.add_argument(
-        "--days", type=int, nargs="+", default=[30, 300], help="after which everything and a night are timed"
+        "--days",
+        type=int,
+        nargs="+",
+        default=[30, 300],
+        help="days after which a full refresh and a daily run are timed",
     )
-    ask.add_argument("--rivals", nargs="*", default=["duckdb", "polars"])
+    ask.add_argument("--baselines", nargs="*", default=["duckdb", "polars"])
     ask.add_argument("--cores", type=int, default=2)
     ask.add_argument("--memory", default="6GB", help="the JVM's heap, DuckDB's limit")
-    ask.add_argument("--rival-memory", help="DuckDB's limit where it shall be another")
+    ask.add_argument("--baseline-memory", help="DuckDB's memory limit, where it differs")
     ask.add_argument("--folder", help="keeps what is drawn; default: a folder that goes with the run")
     ask.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting for clm")
     asked = ask.parse_args()

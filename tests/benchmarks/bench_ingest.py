@@ -24,7 +24,7 @@ AS_OF = "2024-03-31"
 RIVALS = ("duckdb", "polars")
 GIB = 2**30
 TABLES = {"raw": "raw_events", "kept": "events", "rejected": "rejected_events"}
-# What a record says and where it stood, summed over all of them: the same for the same rows in any order.
+# Hashes of content and place, summed over all records: equal for equal rows in any order.
 FINGERPRINTS = {
     "raw": "sum(CAST(hash(parse_filename(file), CAST(position AS BIGINT)) AS HUGEINT))",
     "kept": "sum(CAST(hash(event_id, customer_id, CAST(epoch_us(known_at) AS BIGINT)) AS HUGEINT))",
@@ -34,7 +34,7 @@ FINGERPRINTS = {
 
 @dataclass
 class Took:
-    """What one process cost, with all that it started, and what it left."""
+    """What one process and its children cost, and what they wrote."""
 
     seconds: float
     cpu_seconds: float
@@ -42,11 +42,11 @@ class Took:
     found: dict[str, tuple[int, int]] = field(default_factory=dict)  # rows and fingerprint of each table
 
 
-def measured(command: list[str], said: Path, *, path: Sequence[Path] = ()) -> Took:
-    """Run a command to its end, with `path` on Python's; raises `SystemExit` with its last words when it fails."""
+def measured(command: list[str], output: Path, *, path: Sequence[Path] = ()) -> Took:
+    """Run a command to its end, with `path` on Python's; raises `SystemExit` with the end of its output when it fails."""
     begun, peak = time.monotonic(), 0
     cpu: dict[int, float] = {}
-    with said.open("wb") as file:
+    with output.open("wb") as file:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *path)))}
         job = psutil.Popen(command, cwd=ROOT, stdout=file, stderr=file, env=environment)
         while job.poll() is None:
@@ -55,7 +55,7 @@ def measured(command: list[str], said: Path, *, path: Sequence[Path] = ()) -> To
             peak = max(peak, sum(size for _, _, size in seen))
             time.sleep(0.1)
     if job.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{said.read_text(errors='replace')[-3000:]}")
+        raise SystemExit(f"{' '.join(command)} failed:\n{output.read_text(errors='replace')[-3000:]}")
     return Took(time.monotonic() - begun, sum(cpu.values()), peak)
 
 

@@ -1,4 +1,4 @@
-"""Customer features by Polars, from the files of silver.events: a rival of `clm run build_features`.
+"""Customer features by Polars, from the files of silver.events: a baseline of `clm run build_features`.
 
 Every event is read, as an analyst would for one morning. Windows and ratios are the oracle's, expressions are its own.
 """

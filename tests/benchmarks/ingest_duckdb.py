@@ -5,7 +5,7 @@ import hashlib
 from pathlib import Path
 
 import duckdb
-from shop_log import ATTRIBUTES, COLUMNS, EVENT, KINDS, MAX_RECORD_BYTES, NEEDS_ITEM, SAID, SOURCE, TEXTS
+from shop_log import ATTRIBUTES, COLUMNS, EVENT, KINDS, MAX_RECORD_BYTES, NEEDS_ITEM, IDENTIFYING_FIELDS, SOURCE, TEXTS
 
 NUMBERS = ("quantity_number", "price_cents", "amount_cents", "discount_cents")
 SOLD = "kind IN ('purchase', 'refund')"
@@ -68,12 +68,12 @@ def typed(read: str, key: bytes) -> str:
         f"({text} IS NOT NULL AND {number} IS NULL)" for text, number in zip(texts, NUMBERS, strict=True)
     )
     least = ", ".join(f"coalesce({name}, 0)" for name in NUMBERS)
-    told = ", ".join(f"coalesce(CAST({name} AS VARCHAR), '')" for name in SAID)
+    cells = ", ".join(f"coalesce(CAST({name} AS VARCHAR), '')" for name in IDENTIFYING_FIELDS)
     names = ", ".join(f"CASE WHEN {name} IS NOT NULL THEN '{name}' END" for name in ATTRIBUTES)
     pairs = ", ".join(f"{{'key': '{name}', 'value': {name}}}" for name in ATTRIBUTES)
     return f"""
     SELECT *, epoch_us(occurred_at) AS occurred_us,
-      md5(concat_ws('\x1f', {told}, {names}, {", ".join(ATTRIBUTES)})) AS event_id
+      md5(concat_ws('\x1f', {cells}, {names}, {", ".join(ATTRIBUTES)})) AS event_id
     FROM (
     SELECT file, position, record, {", ".join(TEXTS)}, kind, occurred_at, coalesce(logged_known_at, occurred_at) AS known_at,
       price_cents, discount_cents, {", ".join(ATTRIBUTES)}, '{SOURCE}' AS source,
@@ -111,7 +111,7 @@ def ingest(log: str, style: str, out: Path, *, key: bytes, memory: str, threads:
     db.execute(f"CREATE TABLE typed AS {typed(cells(raw, style), key)}")
     first = "QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY known_at, record, file, position) = 1"
     event = ", ".join(EVENT)
-    # Only what is told more than once is put in order; the rest passes through.
+    # Only duplicates are sorted; the rest passes through.
     again = "(SELECT event_id FROM typed WHERE reason IS NULL GROUP BY event_id HAVING count(*) > 1)"
     db.execute(f"""COPY (
         SELECT {event} FROM typed WHERE reason IS NULL AND event_id NOT IN {again} UNION ALL

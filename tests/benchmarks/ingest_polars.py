@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from shop_log import ATTRIBUTES, COLUMNS, EVENT, KINDS, MAX_RECORD_BYTES, NEEDS_ITEM, SAID, SOURCE, TEXTS
+from shop_log import ATTRIBUTES, COLUMNS, EVENT, KINDS, MAX_RECORD_BYTES, NEEDS_ITEM, IDENTIFYING_FIELDS, SOURCE, TEXTS
 
 ask = argparse.ArgumentParser(description=__doc__)
 for argument in ("log", "style", "out"):
@@ -26,7 +26,7 @@ os.environ["POLARS_MAX_THREADS"] = str(asked.cores)  # read when it is imported
 import polars as pl  # noqa: E402
 from polars import col, lit, when  # noqa: E402
 
-EARLIEST = datetime(1995, 1, 1, tzinfo=UTC).replace(tzinfo=None)  # Polars wants UTC unsaid
+EARLIEST = datetime(1995, 1, 1, tzinfo=UTC).replace(tzinfo=None)  # Polars wants UTC without a zone
 
 
 def records(log: Path, style: str) -> pl.LazyFrame:
@@ -94,7 +94,7 @@ def typed(read: pl.LazyFrame, key: bytes) -> pl.LazyFrame:
     numbers = {"quantity_number": col("quantity").cast(pl.Decimal(18, 4), strict=False)} | {
         f"{name}_cents": cents(name) for name in ("price", "amount", "discount")
     }
-    told = read.select(
+    typed = read.select(
         *("file", "position", "record", "is_parsable", *TEXTS, *ATTRIBUTES),
         *(col(name).alias(f"{name}_text") for name in ("known_at", "quantity", "price", "amount", "discount")),
         raw_customer_id="customer_id",
@@ -137,7 +137,7 @@ def typed(read: pl.LazyFrame, key: bytes) -> pl.LazyFrame:
         .cast(pl.Int64, strict=False)
     )
     units = col("quantity_number").cast(pl.Float64).ceil().cast(pl.Int64)
-    judged = told.with_columns(
+    validated = typed.with_columns(
         reason.alias("reason"),
         pl.coalesce("logged_known_at", "occurred_at").alias("known_at"),
         pl.coalesce("amount_cents", when(is_sold).then(worth)).alias("amount_cents"),
@@ -146,11 +146,11 @@ def typed(read: pl.LazyFrame, key: bytes) -> pl.LazyFrame:
         .map_batches(pseudonyms(key), return_dtype=pl.String, is_elementwise=True)
         .alias("customer_id"),
     )
-    texts = [col(name).cast(pl.String).fill_null("") for name in SAID]
+    texts = [col(name).cast(pl.String).fill_null("") for name in IDENTIFYING_FIELDS]
     names = [when(col(name).is_not_null()).then(lit(name)) for name in ATTRIBUTES]
-    said = pl.concat_str([*texts, *names, *ATTRIBUTES], separator="\x1f", ignore_nulls=True)
-    with_id = judged.with_columns(occurred_us=col("occurred_at").dt.epoch("us")).with_columns(
-        said.map_batches(md5s, return_dtype=pl.String, is_elementwise=True).alias("event_id"),
+    identifying = pl.concat_str([*texts, *names, *ATTRIBUTES], separator="\x1f", ignore_nulls=True)
+    with_id = validated.with_columns(occurred_us=col("occurred_at").dt.epoch("us")).with_columns(
+        identifying.map_batches(md5s, return_dtype=pl.String, is_elementwise=True).alias("event_id"),
         pl.struct(ATTRIBUTES).alias("attributes"),
     )
     return with_id.select("file", "position", "record", "reason", *EVENT)
@@ -183,15 +183,15 @@ def ingest(log: Path, style: str, out: Path, *, key: bytes) -> None:
     raw, work = out / "raw_events.parquet", out / "typed.work"
     sink(records(log, style), raw)
     sink(typed(cells(pl.scan_parquet(raw), style), key), work)
-    judged = pl.scan_parquet(work)
-    usable = judged.filter(col("reason").is_null())
+    validated = pl.scan_parquet(work)
+    usable = validated.filter(col("reason").is_null())
     counted = usable.group_by("event_id").agg(pl.len()).filter(col("len") > 1).select("event_id")
     again = counted.collect(engine="streaming").lazy()
     clean = usable.join(again, on="event_id", how="anti").select(EVENT)
     doubtful = usable.join(again, on="event_id", how="semi").sort("known_at", "record", "file", "position")
     first = doubtful.unique("event_id", keep="first", maintain_order=True).select(EVENT)
     sink(pl.concat([clean, first]), out / "events.parquet")
-    rejected = judged.filter(col("reason").is_not_null()).select("file", "position", "reason", "record")
+    rejected = validated.filter(col("reason").is_not_null()).select("file", "position", "reason", "record")
     sink(rejected, out / "rejected_events.parquet")
     work.unlink()
 

@@ -1,4 +1,4 @@
-"""What the synthetic shop writes down, and what makes an event of it: for the rivals, who do not load clm-spark."""
+"""The synthetic shop's log format and the rules of its events, for the baselines, which do not import clm-spark."""
 
 COLUMNS = (
     "customer_id",
@@ -38,7 +38,7 @@ KINDS = (
 )
 NEEDS_ITEM = ("view", "cart", "uncart", "purchase", "refund", "review")
 # What an event's id is made of, before the attributes' names and values.
-SAID = (
+IDENTIFYING_FIELDS = (
     "source",
     "customer_id",
     "kind",

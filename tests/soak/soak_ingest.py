@@ -1,6 +1,6 @@
 """Kill ingestion again and again on a real two-worker cluster, and compare with a run that nobody disturbed.
 
-`python tests/soak/soak_ingest.py` draws a log, takes it in once in peace, then under SIGKILL at random moments: to the
+`python tests/soak/soak_ingest.py` draws a log, ingests it once undisturbed, then under SIGKILL at random moments: to the
 driver, after which it is run again, and to a worker, which comes back. Not one row may differ.
 """
 
@@ -41,11 +41,11 @@ def overrides(lake: Path, log: str, master: str) -> list[str]:
     ]
 
 
-def start(lake: Path, log: str, master: str, said: Path) -> subprocess.Popen[bytes]:
+def start(lake: Path, log: str, master: str, output: Path) -> subprocess.Popen[bytes]:
     sets = [word for text in overrides(lake, log, master) for word in ("--set", text)]
     clm = [sys.executable, "-c", "from clm_spark.cli import main; main()"]
     command = [*clm, "run", "ingest_events", "--profile", "demo", "--as-of", AS_OF]
-    with said.open("ab") as file:
+    with output.open("ab") as file:
         return subprocess.Popen([*command, *sets], cwd=ROOT, stdout=file, stderr=file, start_new_session=True)
 
 
@@ -69,28 +69,28 @@ def fingerprints(spark: SparkSession, lake: Path) -> dict[str, str]:
     for table in TABLES:
         rows = spark.read.format("delta").load(str(lake / "tables" / f"{table.layer}.db" / table.name))
         # A batch that is written again has another version of the table, and the same rows.
-        said = [(name, kind) for name, kind in rows.dtypes if name != "events_version"]
-        cells = [F.to_json(name) if kind.startswith("map") else F.col(name) for name, kind in said]
+        columns = [(name, kind) for name, kind in rows.dtypes if name != "events_version"]
+        cells = [F.to_json(name) if kind.startswith("map") else F.col(name) for name, kind in columns]
         summed = rows.agg(F.count("*"), F.sum(F.xxhash64(*cells).cast("decimal(38,0)"))).head()
         assert summed is not None
         found[table.title] = f"{summed[0]} rows, hash {summed[1]}"
     return found
 
 
-def undisturbed(lake: Path, log: str, master: str, said: Path) -> float:
+def undisturbed(lake: Path, log: str, master: str, output: Path) -> float:
     begun = time.monotonic()
-    if start(lake, log, master, said).wait():
-        raise SystemExit(f"the undisturbed run failed: {said.read_text()[-2000:]}")
+    if start(lake, log, master, output).wait():
+        raise SystemExit(f"the undisturbed run failed: {output.read_text()[-2000:]}")
     return time.monotonic() - begun
 
 
 def under_fire(
-    lake: Path, log: str, master: str, said: Path, *, cluster: Path, kills: int, longest: float, drawn: random.Random
+    lake: Path, log: str, master: str, output: Path, *, cluster: Path, kills: int, longest: float, drawn: random.Random
 ) -> Counter[str]:
     """Run until the job comes to its end, killing it at random moments on the way; gives who was killed how often."""
     killed: Counter[str] = Counter()
     while True:
-        job = start(lake, log, master, said)
+        job = start(lake, log, master, output)
         if sum(killed.values()) < kills:
             try:
                 job.wait(timeout=drawn.uniform(0.1, 1.0) * longest)
