@@ -17,8 +17,8 @@ from pyspark.logger import PySparkLogger
 from pyspark.sql import DataFrame, SparkSession
 
 from clm_spark.errors import SettingsError
-from clm_spark.machine import memory_bytes, num_cores
 from clm_spark.files import is_here, local_path
+from clm_spark.machine import memory_bytes, num_cores
 from clm_spark.settings import Settings
 
 DELTA_PACKAGE = "io.delta:delta-spark_4.1_2.13:4.4.0"

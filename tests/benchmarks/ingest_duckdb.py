@@ -5,7 +5,7 @@ import hashlib
 from pathlib import Path
 
 import duckdb
-from shop_log import ATTRIBUTES, COLUMNS, EVENT, KINDS, MAX_RECORD_BYTES, NEEDS_ITEM, IDENTIFYING_FIELDS, SOURCE, TEXTS
+from shop_log import ATTRIBUTES, COLUMNS, EVENT, IDENTIFYING_FIELDS, KINDS, MAX_RECORD_BYTES, NEEDS_ITEM, SOURCE, TEXTS
 
 NUMBERS = ("quantity_number", "price_cents", "amount_cents", "discount_cents")
 SOLD = "kind IN ('purchase', 'refund')"

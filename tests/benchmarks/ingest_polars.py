@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from shop_log import ATTRIBUTES, COLUMNS, EVENT, KINDS, MAX_RECORD_BYTES, NEEDS_ITEM, IDENTIFYING_FIELDS, SOURCE, TEXTS
+from shop_log import ATTRIBUTES, COLUMNS, EVENT, IDENTIFYING_FIELDS, KINDS, MAX_RECORD_BYTES, NEEDS_ITEM, SOURCE, TEXTS
 
 ask = argparse.ArgumentParser(description=__doc__)
 for argument in ("log", "style", "out"):
