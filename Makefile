@@ -11,7 +11,7 @@ BIN := .venv/bin
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
     --no-annotate $(if $(UPGRADE),--upgrade)
 
-.PHONY: help run test test-long check setup data wheel requirements demo bench-demo bench-ingest bench-features bench-sessions soak-ingest clean
+.PHONY: help run test test-long check setup data wheel requirements demo bench-demo bench-ingest bench-features bench-sessions bench-evaluation soak-ingest clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,10 @@ bench-features: ## time features, a full refresh and a daily run, next to DuckDB
 bench-sessions: ## time cutting visits next to a plain window query and DuckDB
 	@infra/setup.sh bench
 	@$(BIN)/python tests/benchmarks/bench_sessions.py $(BENCH)
+
+bench-evaluation: ## time deciles, metrics and intervals of 5 million customers next to plain windows
+	@infra/setup.sh train
+	@$(BIN)/python tests/benchmarks/bench_evaluation.py $(BENCH)
 
 soak-ingest: ## kill ingestion 30 times on a two-worker cluster, and compare with an undisturbed run
 	@infra/setup.sh train

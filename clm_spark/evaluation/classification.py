@@ -1,9 +1,12 @@
 """How well a score tells those to whom something happened from those to whom it did not."""
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-DECILES = 10
+from clm_spark.evaluation.ranks import ranked_score, with_decile, with_running_sums
+from clm_spark.evaluation.sums import exact_mean, exact_sum
+
+METRICS = ("auc", "average_precision", "lift_at_top_decile", "brier_skill")
 
 
 def classification_metrics(scored: DataFrame) -> DataFrame:
@@ -15,49 +18,43 @@ def classification_metrics(scored: DataFrame) -> DataFrame:
     * `lift_at_top_decile`: positives among the highest tenth over those among all; ties in no order that helps.
     * `brier_skill`: 1 - squared error over that of always saying the base rate (Brier 1950); only of probabilities,
       above 0 for calibrated scores that know anything.
+
+    A metric that has no value, because all customers are of one kind, has no row.
     """
     per_model = _ranking_metrics(scored).join(_probability_metrics(scored), on="model", how="inner")
     top = score_deciles(scored).where(F.col("decile") == 1).select("model", F.col("lift").alias("lift_at_top_decile"))
-    names = ("auc", "average_precision", "lift_at_top_decile", "brier_skill")
-    pairs = F.array(*(F.struct(F.lit(name).alias("metric"), F.col(name).alias("value")) for name in names))
+    pairs = F.array(*(F.struct(F.lit(name).alias("metric"), F.col(name).alias("value")) for name in METRICS))
     figures = per_model.join(top, on="model", how="inner").select("model", "num_tested", F.inline(pairs))
     return figures.where(F.col("value").isNotNull())
 
 
 def score_deciles(scored: DataFrame) -> DataFrame:
     """One row per model and tenth of the customers, as gold.score_deciles has them: lift and calibration."""
-    tenths = scored.withColumn("decile", F.ntile(DECILES).over(Window.partitionBy("model").orderBy(*best_first())))
-    of_model = Window.partitionBy("model")
+    of_model = Window.partitionBy("model")  # ten rows
     base_rate = F.sum("_num_positive").over(of_model) / F.sum("num_customers").over(of_model)
-    counted = tenths.groupBy("model", "decile").agg(
+    counted = with_decile(scored, score="score", within=["model"]).groupBy("model", "decile").agg(
         F.count("*").alias("num_customers"),
-        F.avg("score").alias("mean_probability"),
+        exact_mean(F.col("score")).alias("mean_probability"),
         F.count_if("is_positive").alias("_num_positive"),
-    )
+    )  # fmt: skip
     observed = counted.withColumn("observed_share", F.col("_num_positive") / F.col("num_customers"))
-    return observed.withColumn("lift", F.col("observed_share") / base_rate).drop("_num_positive")
-
-
-def best_first() -> list[Column]:
-    """Highest scores first; equal ones in an order that has nothing to do with the answer, the same every time."""
-    return [F.desc("score"), F.xxhash64("customer_id"), F.col("customer_id")]
+    return observed.withColumn("lift", F.try_divide("observed_share", base_rate)).drop("_num_positive")
 
 
 def _ranking_metrics(scored: DataFrame) -> DataFrame:
     """AUC and average precision from the positives and negatives at each distinct score."""
-    at_score = scored.groupBy("model", "score").agg(
+    at_score = scored.groupBy("model", ranked_score("score").alias("score")).agg(
         F.count_if("is_positive").alias("positives"), F.count_if(~F.col("is_positive")).alias("negatives")
     )
-    so_far = Window.partitionBy("model").orderBy(F.desc("score")).rowsBetween(Window.unboundedPreceding, 0)
-    counted = at_score.withColumns(
-        {"positives_above": F.sum("positives").over(so_far), "negatives_above": F.sum("negatives").over(so_far)}
-    )
-    ranked_above = F.col("positives_above") - F.col("positives") / 2
-    precision = F.col("positives_above") / (F.col("positives_above") + F.col("negatives_above"))
+    counts = {name: F.col(name) for name in ("positives", "negatives")}
+    counted = with_running_sums(at_score, counts, score="score", within=["model"], key="score")
+    ranked_above = F.col("positives_running") - F.col("positives") / 2
+    precision = F.col("positives_running") / (F.col("positives_running") + F.col("negatives_running"))
     num_positive, num_negative = F.sum("positives"), F.sum("negatives")
     return counted.groupBy("model").agg(
+        # Whole and half numbers: exact in any order.
         F.try_divide(F.sum(ranked_above * F.col("negatives")), num_positive * num_negative).alias("auc"),
-        F.try_divide(F.sum(F.col("positives") * precision), num_positive).alias("average_precision"),
+        F.try_divide(exact_sum(F.col("positives") * precision), num_positive).alias("average_precision"),
         (num_positive + num_negative).alias("num_tested"),
     )
 
@@ -65,5 +62,6 @@ def _ranking_metrics(scored: DataFrame) -> DataFrame:
 def _probability_metrics(scored: DataFrame) -> DataFrame:
     happened = F.col("is_positive").cast("double")
     is_probability = (F.min("score") >= 0) & (F.max("score") <= 1)
-    skill = 1 - F.try_divide(F.avg((F.col("score") - happened) ** 2), F.var_pop(happened))
+    base_rate = F.count_if("is_positive") / F.count("*")
+    skill = 1 - F.try_divide(exact_mean((F.col("score") - happened) ** 2), base_rate * (1 - base_rate))
     return scored.groupBy("model").agg(F.when(is_probability, skill).alias("brier_skill"))

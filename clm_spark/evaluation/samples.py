@@ -109,8 +109,8 @@ def _sampled(rows: DataFrame, *, seed: int, most: int) -> pd.DataFrame:
         }
     )
     num_customers = hashed.agg(F.approx_count_distinct("customer_id", 0.01)).collect()[0][0]
-    # A tenth more than wanted: the count is not exact, and neither is a share by hash.
-    share = min(1.0, 1.1 * most / max(1, num_customers))
+    # More than wanted: the count is not exact, and neither is a share by hash.
+    share = min(1.0, (1.1 * most + 100) / max(1, num_customers))
     drawn = hashed.where(F.col("_draw") < F.lit(int(share * 2**62))).toArrow().to_pandas()
     drawn = drawn.sort_values(["_draw", "customer_id"], kind="stable")
     drawn["_customer"] = pd.factorize(drawn["customer_id"])[0]

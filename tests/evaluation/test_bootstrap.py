@@ -70,17 +70,17 @@ def test_intervals_of_means_agree_with_scipy():
 def test_intervals_hold_the_truth_as_often_as_they_say():
     everybody = labels_of(500_000, np.random.default_rng(9))
     truth = everybody.figures(("first", "second"), METRICS, np.ones(500_000))
-    random, hits, rounds = np.random.default_rng(10), [], 150
+    random, hits, rounds = np.random.default_rng(10), [], 100
     for seed in range(rounds):
         sample = labels_of(500, random)
-        found = intervals(sample, METRICS, replicates=120, seed=seed)
-        difference = paired_difference(sample, "auc", of="second", against="first", replicates=120, seed=seed)
+        found = intervals(sample, METRICS, replicates=100, seed=seed)
+        difference = paired_difference(sample, "auc", of="second", against="first", replicates=100, seed=seed)
         hits.append(
             [found["first", m].low <= truth[0, i] <= found["first", m].high for i, m in enumerate(METRICS)]
             + [difference.low <= truth[1, 0] - truth[0, 0] <= difference.high]
         )
-    # Of 150 at 95 %, 142 or 143 hold it; the bounds are three standard errors away.
-    assert (np.sum(hits, axis=0) >= 134).all()
+    # Of 100 at 95 %, 95 hold it, more or less 2.2: three times that is left to luck.
+    assert (np.sum(hits, axis=0) >= 88).all()
     assert np.mean(hits) < 0.99
 
 
