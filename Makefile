@@ -11,7 +11,7 @@ BIN := .venv/bin
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
     --no-annotate $(if $(UPGRADE),--upgrade)
 
-.PHONY: help run test test-long check setup data wheel requirements demo bench-demo bench-ingest bench-features bench-sessions bench-evaluation soak-ingest clean
+.PHONY: help run test test-long check setup data wheel pack requirements demo bench-demo bench-ingest bench-features bench-sessions bench-evaluation soak-ingest soak-cluster clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +37,7 @@ check: ## style, types, import layers and dependencies
 	$(BIN)/lint-imports
 	@# The package alone must not import what only contributors have; with the tests, every dependency is used.
 	$(BIN)/deptry clm_spark --optional-dependencies-dev-groups bench,dev
-	$(BIN)/deptry clm_spark infra notebooks tests tests/*/ tests/*/*/
+	$(BIN)/deptry clm_spark infra infra/*/ notebooks tests tests/*/ tests/*/*/
 
 setup: ## make .venv for EXTRA: spark (no torch), train (default), bench, dev
 	@infra/setup.sh $(EXTRA)
@@ -50,6 +50,10 @@ wheel: ## build dist/*.whl, the one that clusters run
 	@infra/setup.sh spark
 	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist/*.whl
+
+pack: ## build dist/clm-env-EXTRA.tar.gz for --archives: Python and all packages (EXTRA=spark: no torch; CUDA=1: for GPUs)
+	@infra/setup.sh $(EXTRA)
+	@$(BIN)/python infra/pack/pack.py $(EXTRA) $(if $(CUDA),--cuda)
 
 requirements: ## compile the hashed pins again (needs uv; UPGRADE=1 takes newer releases)
 	@command -v uv >/dev/null || { echo "requirements: uv is missing: pip install uv" >&2; exit 2; }
@@ -87,6 +91,10 @@ bench-evaluation: ## time deciles, metrics and intervals of 5 million customers 
 soak-ingest: ## kill ingestion 30 times on a two-worker cluster, and compare with an undisturbed run
 	@infra/setup.sh train
 	@$(BIN)/python tests/soak/soak_ingest.py
+
+soak-cluster: ## pass every job through spark-submit on a cluster of bare machines, and compare with a local run
+	@$(MAKE) --no-print-directory pack EXTRA=train
+	@$(BIN)/python tests/soak/soak_cluster.py
 
 clean: ## remove what builds and tools left; data/, lakehouse/ and .venv stay
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

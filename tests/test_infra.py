@@ -1,5 +1,7 @@
 """The wheel is whole; the Databricks bundle follows the pipeline; set-up stops with one line when a machine lacks something."""
 
+import ctypes
+import importlib
 import json
 import os
 import shutil
@@ -128,3 +130,23 @@ def test_setup_says_in_one_line_what_the_machine_lacks(tmp_path, extra, commands
 
     assert (done.returncode, done.stdout, done.stderr) == (2, "", said + "\n")
     assert not (checkout / ".venv").exists()
+
+
+def test_a_stand_in_answers_for_every_function_of_a_library(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "infra/pack"))
+    cpu_torch = importlib.import_module("cpu_torch")
+    library, copy = tmp_path / "libgpu.so.13", tmp_path / "copy/libgpu.so.13"
+    copy.parent.mkdir()
+    (tmp_path / "gpu.c").write_text("int start() { return 0; } int stop() { return 0; } int told = 7;")
+    (tmp_path / "versions").write_text("GPU_13 { global: start; stop; told; };")
+    script = f"-Wl,-soname,{library.name},--version-script={tmp_path / 'versions'}"
+    subprocess.run(["gcc", "-shared", tmp_path / "gpu.c", "-o", library, script], check=True)
+
+    cpu_torch.compile_stand_in(library, copy)
+
+    assert cpu_torch.functions_of(copy) == cpu_torch.functions_of(library)
+    assert [ctypes.CDLL(str(library)).start(), ctypes.CDLL(str(copy)).start(), ctypes.CDLL(str(copy)).stop()] == [
+        0,
+        1,
+        1,
+    ]

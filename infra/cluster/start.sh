@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Start a real standalone cluster on this machine: a master and WORKERS workers, each with CORES cores and MEMORY.
 #   infra/cluster/start.sh FOLDER      logs and process ids go to FOLDER; prints the URL of the master
+# SPARK_HOME is the Spark it runs, PYTHON the Python of its executors; unless set, both are those of .venv.
 # Stop it with infra/cluster/stop.sh FOLDER.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 folder=${1:?"usage: infra/cluster/start.sh FOLDER"}
 workers=${WORKERS:-2} cores=${CORES:-1} memory=${MEMORY:-2g} port=${PORT:-7078}
 python=${PYTHON:-$PWD/.venv/bin/python}
-SPARK_HOME=$("$python" -c 'import pyspark, os; print(os.path.dirname(pyspark.__file__))')
+SPARK_HOME=${SPARK_HOME:-$("$python" -c 'import pyspark, os; print(os.path.dirname(pyspark.__file__))')}
 export SPARK_HOME SPARK_WORKER_DIR="$folder/work" SPARK_NO_DAEMONIZE=1 PYSPARK_PYTHON="$python"
 mkdir -p "$folder"
 

@@ -118,6 +118,7 @@ def _with_horovod(spark: SparkSession, task: TrainingTask, ranks: int) -> Traini
             stdout=io.StringIO(),
             stderr=said,
             verbose=0,
+            executable=spark.sparkContext.pythonExec,  # the executors' Python: the driver's may be nowhere on their machines
         )
     result: TrainingResult = results[0]
     return result
