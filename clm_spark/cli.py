@@ -28,9 +28,10 @@ from clm_spark.job import (
     run_job,
     user_mistakes_as_one_line,
 )
+from clm_spark.models.catalogue import load_settings
 from clm_spark.pipeline import JOBS, Job, find_jobs
 from clm_spark.session import build_session
-from clm_spark.settings import Settings, load_settings
+from clm_spark.settings import Settings
 from clm_spark.stale import stale_days
 from clm_spark.summary import print_summary
 from clm_spark.tables.catalog import TABLES

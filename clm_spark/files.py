@@ -123,6 +123,13 @@ def download(url: str, target: Path) -> None:
     _asked(url, system.copyToLocalFile, False, place, _path(f"file://{target.absolute()}"), True)
 
 
+def copy(source: str, target: str) -> None:
+    """Copy a folder from one place to another, over the one that is there; through this machine, as model files are small."""
+    with tempfile.TemporaryDirectory() as folder:
+        download(source, Path(folder) / "copy")
+        upload(Path(folder) / "copy", target)
+
+
 def hadoop_settings(prefix: str) -> dict[str, str]:
     """Spark's Hadoop settings whose names begin so, those of `core-site.xml` and `spark.hadoop.*` alike."""
     return {str(entry.getKey()): str(entry.getValue()) for entry in _conf() if str(entry.getKey()).startswith(prefix)}

@@ -18,8 +18,9 @@ from rich.logging import RichHandler
 
 import clm_spark
 from clm_spark.errors import SettingsError, UserError
+from clm_spark.models.catalogue import load_settings
 from clm_spark.session import build_session
-from clm_spark.settings import Settings, load_settings
+from clm_spark.settings import Settings
 from clm_spark.tables.catalog import COUNTS, EVENTS, INGESTED_BATCHES, INGESTED_FILES, RUNS
 from clm_spark.tables.lake import Lake, Written
 

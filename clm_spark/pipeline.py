@@ -1,10 +1,13 @@
 """The jobs in order. The local runner, the Databricks job and any scheduler follow this list."""
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clm_spark.errors import SettingsError
 from clm_spark.job import Run
+from clm_spark.models.catalogue import MODELS, TASKS
+from clm_spark.models.task import Task
 from clm_spark.tables import catalog as t
 from clm_spark.tables.contract import Table
 
@@ -25,6 +28,23 @@ class Job:
         """The job's `run` and the first line of its documentation."""
         module = importlib.import_module(f"clm_spark.jobs.{self.name}")
         return module.run, (module.__doc__ or "").strip().splitlines()[0]
+
+
+def model_jobs(tasks: Sequence[Task]) -> tuple[Job, ...]:
+    """For each task a job that trains and one that scores, as its declaration and its models' say."""
+    trained, scored = [], []
+    for task in tasks:
+        models = [model for model in MODELS if model.task == task.name]
+        inputs = [table for model in models for table in model.inputs]
+        trained.append(
+            Job(task.train_job, reads=_each((*task.reads, *inputs)), writes=(t.MODEL_METRICS, *task.reports))
+        )
+        scored.append(Job(task.score_job, reads=_each((*task.asks, *inputs)), writes=task.writes))
+    return (*trained, *scored)
+
+
+def _each(tables: Sequence[Table]) -> tuple[Table, ...]:
+    return tuple({table.title: table for table in tables}.values())
 
 
 JOBS = (
@@ -70,32 +90,7 @@ JOBS = (
         reads=(t.EVENTS, t.IDENTITIES, t.BOT_DAYS, t.ITEM_VOCABULARY),
         writes=(t.ITEM_VOCABULARY, t.INTERACTIONS, t.ITEM_SEQUENCES),
     ),
-    Job(
-        "train_segments",
-        reads=(t.CUSTOMER_FEATURES,),
-        writes=(t.SEGMENTS, t.SEGMENT_PROFILES, t.MODEL_METRICS),
-    ),
-    Job(
-        "train_churn",
-        reads=(t.CUSTOMER_FEATURES, t.CUSTOMER_DAYS, t.IDENTITIES),
-        writes=(t.MODEL_METRICS, t.SCORE_DECILES),
-    ),
-    Job(
-        "train_als",
-        reads=(t.EVENTS, t.IDENTITIES, t.INTERACTIONS, t.ITEM_VOCABULARY),
-        writes=(t.MODEL_METRICS,),
-    ),
-    Job(
-        "finetune_recommender",
-        reads=(t.EVENTS, t.IDENTITIES, t.INTERACTIONS, t.ITEM_SEQUENCES, t.ITEM_VOCABULARY),
-        writes=(t.MODEL_METRICS,),
-    ),
-    Job("score_customers", reads=(t.CUSTOMER_FEATURES,), writes=(t.CUSTOMER_SCORES,)),
-    Job(
-        "recommend_items",
-        reads=(t.INTERACTIONS, t.ITEM_SEQUENCES, t.ITEM_VOCABULARY),
-        writes=(t.ITEM_RECOMMENDATIONS,),
-    ),
+    *model_jobs(TASKS),
     Job(
         "write_report",
         reads=t.TABLES,  # whatever of it there is

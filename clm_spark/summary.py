@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from clm_spark.job import JobDone
+from clm_spark.report.metrics import role
 from clm_spark.report.page import report_path
+from clm_spark.report.rows import known_rows
 from clm_spark.settings import Settings
 from clm_spark.tables.catalog import CUSTOMER_SCORES, ITEM_RECOMMENDATIONS, MODEL_METRICS, SEGMENT_PROFILES
 from clm_spark.tables.lake import Lake
@@ -36,12 +38,11 @@ def _tables_made(done: Sequence[JobDone]) -> Grid:
 
 
 def _model_figures(lake: Lake) -> Grid:
-    grid = Grid("task", "metric", "model", "value", "", title="models against baselines", title_justify="left")
-    metrics = lake.read_as_of(MODEL_METRICS).orderBy("task", "metric", F.desc("value"))
+    grid = Grid("task", "metric", "model", "value", "95 %", "role", title="models compared", title_justify="left")
+    metrics = known_rows(lake, MODEL_METRICS, newest_of=("task",)).orderBy("task", "metric", F.desc("value"))
     for row in metrics.collect():  # bounded by models times metrics
-        grid.add_row(
-            row["task"], row["metric"], row["model"], f"{row['value']:.4f}", "baseline" if row["is_baseline"] else ""
-        )
+        interval = "" if row["low"] is None else f"{row['low']:.4f} to {row['high']:.4f}"
+        grid.add_row(row["task"], row["metric"], row["model"], f"{row['value']:.4f}", interval, role(row))
     return grid
 
 
@@ -50,6 +51,6 @@ def _queries(lake: Lake) -> tuple[str, ...]:
     scores, segments, items = map(lake.name, (CUSTOMER_SCORES, SEGMENT_PROFILES, ITEM_RECOMMENDATIONS))
     return (
         f"SELECT description, num_customers, revenue_share FROM {segments} WHERE {day} ORDER BY segment",
-        f"SELECT decile, count(*), avg(probability) FROM {scores} WHERE {day} GROUP BY decile ORDER BY decile",
+        f"SELECT decile, count(*), avg(value) FROM {scores} WHERE {day} GROUP BY decile ORDER BY decile",
         f"SELECT item_id, count(*) FROM {items} WHERE {day} AND rank <= 5 GROUP BY item_id ORDER BY 2 DESC LIMIT 10",
     )

@@ -25,8 +25,8 @@ from pyspark.sql import functions as F
 
 from clm_spark.events.ingest.parse import typed_events
 from clm_spark.keys import pseudonym_key
+from clm_spark.models.catalogue import load_settings
 from clm_spark.session import build_session
-from clm_spark.settings import load_settings
 from clm_spark.sources import open_source
 from clm_spark.tables import catalog as t
 from clm_spark.tables.lake import Lake
@@ -132,7 +132,7 @@ features
 # %% [markdown]
 # ## The churn score
 #
-# The probability that the customer buys nothing in the coming days, and the decile among all scored customers: those who
+# `value` is the probability that the customer buys nothing in the coming days, and the decile among all scored customers: those who
 # bought lately.
 
 # %%
@@ -142,7 +142,7 @@ score
 # %% [markdown]
 # ## The recommendations
 #
-# Three recommenders side by side, each item with its category.
+# The list that is shown, each item with its category, where it comes from and why.
 
 # %%
 items = lake.read_as_of(t.ITEM_VOCABULARY).select("item_id", "category")
@@ -150,8 +150,8 @@ recommended = (
     lake.read_as_of(t.ITEM_RECOMMENDATIONS)
     .where((F.col("customer_id") == event.customer_id) & (F.col("rank") <= 5))
     .join(items, on="item_id", how="left")
-    .orderBy("rank", "recommender")
-    .select("rank", "recommender", "item_id", "category", "relevance")
+    .orderBy("rank")
+    .select("rank", "item_id", "category", "source", "reason")
     .toPandas()
 )
 recommended

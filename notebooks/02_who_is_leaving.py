@@ -24,8 +24,8 @@ import os
 import altair as alt
 from pyspark.sql import functions as F
 
+from clm_spark.models.catalogue import load_settings
 from clm_spark.session import build_session
-from clm_spark.settings import load_settings
 from clm_spark.tables import catalog as t
 from clm_spark.tables.lake import Lake
 
@@ -69,7 +69,7 @@ checked[checked.decile <= risky_deciles]
 scores = lake.read_as_of(t.CUSTOMER_SCORES).where("score = 'churn'")
 today = (
     scores.groupBy("decile")
-    .agg(F.count("*").alias("num_customers"), F.avg("probability").alias("mean_probability"))
+    .agg(F.count("*").alias("num_customers"), F.avg("value").alias("mean_probability"))
     .orderBy("decile")
     .toPandas()
 )
@@ -88,7 +88,7 @@ by_segment = (
     .agg(
         F.count("*").alias("num_asked"),
         F.count_if(F.col("decile") <= risky_deciles).alias("num_risky"),
-        F.avg("probability").alias("mean_probability"),
+        F.avg("value").alias("mean_probability"),
     )
     .join(names, on="segment", how="left")
     .withColumn("risky_share", F.col("num_risky") / F.col("num_asked"))
@@ -139,9 +139,9 @@ for name, distance in apart.items():
 # %%
 worth_a_call = (
     known.where(is_risky)
-    .withColumn("revenue_at_risk", F.round(F.col("probability") * F.col("net_revenue_90d_cents") / 100, 2))
+    .withColumn("revenue_at_risk", F.round(F.col("value") * F.col("net_revenue_90d_cents") / 100, 2))
     .orderBy(F.desc("revenue_at_risk"), "customer_id")
-    .select("customer_id", "decile", "probability", "purchase_recency_days", "num_orders_90d", "revenue_at_risk")
+    .select("customer_id", "decile", "value", "purchase_recency_days", "num_orders_90d", "revenue_at_risk")
     .limit(10)
     .toPandas()
 )

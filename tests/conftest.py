@@ -8,8 +8,9 @@ import pytest
 from pyspark.sql import SparkSession
 from small_shop import SmallShop, fill
 
+from clm_spark.models.catalogue import settings_from
 from clm_spark.session import build_session
-from clm_spark.settings import Settings, settings_from
+from clm_spark.settings import Settings
 from clm_spark.tables.lake import Lake
 
 SCHEMAS = ("bronze", "silver", "gold", "analysts")

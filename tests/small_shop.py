@@ -19,20 +19,20 @@ from clm_spark.tables.lake import Lake
 AS_OF = datetime(2024, 3, 1, tzinfo=UTC)
 NUM_CUSTOMERS, NUM_ITEMS, NUM_DAYS = 30, 12, 80
 VERSION = "churn-2024-03-01"
-METRICS = [
-    ("segments", "kmeans", False, "silhouette", 0.512),
-    ("churn", "gbt", False, "auc", 0.861),
-    ("churn", "gbt", False, "average_precision", 0.702),
-    ("churn", "logistic_regression", False, "auc", 0.848),
-    ("churn", "logistic_regression", False, "average_precision", 0.69),
-    ("churn", "recency_rule", True, "auc", 0.82),
-    ("churn", "recency_rule", True, "average_precision", 0.61),
-    ("recommendation", "popularity", True, "recall_at_20", 0.1),
-    ("recommendation", "popularity", True, "ndcg_at_10", 0.08),
-    ("recommendation", "als", False, "recall_at_20", 0.14),
-    ("recommendation", "als", False, "ndcg_at_10", 0.11),
-    ("recommendation", "transformer", False, "recall_at_20", 0.19),
-    ("recommendation", "transformer", False, "ndcg_at_10", 0.15),
+METRICS = [  # task, model, is_baseline, is_champion, metric, value
+    ("segments", "kmeans", False, True, "silhouette", 0.512),
+    ("churn", "gbt", False, True, "auc", 0.861),
+    ("churn", "gbt", False, True, "average_precision", 0.702),
+    ("churn", "logistic_regression", False, False, "auc", 0.848),
+    ("churn", "logistic_regression", False, False, "average_precision", 0.69),
+    ("churn", "recency_rule", True, False, "auc", 0.82),
+    ("churn", "recency_rule", True, False, "average_precision", 0.61),
+    ("recommendation", "popularity", True, False, "recall_at_20", 0.1),
+    ("recommendation", "popularity", True, False, "ndcg_at_10", 0.08),
+    ("recommendation", "als", False, False, "recall_at_20", 0.14),
+    ("recommendation", "als", False, False, "ndcg_at_10", 0.11),
+    ("recommendation", "transformer", False, True, "recall_at_20", 0.19),
+    ("recommendation", "transformer", False, True, "ndcg_at_10", 0.15),
 ]
 
 
@@ -95,10 +95,18 @@ def model_rows(lake: Lake) -> list[tuple[Table, DataFrame]]:
     """What models would have written, by arithmetic one can follow."""
     features = lake.read_as_of(t.CUSTOMER_FEATURES)
     version = F.lit(VERSION).alias("model_version")
-    probability = F.least(F.lit(1.0), F.coalesce("purchase_recency_days", F.lit(80)) / 80).alias("probability")
+    value = F.least(F.lit(1.0), F.coalesce("purchase_recency_days", F.lit(80)) / 80).alias("value")
     decile = F.expr("CAST(ntile(10) OVER (ORDER BY coalesce(purchase_recency_days, 80) DESC, customer_id) AS INT)")
-    scores = features.select(
-        "customer_id", "as_of", F.lit("churn").alias("score"), probability, decile.alias("decile"), version
+    scores = features.select("customer_id", "as_of", value, decile.alias("decile"), version).withColumns(
+        {
+            "score": F.lit("churn"),
+            "unit": F.lit("probability"),
+            "is_fallback": F.lit(False),
+            "model": F.lit("gbt"),
+            "label": F.lit(None).cast("string"),
+            "reasons": F.lit(None).cast("array<string>"),
+            **{name: F.lit(None).cast("double") for name in ("low", "high")},
+        }
     )
     is_frequent = F.when(F.col("num_orders") >= 8, 0).otherwise(1).alias("segment")
     segments = features.select("customer_id", "as_of", is_frequent, version)
@@ -139,24 +147,27 @@ def _profiles(lake, features, version):
 
 def _lists(lake, features, version):
     items = lake.read_as_of(t.ITEM_VOCABULARY).where("item_index <= 6").select("item_id", "item_index")
-    makers = lake.spark.createDataFrame([(name,) for name in t.RECOMMENDERS], "recommender string")
-    return (
-        features.select("customer_id", "as_of")
-        .join(items, how="cross")
-        .join(makers, how="cross")
-        .select("*", F.col("item_index").alias("rank"), (1 / F.col("item_index")).alias("relevance"), version)
-    )
+    source = F.when(F.col("item_index") <= 4, "transformer").otherwise("popularity").alias("source")
+    listed = features.select("customer_id", "as_of").join(items, how="cross")
+    reason = F.lit("follows what the customer took last").alias("reason")
+    rank, relevance = F.col("item_index").alias("rank"), (1 / F.col("item_index")).alias("relevance")
+    return listed.select("*", rank, relevance, source, reason, version)
 
 
 def _metrics(lake):
-    names = "task string, model string, is_baseline boolean, metric string, value double"
+    names = "task string, model string, is_baseline boolean, is_champion boolean, metric string, value double"
     tested_on = (AS_OF - timedelta(days=28)).date()
     return lake.spark.createDataFrame(METRICS, names).select(
         "*",
+        F.lit(False).alias("is_incumbent"),
         F.lit(AS_OF.date()).alias("as_of"),
         F.lit(tested_on).alias("tested_on"),
+        (F.col("value") - 0.02).alias("low"),
+        (F.col("value") + 0.02).alias("high"),
+        *(F.lit(None).cast("double").alias(name) for name in ("lead", "lead_low", "lead_high")),
         F.lit(NUM_CUSTOMERS).cast("bigint").alias("num_tested"),
         F.lit(VERSION).alias("model_version"),
+        F.lit("made up").alias("comparison"),
     )
 
 
@@ -173,4 +184,5 @@ def _deciles(lake):
         "observed_share double, lift double"
     )
     dated = lake.spark.createDataFrame(rows, names).withColumn("as_of", F.lit(AS_OF.date()))
-    return dated.withColumn("tested_on", F.lit((AS_OF - timedelta(days=28)).date()))
+    tested_on = F.lit((AS_OF - timedelta(days=28)).date())
+    return dated.withColumns({"tested_on": tested_on, "model_version": F.lit(VERSION)})

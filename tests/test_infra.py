@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from clm_spark.keys import read_key
+from clm_spark.models.catalogue import load_settings
 from clm_spark.pipeline import JOBS
-from clm_spark.settings import load_settings
 
 ROOT = Path(__file__).parents[1]
 

@@ -12,9 +12,9 @@ from clm_spark.settings import Settings
 AHEAD = ("num_orders", "revenue_cents", "refund_cents")
 
 
-def answered_days(settings: Settings) -> list[date]:
-    """The days of the panel whose churn labels are complete by the run's as_of, latest first."""
-    horizon = timedelta(days=settings.churn.horizon_days)
+def answered_days(settings: Settings, *, horizon_days: int) -> list[date]:
+    """The days of the panel whose labels are all known by the run's as_of, latest first."""
+    horizon = timedelta(days=horizon_days)
     return [day for day in panel_days(settings) if day + horizon <= settings.as_of]
 
 
@@ -45,15 +45,6 @@ def customer_labels(
     labelled = features.select("customer_id", "as_of").join(summed, on=["customer_id", "as_of"], how="left")
     known = labelled.withColumns({name: F.coalesce(name, F.lit(0)) for name in sums})
     return known.withColumn("is_churned", F.col("num_orders_ahead") == 0)
-
-
-def with_churn_label(
-    features: DataFrame, customer_days: DataFrame, persons: DataFrame | None = None, *, horizon_days: int
-) -> DataFrame:
-    """Add `is_churned`: whether the customer ordered nothing in the `horizon_days` from as_of on; see `customer_labels`."""
-    labels = customer_labels(features, customer_days, persons, horizon_days=horizon_days)
-    churned = labels.select("customer_id", "as_of", "is_churned")
-    return features.join(churned, on=["customer_id", "as_of"], how="inner")
 
 
 def bought_items(events: DataFrame, *, since: date) -> DataFrame:

@@ -2,24 +2,66 @@
 
 import shutil
 from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset
+from pydantic import Field
 from pyspark.ml.recommendation import ALS, ALSModel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from clm_spark.files import local_path
+from clm_spark.models.recommendation import IndexedRecommender, list_length
+from clm_spark.models.task import Inputs
 from clm_spark.models.top_k import Cells, Floats, Ints, top_k
 from clm_spark.privacy.pseudonyms import rekeyed
 from clm_spark.session import spread_over_cores
-from clm_spark.settings import AlsSettings
-from clm_spark.tables.catalog import INTERACTIONS
+from clm_spark.settings import Section
+from clm_spark.tables.catalog import INTERACTIONS, ITEM_VOCABULARY
+from clm_spark.tables.lake import Lake
 
 LISTS = "customer_id string, rank int, item_index int, relevance double"
 
 Batches = Iterable[pa.RecordBatch]
+
+
+class AlsSettings(Section):
+    """Implicit-feedback ALS (Hu, Koren, Volinsky 2008)."""
+
+    key: ClassVar[str] = "als"
+    rank: Annotated[int, Field(ge=1)] = 128
+    iterations: Annotated[int, Field(ge=1)] = 4
+    alpha: float = Field(0.2, description="confidence gained per unit of strength: a purchase is 5 by default")
+    regularization: float = 0.1
+    blocks: Annotated[int, Field(ge=1)] = Field(4, description="tasks per side; about the number of cores, or more")
+    seed: int = 7
+
+
+class Als(IndexedRecommender):
+    """Matrix factorisation of who took to which item, by strength."""
+
+    name = "als"
+    words = "ALS"
+    section = AlsSettings
+    inputs = (INTERACTIONS, ITEM_VOCABULARY)
+    uses = ("clm_spark.models.top_k",)
+
+    def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:
+        """Write the factors and whose they are."""
+        save_als(fit_als(inputs.rows, settings=inputs.settings.of(AlsSettings)), inputs.rows, path)
+        self.save_items(path, inputs)
+
+    def score(self, path: str, inputs: Inputs) -> DataFrame:
+        """The items with the largest product of factors, for the customers whom the model knows."""
+        hides_seen, length = inputs.settings.recommend.hide_seen, list_length(inputs.settings)
+        lists = recommend_by_als(inputs.rows, model_path=path, top_k=length, hide_seen=hides_seen)
+        return self.with_item(lists, inputs, reason="customers with the same tastes took to it")
+
+    def rekey(self, path: str, *, lake: Lake, links: Sequence[bytes], key: str) -> None:
+        """The customers' factors are found by pseudonym."""
+        rekey_als(lake.spark, path, links=links, key=key)
 
 
 def fit_als(interactions: DataFrame, *, settings: AlsSettings) -> ALSModel:

@@ -1,34 +1,53 @@
-"""The recommenders that learn nothing: what everybody buys, and what the customer always buys."""
+"""What everybody buys: all the time, and lately."""
 
-from pyspark.sql import DataFrame, Window
-from pyspark.sql import functions as F
+from typing import Annotated, ClassVar
 
+from pydantic import Field
+from pyspark.sql import DataFrame
 
-def recommend_by_popularity(interactions: DataFrame, *, top_k: int, hide_seen: bool) -> DataFrame:
-    """One row per customer and rank: the items with most interactions, ties to the lower item_index.
+from clm_spark.models.recommendation import RecommenderRule, filled_up, list_length, popular_items
+from clm_spark.models.task import Inputs
+from clm_spark.settings import Section
+from clm_spark.tables.catalog import ITEM_DAYS
 
-    `interactions` is one as_of of gold.interactions; `relevance` is the number of interactions.
-    """
-    counts = interactions.groupBy("item_index").agg(F.sum("num_events").cast("double").alias("relevance"))
-    # One task sorts all items: the vocabulary is bounded.
-    best_first = Window.orderBy(F.desc("relevance"), "item_index")
-    ranked = F.broadcast(counts.withColumn("rank", F.row_number().over(best_first)))
-    if not hide_seen:
-        return _lists(interactions.select("customer_id").distinct().crossJoin(ranked.where(F.col("rank") <= top_k)))
-    # As many further down as the customer has seen are enough, whichever those are.
-    customers = interactions.groupBy("customer_id").agg(F.count("*").alias("num_seen"))
-    candidates = customers.join(ranked, on=F.col("rank") <= F.col("num_seen") + top_k, how="inner")
-    new = candidates.join(interactions, on=["customer_id", "item_index"], how="left_anti")
-    per_customer = Window.partitionBy("customer_id").orderBy("rank")
-    return _lists(new.withColumn("rank", F.row_number().over(per_customer)).where(F.col("rank") <= top_k))
+EMPTY = "customer_id string, rank int, item_id string, relevance double, reason string"
 
 
-def recommend_own_favourites(interactions: DataFrame, *, top_k: int) -> DataFrame:
-    """One row per customer and rank: the customer's own strongest items, the latest first where they tie."""
-    own = Window.partitionBy("customer_id").orderBy(F.desc("strength"), F.desc("last_at"), "item_index")
-    ranked = interactions.withColumn("rank", F.row_number().over(own)).where(F.col("rank") <= top_k)
-    return _lists(ranked.withColumn("relevance", F.col("strength")))
+class PopularitySettings(Section):
+    """What counts as lately."""
+
+    key: ClassVar[str] = "popularity"
+    window_days: Annotated[int, Field(ge=1)] = Field(
+        28, description="days before as_of whose purchases count as recent"
+    )
 
 
-def _lists(ranked: DataFrame) -> DataFrame:
-    return ranked.select("customer_id", "rank", "item_index", "relevance")
+class Popularity(RecommenderRule):
+    """The items bought most often since the log began."""
+
+    name = "popularity"
+    words = "popularity"
+    inputs = (ITEM_DAYS,)
+
+    def score(self, path: str, inputs: Inputs) -> DataFrame:
+        """The same list for everybody, but for what a customer has seen where that is hidden."""
+        return _lists(inputs, popular_items(inputs))
+
+
+class RecentPopularity(RecommenderRule):
+    """The items bought most often in the last days."""
+
+    name = "recent_popularity"
+    words = "recent popularity"
+    section = PopularitySettings
+    inputs = (ITEM_DAYS,)
+
+    def score(self, path: str, inputs: Inputs) -> DataFrame:
+        """As popularity, over `popularity.window_days`."""
+        window_days = inputs.settings.of(PopularitySettings).window_days
+        return _lists(inputs, popular_items(inputs, window_days=window_days))
+
+
+def _lists(inputs: Inputs, popular: DataFrame) -> DataFrame:
+    nothing = inputs.rows.sparkSession.createDataFrame([], EMPTY)
+    return filled_up(nothing, inputs, top_k=list_length(inputs.settings), fill=popular).drop("source")

@@ -1,16 +1,38 @@
-"""Customer segments: K-Means on what a customer's last 90 days looked like, and each segment in words."""
+"""Customer segments: the task, K-Means on what a customer's last 90 days looked like, and chance as its floor."""
 
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Annotated, ClassVar
+
+import numpy as np
+from pydantic import Field, model_validator
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.clustering import KMeans
 from pyspark.ml.evaluation import ClusteringEvaluator
 from pyspark.ml.feature import SQLTransformer, StandardScaler, VectorAssembler
-from pyspark.sql import Column, DataFrame, Window, WindowSpec
+from pyspark.ml.functions import vector_to_array
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.settings import SegmentSettings
+from clm_spark.evaluation.samples import Means
+from clm_spark.evaluation.silhouette import customer_silhouette
+from clm_spark.models.comparison import SampledComparison
+from clm_spark.models.registry import ModelVersion, fingerprint
+from clm_spark.models.registry.flavours import load_spark_pipeline, save_spark_pipeline
+from clm_spark.models.segment_numbers import match_numbers
+from clm_spark.models.segment_profiles import segment_profiles
+from clm_spark.models.task import Comparison, Inputs, Model, Split, Task
+from clm_spark.session import persisted
+from clm_spark.settings import Section
+from clm_spark.tables.catalog import CUSTOMER_FEATURES, FEATURE_DRIFT, SEGMENT_PROFILES, SEGMENTS
+from clm_spark.tables.lake import Lake
+
+log = logging.getLogger(__name__)
 
 # What segments are cut by, on the scale they are cut on. Those who never bought are as silent as they are old here.
-FEATURES = {
+SCALED = {
     "log_recency": "ln(1 + coalesce(purchase_recency_days, tenure_days))",
     "log_orders": "ln(1 + num_orders_90d)",
     "log_revenue": "ln(1 + greatest(net_revenue_90d_cents, 0) / 100)",
@@ -18,22 +40,157 @@ FEATURES = {
     "discount": "coalesce(discount_90d_share, 0D)",
     "log_trend": "ln(orders_trend)",
 }
-# Baskets in 90 days, at least, and how one would say it.
-FREQUENCIES = (
-    (32, "buys several times a week"),
-    (19, "buys once or twice a week"),
-    (11, "buys about weekly"),
-    (5, "buys about every other week"),
-    (2.5, "buys about monthly"),
-    (0.5, "buys rarely"),
+FEATURES = (
+    "purchase_recency_days",
+    "tenure_days",
+    "num_orders_90d",
+    "net_revenue_90d_cents",
+    "mean_order_cents",
+    "discount_90d_share",
+    "orders_trend",
 )
 PARTITIONS = 4
 
 
-def fit_segments(customers: DataFrame, *, settings: SegmentSettings) -> PipelineModel:
-    """K-Means with the k of the highest silhouette; `segment` 0 is the one with the highest mean revenue.
+class SegmentSettings(Section):
+    """K-Means, and when it is fitted anew."""
 
-    Needs one as_of of gold.customer_features.
+    key: ClassVar[str] = "segments"
+    k_from: Annotated[int, Field(ge=2)] = 3
+    k_to: Annotated[int, Field(ge=2)] = 8
+    refit_every_days: Annotated[int, Field(ge=1)] = Field(
+        28, description="age at which the segments in use are compared with a new fit"
+    )
+    refit_on_drift: bool = Field(True, description="compare at once when a feature they are cut by has drifted")
+    seed: int = 7
+
+    @model_validator(mode="after")
+    def _range_is_not_empty(self) -> "SegmentSettings":
+        if self.k_from > self.k_to:
+            raise ValueError("segments.k_from must not be above segments.k_to")
+        return self
+
+
+class Segmentation(Task):
+    """Groups of customers who are alike."""
+
+    name = "segments"
+    question = "Which customers are alike?"
+    grain = "customer"
+    population = "every customer known as of the day"
+    label = "none"
+    horizon = "none"
+    metrics = ("silhouette",)
+    decided_by = "silhouette"
+    train_job = "train_segments"
+    score_job = "assign_segments"
+    section = SegmentSettings
+    reads = (CUSTOMER_FEATURES, FEATURE_DRIFT)
+    asks = (CUSTOMER_FEATURES,)
+    writes = (SEGMENTS, SEGMENT_PROFILES)
+
+    def reason_to_train(self, lake: Lake, incumbent: ModelVersion | None) -> str | None:
+        """Segments that change every day are of no use: they are fitted on a schedule, or when features drift."""
+        asked, as_of = lake.settings.of(SegmentSettings), lake.settings.as_of
+        if incumbent is None:
+            return "none are in use"
+        due_on = incumbent.as_of + timedelta(days=asked.refit_every_days)
+        if as_of >= due_on:
+            return f"those in use are from {incumbent.as_of}"
+        drifted = _drifted(lake) if asked.refit_on_drift else []
+        if drifted:
+            return f"{', '.join(drifted)} drifted"
+        log.info("segments of %s stay in use until %s", incumbent.version, due_on)
+        return None
+
+    @contextmanager
+    def split(self, lake: Lake) -> Iterator[Split]:
+        """No days follow: all customers of as_of are clustered, and the clusters held against the same customers."""
+        with persisted(lake.read_as_of(CUSTOMER_FEATURES)) as customers:
+            inputs = Inputs(lake, lake.settings.as_of, customers)
+            yield Split(
+                past=inputs,
+                test=inputs,
+                truth=customers.select("customer_id"),
+                now=inputs,
+                tested_on=None,
+                fingerprint=fingerprint(customers.select("customer_id", *FEATURES)),
+            )
+
+    def population_rows(self, lake: Lake) -> Inputs:
+        """Every customer of as_of."""
+        return Inputs(lake, lake.settings.as_of, lake.read_as_of(CUSTOMER_FEATURES))
+
+    def compare(self, answers: Mapping[str, DataFrame], split: Split) -> Comparison:
+        """Silhouettes of all entrants over the same points."""
+        asked = split.now.settings.evaluation
+        points = _scaling().fit(split.now.rows).transform(split.now.rows).select("customer_id", "scaled")
+        with persisted(_beside(points, answers)) as assigned:
+            num_tested = assigned.count()
+            figures = [(name, "silhouette", silhouette(assigned, by=name), num_tested) for name in answers]
+            measured = assigned.sparkSession.createDataFrame(
+                figures, "model string, metric string, value double, num_tested bigint"
+            )
+            sample = _sampled_silhouettes(assigned, list(answers), most=asked.max_customers, num_rows=num_tested)
+            return SampledComparison.of(measured, sample, decided_by=self.decided_by, settings=asked)
+
+    def write(self, lake: Lake, answers: DataFrame, served: ModelVersion) -> None:
+        """The segment of every customer, and each segment in words."""
+        as_of = lake.settings.as_of
+        with persisted(answers.withColumn("model_version", F.lit(served.version))) as assigned:
+            lake.replace(assigned.select(SEGMENTS.schema.names), into=SEGMENTS, as_of=as_of)
+            profiles = segment_profiles(assigned).withColumn("model_version", F.lit(served.version))
+            lake.replace(profiles, into=SEGMENT_PROFILES, as_of=as_of)
+
+
+class KMeansSegments(Model):
+    """K-Means with the k of the highest silhouette. Its answers are the rows asked about with `segment`."""
+
+    name = "kmeans"
+    task = Segmentation.name
+    words = "K-Means"
+    section = SegmentSettings
+    features = FEATURES
+    uses = ("clm_spark.models.segment_numbers",)
+
+    def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:
+        """Cluster, and take over the numbers of the clusters in use where customers are the same."""
+        in_use = load_spark_pipeline(incumbent) if incumbent else None
+        fitted = fit_segments(inputs.rows, settings=inputs.settings.of(SegmentSettings), in_use=in_use)
+        save_spark_pipeline(fitted, path, rows=inputs.rows)
+
+    def score(self, path: str, inputs: Inputs) -> DataFrame:
+        """The rows with `segment`."""
+        return load_spark_pipeline(path).transform(inputs.rows).select(*inputs.rows.columns, "segment")
+
+
+class RandomSegments(Model):
+    """Segments by chance: what any clustering must beat, and nobody is shown."""
+
+    name = "random"
+    task = Segmentation.name
+    words = "chance"
+    section = SegmentSettings
+    is_rule = True
+    may_serve = False
+
+    def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:
+        """Nothing is trained."""
+
+    def score(self, path: str, inputs: Inputs) -> DataFrame:
+        """As many segments as settings ask for at least, by a hash of the customer."""
+        asked = inputs.settings.of(SegmentSettings)
+        drawn = F.pmod(F.xxhash64("customer_id", F.lit(asked.seed)), F.lit(asked.k_from)).cast("int")
+        return inputs.rows.withColumn("segment", drawn)
+
+
+def fit_segments(
+    customers: DataFrame, *, settings: SegmentSettings, in_use: PipelineModel | None = None
+) -> PipelineModel:
+    """K-Means with the k of the highest silhouette. Needs one as_of of gold.customer_features.
+
+    `segment` 0 is the one with the highest mean revenue; with segments `in_use`, each new one takes the number of the
+    one that holds most of its customers (Hungarian matching), and further ones get new numbers.
     """
     # In a fixed place and order: where the centres start depends on it.
     ordered = customers.repartition(PARTITIONS, "customer_id").sortWithinPartitions("customer_id")
@@ -44,33 +201,12 @@ def fit_segments(customers: DataFrame, *, settings: SegmentSettings) -> Pipeline
         for k in range(settings.k_from, settings.k_to + 1)
     ]
     best = max(fits, key=lambda fit: silhouette(fit.transform(points), by="prediction"))
-    return PipelineModel([*scaler.stages, best, _numbering(best.transform(points), best.getK())])
-
-
-def assign_segments(model: PipelineModel, customers: DataFrame) -> DataFrame:
-    """Add `segment` to customer features, and the `scaled` point that decided it."""
-    return model.transform(customers)
-
-
-def load_segments(model_path: str) -> PipelineModel:
-    """The model as it was saved."""
-    return PipelineModel.load(f"{model_path}/model")
-
-
-def with_random_segment(assigned: DataFrame, *, seed: int) -> DataFrame:
-    """Replace `segment` by chance, the sizes staying about the same: what any clustering must beat."""
-    sizes = assigned.groupBy("segment").agg(F.count("*").alias("size"))
-    in_order = Window.orderBy("segment")  # a handful of segments
-    upto = F.sum("size").over(in_order.rowsBetween(Window.unboundedPreceding, 0))
-    total = F.sum("size").over(Window.partitionBy())
-    slots = sizes.select(
-        F.col("segment").alias("drawn"), ((upto - F.col("size")) / total).alias("above"), (upto / total).alias("below")
-    )
-    draw = F.pmod(F.xxhash64("customer_id", F.lit(seed)), F.lit(1_000_000)) / 1_000_000
-    drawn = assigned.withColumn("_draw", draw).join(
-        F.broadcast(slots), on=(F.col("_draw") >= F.col("above")) & (F.col("_draw") < F.col("below")), how="inner"
-    )
-    return drawn.withColumn("segment", F.col("drawn")).select(assigned.columns)
+    clustered = best.transform(points)
+    numbers = _by_revenue(clustered) if in_use is None else _as_in_use(clustered, in_use)
+    free = max(numbers.values(), default=-1) + 1
+    listed = ", ".join(str(numbers.get(prediction, free)) for prediction in range(best.getK()))
+    number = SQLTransformer(statement=f"SELECT *, element_at(array({listed}), prediction + 1) AS segment FROM __THIS__")
+    return PipelineModel([*scaler.stages, best, number])
 
 
 def silhouette(assigned: DataFrame, *, by: str = "segment") -> float:
@@ -80,72 +216,58 @@ def silhouette(assigned: DataFrame, *, by: str = "segment") -> float:
     return float(ClusteringEvaluator(predictionCol=by, featuresCol="scaled").evaluate(assigned))
 
 
-def segment_profiles(assigned: DataFrame) -> DataFrame:
-    """One row per segment and as_of: its figures, and `description`, the same in words."""
-    everyone = Window.partitionBy("as_of")
-    figures = assigned.groupBy("segment", "as_of").agg(
-        F.count("*").alias("num_customers"),
-        F.sum(F.greatest("net_revenue_90d_cents", F.lit(0))).alias("_revenue"),
-        F.avg("purchase_recency_days").alias("mean_recency_days"),
-        F.avg("num_orders_90d").alias("mean_orders_90d"),
-        F.avg("net_revenue_90d_cents").alias("mean_revenue_90d_cents"),
-        # Rounded: a mean of fractions depends in its last digits on the order of the rows.
-        F.round(F.avg("discount_90d_share"), 9).alias("mean_discount_share"),
+def _beside(points: DataFrame, answers: Mapping[str, DataFrame]) -> DataFrame:
+    """Each customer's point, and the segment that every entrant puts the customer into, under the entrant's name."""
+    for name, rows in answers.items():
+        points = points.join(rows.select("customer_id", F.col("segment").alias(name)), on="customer_id", how="inner")
+    return points
+
+
+def _sampled_silhouettes(assigned: DataFrame, names: list[str], *, most: int, num_rows: int) -> Means:
+    """Silhouettes of `most` customers chosen by hash, each within the sample: what the bootstrap draws from."""
+    share = min(1.0, most / max(1, num_rows))
+    draw = F.pmod(F.xxhash64("customer_id"), F.lit(1_000_000)) < F.lit(int(share * 1_000_000))
+    rows = assigned.where(draw).select(vector_to_array(F.col("scaled")).alias("point"), *names).toPandas()
+    points = np.stack(rows["point"].to_list())
+    of_models = [customer_silhouette(points, rows[name].to_numpy()) for name in names]
+    return Means(np.stack(of_models, axis=1)[:, :, None], tuple(names), ("silhouette",))
+
+
+def _by_revenue(clustered: DataFrame) -> dict[int, int]:
+    """K-Means numbers clusters by chance; ours go from the highest mean revenue down. Bounded by k."""
+    revenue = clustered.groupBy("prediction").agg(F.avg("net_revenue_90d_cents").alias("mean")).collect()
+    ranked = sorted(revenue, key=lambda row: (-row["mean"], row.prediction))
+    return {row.prediction: number for number, row in enumerate(ranked)}
+
+
+def _as_in_use(clustered: DataFrame, in_use: PipelineModel) -> dict[int, int]:
+    """The number in use for each new cluster, by the customers they share. Bounded by k times k."""
+    names = [name for name in clustered.columns if name not in {"point", "scaled", "prediction", *SCALED}]
+    now = in_use.transform(clustered.select(*names)).select("customer_id", "segment")
+    both = clustered.select("customer_id", "prediction").join(now, on="customer_id", how="inner")
+    counted = both.groupBy("segment", "prediction").agg(F.count("*").alias("n")).collect()
+    old, new = (sorted({row[name] for row in counted}) for name in ("segment", "prediction"))
+    overlap = np.zeros((len(old), len(new)), dtype=np.int64)
+    for row in counted:
+        overlap[old.index(row["segment"]), new.index(row["prediction"])] = row["n"]
+    return dict(zip(new, match_numbers(overlap, old), strict=True))
+
+
+def _drifted(lake: Lake) -> list[str]:
+    if not lake.exists(FEATURE_DRIFT):
+        return []
+    drifted = lake.read_as_of(FEATURE_DRIFT).where(
+        F.col("has_drifted") & (F.col("table_name") == CUSTOMER_FEATURES.title) & F.col("feature").isin(*FEATURES)
     )
-    shared = figures.withColumns(
-        {
-            "customers_share": F.col("num_customers") / F.sum("num_customers").over(everyone),
-            "revenue_share": F.coalesce(F.try_divide("_revenue", F.sum("_revenue").over(everyone)), F.lit(0.0)),
-        }
-    )
-    return shared.withColumn("description", _in_words(everyone)).drop("_revenue")
+    return sorted(row.feature for row in drifted.select("feature").collect())  # of seven at most
 
 
 def _scaling() -> Pipeline:
-    columns = ", ".join(f"{expression} AS {name}" for name, expression in FEATURES.items())
+    columns = ", ".join(f"{expression} AS {name}" for name, expression in SCALED.items())
     return Pipeline(
         stages=[
             SQLTransformer(statement=f"SELECT *, {columns} FROM __THIS__"),
-            VectorAssembler(inputCols=list(FEATURES), outputCol="point"),
+            VectorAssembler(inputCols=list(SCALED), outputCol="point"),
             StandardScaler(inputCol="point", outputCol="scaled", withMean=True),
         ]
     )
-
-
-def _numbering(clustered: DataFrame, k: int) -> SQLTransformer:
-    """K-Means numbers clusters by chance; ours go from the highest mean revenue down, whatever the seed."""
-    revenue = clustered.groupBy("prediction").agg(F.avg("net_revenue_90d_cents").alias("mean")).collect()
-    ranked = [row.prediction for row in sorted(revenue, key=lambda row: (-row["mean"], row.prediction))]
-    numbers = {prediction: number for number, prediction in enumerate(ranked)}
-    listed = ", ".join(str(numbers.get(prediction, k - 1)) for prediction in range(k))
-    return SQLTransformer(statement=f"SELECT *, element_at(array({listed}), prediction + 1) AS segment FROM __THIS__")
-
-
-def _in_words(everyone: WindowSpec) -> Column:
-    """How often, how much, how dear with discounts, and whether it is fading, in that order."""
-    orders, recency = F.col("mean_orders_90d"), F.col("mean_recency_days")
-    often = F.lit("has stopped buying")
-    for least, words in reversed(FREQUENCIES):
-        often = F.when(orders >= least, words).otherwise(often)
-    often = F.when(recency.isNull(), "has never bought").otherwise(often)
-    revenue = F.col("mean_revenue_90d_cents")
-    mean_revenue = _mean_of_all("mean_revenue_90d_cents", everyone)
-    spends = (
-        F.when(revenue <= 0, None)
-        .when(revenue == F.max(revenue).over(everyone), "spends most")
-        .when(revenue == F.min(revenue).over(everyone), "spends least")
-        .when(revenue >= 1.25 * mean_revenue, "spends more than most")
-        .when(revenue <= 0.75 * mean_revenue, "spends less than most")
-        .otherwise("spends like the average")
-    )
-    share = F.col("mean_discount_share")
-    mean_share = _mean_of_all("mean_discount_share", everyone)
-    dear = F.when(share >= 1.2 * mean_share, "looks for discounts").when(share <= 0.8 * mean_share, "pays full price")
-    # Silent for twice as long as the pace of its baskets would have it.
-    fading = F.when((orders >= 0.5) & (recency > 2 * 90 / orders), "lapsing")
-    return F.concat_ws(", ", often, spends, dear, fading)
-
-
-def _mean_of_all(column: str, everyone: WindowSpec) -> Column:
-    weight = F.when(F.col(column).isNotNull(), F.col("num_customers"))
-    return F.try_divide(F.sum(F.col(column) * weight).over(everyone), F.sum(weight).over(everyone))

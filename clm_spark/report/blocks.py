@@ -73,6 +73,7 @@ def words(name: str) -> str:
         "kmeans": "K-Means",
         "auc": "AUC",
         "average_precision": "Average precision",
+        "brier_skill": "Brier skill",
         "logistic_regression": "Logistic regression",
     }
     before, _, after = name.partition("_at_")

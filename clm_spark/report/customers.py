@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from clm_spark.models.churn import Churn, ChurnSettings
+from clm_spark.models.segments import SegmentSettings
 from clm_spark.report import charts
 from clm_spark.report.blocks import (
     Chart,
@@ -29,7 +31,7 @@ def segments(lake: Lake) -> Section:
         lake,
         SEGMENT_PROFILES,
         lambda rows: rows.orderBy("segment"),
-        at_most=lake.settings.segments.k_to,
+        at_most=lake.settings.of(SegmentSettings).k_to,
     )
     if profiles.empty:
         return missing("segments", title, of=SEGMENT_PROFILES, job="train_segments")
@@ -86,32 +88,33 @@ def _segment_grid(profiles: pd.DataFrame) -> Grid:
 
 
 def churn(lake: Lake) -> Section:
-    """How well churn is foretold, and how many customers are at risk today."""
+    """How well churn is predicted, and how many customers are at risk today."""
     title = "Who is leaving"
     found = metrics_of(lake, "churn")
     if found.empty:
         return missing("churn", title, of=MODEL_METRICS, job="train_churn")
-    asked = lake.settings.churn
+    asked = lake.settings.of(ChurnSettings)
     lead = (
         f"Asked of customers who bought in the {asked.active_days} days before: will they buy nothing in the "
-        f"{asked.horizon_days} days to come? {verdict(found, metric='auc')}"
+        f"{asked.horizon_days} days to come? {verdict(found, metric=Churn.decided_by)}"
     )
-    pictures = _tested_deciles(lake, baselines=set(found[found.is_baseline].model))
+    pictures = _tested_deciles(lake)
     today_pictures, today_grids = _deciles_today(lake)
     return Section("churn", title, lead, [*pictures, *today_pictures], [metrics_grid(found), *today_grids])
 
 
-def _tested_deciles(lake: Lake, *, baselines: set[str]) -> list[Chart]:
-    # Ten rows per model that was tested, and there are fewer than ten models.
+def _tested_deciles(lake: Lake) -> list[Chart]:
+    # Ten rows per model that was tested, and there are a handful.
     tested = small_rows(
         lake,
         SCORE_DECILES,
         lambda rows: rows.where("score = 'churn'").orderBy("model", "decile"),
         at_most=100,
-        newest_of=("score", "model"),
+        newest_of=("score",),
     )
     if tested.empty:
         return []
+    tested = tested.drop_duplicates(["model", "decile"])  # an incumbent of the same kind ranks next to the new one
     tested["named"] = tested.model.map(words)
     first = tested[tested.decile == 1]
     said = ", ".join(f"{row.named} {row.lift:.2f}" for row in lines(first))
@@ -123,8 +126,7 @@ def _tested_deciles(lake: Lake, *, baselines: set[str]) -> list[Chart]:
             "seen. The steeper the fall from left to right, the better; the dashed line is chance.",
         )
     ]  # fmt: skip
-    # A rule ranks; it promises no probability that could be held against what came.
-    promised = tested[~tested.model.isin(baselines) & tested.mean_probability.between(0, 1)]
+    promised = tested[tested.mean_probability.between(0, 1)]
     if len(promised):
         picture = charts.calibration(promised, predicted="mean_probability", observed="observed_share",
                                      series="named", label="Predicted probability of churn against what came, "

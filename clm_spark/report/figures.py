@@ -98,21 +98,24 @@ def deciles_from_scores(scores: DataFrame) -> DataFrame:
     """One row per risk decile: customers in it and the mean probability they were given."""
     return (
         scores.groupBy("decile", "as_of", "model_version")
-        .agg(F.count("*").alias("num_customers"), F.avg("probability").alias("mean_probability"))
+        .agg(F.count("*").alias("num_customers"), F.avg("value").alias("mean_probability"))
         .orderBy("decile")
     )
 
 
 def examples_from_recommendations(lists: DataFrame, *, num_customers: int, num_items: int) -> DataFrame:
-    """The first items of a few customers: those whom most recommenders serve, then by pseudonym."""
+    """The first items of a few customers: those whose lists are mostly their own, then by pseudonym."""
+    is_own = F.col("source") == F.first("source").over(Window.partitionBy("customer_id").orderBy("rank"))
     chosen = (
-        lists.groupBy("customer_id")
-        .agg(F.count_distinct("recommender").alias("num_recommenders"))
-        .orderBy(F.desc("num_recommenders"), "customer_id")
+        lists.where(F.col("rank") <= num_items)
+        .withColumn("_is_own", is_own)
+        .groupBy("customer_id")
+        .agg(F.count_if("_is_own").alias("num_own"))
+        .orderBy(F.desc("num_own"), "customer_id")
         .limit(num_customers)
     )
     shown = lists.where(F.col("rank") <= num_items).join(F.broadcast(chosen), on="customer_id", how="left_semi")
-    return shown.select("customer_id", "recommender", "rank", "item_id")
+    return shown.select("customer_id", "rank", "item_id", "source", "reason")
 
 
 def last_items_from_sequences(sequences: DataFrame, *, num_items: int) -> DataFrame:

@@ -1,5 +1,7 @@
 """Model figures against their baselines."""
 
+from typing import Any
+
 import pandas as pd
 from pyspark.sql import functions as F
 
@@ -10,29 +12,48 @@ from clm_spark.tables.lake import Lake
 
 
 def metrics_of(lake: Lake, task: str) -> pd.DataFrame:
-    """One row per model and metric of a task, each model's last; baselines first."""
+    """One row per model, version and metric of a task's last comparison; baselines first."""
     # A handful of models, each with a handful of figures.
     return small_rows(
         lake,
         MODEL_METRICS,
-        lambda rows: rows.where(F.col("task") == task).orderBy(F.desc("is_baseline"), "model", "metric"),
+        lambda rows: rows.where(F.col("task") == task).orderBy(
+            F.desc("is_baseline"), "model", "is_incumbent", "metric"
+        ),
         at_most=200,
-        newest_of=("task", "model"),
+        newest_of=("task",),
     )
 
 
 def metrics_grid(found: pd.DataFrame) -> Grid:
     """One line per model, one column per metric."""
     metrics = list(dict.fromkeys(found.metric))
-    values = {(row.model, row.metric): row.value for row in lines(found)}
     rows = []
-    for model, figures_of_model in found.groupby("model", sort=False):
+    for (model, _), figures_of_model in found.groupby(["model", "model_version"], sort=False):
         first = first_line(figures_of_model)
-        role = "baseline" if first.is_baseline else "model"
-        figures = (number_text(values.get((model, metric))) for metric in metrics)
-        rows.append((words(str(model)), role, *figures, count_text(first.num_tested), _day(first.tested_on)))
+        of_metric = {row.metric: interval_text(row) for row in lines(figures_of_model)}
+        figures = (of_metric.get(metric, "-") for metric in metrics)
+        rows.append((words(str(model)), role(first), *figures, count_text(first.num_tested), _day(first.tested_on)))
     header = ("model", "role", *map(words, metrics), "customers tested", "tested on days from")
-    return Grid("Figures on days the models had not seen; higher is better.", header, rows, 2)
+    caption = (
+        "Figures on days the models had not seen, with 95 % intervals over customers; higher is better. The champion is "
+        "what is served."
+    )
+    return Grid(caption, header, rows, 2)
+
+
+def role(row: Any) -> str:
+    """What a row of gold.model_metrics stands for."""
+    kinds = ("champion" if row.is_champion else "", "incumbent" if row.is_incumbent else "")
+    named = [kind for kind in (*kinds, "baseline" if row.is_baseline else "") if kind]
+    return ", ".join(named) or "challenger"
+
+
+def interval_text(row: Any) -> str:
+    """A figure, and its interval where it has one."""
+    if row.low is None or pd.isna(row.low):
+        return number_text(row.value)
+    return f"{number_text(row.value)} ({number_text(row.low)} to {number_text(row.high)})"
 
 
 def verdict(found: pd.DataFrame, *, metric: str) -> str:
@@ -43,9 +64,11 @@ def verdict(found: pd.DataFrame, *, metric: str) -> str:
         return ""
     ours, theirs = first_line(models), first_line(baselines)
     word = "beats" if ours.value > theirs.value else "does not beat"
+    champion = next((row.model for row in lines(found) if row.is_champion), None)
+    served = f" Served: {words(champion)}." if champion else ""
     return (
         f"{words(ours.model)} {word} the baseline {words(theirs.model)}: {words(metric)} "
-        f"{number_text(ours.value)} against {number_text(theirs.value)}."
+        f"{number_text(ours.value)} against {number_text(theirs.value)}.{served}"
     )
 
 

@@ -4,21 +4,16 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from clm_spark.models.catalogue import MODELS
+from clm_spark.models.recommendation import Recommendation
 from clm_spark.report import charts
 from clm_spark.report.blocks import Chart, Grid, Section, missing, words
 from clm_spark.report.figures import examples_from_recommendations, last_items_from_sequences
 from clm_spark.report.metrics import metrics_grid, metrics_of, verdict
 from clm_spark.report.rows import known_rows, lines, small_rows
-from clm_spark.tables.catalog import (
-    ITEM_RECOMMENDATIONS,
-    ITEM_SEQUENCES,
-    ITEM_VOCABULARY,
-    MODEL_METRICS,
-    RECOMMENDERS,
-)
+from clm_spark.tables.catalog import ITEM_RECOMMENDATIONS, ITEM_SEQUENCES, ITEM_VOCABULARY, MODEL_METRICS
 from clm_spark.tables.lake import Lake
 
-SHOWN_METRICS = ("recall_at_20", "ndcg_at_10")
 NUM_CUSTOMERS = 3
 NUM_ITEMS = 5
 
@@ -29,17 +24,17 @@ def recommendations(lake: Lake) -> Section:
     found = metrics_of(lake, "recommendation")
     grids = _examples(lake)
     if found.empty and not grids:
-        return missing("recommendations", title, of=MODEL_METRICS, job="train_als")
+        return missing("recommendations", title, of=MODEL_METRICS, job=Recommendation.train_job)
     if found.empty:
         return Section("recommendations", title, "The recommenders have not been compared yet.", grids=grids)
     days = lake.settings.recommend.test_days
-    lead = f"Recommenders compared on {days} days held out, all items ranked. {verdict(found, metric='ndcg_at_10')}"
+    lead = f"Recommenders compared on {days} days held out, all items ranked. {verdict(found, metric=Recommendation.decided_by)}"
     return Section("recommendations", title, lead, _figures(found), [metrics_grid(found), *grids])
 
 
 def _figures(found: pd.DataFrame) -> list[Chart]:
-    place = {model: number for number, model in enumerate(RECOMMENDERS)}
-    shown = found[found.metric.isin(SHOWN_METRICS)]
+    place = {model.name: number for number, model in enumerate(MODELS)}
+    shown = found[found.metric.isin(Recommendation.metrics)]
     shown = shown.assign(
         place=shown.model.map(place).fillna(len(place)), series=shown.model.map(words), name=shown.metric.map(words)
     ).sort_values(["metric", "place"], ascending=[False, True])
@@ -63,11 +58,10 @@ def _examples(lake: Lake) -> list[Grid]:
 
     def with_categories(lists: DataFrame) -> DataFrame:
         chosen = examples_from_recommendations(lists, num_customers=NUM_CUSTOMERS, num_items=NUM_ITEMS)
-        return chosen.join(items, on="item_id", how="left").orderBy("customer_id", "recommender", "rank")
+        return chosen.join(items, on="item_id", how="left").orderBy("customer_id", "rank")
 
-    # A few customers, recommenders and ranks.
-    most = NUM_CUSTOMERS * NUM_ITEMS * len(RECOMMENDERS)
-    lists = small_rows(lake, ITEM_RECOMMENDATIONS, with_categories, at_most=most)
+    # A few customers and ranks.
+    lists = small_rows(lake, ITEM_RECOMMENDATIONS, with_categories, at_most=NUM_CUSTOMERS * NUM_ITEMS)
     if lists.empty:
         return []
     history = _last_items(lake, items, sorted(set(lists.customer_id)))
@@ -86,16 +80,13 @@ def _last_items(lake: Lake, items: DataFrame, customers: list[str]) -> pd.DataFr
 
 def _example(customer: object, lists: pd.DataFrame, history: pd.DataFrame) -> Grid:
     columns = {"last items, newest first": (_items(history[history.customer_id == customer]))} if len(history) else {}
-    for recommender in RECOMMENDERS:
-        theirs = lists[lists.recommender == recommender]
-        if len(theirs):
-            columns[words(recommender)] = _items(theirs)
+    columns |= {"recommended": _items(lists), "source": list(lists.source.map(words)), "reason": list(lists.reason)}
     rows = [
         (str(rank + 1), *(listed[rank] if rank < len(listed) else "-" for listed in columns.values()))
         for rank in range(NUM_ITEMS)
     ]
     # The pseudonym says nothing to a reader; its start is enough to find the customer again.
-    caption = f"Customer {str(customer)[:12]}: what came last, and the first {NUM_ITEMS} items of each list."
+    caption = f"Customer {str(customer)[:12]}: what came last, and the first {NUM_ITEMS} items of the list."
     return Grid(caption, ("rank", *columns), rows, num_labels=1 + len(columns))
 
 

@@ -10,19 +10,22 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SerializeAsAny, ValidationError
 
 from clm_spark.errors import SettingsError
 from clm_spark.settings.customers import BotSettings, IdentitySettings, PrivacySettings, SessionizeSettings
+from clm_spark.settings.evaluation import EvaluationSettings
 from clm_spark.settings.features import DriftSettings, FeatureSettings, PanelSettings, RecommendSettings
 from clm_spark.settings.ingest import IngestSettings, StreamSettings
-from clm_spark.settings.models import AlsSettings, ChurnSettings, SegmentSettings, TransformerSettings
 from clm_spark.settings.packaged import PACKAGED_CONF
 from clm_spark.settings.places import LakehouseSettings, ReportSettings, SparkSettings, TrackingSettings
 from clm_spark.settings.section import Section
+
+Asked = TypeVar("Asked", bound=Section)
+Sections = Sequence[type[Section]]
 
 
 class Settings(Section):
@@ -43,38 +46,43 @@ class Settings(Section):
     features: FeatureSettings = FeatureSettings()
     drift: DriftSettings = DriftSettings()
     panel: PanelSettings = PanelSettings()
-    segments: SegmentSettings = SegmentSettings()
-    churn: ChurnSettings = ChurnSettings()
-    als: AlsSettings = AlsSettings()
-    transformer: TransformerSettings = TransformerSettings()
     recommend: RecommendSettings = RecommendSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
     tracking: TrackingSettings = TrackingSettings()
     report: ReportSettings = ReportSettings()
+    models: Mapping[str, SerializeAsAny[Section]] = Field(
+        default_factory=dict,
+        description="sections of tasks and models, by key; in the files they stand beside the others",
+    )
 
     @property
     def digest(self) -> str:
         """Names these settings, all of them: sha-256, hexadecimal."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
-    @model_validator(mode="after")
-    def _ranges_are_not_empty(self) -> "Settings":
-        if self.segments.k_from > self.segments.k_to:
-            raise ValueError("segments.k_from must not be above segments.k_to")
-        return self
+    def of(self, section: type[Asked]) -> Asked:
+        """The section of a task or a model, which is declared where the model is; its defaults where none was read."""
+        found = self.models.get(section.key)
+        return found if isinstance(found, section) else section()
 
 
 def load_settings(
-    profile: str, *, as_of: date | str, overrides: Sequence[str] = (), conf_dir: str | None = None
+    profile: str,
+    *,
+    as_of: date | str,
+    overrides: Sequence[str] = (),
+    conf_dir: str | None = None,
+    sections: Sections = (),
 ) -> Settings:
     """Read `base.yml` and `<profile>.yml`, then apply `section.key=value` overrides.
 
-    Raises `SettingsError` naming every unknown or unusable key at once.
+    `sections` are those of tasks and models: `clm_spark.models.catalogue` passes them. Raises `SettingsError` naming every unknown or unusable key at once.
     """
     folder = _conf_folder(conf_dir)
     values = _merged(_read_yaml(folder / "base.yml"), _profile(folder, profile))
     for override in overrides:
         values = _merged(values, _override(override))
-    return settings_from({**values, "as_of": as_of})
+    return settings_from({**values, "as_of": as_of}, sections)
 
 
 def _profile(folder: Traversable, name: str) -> dict[str, Any]:
@@ -90,16 +98,26 @@ def _profile(folder: Traversable, name: str) -> dict[str, Any]:
     return values if extended is None else _merged(_profile(folder, extended), values)
 
 
-def settings_from(values: Mapping[str, Any]) -> Settings:
-    """Check plain values into `Settings`."""
+def settings_from(values: Mapping[str, Any], sections: Sections = ()) -> Settings:
+    """Check plain values into `Settings`; keys of `sections` are read by these."""
+    by_key = {section.key: section for section in sections}
+    problems, models = [], {}
+    for key, section in by_key.items():
+        try:
+            models[key] = section.model_validate(values.get(key) or {})
+        except ValidationError as error:
+            problems += [_problem(each, key) for each in error.errors()]
     try:
-        return Settings.model_validate(values)
+        settings = Settings.model_validate({**{k: v for k, v in values.items() if k not in by_key}, "models": models})
     except ValidationError as error:
-        raise SettingsError("settings: " + "; ".join(map(_problem, error.errors()))) from None
+        problems += [_problem(each) for each in error.errors()]
+    if problems:
+        raise SettingsError("settings: " + "; ".join(problems))
+    return settings
 
 
-def _problem(error: Any) -> str:
-    key = ".".join(map(str, error["loc"])) or "(whole)"
+def _problem(error: Any, *section: str) -> str:
+    key = ".".join(map(str, (*section, *error["loc"]))) or "(whole)"
     if error["type"] == "extra_forbidden":
         return f"{key} is unknown: remove it, or look for its right name in clm_spark/settings"
     return f"{key}: {error['msg']}, got {error['input']!r}"

@@ -1,6 +1,6 @@
 """What every group of settings is."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
@@ -20,3 +20,4 @@ class Section(BaseModel):
     """A group of settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    key: ClassVar[str] = ""  # a model's or a task's section: its name in the settings files

@@ -60,6 +60,7 @@ class Lake:
     job: str = ""  # who writes, for the ledger and the history
     written: list[Written] = field(default_factory=list)
     inputs: dict[str, int] = field(default_factory=dict)  # Delta version of every table read, by title
+    missing: list[str] = field(default_factory=list)  # models that could not take part, each with the reason
     _checked: set[str] = field(default_factory=set)
     _is_whole: bool = False  # no change of key is under way
     _views: dict[str, str | None] = field(default_factory=dict)  # what each table says of its view; None: just made

@@ -1,31 +1,53 @@
--- Whether models earn their keep: each against the best baseline of its task, on days not seen.
-WITH baselines AS (
+-- Whether models earn their keep: each against the best baseline of its task, and who is served.
+WITH last_comparisons AS (
+    SELECT
+        task,
+        max(as_of) AS as_of
+    FROM gold.model_metrics
+    GROUP BY task
+),
+
+figures AS (
+    SELECT
+        metrics.task,
+        metrics.metric,
+        metrics.model,
+        metrics.model_version,
+        metrics.is_baseline,
+        metrics.is_champion,
+        metrics.value,
+        metrics.low,
+        metrics.high
+    FROM gold.model_metrics AS metrics
+    INNER JOIN last_comparisons
+        ON metrics.task = last_comparisons.task AND metrics.as_of = last_comparisons.as_of
+),
+
+baselines AS (
     SELECT
         task,
         metric,
-        as_of,
         max(value) AS best_value,
         max_by(model, value) AS best_model
-    FROM gold.model_metrics
+    FROM figures
     WHERE is_baseline
-    GROUP BY task, metric, as_of
+    GROUP BY task, metric
 )
 
 SELECT
     models.task,
     models.metric,
     models.model,
+    models.model_version,
+    models.is_champion,
     round(models.value, 4) AS model_value,
+    round(models.low, 4) AS lower_bound,
+    round(models.high, 4) AS upper_bound,
     baselines.best_model AS baseline,
     round(baselines.best_value, 4) AS baseline_value,
     round(models.value - baselines.best_value, 4) AS better_by
-FROM gold.model_metrics AS models
+FROM figures AS models
 INNER JOIN baselines
-    ON
-        models.task = baselines.task
-        AND models.metric = baselines.metric
-        AND models.as_of = baselines.as_of
-WHERE
-    NOT models.is_baseline
-    AND models.as_of = (SELECT max(latest.as_of) FROM gold.model_metrics AS latest)
+    ON models.task = baselines.task AND models.metric = baselines.metric
+WHERE NOT models.is_baseline
 ORDER BY models.task ASC, models.metric ASC, better_by DESC

@@ -8,15 +8,15 @@ WITH chosen AS (
 )
 
 SELECT
-    recommended.recommender,
     recommended.rank,
     recommended.item_id,
     vocabulary.category,
-    round(recommended.relevance, 4) AS model_score
+    recommended.source,
+    recommended.reason
 FROM gold.item_recommendations AS recommended
 INNER JOIN chosen
     ON recommended.customer_id = chosen.customer_id AND recommended.as_of = chosen.as_of
 LEFT JOIN gold.item_vocabulary AS vocabulary
     ON recommended.item_id = vocabulary.item_id AND recommended.as_of = vocabulary.as_of
 WHERE recommended.rank <= 10
-ORDER BY recommended.recommender, recommended.rank
+ORDER BY recommended.rank

@@ -3,9 +3,9 @@ SELECT
     scores.customer_id,
     segments.segment,
     features.purchase_recency_days,
-    round(scores.probability, 3) AS churn_probability,
+    round(scores.value, 3) AS churn_probability,
     features.net_revenue_90d_cents / 100 AS net_revenue_90d,
-    round(scores.probability * features.net_revenue_90d_cents / 100, 2) AS revenue_at_risk
+    round(scores.value * features.net_revenue_90d_cents / 100, 2) AS revenue_at_risk
 FROM gold.customer_scores AS scores
 INNER JOIN gold.customer_features AS features
     ON scores.customer_id = features.customer_id AND scores.as_of = features.as_of

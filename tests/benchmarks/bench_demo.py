@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 
 from clm_spark.demo.shop import write_shop
+from clm_spark.models.catalogue import settings_from
 from clm_spark.session import build_session
-from clm_spark.settings import settings_from
 
 MIB = 2**20
 

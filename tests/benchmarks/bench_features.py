@@ -26,8 +26,9 @@ from clm_spark.demo.shop import write_shop
 from clm_spark.events.clocks import available_at
 from clm_spark.job import run_job
 from clm_spark.jobs.build_features import run as build_features
+from clm_spark.models.catalogue import load_settings
 from clm_spark.session import build_session, persisted
-from clm_spark.settings import Settings, load_settings
+from clm_spark.settings import Settings
 from clm_spark.tables.catalog import EVENT_KINDS, EVENTS, INGESTED_BATCHES
 from clm_spark.tables.lake import Lake
 

@@ -2,7 +2,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from pyspark.sql import functions as F
 
-from clm_spark.features.labels import bought_items, customer_labels, with_churn_label
+from clm_spark.features.labels import bought_items, customer_labels
 
 AS_OF = date(2024, 3, 1)
 
@@ -22,7 +22,7 @@ def test_churned_is_no_order_within_the_horizon(spark):
         "customer_id string, day_on date, num_orders bigint",
     ).withColumns({"revenue_cents": F.lit(500), "refund_cents": F.lit(200)})
     expected = {name: churned for name, _, _, churned in cases} | {"never seen again": True}
-    found = {r.customer_id: r.is_churned for r in with_churn_label(features, days, horizon_days=7).collect()}
+    found = {r.customer_id: r.is_churned for r in customer_labels(features, days, horizon_days=7).collect()}
     assert found == expected
 
     ahead = customer_labels(features, days, horizon_days=6, gap_days=1).collect()
@@ -35,8 +35,7 @@ def test_churned_is_no_order_within_the_horizon(spark):
     linked = [("never seen again", cases[0][0]), ("ordered before only", cases[0][0]), (cases[2][0], "nobody")]
     persons = spark.createDataFrame([(name, AS_OF, person) for name, person in linked],
                                     "id string, as_of date, person_id string")  # fmt: skip
-    labelled = with_churn_label(features, days, persons, horizon_days=7)
-    assert labelled.columns == [*features.columns, "is_churned"]
+    labelled = customer_labels(features, days, persons, horizon_days=7)
     found = {r.customer_id: r.is_churned for r in labelled.collect()}
     assert found == expected | {"never seen again": False, "ordered before only": False}
 

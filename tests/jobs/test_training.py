@@ -4,21 +4,26 @@ import numpy as np
 import pytest
 from leaving_customers import leaving_customers, their_orders
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from clm_spark.errors import ModelError
-from clm_spark.jobs import score_customers, train_als, train_churn, train_segments
+from clm_spark.jobs import assign_segments, score_customers, train_churn, train_recommenders, train_segments
+from clm_spark.models.catalogue import settings_from
 from clm_spark.models.registry import Registry
 from clm_spark.tables import catalog as t
 from clm_spark.tables.contract import Table
+from clm_spark.tables.lake import Lake
 
 AS_OF, STEP = date(2024, 3, 1), timedelta(days=28)
 DAYS = [AS_OF - STEP * back for back in range(4)]
 SECTIONS = {
     "features": {"panel_every_days": 28, "panel_size": 4},
-    "churn": {"horizon_days": 28, "max_iterations": 3, "max_depth": 3, "feature_share": 1.0, "min_leaf_customers": 5},
+    "churn": {"horizon_days": 28},
+    "gbt": {"max_iterations": 3, "max_depth": 3, "feature_share": 1.0, "min_leaf_customers": 5},
     "als": {"rank": 4, "iterations": 4, "alpha": 1.0, "blocks": 2},
     "recommend": {"top_k": 5, "hide_seen": True},
     "segments": {"k_to": 3},
+    "evaluation": {"replicates": 50, "folds": 2, "leave_out": ["transformer"]},
 }
 
 
@@ -26,7 +31,12 @@ def stored(lake, table):
     return sorted(map(str, lake.read(table).collect()))
 
 
-def test_churn_and_segments_are_learned_once_and_scored(new_lake):
+def on(lake, as_of: date) -> Lake:
+    """The same lakehouse on another day."""
+    return Lake(lake.spark, lake.settings.model_copy(update={"as_of": as_of}))
+
+
+def test_churn_and_segments_are_trained_once_and_the_winner_is_served(new_lake):
     lake = new_lake(**SECTIONS)
     with pytest.raises(ModelError, match="no churn model is in use on 2024-03-01"):
         score_customers.run(lake, lake.settings)
@@ -36,26 +46,99 @@ def test_churn_and_segments_are_learned_once_and_scored(new_lake):
     lake.replace(their_orders(labelled), into=t.CUSTOMER_DAYS)
     written = {}
     for _ in range(2):
-        for job in (train_segments, train_churn, score_customers):
+        for job in (train_segments, train_churn, assign_segments, score_customers):
             job.run(lake, lake.settings)
         for table in (t.SEGMENTS, t.SEGMENT_PROFILES, t.CUSTOMER_SCORES, t.MODEL_METRICS, t.SCORE_DECILES):
             rows = stored(lake, table)
             assert rows
             assert written.setdefault(table.name, rows) == rows, "the second run leaves the same rows"
-    client = Registry(lake.settings)._store.client
-    assert len(client.search_model_versions("name = 'test_shop-churn'")) == 1, "learned once"
+    registry = Registry(lake.settings)
+    served = registry.champion("churn", AS_OF)
+    assert [each.version for each in registry.versions("churn")] == [served.version], "trained once, the winner alone"
 
     scores = lake.read(t.CUSTOMER_SCORES).collect()
     assert {s.customer_id for s in scores} == {f.customer_id for f in features.where(F.col("as_of") == AS_OF).collect()}
-    assert {s.model_version for s in scores} == {Registry(lake.settings).champion("churn", AS_OF).version}
-    auc = {m.model: m.value for m in lake.read(t.MODEL_METRICS).where("metric = 'auc'").collect()}
-    assert auc["gbt"] > max(auc["recency_rule"], auc["orders_rule"])
-    tested = {m.tested_on for m in lake.read(t.MODEL_METRICS).where("task = 'churn'").collect()}
-    assert tested == {DAYS[1]}
+    assert {(s.model, s.model_version, s.unit, s.is_fallback) for s in scores} == {
+        (served.model, served.version, "probability", False)
+    }
+    figures = {(m.model, m.metric): m for m in lake.read(t.MODEL_METRICS).where("task = 'churn'").collect()}
+    models = {"gbt", "logistic_regression", "recency_rule", "orders_rule"}
+    assert {model for model, _ in figures} == models
+    best = max(models, key=lambda model: figures[model, "average_precision"].value)
+    assert served.model == best == "gbt"
+    assert {m.model for m in figures.values() if m.is_champion} == {best}
+    assert {m.model for m in figures.values() if m.is_baseline} == {"recency_rule", "orders_rule"}
+    assert all(m.low <= m.value <= m.high for m in figures.values() if m.metric in ("auc", "average_precision"))
+    assert {m.tested_on for m in figures.values()} == {DAYS[1]}
 
 
 @pytest.mark.long
-def test_als_is_tried_on_the_days_held_out(new_lake):
+@pytest.mark.timeout(900)
+def test_an_incumbent_gives_way_only_to_what_is_better_beyond_chance(new_lake):
+    lake, day_before = new_lake(**SECTIONS), AS_OF - timedelta(days=1)
+    labelled = leaving_customers(lake.spark, days=DAYS, num_customers=300).persist()
+    lake.replace(labelled.drop("is_churned"), into=t.CUSTOMER_FEATURES)
+    lake.replace(their_orders(labelled), into=t.CUSTOMER_DAYS)
+    registry = Registry(lake.settings)
+
+    def compared(leave_out, **sections):
+        """The rows of the deciding metric, after a comparison without these models."""
+        settings = settings_from(lake.settings.model_dump(exclude={"models"}) | SECTIONS | sections
+                                 | {"evaluation": SECTIONS["evaluation"] | {"leave_out": leave_out}})  # fmt: skip
+        own = Lake(lake.spark, settings)
+        train_churn.run(own, settings)
+        rows = own.read_as_of(t.MODEL_METRICS).where("metric = 'average_precision'").collect()
+        return {(row.model, row.is_incumbent): row for row in rows}
+
+    trained = ["gbt", "logistic_regression"]
+    assert compared(trained)["recency_rule", False].is_champion
+    rule = registry.champion("churn", AS_OF)
+    registry.elect(rule, from_on=day_before)
+    rows = compared(trained)
+    assert set(rows) == {("recency_rule", True), ("orders_rule", False)}, "the rule in use takes part once"
+    assert rows["recency_rule", True].is_champion
+    assert rows["orders_rule", False].lead_high < 0
+
+    won = compared(trained[1:])["gbt", False]
+    assert won.is_champion
+    assert 0 < won.lead_low <= won.lead <= won.lead_high
+    assert registry.champion("churn", day_before) == rule, "the day before stays as it was"
+
+    # Nearly the same trees again: the holdout model of those in use is tested beside them, and stays.
+    trees = registry.champion("churn", AS_OF)
+    registry.elect(trees, from_on=day_before)
+    rows = compared(trained[1:], gbt=SECTIONS["gbt"] | {"seed": 8})
+    assert {("gbt", True), ("gbt", False)} <= set(rows)
+    assert rows["gbt", True].is_champion
+    assert rows["gbt", True].model_version == trees.version != rows["gbt", False].model_version
+    assert rows["gbt", False].lead_low <= 0
+    assert registry.champion("churn", AS_OF) == trees
+
+
+def test_an_incumbent_that_does_not_fit_is_not_compared(new_lake, caplog):
+    lake = new_lake(
+        **SECTIONS | {"evaluation": {"replicates": 50, "folds": 2, "leave_out": ["gbt", "logistic_regression"]}}
+    )
+    labelled = leaving_customers(lake.spark, days=DAYS, num_customers=100).persist()
+    lake.replace(labelled.drop("is_churned"), into=t.CUSTOMER_FEATURES)
+    lake.replace(their_orders(labelled), into=t.CUSTOMER_DAYS)
+    registry, day = Registry(lake.settings), AS_OF - timedelta(days=1)
+    old = registry.register(
+        "churn", "gbt", "gbt-of-old", save=lambda path: None, params={}, metrics={}, inputs={},
+        metadata={"signature": '{"num_orders_90d": "string", "num_faxes": "bigint"}'},
+    )  # fmt: skip
+    registry.elect(old, from_on=day)
+    with caplog.at_level("WARNING"):
+        train_churn.run(lake, lake.settings)
+    said = "num_orders_90d should be string and is bigint; num_faxes should be bigint and is missing"
+    assert said in caplog.text
+    assert not any(m.is_incumbent for m in lake.read(t.MODEL_METRICS).collect()), "neither won nor lost"
+    with pytest.raises(ModelError, match="gbt-of-old does not fit the rows of 2024-02-29"):
+        score_customers.run(on(lake, day), on(lake, day).settings)
+
+
+@pytest.mark.long
+def test_als_wins_where_tastes_are_shared(new_lake):
     lake = new_lake(**SECTIONS)
     random, tested_on = np.random.default_rng(2), AS_OF - STEP
     tastes = [(f"c{c:02d}", c, list(random.permutation(10) + 10 * (c % 2))) for c in range(40)]
@@ -80,13 +163,31 @@ def test_als_is_tried_on_the_days_held_out(new_lake):
     rest = {c.name: F.lit(None).cast(c.type) for c in t.EVENTS.columns if c.name not in events.columns}
     lake.replace(events.withColumns(rest), into=t.EVENTS)
 
+    days = {"num_lines": 1, "num_buyer_days": 1, "num_events": 1}
+    partials = [(f"i{i}", noon.date(), noon.date(), *days.values()) for _, _, items in tastes for i in items[:6]]
+    counted = (
+        lake.spark.createDataFrame(
+            partials, "item_id string, day_on date, known_on date, " + ", ".join(f"{name} bigint" for name in days)
+        )
+        .groupBy("item_id", "day_on", "known_on")
+        .agg(*(F.sum(name).alias(name) for name in days))
+    )
+    rest = {
+        c.name: F.lit(None if c.nullable else 0).cast(c.type) if c.type != T.BinaryType() else F.lit(b"")
+        for c in t.ITEM_DAYS.columns if c.name not in counted.columns
+    }  # fmt: skip
+    lake.replace(counted.withColumns(rest), into=t.ITEM_DAYS)
+    lake.replace(lake.spark.createDataFrame([("c00", AS_OF, [1], 1)], t.ITEM_SEQUENCES.schema), into=t.ITEM_SEQUENCES)
+
     for _ in range(2):
-        train_als.run(lake, lake.settings)
-    figures = {(m.model, m.metric): m.value for m in lake.read(t.MODEL_METRICS).collect()}
-    assert set(figures) == {(m, k) for m in ("als", "popularity") for k in ("recall_at_20", "ndcg_at_10")}
-    assert figures["als", "ndcg_at_10"] > figures["popularity", "ndcg_at_10"] + 0.1
-    # Every item is ranked within 20 here: recall tells nothing apart, so nothing is promoted.
-    assert Registry(lake.settings).champion("als", AS_OF) is None
+        train_recommenders.run(lake, lake.settings)
+    figures = {(m.model, m.metric): m for m in lake.read(t.MODEL_METRICS).collect()}
+    models = ("als", "popularity", "recent_popularity", "own_favourites")
+    assert set(figures) == {(m, k) for m in models for k in ("recall_at_20", "ndcg_at_10")}
+    assert figures["als", "ndcg_at_10"].value > figures["popularity", "ndcg_at_10"].value + 0.1
+    served = Registry(lake.settings).champion("recommendation", AS_OF)
+    assert served.model == "als"
+    assert figures["als", "ndcg_at_10"].is_champion
 
 
 def _names(table: Table):

@@ -1,12 +1,18 @@
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import numpy as np
 import pyarrow.dataset
 import pytest
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
-from clm_spark.models.als import fit_als, recommend_by_als, save_als
-from clm_spark.models.popularity import recommend_by_popularity, recommend_own_favourites
-from clm_spark.settings import AlsSettings
+from clm_spark.models.als import AlsSettings, fit_als, recommend_by_als, save_als
+from clm_spark.models.favourites import OwnFavourites
+from clm_spark.models.popularity import Popularity, RecentPopularity
+from clm_spark.models.recommendation import filled_up
+from clm_spark.models.task import Inputs
+from clm_spark.tables.catalog import ITEM_DAYS
+from clm_spark.tables.lake import Lake
 
 PAIRS = (
     "customer_id string, customer_index int, item_id string, item_index int, num_events bigint, "
@@ -41,22 +47,15 @@ def lists(ranked):
     return found
 
 
-def test_als_finds_each_taste_where_popularity_cannot(pairs, model_path):
+def test_als_finds_each_taste(pairs, model_path):
     seen = {}
     for row in pairs.collect():
         seen.setdefault(row.customer_id, set()).add(row.item_index)
-    shown = {
-        "als": lists(recommend_by_als(pairs, model_path=model_path, top_k=4, hide_seen=True)),
-        "popularity": lists(recommend_by_popularity(pairs, top_k=4, hide_seen=True)),
-    }
-    hit_share = {}
-    for name, found in shown.items():
-        assert len(found) == NUM_CUSTOMERS
-        assert all(not seen[customer] & set(items) for customer, items in found.items()), "seen items are hidden"
-        of_taste = [(item // 10) == 1 + int(customer[1:]) % 2 for customer, items in found.items() for item in items]
-        hit_share[name] = np.mean(of_taste)
-    assert hit_share["als"] > 0.9
-    assert hit_share["popularity"] < 0.7
+    found = lists(recommend_by_als(pairs, model_path=model_path, top_k=4, hide_seen=True))
+    assert len(found) == NUM_CUSTOMERS
+    assert all(not seen[customer] & set(items) for customer, items in found.items()), "seen items are hidden"
+    of_taste = [(item // 10) == 1 + int(customer[1:]) % 2 for customer, items in found.items() for item in items]
+    assert np.mean(of_taste) > 0.9
 
 
 def test_als_lists_are_the_largest_products_of_its_factors(spark, pairs, model_path):
@@ -73,12 +72,45 @@ def test_als_lists_are_the_largest_products_of_its_factors(spark, pairs, model_p
     assert lists(recommend_by_als(later, model_path=model_path, top_k=5, hide_seen=False)) == expected
 
 
-def test_popularity_and_own_favourites_count(spark):
+BOUGHT_ON = [  # item, day, how many customers bought it that day
+    ("z", "2024-01-10", 2), ("y", "2024-01-10", 1), ("x", "2023-11-01", 4), ("w", "2024-01-10", 0),
+    ("z", "2024-02-01", 9),  # on the day itself: not known yet
+]  # fmt: skip
+
+
+def test_rules_count_purchases_and_fill_lists_up(spark, new_lake):
     rows = [
         ("a", 0, "x", 1, 1, 5.0, NOON), ("a", 0, "y", 2, 2, 10.0, NOON), ("a", 0, "z", 3, 1, 5.0, NOON.replace(hour=13)),
-        ("b", 1, "z", 3, 1, 1.0, NOON), ("b", 1, "w", 4, 1, 1.0, NOON),
+        ("b", 1, "w", 4, 1, 1.0, NOON),
     ]  # fmt: skip
-    pairs = spark.createDataFrame(rows, PAIRS)
-    assert lists(recommend_by_popularity(pairs, top_k=3, hide_seen=False)) == {"a": [2, 3, 1], "b": [2, 3, 1]}
-    assert lists(recommend_by_popularity(pairs, top_k=3, hide_seen=True)) == {"a": [4], "b": [2, 1]}
-    assert lists(recommend_own_favourites(pairs, top_k=2)) == {"a": [2, 3], "b": [3, 4]}
+    lake = new_lake(recommend={"top_k": 3})
+    days = spark.createDataFrame(BOUGHT_ON, "item_id string, day string, num_buyer_days bigint")
+    dated = days.select("item_id", *(F.to_date("day").alias(name) for name in ("day_on", "known_on")), "num_buyer_days")
+    rest = {c.name: _nothing(c) for c in ITEM_DAYS.columns if c.name not in dated.columns}
+    lake.replace(dated.withColumns(rest), into=ITEM_DAYS)
+
+    def shown(model, **recommend):
+        asked = lake.settings.recommend.model_copy(update=recommend)
+        own = Lake(spark, lake.settings.model_copy(update={"recommend": asked}))
+        inputs = Inputs(own, date(2024, 2, 1), spark.createDataFrame(rows, PAIRS))
+        found = filled_up(model.score("", inputs), inputs, top_k=3).orderBy("customer_id", "rank").collect()
+        return {who: [(row.item_id, row.source) for row in found if row.customer_id == who] for who in ("a", "b")}
+
+    def all_of(*pairs):
+        return {"a": list(pairs), "b": list(pairs)}
+
+    own, filled = None, "popularity"
+    assert shown(Popularity()) == all_of(("x", own), ("z", own), ("y", own))
+    assert shown(RecentPopularity()) == all_of(("z", own), ("y", own), ("x", filled))
+    assert shown(OwnFavourites()) == {
+        "a": [("y", own), ("z", own), ("x", own)],
+        "b": [("w", own), ("x", filled), ("z", filled)],
+    }
+    assert shown(Popularity(), hide_seen=True) == {"a": [], "b": [("x", own), ("z", own), ("y", own)]}
+    assert shown(OwnFavourites(), hide_seen=True) == {"a": [], "b": [("x", filled), ("z", filled), ("y", filled)]}
+
+
+def _nothing(column):
+    if column.nullable:
+        return F.lit(None).cast(column.type)
+    return F.lit(b"") if column.type == T.BinaryType() else F.lit(0).cast(column.type)

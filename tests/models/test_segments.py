@@ -3,14 +3,9 @@ from datetime import date
 from leaving_customers import leaving_customers
 from pyspark.sql import functions as F
 
-from clm_spark.models.segments import (
-    assign_segments,
-    fit_segments,
-    segment_profiles,
-    silhouette,
-    with_random_segment,
-)
-from clm_spark.settings import SegmentSettings
+from clm_spark.models.segment_profiles import segment_profiles
+from clm_spark.models.segments import RandomSegments, SegmentSettings, fit_segments, silhouette
+from clm_spark.models.task import Inputs
 
 KINDS = (  # share of a hundred customers, silence in days, baskets in 90 days, cents per basket, discount
     ("weekly", 50, 3, 13, 5000, 0.1),
@@ -40,15 +35,14 @@ def shop(spark):
     )
 
 
-def test_kinds_are_found_numbered_by_revenue_and_told_in_words(spark):
+def test_kinds_are_found_numbered_by_revenue_and_told_in_words(spark, lake):
     customers = shop(spark).persist()
-    found = [
-        assign_segments(fit_segments(customers, settings=SegmentSettings(k_to=5, seed=s)), customers) for s in (7, 8)
-    ]
+    fits = [fit_segments(customers, settings=SegmentSettings(k_to=5, seed=s)) for s in (7, 8)]
+    found = [fit.transform(customers) for fit in fits]
     for assigned in found:
         kinds = assigned.groupBy("segment").agg(F.collect_set("kind").alias("kinds")).orderBy("segment").collect()
         assert [(r.segment, r.kinds) for r in kinds] == [(0, ["weekly"]), (1, ["bargain"]), (2, ["gone"])]
-    by_chance = with_random_segment(found[0], seed=7)
+    by_chance = RandomSegments().score("", Inputs(lake, date(2024, 3, 1), found[0].drop("segment")))
     assert by_chance.count() == customers.count()
     assert silhouette(found[0]) > 0.8
     assert silhouette(by_chance) < 0.1
@@ -62,3 +56,13 @@ def test_kinds_are_found_numbered_by_revenue_and_told_in_words(spark):
     assert [round(p.customers_share, 2) for p in profiles] == [0.5, 0.3, 0.2]
     assert sum(p.revenue_share for p in profiles) == 1
     assert profiles[2].mean_discount_share is None
+
+    # Later the bargain hunters spend most: the number in use stays theirs.
+    richer = F.when(F.col("kind") == "bargain", F.lit(500_000)).otherwise(F.col("net_revenue_90d_cents"))
+    later = customers.withColumn("net_revenue_90d_cents", richer.cast("bigint")).persist()
+    anew = fit_segments(later, settings=SegmentSettings(k_to=5)).transform(later)
+    matched = fit_segments(later, settings=SegmentSettings(k_to=5), in_use=fits[0]).transform(later)
+    for assigned, number in ((anew, 0), (matched, 1)):
+        assert {r.segment for r in assigned.where("kind = 'bargain'").select("segment").distinct().collect()} == {
+            number
+        }

@@ -3,7 +3,9 @@ from pathlib import Path
 import pytest
 
 from clm_spark.errors import SettingsError
-from clm_spark.settings import load_settings
+from clm_spark.models.catalogue import load_settings
+from clm_spark.models.churn import ChurnSettings
+from clm_spark.models.transformer.settings import TransformerSettings
 
 CONF = str(Path(__file__).parents[2] / "conf")
 
@@ -15,8 +17,8 @@ def load(*overrides, profile="local", as_of="2024-03-01", conf_dir=CONF):
 def test_later_layers_win():
     settings = load("churn.horizon_days=28", "lakehouse.path=/tmp/x", "transformer.launcher=one_process")
     assert settings.shop == "complete_journey"  # conf/local.yml
-    assert (settings.churn.horizon_days, settings.lakehouse.path) == (28, "/tmp/x")
-    assert settings.transformer.launcher == "one_process"
+    assert (settings.of(ChurnSettings).horizon_days, settings.lakehouse.path) == (28, "/tmp/x")
+    assert settings.of(TransformerSettings).launcher == "one_process"
     assert settings.sessions.max_gap_minutes == 30  # the default
 
 

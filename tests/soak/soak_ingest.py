@@ -19,8 +19,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from clm_spark.demo.shop import write_shop
+from clm_spark.models.catalogue import load_settings
 from clm_spark.session import build_session
-from clm_spark.settings import load_settings
 from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES, INGESTED_FILES, RAW_EVENTS, REJECTED_EVENTS
 
 ROOT = Path(__file__).parents[2]

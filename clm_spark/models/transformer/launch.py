@@ -18,8 +18,8 @@ import clm_spark
 from clm_spark.errors import SettingsError
 from clm_spark.files import local_path
 from clm_spark.models.transformer.data import count_sequences
+from clm_spark.models.transformer.settings import TransformerSettings
 from clm_spark.models.transformer.train import OneRank, TrainingResult, TrainingTask, train
-from clm_spark.settings import TransformerSettings
 
 FAILURE_MARK = "clm-spark rank failed: "
 LEFT_ALONE = ("Horovod has been shut down", "Connection closed by peer", "Connection reset by peer")

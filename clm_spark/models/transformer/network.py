@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import GPT2Config, GPT2Model
 
 from clm_spark.errors import ContractError
-from clm_spark.settings import TransformerSettings
+from clm_spark.models.transformer.settings import TransformerSettings
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"

@@ -16,7 +16,7 @@ from torch import Tensor
 from clm_spark.models.transformer.data import Batch, Shard, batches, read_shard
 from clm_spark.models.transformer.losses import next_items_loss
 from clm_spark.models.transformer.network import NextItemModel, load_model, new_model
-from clm_spark.settings import TransformerSettings
+from clm_spark.models.transformer.settings import TransformerSettings
 
 WARM_UP_STEPS = 50
 LAST_RATE = 0.05  # of the learning rate, where its cosine ends

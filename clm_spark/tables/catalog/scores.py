@@ -1,4 +1,6 @@
-"""What models say of customers and items, and how good they are."""
+"""What models say of customers and items, and how good they are. Tables are by grain, never by model."""
+
+from pyspark.sql import types as T
 
 from clm_spark.tables.catalog.columns import (
     AS_OF,
@@ -13,10 +15,13 @@ from clm_spark.tables.catalog.columns import (
     count,
     share,
 )
-from clm_spark.tables.contract import Column, Table, one_of
+from clm_spark.tables.contract import Column, Table
 
-RECOMMENDERS = ("popularity", "als", "transformer")
-
+MODEL = Column("model", STRING, "the model or rule, as clm_spark/models declares it")
+TASK = Column("task", STRING, "what was asked, as clm_spark/models declares it")
+TESTED_ON = Column(
+    "tested_on", DATE, "the as_of whose following days were the test; null: no days follow", nullable=True
+)
 
 SEGMENTS = Table(
     "gold",
@@ -28,11 +33,15 @@ SEGMENTS = Table(
     columns=(
         CUSTOMER_ID,
         AS_OF,
-        Column("segment", INT, "0, 1, ... from the highest to the lowest mean revenue", check="segment >= 0"),
+        Column(
+            "segment",
+            INT,
+            "0, 1, ... by mean revenue when first fitted, highest first; a new fit takes over the numbers in use",
+            check="segment >= 0",
+        ),
         MODEL_VERSION,
     ),
 )
-
 
 SEGMENT_PROFILES = Table(
     "gold",
@@ -56,7 +65,6 @@ SEGMENT_PROFILES = Table(
     ),
 )
 
-
 CUSTOMER_SCORES = Table(
     "gold",
     "customer_scores",
@@ -67,71 +75,94 @@ CUSTOMER_SCORES = Table(
     columns=(
         CUSTOMER_ID,
         AS_OF,
-        Column("score", STRING, "what is predicted", check=one_of("score", ("churn",))),
-        share("probability", "of the event that the score predicts"),
+        Column("score", STRING, "what is predicted: the task's name"),
+        Column("value", DOUBLE, "the prediction, in `unit`"),
+        Column("unit", STRING, "probability, cents, ..."),
+        Column("low", DOUBLE, "lower bound of the value's 95 % interval; null: the model gives none", nullable=True),
+        Column("high", DOUBLE, "upper bound of it", nullable=True),
+        Column("decile", INT, "1: the tenth of the customers with the highest value", check="decile BETWEEN 1 AND 10"),
+        Column("label", STRING, "the class the customer is put into; null: the task has none", nullable=True),
         Column(
-            "decile", INT, "1: the tenth of the customers with the highest probability", check="decile BETWEEN 1 AND 10"
+            "reasons",
+            T.ArrayType(STRING, containsNull=False),
+            "what moved the value most, in words; null: the model gives none",
+            nullable=True,
         ),
+        Column("is_fallback", BOOL, "whether the value is a base rate, for want of a model"),
+        MODEL,
         MODEL_VERSION,
     ),
 )
-
 
 ITEM_RECOMMENDATIONS = Table(
     "gold",
     "item_recommendations",
-    "customer, as_of, recommender and rank",
-    key=("customer_id", "as_of", "recommender", "rank"),
+    "customer, as_of and rank: the list that is shown, by the champion of the task",
+    key=("customer_id", "as_of", "rank"),
     clock="as_of",
-    slices=("as_of", "recommender"),
+    slices=("as_of",),
     columns=(
         CUSTOMER_ID,
         AS_OF,
-        Column("recommender", STRING, "which model put it there", check=one_of("recommender", RECOMMENDERS)),
         Column("rank", INT, "1: shown first", check="rank > 0"),
         ITEM_ID,
-        Column("relevance", DOUBLE, "the model's own score; comparable within one recommender only"),
+        Column("relevance", DOUBLE, "the source's own score; comparable within one source only"),
+        Column(
+            "source", STRING, "the model or rule that put it there: the champion, or the one that fills its list up"
+        ),
+        Column("reason", STRING, "why, in words", nullable=True),
         MODEL_VERSION,
     ),
 )
-
 
 MODEL_METRICS = Table(
     "gold",
     "model_metrics",
-    "task, model, metric and as_of: how well a model did on days it had not seen",
-    key=("task", "model", "metric", "as_of"),
+    "task, model, version, metric and as_of: how well a model did on days it had not seen",
+    key=("task", "model", "model_version", "metric", "as_of"),
     clock="as_of",
-    slices=("as_of", "task", "model"),
+    slices=("as_of", "task"),
     columns=(
-        Column("task", STRING, "what was asked", check=one_of("task", ("segments", "churn", "recommendation"))),
-        Column("model", STRING, "the model or baseline"),
-        Column("is_baseline", BOOL, "whether it is the dumb rule to beat"),
+        TASK,
+        MODEL,
+        MODEL_VERSION,
+        Column("is_baseline", BOOL, "whether it is a rule, which trains nothing"),
+        Column("is_incumbent", BOOL, "whether it was in use until this as_of"),
+        Column("is_champion", BOOL, "whether it is in use from this as_of on"),
         Column("metric", STRING, "the figure's name"),
         AS_OF,
-        Column("tested_on", DATE, "the as_of whose following days were the test", nullable=True),
+        TESTED_ON,
         Column("value", DOUBLE, "the figure"),
+        Column("low", DOUBLE, "lower bound of its 95 % interval, by bootstrap over customers", nullable=True),
+        Column("high", DOUBLE, "upper bound of it", nullable=True),
+        Column("lead", DOUBLE, "value less the incumbent's, on the same customers; null: no incumbent", nullable=True),
+        Column("lead_low", DOUBLE, "lower bound of its 95 % interval: above 0 replaces the incumbent", nullable=True),
+        Column("lead_high", DOUBLE, "upper bound of it", nullable=True),
         count("num_tested", "customers in the test"),
-        MODEL_VERSION,
+        Column(
+            "comparison",
+            STRING,
+            "sha-256 over the rows, settings, code and incumbent that were compared: the same is not compared twice",
+        ),
     ),
 )
-
 
 SCORE_DECILES = Table(
     "gold",
     "score_deciles",
-    "score, model, as_of and decile: lift and calibration on days the model had not seen",
-    key=("score", "model", "as_of", "decile"),
+    "score, model, version, as_of and decile: lift and calibration on days the model had not seen",
+    key=("score", "model", "model_version", "as_of", "decile"),
     clock="as_of",
     slices=("as_of", "score"),
     columns=(
-        Column("score", STRING, "what is predicted"),
-        Column("model", STRING, "the model or baseline"),
+        Column("score", STRING, "what is predicted: the task's name"),
+        MODEL,
+        MODEL_VERSION,
         AS_OF,
-        Column("tested_on", DATE, "the as_of whose following days were the test"),
-        Column("decile", INT, "1: the highest probabilities", check="decile BETWEEN 1 AND 10"),
+        TESTED_ON,
+        Column("decile", INT, "1: the highest values", check="decile BETWEEN 1 AND 10"),
         count("num_customers", "customers in the decile"),
-        Column("mean_probability", DOUBLE, "predicted; for a rule its ranking figure", nullable=True),
+        Column("mean_probability", DOUBLE, "predicted", nullable=True),
         share("observed_share", "what really came"),
         Column("lift", DOUBLE, "observed share over that of all customers"),
     ),

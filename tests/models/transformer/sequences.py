@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from deltalake import WriterProperties, write_deltalake
 
-from clm_spark.settings import TransformerSettings
+from clm_spark.models.transformer.settings import TransformerSettings
 
 MONDAY, TUESDAY = date(2024, 2, 26), date(2024, 2, 27)
 NUM_ITEMS = 30

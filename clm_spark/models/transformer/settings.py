@@ -1,49 +1,16 @@
-"""What models learn with."""
+"""What the transformer is trained with."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from clm_spark.settings.section import Section
-
-
-class SegmentSettings(Section):
-    """K-Means."""
-
-    k_from: Annotated[int, Field(ge=2)] = 3
-    k_to: Annotated[int, Field(ge=2)] = 8
-    seed: int = 7
-
-
-class ChurnSettings(Section):
-    """What churn means in this shop."""
-
-    horizon_days: Annotated[int, Field(ge=1)] = Field(56, description="churned: no purchase in so many days from as_of")
-    active_days: Annotated[int, Field(ge=1)] = Field(
-        84, description="asked of customers who bought in so many days before"
-    )
-    max_iterations: Annotated[int, Field(ge=1)] = 60
-    max_depth: Annotated[int, Field(ge=1)] = 2
-    step_size: float = 0.05
-    subsample: Annotated[float, Field(gt=0, le=1)] = Field(0.5, description="share of the rows that each tree sees")
-    feature_share: Annotated[float, Field(gt=0, le=1)] = Field(0.3, description="share of the features per split")
-    min_leaf_customers: Annotated[int, Field(ge=1)] = 100
-    seed: int = 7
-
-
-class AlsSettings(Section):
-    """Implicit-feedback ALS (Hu, Koren, Volinsky 2008)."""
-
-    rank: Annotated[int, Field(ge=1)] = 128
-    iterations: Annotated[int, Field(ge=1)] = 4
-    alpha: float = Field(0.2, description="confidence gained per unit of strength: a purchase is 5 by default")
-    regularization: float = 0.1
-    blocks: Annotated[int, Field(ge=1)] = Field(4, description="tasks per side; about the number of cores, or more")
-    seed: int = 7
+from clm_spark.settings import Section
 
 
 class TransformerSettings(Section):
     """The next-item decoder and its training."""
+
+    key: ClassVar[str] = "transformer"
 
     launcher: Literal["horovod", "torch_distributor", "one_process"] = "horovod"
     ranks: Annotated[int, Field(ge=1)] | None = Field(

@@ -1,0 +1,76 @@
+"""Every task and every model. Settings, jobs, pipeline, key changes and the report follow from these declarations."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from clm_spark import settings as areas
+from clm_spark.errors import ModelError
+from clm_spark.models.als import Als
+from clm_spark.models.churn import Churn, Gbt, LoggedRegression, OrdersRule, RecencyRule
+from clm_spark.models.favourites import OwnFavourites
+from clm_spark.models.popularity import Popularity, RecentPopularity
+from clm_spark.models.recommendation import Recommendation
+from clm_spark.models.segments import KMeansSegments, RandomSegments, Segmentation
+from clm_spark.models.task import Model, Task
+from clm_spark.models.transformer.model import Transformer
+from clm_spark.settings import Section, Settings
+
+TASKS: tuple[Task, ...] = (Segmentation(), Churn(), Recommendation())
+
+# Of each task the simpler first: where two tie, the earlier is served.
+MODELS: tuple[Model, ...] = (
+    KMeansSegments(),
+    RandomSegments(),
+    RecencyRule(),
+    OrdersRule(),
+    LoggedRegression(),
+    Gbt(),
+    Popularity(),
+    RecentPopularity(),
+    OwnFavourites(),
+    Als(),
+    Transformer(),
+)
+
+
+def sections() -> tuple[type[Section], ...]:
+    """The settings sections of all tasks and models, each once."""
+    declared = [*(task.section for task in TASKS), *(model.section for model in MODELS)]
+    return tuple(dict.fromkeys(section for section in declared if section is not None))
+
+
+def load_settings(
+    profile: str, *, as_of: date | str, overrides: Sequence[str] = (), conf_dir: str | None = None
+) -> Settings:
+    """As `clm_spark.settings.load_settings`, with the sections of tasks and models."""
+    return areas.load_settings(profile, as_of=as_of, overrides=overrides, conf_dir=conf_dir, sections=sections())
+
+
+def settings_from(values: Mapping[str, Any]) -> Settings:
+    """As `clm_spark.settings.settings_from`, with the sections of tasks and models."""
+    return areas.settings_from(values, sections())
+
+
+def task_named(name: str) -> Task:
+    """The task of that name."""
+    return next(task for task in TASKS if task.name == name)
+
+
+def find_model(task: str, name: str) -> Model | None:
+    """The task's model of that name; None where it is no longer declared."""
+    return next((model for model in MODELS if model.task == task and model.name == name), None)
+
+
+def model_named(task: str, name: str) -> Model:
+    """As `find_model`; raises `ModelError` where it is not declared."""
+    found = find_model(task, name)
+    if found is None:
+        known = ", ".join(model.name for model in MODELS if model.task == task)
+        raise ModelError(f"{task} is served by {name!r}, which is not declared any more: expected one of {known}")
+    return found
+
+
+def entrants_of(task: Task, settings: Settings) -> list[Model]:
+    """The task's models that take part, by `evaluation.leave_out`."""
+    return [m for m in MODELS if m.task == task.name and m.name not in settings.evaluation.leave_out]

@@ -1,0 +1,145 @@
+"""Tasks that ask of a customer whether something will happen: their rows, figures and gold.customer_scores."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date, timedelta
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from clm_spark.errors import ModelError
+from clm_spark.evaluation.classification import classification_metrics, score_deciles
+from clm_spark.evaluation.ranks import with_decile
+from clm_spark.evaluation.samples import sampled_labels
+from clm_spark.events.identity.persons import known_persons
+from clm_spark.features.labels import answered_days, customer_labels
+from clm_spark.models.classifier import LABEL
+from clm_spark.models.comparison import SampledComparison, stacked
+from clm_spark.models.registry import ModelVersion, fingerprint
+from clm_spark.models.task import Comparison, Inputs, Split, Task
+from clm_spark.session import persisted
+from clm_spark.settings import Section
+from clm_spark.tables.catalog import CUSTOMER_DAYS, CUSTOMER_FEATURES, CUSTOMER_SCORES, IDENTITIES, SCORE_DECILES
+from clm_spark.tables.lake import Lake
+
+
+class HorizonSettings(Section):
+    """Of whom a task is asked, and how far it looks ahead."""
+
+    horizon_days: Annotated[int, Field(ge=1)] = Field(56, description="days from as_of on that the label looks at")
+    active_days: Annotated[int, Field(ge=1)] = Field(
+        84, description="asked of customers who bought in so many days before"
+    )
+
+
+class ClassificationTask(Task):
+    """Its answers have customer_id, as_of and `value`, a probability; its truth customer_id and is_positive.
+
+    Rows are those of gold.customer_features, of active customers, on the days of the panel.
+    """
+
+    positive: ClassVar[str]  # SQL over the labels of `features.labels.customer_labels`: it happened
+    section: ClassVar[type[HorizonSettings]]
+    grain = "customer"
+    population = "customers who bought in the `active_days` before as_of"
+    horizon = "horizon_days"
+    metrics = ("auc", "average_precision", "lift_at_top_decile", "brier_skill")
+    decided_by = "average_precision"
+    reads = (CUSTOMER_FEATURES, CUSTOMER_DAYS, IDENTITIES)
+    asks = (CUSTOMER_FEATURES,)
+    writes = (CUSTOMER_SCORES,)
+    reports = (SCORE_DECILES,)
+
+    @contextmanager
+    def split(self, lake: Lake) -> Iterator[Split]:
+        """Tested on the last as_of whose labels are known, by what trains on labels known on that morning."""
+        horizon_days = lake.settings.of(self.section).horizon_days
+        with persisted(self._labelled(lake, horizon_days)) as rows:
+            tested_on = last_answered_day(rows, task=self.name, horizon_days=horizon_days)
+            closed = rows.where(F.col("as_of") <= F.lit(tested_on - timedelta(days=horizon_days)))
+            tested = rows.where(F.col("as_of") == F.lit(tested_on))
+            yield Split(
+                past=Inputs(lake, tested_on, closed),
+                test=Inputs(lake, tested_on, tested.drop(LABEL)),
+                truth=tested.select("customer_id", (F.col(LABEL) > 0).alias("is_positive")),
+                now=Inputs(lake, lake.settings.as_of, rows),
+                tested_on=tested_on,
+                fingerprint=fingerprint(rows),
+            )
+
+    def population_rows(self, lake: Lake) -> Inputs:
+        """The active customers of as_of."""
+        return Inputs(lake, lake.settings.as_of, self._active(lake, lake.read_as_of(CUSTOMER_FEATURES)))
+
+    def compare(self, answers: Mapping[str, DataFrame], split: Split) -> Comparison:
+        """AUC and the others of all entrants, on the same customers."""
+        scored = stacked(answers).select("model", "customer_id", F.col("value").alias("score"))
+        with persisted(scored.join(split.truth, on="customer_id", how="inner")) as tested:
+            asked = split.now.settings.evaluation
+            return SampledComparison.of(
+                classification_metrics(tested),
+                sampled_labels(tested, seed=asked.seed, most=asked.max_customers),
+                decided_by=self.decided_by,
+                settings=asked,
+                further=[(SCORE_DECILES, _on_driver(score_deciles(tested).withColumn("score", F.lit(self.name))))],
+            )
+
+    def write(self, lake: Lake, answers: DataFrame, served: ModelVersion) -> None:
+        """The probability of every customer of as_of, with its decile."""
+        named = with_decile(answers, score="value", within=["as_of"]).withColumns(
+            {
+                "score": F.lit(self.name),
+                "unit": F.lit("probability"),
+                "is_fallback": F.lit(False),
+                "model": F.lit(served.model),
+                "model_version": F.lit(served.version),
+                **{name: F.lit(None).cast("double") for name in ("low", "high")},
+                "label": F.lit(None).cast("string"),
+                "reasons": F.lit(None).cast("array<string>"),
+            }
+        )
+        rows = named.select(CUSTOMER_SCORES.schema.names)
+        lake.replace(rows, into=CUSTOMER_SCORES, as_of=lake.settings.as_of, score=self.name)
+
+    def _active(self, lake: Lake, features: DataFrame) -> DataFrame:
+        """Whoever left long ago is no longer asked about."""
+        return features.where(F.col("purchase_recency_days") <= lake.settings.of(self.section).active_days)
+
+    def _labelled(self, lake: Lake, horizon_days: int) -> DataFrame:
+        """Active customers of every day of the panel whose labels are known by as_of, with `label`, 0 or 1."""
+        days = answered_days(lake.settings, horizon_days=horizon_days)
+        customers = self._active(lake, lake.read(CUSTOMER_FEATURES).where(F.col("as_of").isin(days)))
+        persons = known_persons(lake, [lake.settings.as_of])
+        labels = customer_labels(customers, lake.read_as_of(CUSTOMER_DAYS), persons, horizon_days=horizon_days)
+        happened = labels.select("customer_id", "as_of", F.expr(self.positive).cast("double").alias(LABEL))
+        return customers.join(happened, on=["customer_id", "as_of"], how="inner")
+
+
+def _on_driver(deciles: DataFrame) -> DataFrame:
+    """Ten rows per model, computed while the tested customers are still persisted."""
+    return deciles.sparkSession.createDataFrame(deciles.collect(), deciles.schema)
+
+
+def last_answered_day(labelled: DataFrame, *, task: str, horizon_days: int) -> date:
+    """The last as_of of `labelled`, once it and the days closed by then hold customers of both labels.
+
+    Raises `ModelError` where there is too little to train on or to test on.
+    """
+    num = labelled.groupBy("as_of").agg(F.sum(LABEL).cast("bigint").alias("positive"), F.count("*").alias("all"))
+    counted = num.collect()  # a row per day of the panel
+    tested_on = max((row.as_of for row in counted), default=date.min)
+    until = tested_on - timedelta(days=horizon_days) if counted else tested_on
+    for what, rows in {
+        f"on {tested_on}": [row for row in counted if row.as_of == tested_on],
+        f"up to {until}": [row for row in counted if row.as_of <= until],
+    }.items():
+        positive, asked_of = sum(row["positive"] for row in rows), sum(row["all"] for row in rows)
+        if not 0 < positive < asked_of:
+            raise ModelError(
+                f"{task} cannot be trained: {what}, it happened to {positive} of {asked_of} customers within "
+                f"{horizon_days} days, and both kinds are needed; give a later --as-of, a larger features.panel_size "
+                f"or a shorter {task}.horizon_days"
+            )
+    return tested_on

@@ -1,0 +1,115 @@
+"""Classifiers: pipelines of Spark ML whose margin becomes a probability, set right on rows that the fit has not seen."""
+
+from functools import reduce
+from typing import Any, ClassVar
+
+from pyspark import SparkContext
+from pyspark.ml import Estimator, Pipeline, PipelineModel, Transformer
+from pyspark.ml.classification import LogisticRegression
+from pyspark.ml.feature import SQLTransformer, VectorAssembler, VectorSlicer
+from pyspark.ml.functions import vector_to_array
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from clm_spark.models.calibration import LABEL as PLATT_LABEL
+from clm_spark.models.calibration import WEIGHT as PLATT_WEIGHT
+from clm_spark.models.calibration import platt_rows, with_fold
+from clm_spark.models.registry.flavours import load_spark_pipeline, save_spark_pipeline
+from clm_spark.models.task import Inputs, Model
+from clm_spark.session import persisted
+from clm_spark.settings import Settings
+
+LABEL = "label"
+PARTITIONS = 4
+Stage = Estimator[Any] | Transformer
+
+
+class Classifier(Model):
+    """A trained classifier: `stages` end in one that gives `rawPrediction`.
+
+    Its rows bear `label`, 0 or 1. What is saved is one pipeline that ends in `calibrated_probability`: Platt's sigmoid
+    (Platt 1999) over the margin, fitted on out-of-fold margins of the same stages on the same rows.
+    """
+
+    def stages(self, settings: Settings) -> list[Stage]:
+        """What is fitted, in order."""
+        raise NotImplementedError
+
+    def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:
+        """Fit the stages and the sigmoid, and save both as one pipeline."""
+        save_spark_pipeline(self.fitted(inputs.rows, inputs.settings), path, rows=inputs.rows.select(*self.features))
+
+    def fitted(self, rows: DataFrame, settings: Settings) -> PipelineModel:
+        """The pipeline that `fit` saves. What needs no fitting is done once, and its features are persisted."""
+        stages = [*self.stages(settings), VectorSlicer(inputCol="rawPrediction", outputCol="margin", indices=[1])]
+        first_fitted = next(n for n, stage in enumerate(stages) if isinstance(stage, Estimator))
+        before: list[Any] = stages[:first_fitted]
+        after = stages[first_fitted:]
+        prepared = PipelineModel(before).transform(rows).select("customer_id", "as_of", LABEL, "features")
+        folds = settings.evaluation.folds
+        with persisted(with_fold(in_fixed_order(prepared), folds=folds, seed=settings.evaluation.seed)) as folded:
+            held_out = (
+                _fit(after, folded.where(F.col("fold") != fold)).transform(folded.where(F.col("fold") == fold))
+                for fold in range(folds)
+            )
+            margins = [each.select("margin", LABEL) for each in held_out]
+            sigmoid = _fit_sigmoid(reduce(DataFrame.unionByName, margins))
+            return PipelineModel([*before, *_fit(after, folded).stages, sigmoid])
+
+    def score(self, path: str, inputs: Inputs) -> DataFrame:
+        """One row per customer and as_of: the calibrated probability as `value`."""
+        scored = load_spark_pipeline(path).transform(inputs.rows)
+        probability = vector_to_array(F.col("calibrated_probability"))[1]
+        return scored.select("customer_id", "as_of", probability.alias("value"))
+
+
+class Rule(Classifier):
+    """A figure of the customer that says how likely, without any training: only the sigmoid is fitted to it."""
+
+    is_rule: ClassVar[bool] = True
+    expression: ClassVar[str]  # SQL over the features: high for those it would pick
+
+    def fitted(self, rows: DataFrame, settings: Settings) -> PipelineModel:
+        """The figure as the margin; every row is out of fold."""
+        figure = f"SELECT *, coalesce(CAST({self.expression} AS DOUBLE), 0D) AS figure FROM __THIS__"
+        stages: list[Transformer] = [
+            SQLTransformer(statement=figure),
+            VectorAssembler(inputCols=["figure"], outputCol="margin"),
+        ]
+        pipeline = PipelineModel(stages)
+        return PipelineModel([*stages, _fit_sigmoid(pipeline.transform(rows).select("margin", LABEL))])
+
+
+def in_fixed_order(rows: DataFrame) -> DataFrame:
+    """Rows in a fixed place and order: trees draw their samples by them."""
+    return rows.repartition(PARTITIONS, "customer_id").sortWithinPartitions("customer_id", "as_of")
+
+
+def _fit(stages: list[Stage], rows: DataFrame) -> PipelineModel:
+    fitted = Pipeline(stages=list(stages)).fit(rows)
+    for stage in fitted.stages:
+        _without_summary(stage)
+    return fitted
+
+
+def _fit_sigmoid(margins: DataFrame) -> Any:
+    sigmoid = LogisticRegression(
+        featuresCol="margin",
+        labelCol=PLATT_LABEL,
+        weightCol=PLATT_WEIGHT,
+        rawPredictionCol="calibrated_margin",
+        probabilityCol="calibrated_probability",
+        predictionCol="calibrated_prediction",
+    )
+    return _without_summary(sigmoid.fit(platt_rows(margins, is_positive=F.col(LABEL) > 0)))
+
+
+def _without_summary(model: Any) -> Any:
+    """The model without the record of its training, as it would be loaded.
+
+    The record holds the session, and once an `Observation` was used that cannot travel to the executors.
+    """
+    if getattr(model, "hasSummary", False):
+        jvm: Any = SparkContext.getOrCreate()._jvm
+        model._java_obj.setSummary(jvm.scala.Option.empty())
+    return model

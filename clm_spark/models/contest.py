@@ -1,0 +1,219 @@
+"""One comparison of a task's models: who takes part, what they answer, and what is written down of it."""
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from clm_spark import files
+from clm_spark.errors import ModelError
+from clm_spark.models.catalogue import find_model, model_named
+from clm_spark.models.gate import INCUMBENT, Election
+from clm_spark.models.registry import ModelVersion, Registry
+from clm_spark.models.task import Comparison, Figure, Inputs, Model, Split, Task, digest
+from clm_spark.tables.catalog import MODEL_METRICS
+from clm_spark.tables.lake import Lake
+
+log = logging.getLogger(__name__)
+
+HOLDOUT = "holdout"  # in a version's folder: the model as it was tested, which has not seen the tested days
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """The champion in use until the run's day, and the folder of it that has not seen the tested days."""
+
+    version: ModelVersion
+    model: Model
+    path: str
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A comparison on one split. `before` is the champion in use until the run's day."""
+
+    lake: Lake
+    registry: Registry
+    task: Task
+    split: Split
+    entrants: Sequence[Model]
+    before: ModelVersion | None
+    folders: dict[str, str] = field(default_factory=dict)  # of the holdout models, by entrant
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        """The version that each entrant would be registered as."""
+        return {model.name: version_of(model, self.task, self.split) for model in self.entrants}
+
+    @cached_property
+    def name(self) -> str:
+        """Names what is compared: the same rows, settings, code and incumbent give the same name."""
+        in_use, evaluation = self.before.version if self.before else "", self.lake.settings.evaluation.model_dump_json()
+        return digest(self.task.name, self.split.fingerprint, *sorted(self.versions.values()), in_use, evaluation)
+
+    @property
+    def is_made(self) -> bool:
+        """Whether an earlier run made this comparison, and its champion is in use."""
+        if not self.lake.exists(MODEL_METRICS):
+            return False
+        is_ours = (F.col("task") == self.task.name) & F.col("is_champion") & (F.col("comparison") == self.name)
+        row = self.lake.read_as_of(MODEL_METRICS).where(is_ours).select("model_version").head()
+        served = self.registry.champion(self.task.name, self.lake.settings.as_of)
+        return row is not None and served is not None and served.version == row["model_version"]
+
+    @cached_property
+    def incumbent(self) -> Incumbent | None:
+        """The champion in use, where it can be asked about the tested rows; where not, that is said, and is no defeat."""
+        before, split = self.before, self.split
+        if before is None:
+            return None
+        model = find_model(self.task.name, before.model)
+        if model is None:
+            log.warning("%s is not comparable: no model %r is declared any more", before.version, before.model)
+            return None
+        has_seen = split.tested_on is not None and before.as_of > split.tested_on and not model.is_rule
+        path = f"{before.path}/{HOLDOUT}" if has_seen else before.path
+        different = difference(model, before, path, split.test)
+        if different:
+            log.warning("%s is not comparable, and has neither won nor lost: %s", before.version, different)
+            return None
+        return Incumbent(before, model, path)
+
+    @property
+    def incumbent_name(self) -> str:
+        """Under which name the incumbent is compared: a rule in use is the entrant itself. Empty where there is none."""
+        if self.incumbent is None:
+            return ""
+        same = (name for name, version in self.versions.items() if version == self.incumbent.version.version)
+        return next(same, INCUMBENT)
+
+    def answers(self) -> dict[str, DataFrame]:
+        """What every entrant that could be trained answers, and the incumbent."""
+        answers = {}
+        for model in self.entrants:
+            path = self.registry.staging(f"{self.task.name}/{model.name}")
+            try:
+                model.fit(self.split.past, path, incumbent=self._in_use(model))
+            except ModelError as error:
+                log.warning("%s takes no part: %s", model.name, error)
+                self.lake.missing.append(f"{model.name}: {error}")
+                continue
+            answers[model.name], self.folders[model.name] = model.score(path, self.split.test), path
+        if self.incumbent is not None and self.incumbent_name == INCUMBENT:
+            answers[INCUMBENT] = self.incumbent.model.score(self.incumbent.path, self.split.test)
+        return answers
+
+    def served(self, election: Election, comparison: Comparison) -> ModelVersion:
+        """The version in use from as_of on: the incumbent's, or the winner's, trained on all rows and registered."""
+        if self.incumbent is not None and election.winner == self.incumbent_name:
+            return self.incumbent.version
+        model, version = model_named(self.task.name, election.winner), self.versions[election.winner]
+        settings = self.lake.settings
+        return self.registry.find(self.task.name, version) or self.registry.register(
+            self.task.name,
+            model.name,
+            version,
+            save=lambda path: self._save(model, path),
+            params=settings.of(model.section).model_dump() if model.section else {},
+            metrics={f"{figure.model}.{figure.metric}": figure.value for figure in comparison.figures},
+            inputs=self.lake.inputs,
+            metadata={
+                "signature": json.dumps(model.signature(self.split.test.rows), sort_keys=True),
+                "tested_on": str(self.split.tested_on or ""),
+            },
+        )
+
+    def write(self, comparison: Comparison, election: Election, served: ModelVersion) -> None:
+        """Write gold.model_metrics and what else the task reports."""
+        as_of, tested_on = self.lake.settings.as_of, F.lit(self.split.tested_on).cast("date")
+        for table, rows in comparison.reports():
+            named = self._with_version(rows).withColumns({"as_of": F.lit(as_of), "tested_on": tested_on})
+            self.lake.replace(named.select(table.schema.names), into=table, as_of=as_of, score=self.task.name)
+        metrics = self.lake.spark.createDataFrame(
+            list(self._metrics(comparison, election, served)), MODEL_METRICS.schema
+        )
+        self.lake.replace(metrics, into=MODEL_METRICS, as_of=as_of, task=self.task.name)
+
+    def _save(self, model: Model, path: str) -> None:
+        holdout = self.folders[model.name]
+        if self.split.now is self.split.past:
+            files.copy(holdout, path)  # what was tested has seen all there is
+            return
+        model.fit(self.split.now, path, holdout=holdout, incumbent=self._in_use(model))
+        if not model.is_rule:
+            files.copy(holdout, f"{path}/{HOLDOUT}")
+
+    def _in_use(self, model: Model) -> str | None:
+        incumbent = self.incumbent
+        return incumbent.version.path if incumbent and incumbent.model.name == model.name else None
+
+    def _who(self, name: str) -> tuple[str, str]:
+        """Model and version behind a name in the comparison."""
+        if name == INCUMBENT and self.incumbent is not None:
+            return self.incumbent.model.name, self.incumbent.version.version
+        return name, self.versions[name]
+
+    def _with_version(self, rows: DataFrame) -> DataFrame:
+        names = [*self.versions, *([INCUMBENT] if self.incumbent_name == INCUMBENT else [])]
+        who = [(name, *self._who(name)) for name in names]
+        known = self.lake.spark.createDataFrame(who, "_name string, _model string, model_version string")
+        both = rows.withColumnRenamed("model", "_name").join(F.broadcast(known), on="_name", how="inner")
+        return both.withColumnRenamed("_model", "model").drop("_name")
+
+    def _metrics(
+        self, comparison: Comparison, election: Election, served: ModelVersion
+    ) -> Iterator[tuple[object, ...]]:
+        for figure in comparison.figures:
+            model, version = self._who(figure.model)
+            row = self._row(figure, election) | {
+                "model": model,
+                "model_version": version,
+                "is_baseline": model_named(self.task.name, model).is_rule,
+                "is_champion": version == served.version,
+            }
+            yield tuple(row[name] for name in MODEL_METRICS.schema.names)
+
+    def _row(self, figure: Figure, election: Election) -> dict[str, object]:
+        lead = election.leads.get(figure.model) if figure.metric == self.task.decided_by else None
+        return {
+            "task": self.task.name,
+            "is_incumbent": figure.model == self.incumbent_name,
+            "metric": figure.metric,
+            "as_of": self.lake.settings.as_of,
+            "tested_on": self.split.tested_on,
+            "value": float(figure.value),
+            "low": figure.low,
+            "high": figure.high,
+            "lead": lead.value if lead else None,
+            "lead_low": lead.low if lead else None,
+            "lead_high": lead.high if lead else None,
+            "num_tested": figure.num_tested,
+            "comparison": self.name,
+        }
+
+
+def version_of(model: Model, task: Task, split: Split) -> str:
+    """The version that training on these rows makes: the same wherever and whenever it runs. A rule that fits nothing has no day."""
+    settings = split.now.settings
+    sections = [section for section in (task.section, model.section) if section is not None]
+    parts = [model.code(), *(settings.of(section).model_dump_json() for section in sections)]
+    parts += [settings.recommend.model_dump_json(), settings.evaluation.model_dump_json()]
+    if model.is_rule and not model.features:
+        return f"{model.name}-{digest(*parts)[:10]}"
+    return f"{model.name}-{split.now.as_of}-{digest(split.fingerprint, *parts)[:10]}"
+
+
+def difference(model: Model, version: ModelVersion, path: str, inputs: Inputs) -> str | None:
+    """Why a version does not fit these rows: features that are missing or of another type, or the model's own reasons."""
+    expected: dict[str, str] = json.loads(version.metadata.get("signature", "{}"))
+    came = {each.name: each.dataType.simpleString() for each in inputs.rows.schema.fields}
+    others = [
+        f"{name} should be {kind} and is {came.get(name, 'missing')}"
+        for name, kind in expected.items()
+        if came.get(name) != kind
+    ]
+    return "; ".join(others) or model.differs(path, inputs)

@@ -1,0 +1,80 @@
+"""The one flow of every task: train and test all models on the same days, elect, train the winner on all, and score."""
+
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+
+from clm_spark import files
+from clm_spark.errors import ModelError
+from clm_spark.models.catalogue import TASKS, entrants_of, find_model, model_named
+from clm_spark.models.contest import HOLDOUT, Contest, difference
+from clm_spark.models.gate import elect
+from clm_spark.models.registry import Registry
+from clm_spark.models.task import Task
+from clm_spark.tables.lake import Lake
+
+log = logging.getLogger(__name__)
+
+ONE_DAY = timedelta(days=1)
+
+
+def train(lake: Lake, task: Task) -> None:
+    """Compare the task's models, put the best in use from as_of on, and write how all did to gold.model_metrics.
+
+    A comparison of the same rows, settings, code and incumbent that was made before is found, and nothing is done.
+    Raises `ModelError` where there is too little to train or to test on.
+    """
+    registry, as_of = Registry(lake.settings), lake.settings.as_of
+    before = registry.champion(task.name, as_of - ONE_DAY)
+    reason = task.reason_to_train(lake, before)
+    if reason is None:
+        return
+    with task.split(lake) as split:
+        contest = Contest(lake, registry, task, split, entrants_of(task, lake.settings), before)
+        if contest.is_made:
+            log.info("%s: the same models were compared on the same rows before", task.name)
+            return
+        log.info("%s: %d models are compared (%s)", task.name, len(contest.entrants), reason)
+        comparison = task.compare(contest.answers(), split)
+        election = elect(
+            comparison,
+            metric=task.decided_by,
+            entrants=[model.name for model in contest.entrants if model.may_serve],
+            floors=[model.name for model in contest.entrants if not model.may_serve],
+            incumbent=contest.incumbent_name,
+        )
+        served = contest.served(election, comparison)
+        if registry.champion(task.name, as_of) != served:
+            registry.elect(served, from_on=as_of)
+        contest.write(comparison, election, served)  # last: what it says is in use by then
+    registry.retire(task.name)
+
+
+def score(lake: Lake, task: Task) -> None:
+    """Let the champion of as_of answer for everybody in the task's population, and write the answers.
+
+    Raises `ModelError` where none is in use, or the one in use does not fit today's rows.
+    """
+    served = Registry(lake.settings).champion(task.name, lake.settings.as_of)
+    if served is None:
+        raise ModelError(
+            f"no {task.name} model is in use on {lake.settings.as_of}: expected one that won a comparison by then; "
+            f"run {task.train_job} for that day, or read in its log why it elected none"
+        )
+    model, inputs = model_named(task.name, served.model), task.population_rows(lake)
+    different = difference(model, served, served.path, inputs)
+    if different:
+        raise ModelError(f"{served.version} does not fit the rows of {inputs.as_of}: {different}; run {task.train_job}")
+    task.write(lake, model.score(served.path, inputs), served)
+
+
+def rekey(lake: Lake, *, links: Sequence[bytes], key: str) -> None:
+    """Bring the pseudonyms in all models' files under a further key; bounded by the versions that are not retired."""
+    registry = Registry(lake.settings)
+    for task in TASKS:
+        for version in registry.versions(task.name):
+            model = find_model(task.name, version.model)
+            for path in (version.path, f"{version.path}/{HOLDOUT}"):
+                if model is not None and files.exists(path):
+                    model.rekey(path, lake=lake, links=links, key=key)
+        files.remove(registry.staging(task.name))

@@ -1,0 +1,192 @@
+"""The two declarations that everything about models follows from: what is asked, and how it is answered."""
+
+import hashlib
+import importlib.util
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+from typing import ClassVar
+
+from pyspark.sql import DataFrame
+
+from clm_spark.errors import ModelError
+from clm_spark.models.registry import ModelVersion
+from clm_spark.settings import Section, Settings
+from clm_spark.tables.contract import Table
+from clm_spark.tables.lake import Lake
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a model may see on the morning of `as_of`.
+
+    `rows` are the task's own: examples with their label where it trains, the population where it is asked.
+    """
+
+    lake: Lake
+    as_of: date
+    rows: DataFrame
+
+    @property
+    def settings(self) -> Settings:
+        """Those of the run."""
+        return self.lake.settings
+
+    def read(self, table: Table) -> DataFrame:
+        """The table as it was known that morning."""
+        return self.lake.read_as_of(table, self.as_of)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The rows of one comparison, parted by time.
+
+    Entrants train on `past`, answer for `test`, and are held against `truth`; the champion then trains on `now`.
+    """
+
+    past: Inputs
+    test: Inputs
+    truth: DataFrame
+    now: Inputs
+    tested_on: date | None
+    fingerprint: str  # of the rows: the same rows are not compared twice
+
+
+class Model(ABC):
+    """How a task is answered: a fitted model, or a rule. A fitted model is the folder that `fit` writes."""
+
+    name: ClassVar[str]
+    task: ClassVar[str]
+    words: ClassVar[str]  # as a reader knows it
+    section: ClassVar[type[Section] | None] = None
+    inputs: ClassVar[tuple[Table, ...]] = ()  # read beside the task's own rows
+    features: ClassVar[tuple[str, ...]] = ()  # columns of the task's rows that it needs
+    uses: ClassVar[tuple[str, ...]] = ()  # modules beside its own whose code decides what it does
+    is_rule: ClassVar[bool] = False
+    may_serve: ClassVar[bool] = True  # False: a floor that is only compared with
+
+    @abstractmethod
+    def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:
+        """Train on `inputs` and write the fitted model into the folder at `path`, a URL.
+
+        `holdout` is the folder of this model as it was tested: training may go on from it. `incumbent` is the folder of
+        the model in use, where that is one of the same name: numbers that its answers bear may be taken over.
+        """
+
+    @abstractmethod
+    def score(self, path: str, inputs: Inputs) -> DataFrame:
+        """The answers of the fitted model at `path` for the rows of `inputs`, in the shape of the task."""
+
+    def differs(self, path: str, inputs: Inputs) -> str | None:
+        """Why the fitted model cannot be asked about `inputs`, in words; None where it can."""
+        return None
+
+    def rekey(self, path: str, *, lake: Lake, links: Sequence[bytes], key: str) -> None:  # noqa: B027 - most need none
+        """Bring pseudonyms in the folder under a further key; most models hold none."""
+
+    @classmethod
+    def signature(cls, rows: DataFrame) -> dict[str, str]:
+        """Name and type of every feature, as `rows` have them."""
+        return {name: rows.schema[name].dataType.simpleString() for name in cls.features}
+
+    @classmethod
+    def code(cls) -> str:
+        """A digest of the code that decides what the model does: its own module, its bases' and those it uses."""
+        bases = [base.__module__ for base in cls.__mro__ if base.__module__.startswith("clm_spark.models.")]
+        return digest(*(_source(module) for module in sorted({*bases, *cls.uses} - {__name__})))
+
+
+class Task(ABC):
+    """What is asked: of whom, when it counts as right, and where the answers go."""
+
+    name: ClassVar[str]
+    question: ClassVar[str]
+    grain: ClassVar[str]  # what an answer is about
+    population: ClassVar[str]
+    label: ClassVar[str]
+    horizon: ClassVar[str]
+    metrics: ClassVar[tuple[str, ...]]
+    decided_by: ClassVar[str]  # the metric whose highest value elects
+    train_job: ClassVar[str]
+    score_job: ClassVar[str]
+    section: ClassVar[type[Section] | None] = None
+    reads: ClassVar[tuple[Table, ...]]  # to train and test
+    asks: ClassVar[tuple[Table, ...]]  # to score
+    writes: ClassVar[tuple[Table, ...]]  # answers
+    reports: ClassVar[tuple[Table, ...]] = ()  # written beside gold.model_metrics when models are compared
+
+    def reason_to_train(self, lake: Lake, incumbent: ModelVersion | None) -> str | None:
+        """Why models are compared in this run, in words; None: the incumbent stays without a comparison."""
+        return "every run"
+
+    @abstractmethod
+    def split(self, lake: Lake) -> AbstractContextManager[Split]:
+        """The rows of the comparison. Raises `ModelError` where there is too little of them."""
+
+    @abstractmethod
+    def population_rows(self, lake: Lake) -> Inputs:
+        """Whom the champion is asked about on the morning of the run."""
+
+    @abstractmethod
+    def compare(self, answers: Mapping[str, DataFrame], split: Split) -> "Comparison":
+        """Figures of every entrant's answers against the truth, and the sample that intervals come from."""
+
+    @abstractmethod
+    def write(self, lake: Lake, answers: DataFrame, served: ModelVersion) -> None:
+        """Put the champion's answers into the task's tables."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One metric of one entrant."""
+
+    model: str
+    metric: str
+    value: float
+    num_tested: int
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Lead:
+    """By how much one entrant is ahead of another in the deciding metric, on the same customers."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Comparison(ABC):
+    """What came of a test."""
+
+    figures: tuple[Figure, ...]
+
+    @abstractmethod
+    def lead(self, of: str, over: str) -> Lead:
+        """The paired difference of the deciding metric between two entrants, with its 95 % interval."""
+
+    def reports(self) -> Iterator[tuple[Table, DataFrame]]:
+        """Further rows to write, without as_of and version."""
+        return iter(())
+
+
+def digest(*parts: str) -> str:
+    """sha-256 over texts, hexadecimal."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+@lru_cache
+def _source(module: str) -> str:
+    """A module's source, from a folder or from a zip, without importing it: not every machine has torch."""
+    found = importlib.util.find_spec(module)
+    source = getattr(found.loader, "get_source", None) if found and found.loader else None
+    text = source(module) if source else None
+    if text is None:
+        raise ModelError(
+            f"the source of {module} is not there: a model's version is made of it; install clm-spark with its sources"
+        )
+    return str(text)

@@ -1,0 +1,78 @@
+"""The transformer as an entrant of the recommenders' comparison; torch is imported when it trains or scores."""
+
+import logging
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from clm_spark.errors import ModelError
+from clm_spark.models.recommendation import IndexedRecommender, list_length
+from clm_spark.models.task import Inputs
+from clm_spark.models.transformer.settings import TransformerSettings
+from clm_spark.tables.catalog import ITEM_SEQUENCES, ITEM_VOCABULARY
+
+log = logging.getLogger(__name__)
+
+
+class Transformer(IndexedRecommender):
+    """A causal decoder over item sequences, trained across workers."""
+
+    name = "transformer"
+    words = "transformer"
+    section = TransformerSettings
+    inputs = (ITEM_SEQUENCES, ITEM_VOCABULARY)
+    uses = (
+        "clm_spark.models.top_k",
+        *(f"clm_spark.models.transformer.{module}" for module in ("data", "losses", "network", "score", "train")),
+    )
+
+    def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:
+        """Train on the sequences of the day; where there is a holdout model, go on from it for a few passes."""
+        try:
+            from clm_spark.models.transformer.launch import fit_transformer
+        except ImportError as error:
+            raise ModelError(
+                f"the transformer cannot be trained: {error}; install the train extra (make setup EXTRA=train), or leave "
+                "it out: --set evaluation.leave_out=[transformer]"
+            ) from None
+        asked, lake = inputs.settings.of(TransformerSettings), inputs.lake
+        num_items = inputs.read(ITEM_VOCABULARY).agg(F.max("item_index")).head()
+        assert num_items is not None
+        result = fit_transformer(
+            lake.spark,
+            location=lake.location(ITEM_SEQUENCES),
+            version=lake.version(ITEM_SEQUENCES),
+            as_of=inputs.as_of,
+            num_items=num_items[0],
+            settings=asked,
+            model_path=f"{path}/model",
+            start_from=f"{holdout}/model" if holdout else None,
+            epochs=asked.finetune_epochs if holdout else asked.epochs,
+        )
+        log.info(
+            "transformer: %d ranks by %s on %s, %d sequences, loss %.3f to %.3f in %d epochs, %.0f s, %s items/s",
+            result.ranks,
+            asked.launcher,
+            result.device,
+            result.num_sequences,
+            result.losses[0],
+            result.losses[-1],
+            len(result.losses),
+            result.seconds,
+            f"{result.items_per_second:,.0f}",
+        )
+        self.save_items(path, inputs)
+
+    def score(self, path: str, inputs: Inputs) -> DataFrame:
+        """The items most likely to come next."""
+        try:
+            from clm_spark.models.transformer.score import score_customers_top_k
+        except ImportError as error:
+            raise ModelError(f"the transformer cannot be asked: {error}; install the train extra") from None
+        lists = score_customers_top_k(
+            inputs.read(ITEM_SEQUENCES),
+            model_path=f"{path}/model",
+            top_k=list_length(inputs.settings),
+            hide_seen=inputs.settings.recommend.hide_seen,
+        )
+        return self.with_item(lists, inputs, reason="follows what the customer took last")

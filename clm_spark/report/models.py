@@ -1,0 +1,46 @@
+"""Which model answers each task, and by how much it is ahead: one line per declared task."""
+
+import pandas as pd
+
+from clm_spark.models.catalogue import TASKS
+from clm_spark.models.task import Task
+from clm_spark.report.blocks import Grid, Section, missing, number_text, words
+from clm_spark.report.metrics import interval_text, metrics_of
+from clm_spark.report.rows import first_line
+from clm_spark.tables.catalog import MODEL_METRICS
+from clm_spark.tables.lake import Lake
+
+
+def models(lake: Lake) -> Section:
+    """Every task with what is asked, of whom, and what is served."""
+    title = "Models in use"
+    rows = [row for task in TASKS if (row := _row(task, metrics_of(lake, task.name)))]
+    if not rows:
+        return missing("models", title, of=MODEL_METRICS, job=TASKS[0].train_job)
+    lead = (
+        "Of each task, all models and rules are tested on the same days and customers. The best is served; a new one "
+        "replaces the one in use only where it is better beyond chance."
+    )
+    header = ("task", "question", "served", "decided by", "figure (95 %)", "best other", "lead over the one in use")
+    return Section("models", title, lead, grids=[Grid("The last comparison of each task.", header, rows, 4)])
+
+
+def _row(task: Task, found: pd.DataFrame) -> tuple[str, ...] | None:
+    if found.empty:
+        return None
+    deciding = found[found.metric == task.decided_by].sort_values("value", ascending=False)
+    champions, others = deciding[deciding.is_champion], deciding[~deciding.is_champion]
+    if champions.empty:
+        return None
+    served = first_line(champions)
+    best = "-" if others.empty else f"{words(first_line(others).model)} {number_text(first_line(others).value)}"
+    lead = "first comparison" if pd.isna(served.lead) else _lead(served)
+    if served.is_incumbent:
+        lead = "stays in use"
+    figures = (words(task.decided_by), interval_text(served), best, lead)
+    return words(task.name), task.question, words(served.model), *figures
+
+
+def _lead(row: object) -> str:
+    value, low, high = (number_text(getattr(row, name)) for name in ("lead", "lead_low", "lead_high"))
+    return f"{value} ({low} to {high})"

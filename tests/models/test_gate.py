@@ -1,0 +1,47 @@
+import pytest
+
+from clm_spark.errors import ModelError
+from clm_spark.models.gate import INCUMBENT, elect
+from clm_spark.models.task import Comparison, Figure, Lead
+
+
+class Made(Comparison):
+    """A comparison whose paired difference is as wide as a case says."""
+
+    def __init__(self, values, spread):
+        self.figures = tuple(Figure(model, "auc", value, 9) for model, value in values.items())
+        self._values, self._spread = values, spread
+
+    def lead(self, of, over):
+        difference = self._values[of] - self._values[over]
+        return Lead(difference, difference - self._spread, difference + self._spread)
+
+
+CASES = [  # name, values, half width of the interval, incumbent, who is served
+    ("first comparison: the best", {"rule": 0.7, "trees": 0.8}, 0.2, "", "trees"),
+    ("first comparison: a rule may win", {"rule": 0.8, "trees": 0.7}, 0.0, "", "rule"),
+    ("first comparison: the earlier where they tie", {"rule": 0.8, "trees": 0.8}, 0.0, "", "rule"),
+    ("ahead beyond chance", {"rule": 0.7, "trees": 0.9, INCUMBENT: 0.8}, 0.09, INCUMBENT, "trees"),
+    ("ahead, but not beyond chance", {"rule": 0.7, "trees": 0.9, INCUMBENT: 0.8}, 0.11, INCUMBENT, INCUMBENT),
+    ("a tie keeps what is in use", {"rule": 0.7, "trees": 0.8, INCUMBENT: 0.8}, 0.0, INCUMBENT, INCUMBENT),
+    ("behind", {"rule": 0.7, "trees": 0.75, INCUMBENT: 0.8}, 0.0, INCUMBENT, INCUMBENT),
+    ("a rule in use stays", {"rule": 0.8, "trees": 0.82}, 0.05, "rule", "rule"),
+    ("a rule in use gives way", {"rule": 0.8, "trees": 0.9}, 0.05, "rule", "trees"),
+    ("no better than chance keeps what is in use", {"chance": 0.9, "trees": 0.8, INCUMBENT: 0.7}, 0, INCUMBENT, INCUMBENT),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("values", "spread", "incumbent", "served"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_who_is_served(values, spread, incumbent, served):
+    election = elect(
+        Made(values, spread), metric="auc", entrants=["rule", "trees"], floors=["chance"], incumbent=incumbent
+    )
+    assert election.winner == served
+    assert set(election.leads) == (set(values) - {incumbent} if incumbent else set())
+
+
+def test_nothing_is_served_that_is_no_better_than_chance():
+    with pytest.raises(ModelError, match=r"none has a auc above 0\.9000"):
+        elect(Made({"chance": 0.9, "trees": 0.8}, 0), metric="auc", entrants=["trees"], floors=["chance"])
+    with pytest.raises(ModelError, match="no entrant can be served"):
+        elect(Made({}, 0), metric="auc", entrants=["trees"])
