@@ -1,11 +1,14 @@
 """What every job shares: its command line, session, manifest and exit code."""
 
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -14,19 +17,21 @@ from pyspark.sql import functions as F
 from rich.console import Console
 from rich.logging import RichHandler
 
-from clm_spark.errors import SettingsError, UserError
-from clm_spark.runs import recorded
+from clm_spark.errors import ModelError, SettingsError, UserError
+from clm_spark.runs import Stopped, one_line, recorded
 from clm_spark.session import build_session
 from clm_spark.settings import Settings, load_settings
 from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES, Status
 from clm_spark.tables.lake import Lake, Written
 
 Run = Callable[[Lake, Settings], None]
-USER_MISTAKE = 2
+FAILED, USER_MISTAKE, MODELS_MISSING = 1, 2, 3  # exit codes; 0: done
 KEY_CHANGE = "rotate_key"
 WITHOUT_EVENTS = ("ingest_events", "stream_events", KEY_CHANGE)  # jobs that need none yet
 
 log = logging.getLogger(__name__)
+CANCEL_SECONDS = 10
+
 console = Console(stderr=True)
 
 AsOf = Annotated[str, typer.Option("--as-of", metavar="DATE", help="The day to speak for: what was known before it.")]
@@ -39,13 +44,14 @@ ConfDir = Annotated[str | None, typer.Option("--conf-dir", help="Folder of the s
 
 @dataclass(frozen=True)
 class JobDone:
-    """What one job did, and the models it had to do without, each with the reason."""
+    """What one job did: how it ended, the models it had to do without, each with the reason, and what stopped it."""
 
     job: str
     seconds: float
     written: tuple[Written, ...]
     status: Status = "done"
     missing: tuple[str, ...] = ()
+    error: Exception | None = None
 
 
 def run_job(spark: SparkSession, job: str, run: Run, settings: Settings, *, reads_events: bool = True) -> JobDone:
@@ -90,8 +96,11 @@ def main(run: Run) -> int:
         with user_mistakes_as_one_line():
             settings = load_settings(profile, as_of=as_of, overrides=overrides or [], conf_dir=conf_dir)
             spark = build_session(settings, app_name=f"clm-spark {job}")
-            done = run_job(spark, job, run, settings, reads_events=job not in WITHOUT_EVENTS)
-            log.info("%s done in %.0f s", job, done.seconds)
+            with stopped_by_signals(spark):
+                done = run_job(spark, job, run, settings, reads_events=job not in WITHOUT_EVENTS)
+            log.info("%s: %s, %.0f s", job, done.status.replace("_", " "), done.seconds)
+            if done.missing:
+                raise ModelError("; ".join(done.missing))
 
     command.__doc__ = module.__doc__
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -103,14 +112,37 @@ def main(run: Run) -> int:
 
 @contextmanager
 def user_mistakes_as_one_line() -> Iterator[None]:
-    """Turn a `UserError` into one line on standard error and exit code 2."""
+    """Turn a `UserError` into one line on standard error and exit code 2, or 3 where a model is missing."""
     try:
         yield
     except UserError as error:
-        console.print(
-            f"clm: {' '.join(str(error).split())}", style="red", markup=False, highlight=False, soft_wrap=True
-        )
-        raise SystemExit(USER_MISTAKE) from None
+        print_error(error)
+        raise SystemExit(MODELS_MISSING if isinstance(error, ModelError) else USER_MISTAKE) from None
+
+
+def print_error(error: BaseException) -> None:
+    """What an error says, in one line on standard error."""
+    text = str(error) if isinstance(error, UserError) else one_line(error)
+    console.print(f"clm: {' '.join(text.split())}", style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def stopped_by_signals(spark: SparkSession) -> Iterator[None]:
+    """Let SIGTERM and SIGINT end what Spark does, and then this process as an error would: gold.runs hears of it."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        # This thread may be waiting for Spark's answer: another one has to ask.
+        cancel = threading.Thread(target=spark.sparkContext.cancelAllJobs)
+        cancel.start()
+        cancel.join(CANCEL_SECONDS)
+        raise Stopped(128 + number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def log_to_console() -> None:

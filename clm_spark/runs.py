@@ -29,6 +29,13 @@ PSEUDONYM = re.compile(r"\b[0-9a-f]{64}\b")  # a change of key would not find it
 log = logging.getLogger(__name__)
 
 
+class Stopped(SystemExit):
+    """A signal asked this process to end; its exit code is 128 and the signal's number."""
+
+    def __str__(self) -> str:
+        return f"stopped by signal {int(self.code or 128) - 128}"
+
+
 @dataclass
 class RunRecord:
     """One run on its way into gold.runs."""

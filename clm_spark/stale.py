@@ -5,7 +5,7 @@ from datetime import date
 
 from pyspark.sql import functions as F
 
-from clm_spark.pipeline import JOBS, Job
+from clm_spark.pipeline import JOBS, Job, graph_of
 from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES, RUNS
 from clm_spark.tables.lake import Lake
 
@@ -32,12 +32,11 @@ def stale_days(lake: Lake) -> list[StaleDay]:
     done = {(row["job"], row["as_of"]) for row in runs.select("job", "as_of").distinct().collect()}
     outdated = _outdated(lake)
     newest = {name: max(day for job, day in done if job == name) for name, _ in done}
-    found = []
+    found, graph = [], graph_of(JOBS)
     for day in sorted({day for _, day in done}):
         jobs: list[Job] = []
         for job in JOBS:
-            upstream = {table.title for earlier in jobs for table in earlier.writes}
-            is_fed_by_stale = bool(upstream & {table.title for table in job.reads})
+            is_fed_by_stale = bool(graph[job.name] & {earlier.name for earlier in jobs})
             is_stale = (job.name, day) in outdated and (_speaks_for_days(job) or day == newest.get(job.name))
             if (job.name, day) in done and (is_stale or is_fed_by_stale):
                 jobs.append(job)
