@@ -58,6 +58,7 @@ class RunRecord:
         """Write the run down as running, and say so where the one before has never ended."""
         book = self._book()
         before = self._before(book)
+        book.inputs.clear()  # what is written follows from no other row: other jobs may write theirs meanwhile
         if before is None:  # the usual case, at half the cost of replacing
             book.append_once(self._rows(), into=RUNS, batch=f"{self.lake.job} {self.started_at}")
             return
@@ -74,17 +75,18 @@ class RunRecord:
         """Write down how it ended. Rows of tables are those of the last run that was complete."""
         self.ended_at = _now()
         self.written, self.inputs = tuple(self.lake.written), dict(self.lake.inputs)
-        if error is not None:
-            self.error = one_line(error)
-        self.missing = (*self.lake.missing, *([self.error] if isinstance(error, ModelError) and self.error else []))
-        if error is not None and not isinstance(error, ModelError):
+        said = () if error is None else (one_line(error),)
+        has_failed = not (error is None or isinstance(error, ModelError))
+        self.missing = tuple(self.lake.missing) if has_failed else (*self.lake.missing, *said)
+        self.error = "; ".join(said if has_failed else self.missing)[:MAX_ERROR] or None
+        if has_failed:
             self.status = "failed"
         elif self.missing:
-            self.status, self.error = "models_missing", "; ".join(self.missing)[:MAX_ERROR]
+            self.status = "models_missing"
         else:
             self.status = "done" if self.written or self.lake.job in WITHOUT_TABLES else "nothing_new"
-        is_complete = self.status != "failed" and self.written
-        self._write(self._book(), self._manifest() if is_complete else self._rows(), is_whole=bool(is_complete))
+        is_complete = bool(self.written) and not has_failed
+        self._write(self._book(), self._manifest() if is_complete else self._rows(), is_whole=is_complete)
 
     def _before(self, book: Lake) -> Row | None:
         """The last run of this job and day, as it was written down."""
