@@ -11,7 +11,7 @@ BIN := .venv/bin
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
     --no-annotate $(if $(UPGRADE),--upgrade)
 
-.PHONY: help run test test-long check setup data wheel pack requirements demo bench-demo bench-ingest bench-features bench-sessions bench-evaluation soak-ingest soak-cluster clean
+.PHONY: help run test test-long check setup data bundle wheel pack requirements demo bench-demo bench-ingest bench-features bench-sessions bench-evaluation soak-ingest soak-cluster clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ setup: ## make .venv for EXTRA: spark (no torch), train (default), bench, dev
 data: ## fetch The Complete Journey into data/
 	@infra/setup.sh spark
 	@$(BIN)/python infra/data/complete_journey.py
+
+bundle: ## write the Databricks job's tasks from the pipeline's graph
+	@infra/setup.sh spark
+	@$(BIN)/python infra/bundle.py
 
 wheel: ## build dist/*.whl, the one that clusters run
 	@infra/setup.sh spark

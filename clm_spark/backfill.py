@@ -1,7 +1,6 @@
 """Many past days of a job, several at a time and in any order: each as it would have come out on its own morning."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from datetime import date
 
 from pyspark.sql import SparkSession
@@ -11,6 +10,7 @@ from clm_spark.job import JobDone, run_job
 from clm_spark.pipeline import JOBS, Job
 from clm_spark.session import another_session
 from clm_spark.settings import Settings
+from clm_spark.side_by_side import run_graph
 
 
 def backfill(
@@ -36,17 +36,12 @@ def backfill(
     function, _ = job.load()
     alone = settings.features.model_copy(update={"as_of_alone": True})
 
-    def run(day: date) -> None:
+    def run(day: date) -> bool:
         # The words of a commit are a setting of the session.
         own = another_session(spark, settings)
         asked = settings.model_copy(update={"as_of": day, "features": alone})
         on_done(day, run_job(own, job.name, function, asked))
+        return True
 
-    run(days[0])
-    with ThreadPoolExecutor(max_workers=parallel) as workers:
-        begun = [workers.submit(run, day) for day in days[1:]]
-        done, rest = wait(begun, return_when=FIRST_EXCEPTION)
-        for each in rest:
-            each.cancel()
-    for each in done:
-        each.result()
+    first, *others = days
+    run_graph({first: (), **dict.fromkeys(others, (first,))}, run, parallel=parallel)

@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -16,20 +16,23 @@ from rich.table import Table as Grid
 
 from clm_spark.backfill import backfill
 from clm_spark.demo.shop import write_shop
-from clm_spark.errors import ModelError, SettingsError
+from clm_spark.errors import SettingsError
 from clm_spark.job import (
-    WITHOUT_EVENTS,
+    MODELS_MISSING,
     AsOf,
     ConfDir,
     JobDone,
     Overrides,
     Profile,
     log_to_console,
-    run_job,
+    print_error,
+    stopped_by_signals,
     user_mistakes_as_one_line,
 )
 from clm_spark.models.catalogue import load_settings
-from clm_spark.pipeline import JOBS, Job, find_jobs
+from clm_spark.pipeline import JOBS, Job, find_jobs, graph_of, nearest_only
+from clm_spark.resume import jobs_that_hold
+from clm_spark.runner import exit_code, run_jobs
 from clm_spark.session import build_session
 from clm_spark.settings import Settings
 from clm_spark.stale import stale_days
@@ -56,52 +59,89 @@ def run(
     profile: Profile = "local",
     overrides: Overrides = None,
     conf_dir: ConfDir = None,
+    parallel: Annotated[
+        int, typer.Option(min=1, help="Jobs at a time, of those that do not wait for one another.")
+    ] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="With all: leave out what this day has already and what still holds.")
+    ] = False,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Exit with 0, not 3, where only models are missing.")
+    ] = False,
 ) -> None:
-    """Run a job, or all of them in order, for one day."""
+    """Run a job, or all of them, for one day.
+
+    A model that cannot be trained stops nothing; a job that fails stops those that follow from it. Exit codes: 0 done;
+    3 done, but models are missing; 2 a mistake in what was asked or delivered, in one line; 1 failed.
+    """
+    if resume and job != "all":
+        raise SettingsError(
+            f"--resume goes with all: came {job!r}; leave it out, a job that has nothing to do is quick"
+        )
     chosen = find_jobs(job) if job != "stale" else ()
     settings = load_settings(profile, as_of=as_of, overrides=overrides or [], conf_dir=conf_dir)
     spark = build_session(settings, app_name=f"clm-spark {job}")
-    if job == "stale":
-        _run_stale(spark, settings)
-        return
-    done = _run_jobs(spark, settings, chosen)
+    with stopped_by_signals(spark):
+        if job == "stale":
+            done = _run_stale(spark, settings, parallel=parallel)
+        else:
+            left = _left_to_do(Lake(spark, settings), chosen) if resume else chosen
+            done = _run_jobs(spark, settings, left, parallel=parallel)
     if job == "all":
         print_summary(spark, settings, done, out)
+    code = exit_code(done)
+    if code and not (code == MODELS_MISSING and allow_missing):
+        raise typer.Exit(code)
 
 
-def _run_stale(spark: SparkSession, settings: Settings) -> None:
+def _run_stale(spark: SparkSession, settings: Settings, *, parallel: int = 1) -> list[JobDone]:
     days = stale_days(Lake(spark, settings))
     if not days:
         out.print("no day is stale")
     for day in days:
         out.print(f"[bold]{day.as_of}[/bold] is stale: {', '.join(job.name for job in day.jobs)}", highlight=False)
+    done = list[JobDone]()
     for day in days:
-        _run_jobs(spark, settings.model_copy(update={"as_of": day.as_of}), day.jobs)
-
-
-def _run_jobs(spark: SparkSession, settings: Settings, chosen: Sequence[Job]) -> list[JobDone]:
-    done = []
-    loaded = [(step.name, *step.load()) for step in chosen]
-    for number, (name, function, purpose) in enumerate(loaded, start=1):
-        out.print(f"[bold]{number}/{len(loaded)} {name}[/bold]  {purpose}", highlight=False, soft_wrap=True)
-        try:
-            done.append(run_job(spark, name, function, settings, reads_events=name not in WITHOUT_EVENTS))
-        except ModelError as error:
-            if len(chosen) == 1:
-                raise
-            # A log too short or too thin for one model still gets its tables, the other models and the report.
-            out.print(f"    not done: {error}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-            continue
-        out.print(f"    {done[-1].seconds:.0f} s", highlight=False)
+        done += _run_jobs(spark, settings.model_copy(update={"as_of": day.as_of}), day.jobs, parallel=parallel)
+        if any(each.status == "failed" for each in done):
+            break  # later days may stand on this one
     return done
+
+
+def _left_to_do(lake: Lake, jobs: Sequence[Job]) -> list[Job]:
+    still_good = jobs_that_hold(lake, jobs)
+    if still_good:
+        out.print(f"left out, done before: {', '.join(still_good)}", highlight=False, soft_wrap=True)
+    return [job for job in jobs if job.name not in still_good]
+
+
+def _run_jobs(spark: SparkSession, settings: Settings, chosen: Sequence[Job], *, parallel: int) -> list[JobDone]:
+    console = Console(file=sys.stdout)  # a launcher of ranks may send standard output elsewhere meanwhile
+
+    def say(place: str, job: Job, done: JobDone | None) -> None:
+        if done is None:
+            purpose = job.load()[1]
+            console.print(f"[bold]{place} {job.name}[/bold]  {purpose}", highlight=False, soft_wrap=True)
+            return
+        ended = {"done": "done", "nothing_new": "nothing new", "models_missing": "models missing"}
+        text = f"    {job.name}: {ended.get(done.status, done.status)}, {done.seconds:.0f} s"
+        console.print(text, highlight=False, soft_wrap=True)
+        for reason in done.missing:
+            console.print(f"    {reason}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        if done.error is not None:
+            print_error(done.error)
+
+    return run_jobs(spark, settings, chosen, parallel=parallel, say=say)
 
 
 @app.command()
 def jobs() -> None:
-    """List the jobs in the order they run, with what each reads and writes."""
-    grid = Grid("job", "reads", "writes")
+    """List the jobs in the order they run: which they follow, what each reads and writes."""
+    graph = nearest_only(graph_of(JOBS))
+    grid = Grid("job", "follows", "reads", "writes")
     for step in JOBS:
-        grid.add_row(step.name, _titles(step.reads), _titles(step.writes))
+        follows = [job.name for job in JOBS if job.name in graph[step.name]]
+        grid.add_row(step.name, ", ".join(follows), _listed(step.inputs), _listed(step.outputs))
     out.print(grid)
 
 
@@ -291,8 +331,9 @@ def _table(title: str) -> Table:
     raise SettingsError(f"no table {title!r}: expected one of {', '.join(table.title for table in TABLES)}")
 
 
-def _titles(of: tuple[Table, ...]) -> str:
-    return ", ".join(table.title for table in of)
+def _listed(titles: Collection[str]) -> str:
+    place = {table.title: number for number, table in enumerate(TABLES)}
+    return ", ".join(sorted(titles, key=lambda title: (place.get(title, len(place)), title)))
 
 
 def _print_rows(rows: DataFrame, style: str, limit: int) -> None:

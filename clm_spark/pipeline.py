@@ -1,28 +1,50 @@
-"""The jobs in order. The local runner, the Databricks job and any scheduler follow this list."""
+"""The jobs, and the graph that follows from what each reads and writes. Every launcher follows that graph."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 
 from clm_spark.errors import SettingsError
-from clm_spark.job import Run
+from clm_spark.job import WITHOUT_EVENTS, Run
 from clm_spark.models.catalogue import MODELS, TASKS
 from clm_spark.models.task import Task
 from clm_spark.tables import catalog as t
 from clm_spark.tables.contract import Table
 
+Graph = Mapping[str, frozenset[str]]  # the names of a job's direct predecessors, by its own
+
 
 @dataclass(frozen=True)
 class Job:
-    """One scheduled task: `jobs/<name>.py`, with the tables it reads and writes.
+    """One scheduled task: `jobs/<name>.py`, with the tables and models that it reads and writes.
 
-    What a job only reads to know what it did before is not among `reads`: nobody else's work stands in it.
+    Beside what is declared, every job writes gold.runs, and all but the first look up in silver.events and its ledger
+    whether their day is inside the data.
     """
 
     name: str
     reads: tuple[Table, ...]
     writes: tuple[Table, ...]
+    trains: tuple[str, ...] = ()  # models, as the registry names them
+    uses: tuple[str, ...] = ()  # models of other jobs; one that it trains it may compare with what is in use
     is_per_day: bool = False  # a day needs no other day of its own tables, so days may be made in any order
+
+    @property
+    def needs_events(self) -> bool:
+        """Whether its day must be inside the data."""
+        return self.name not in WITHOUT_EVENTS
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """Titles of the tables and models that it reads."""
+        checked = (t.EVENTS, t.INGESTED_BATCHES) if self.needs_events else ()
+        return _titles((*self.reads, *checked), self.uses)
+
+    @property
+    def outputs(self) -> frozenset[str]:
+        """Titles of the tables and models that it writes."""
+        return _titles(self.writes, self.trains)
 
     def load(self) -> tuple[Run, str]:
         """The job's `run` and the first line of its documentation."""
@@ -36,15 +58,37 @@ def model_jobs(tasks: Sequence[Task]) -> tuple[Job, ...]:
     for task in tasks:
         models = [model for model in MODELS if model.task == task.name]
         inputs = [table for model in models for table in model.inputs]
-        trained.append(
-            Job(task.train_job, reads=_each((*task.reads, *inputs)), writes=(t.MODEL_METRICS, *task.reports))
-        )
-        scored.append(Job(task.score_job, reads=_each((*task.asks, *inputs)), writes=task.writes))
+        reads = _each((*task.reads, *inputs, t.MODEL_METRICS))  # what an earlier run of the day compared
+        trained.append(Job(task.train_job, reads, (t.MODEL_METRICS, *task.reports), trains=(task.name,)))
+        scored.append(Job(task.score_job, _each((*task.asks, *inputs)), task.writes, uses=(task.name,)))
     return (*trained, *scored)
 
 
 def _each(tables: Sequence[Table]) -> tuple[Table, ...]:
     return tuple({table.title: table for table in tables}.values())
+
+
+def graph_of(jobs: Sequence[Job]) -> Graph:
+    """Which jobs must have run before each: those that write what it reads.
+
+    A table that a job both reads and writes makes it follow nobody: its rows there are its own, and where two jobs share
+    such a table each has its part of it. Two jobs that write one table and do not read it have no order.
+    """
+    others = {job.name: job.outputs | {t.RUNS.title} for job in jobs}
+    return {
+        job.name: frozenset(
+            name for name, written in others.items() if name != job.name and written & (job.inputs - job.outputs)
+        )
+        for job in jobs
+    }
+
+
+def nearest_only(graph: Graph) -> Graph:
+    """The same order without the predecessors that another predecessor has already."""
+    behind: dict[str, frozenset[str]] = {}
+    for name in TopologicalSorter(graph).static_order():
+        behind[name] = frozenset(graph[name]).union(*(behind[before] for before in graph[name]))
+    return {name: before - frozenset[str]().union(*(behind[each] for each in before)) for name, before in graph.items()}
 
 
 JOBS = (
@@ -93,7 +137,7 @@ JOBS = (
     *model_jobs(TASKS),
     Job(
         "write_report",
-        reads=t.TABLES,  # whatever of it there is
+        reads=t.TABLES,
         writes=(),
     ),
 )
@@ -114,6 +158,10 @@ ON_DEMAND = (
     ),
     Job("rotate_key", reads=KEYED_TABLES, writes=KEYED_TABLES),
 )
+
+
+def _titles(tables: Sequence[Table], models: Sequence[str]) -> frozenset[str]:
+    return frozenset((*(table.title for table in tables), *(f"models.{name}" for name in models)))
 
 
 def find_jobs(name: str) -> tuple[Job, ...]:

@@ -5,7 +5,7 @@ from datetime import date
 
 from pyspark.sql import functions as F
 
-from clm_spark.pipeline import JOBS, Job
+from clm_spark.pipeline import JOBS, Job, graph_of
 from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES, RUNS
 from clm_spark.tables.lake import Lake
 
@@ -26,16 +26,17 @@ def stale_days(lake: Lake) -> list[StaleDay]:
     """
     if not lake.exists(RUNS):
         return []
-    runs = lake.read(RUNS).where(F.col("file").isNull() & (F.col("as_of") <= F.lit(lake.settings.as_of)))
+    # Tables that a complete run wrote: a run that failed has not made a day anew.
+    is_written = F.col("table_name").isNotNull() & F.col("file").isNull()
+    runs = lake.read(RUNS).where(is_written & (F.col("as_of") <= F.lit(lake.settings.as_of)))
     done = {(row["job"], row["as_of"]) for row in runs.select("job", "as_of").distinct().collect()}
     outdated = _outdated(lake)
     newest = {name: max(day for job, day in done if job == name) for name, _ in done}
-    found = []
+    found, graph = [], graph_of(JOBS)
     for day in sorted({day for _, day in done}):
         jobs: list[Job] = []
         for job in JOBS:
-            upstream = {table.title for earlier in jobs for table in earlier.writes}
-            is_fed_by_stale = bool(upstream & {table.title for table in job.reads})
+            is_fed_by_stale = bool(graph[job.name] & {earlier.name for earlier in jobs})
             is_stale = (job.name, day) in outdated and (_speaks_for_days(job) or day == newest.get(job.name))
             if (job.name, day) in done and (is_stale or is_fed_by_stale):
                 jobs.append(job)
@@ -51,7 +52,8 @@ def _speaks_for_days(job: Job) -> bool:
 def _outdated(lake: Lake) -> set[tuple[str, date]]:
     """Jobs and days that read silver.events before a batch came with events for them."""
     seen = F.col("inputs")[EVENTS.title]
-    runs = lake.read(RUNS).where(F.col("file").isNull() & seen.isNotNull())
+    has_ended_well = F.coalesce("status", F.lit("done")).isin("done", "nothing_new", "models_missing")
+    runs = lake.read(RUNS).where(F.col("file").isNull() & seen.isNotNull() & has_ended_well)
     per_run = runs.groupBy("job", "as_of").agg(F.max(seen).alias("seen"))
     batches = lake.read(INGESTED_BATCHES).where(F.col("num_kept") > 0).select("events_version", "first_known_at")
     is_late = F.col("events_version") > F.col("seen")

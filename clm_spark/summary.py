@@ -11,20 +11,36 @@ from clm_spark.job import JobDone
 from clm_spark.report.metrics import role
 from clm_spark.report.page import report_path
 from clm_spark.report.rows import known_rows
+from clm_spark.runs import one_line
 from clm_spark.settings import Settings
 from clm_spark.tables.catalog import CUSTOMER_SCORES, ITEM_RECOMMENDATIONS, MODEL_METRICS, SEGMENT_PROFILES
 from clm_spark.tables.lake import Lake
 
 
 def print_summary(spark: SparkSession, settings: Settings, done: Sequence[JobDone], out: Console) -> None:
-    """Tables made, models against their baselines, the report's place and three queries to try."""
+    """Tables made, models against their baselines, the report's place, three queries to try, and what is missing."""
     lake = Lake(spark, settings)
     out.print(_tables_made(done))
-    out.print(_model_figures(lake))
-    out.print(f"report: {report_path(settings)}", soft_wrap=True)
-    out.print("try:")
-    for query in _queries(lake):
-        out.print(f'  .venv/bin/clm sql "{query}"', highlight=False, soft_wrap=True)
+    if lake.exists(MODEL_METRICS):
+        out.print(_model_figures(lake))
+    if not any(each.status == "failed" for each in done):
+        out.print(f"report: {report_path(settings)}", soft_wrap=True)
+        out.print("try:")
+        for query in _queries(lake):
+            out.print(f'  .venv/bin/clm sql "{query}"', highlight=False, soft_wrap=True)
+    for line in what_is_missing(done):
+        out.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def what_is_missing(done: Sequence[JobDone]) -> list[str]:
+    """A line per model that is missing, per job that failed and per job that was not begun for that, with the reason."""
+    lines = [f"missing: {job.job}: {reason}" for job in done for reason in job.missing]
+    failed = [job for job in done if job.status == "failed" and job.error]
+    lines += [f"failed: {job.job}: {one_line(job.error)}" for job in failed if job.error]
+    names = ", ".join(job.job for job in failed)
+    return lines + [
+        f"not run: {job.job}: follows from {names}" for job in done if job.status == "failed" and not job.error
+    ]
 
 
 def _tables_made(done: Sequence[JobDone]) -> Grid:

@@ -65,7 +65,7 @@ def test_one_day_that_fails_stops_the_rest(new_lake, monkeypatch):
     assert len(begun) <= 4
 
 
-@pytest.mark.parametrize("name", ["ingest_events", "train_als", "rotate_key"])
+@pytest.mark.parametrize("name", ["ingest_events", "train_churn", "rotate_key"])
 def test_a_job_that_needs_its_order_is_refused(new_lake, name):
     lake = new_lake()
     (job,) = find_jobs(name)

@@ -15,24 +15,27 @@ import yaml
 
 from clm_spark.keys import read_key
 from clm_spark.models.catalogue import load_settings
-from clm_spark.pipeline import JOBS
+from clm_spark.pipeline import JOBS, graph_of, nearest_only
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "infra"))
+from bundle import with_tasks  # noqa: E402 - a script beside the package
 
 
-def test_the_bundle_runs_the_pipelines_jobs_in_order():
+def test_the_bundle_runs_the_pipelines_graph():
     bundle = yaml.safe_load((ROOT / "infra/databricks.yml").read_text())
     (resource,) = (ROOT / "infra").glob(bundle["include"][0])
     daily = yaml.safe_load(resource.read_text())["resources"]["jobs"]["daily"]
-    names = [job.name for job in JOBS]
-    before = [[], *([{"task_key": name}] for name in names[:-1])]
-
-    assert [task["task_key"] for task in daily["tasks"]] == names
-    assert [task.get("depends_on", []) for task in daily["tasks"]] == before
-    for task in daily["tasks"]:
+    tasks = {task["task_key"]: task for task in daily["tasks"]}
+    assert list(tasks) == [job.name for job in JOBS]
+    assert with_tasks(resource.read_text()) == resource.read_text(), "run `make bundle`"
+    graph = nearest_only(graph_of(JOBS))
+    for name, task in tasks.items():
+        assert {each["task_key"] for each in task.get("depends_on", [])} == graph[name]
         wheel_task = task["python_wheel_task"]
-        assert wheel_task["parameters"][:2] == ["run", task["task_key"]]
+        assert wheel_task["parameters"][:2] == ["run", name]
         assert (wheel_task["package_name"], wheel_task["entry_point"]) == ("clm_spark", "clm")
+        assert [next(iter(each)) for each in task["libraries"]] == ["whl", "pypi", "pypi", "pypi"]
 
 
 @pytest.mark.parametrize("profile", ["cluster", "databricks"])

@@ -45,13 +45,17 @@ def test_a_day_is_stale_when_a_later_batch_should_have_been_in_it(new_lake):
     ]
     lake.replace(signed_batches(lake.spark, *batches), into=INGESTED_BATCHES)
     seen = {MONDAY: 1, TUESDAY: 1, WEDNESDAY: 5, THURSDAY: 6}
-    runs = [run(job, day, version) for day, version in seen.items() for job in ("build_sessions", "build_features")]
+    runs = [run("build_sessions", day, version) for day, version in seen.items()]
+    runs += [run("build_features", day, version) for day, version in (seen | {WEDNESDAY: 1}).items()]
     runs += [
         run("build_interactions", TUESDAY, 5),  # ran again after the late batch, and before the one on time
         run("train_segments", TUESDAY, None),  # reads what build_features writes
         run("score_customers", WEDNESDAY, None),
         run("ingest_events", TUESDAY, None),
         run("build_features", date(2024, 3, 5), 1),  # after the asked day
+        # Runs that wrote no table: one that failed has not brought its day up to date, one that found nothing to do has.
+        run("build_features", TUESDAY, 7) | {"table_name": None, "status": "failed"},
+        run("build_features", WEDNESDAY, 5) | {"table_name": None, "status": "nothing_new"},
     ]
     whole = {"version": 1, "num_rows": 1, "seconds": 1.0, "settings_hash": "x", "code_version": "1"}
     write_rows(lake, RUNS, runs, **whole)

@@ -60,7 +60,7 @@ def tables_made(lake: Lake) -> Section:
     title = "Tables made"
     as_of = lake.settings.as_of
     # One row per job and table it writes: a few dozen.
-    as_a_whole = (F.col("as_of") == F.lit(as_of)) & F.col("file").isNull()
+    as_a_whole = (F.col("as_of") == F.lit(as_of)) & F.col("table_name").isNotNull() & F.col("file").isNull()
     runs = small_rows(lake, RUNS, lambda rows: last_writes(rows.where(as_a_whole)), at_most=100)
     if runs.empty:
         return missing("tables", title, of=RUNS, job="ingest_events")

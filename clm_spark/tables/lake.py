@@ -30,7 +30,7 @@ from clm_spark.tables.sealed import RECORDS_PROPERTY, way_to_keep, with_opened_r
 
 log = logging.getLogger(__name__)
 
-SliceValue = date | str | Sequence[date] | Sequence[str]
+SliceValue = date | str | None | Sequence[date] | Sequence[str]
 
 COMMITS_LOOKED_AT = 20
 COMMIT_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
@@ -127,8 +127,8 @@ class Lake:
     ) -> Written:
         """Replace a part of the table, or all of it when no slice is named, in one commit.
 
-        `slices` name columns and the value or values to replace, as in `as_of=day, recommender="als"`; a row outside
-        them is refused. `is_key_proven` skips the check that keys are unique, for frames grouped by key just before.
+        `slices` name columns and the value or values to replace, as in `as_of=day, recommender="als"` (None: where it
+        is null); a row outside them is refused. `is_key_proven` skips the check that keys are unique, for frames grouped by key just before.
         The commit bears the slices, and `made_with`: what the rows follow from beside the tables read.
         """
         undeclared = sorted(set(slices) - set(into.slices))
@@ -420,11 +420,13 @@ def _squeezed(rule: str) -> str:
 
 
 def _values(value: SliceValue) -> list[Any]:
-    return [value] if isinstance(value, str | date) else list(value)
+    return [value] if value is None or isinstance(value, str | date) else list(value)
 
 
 def _is_in(column: str, value: SliceValue) -> Expr:
     values = _values(value)
+    if values == [None]:
+        return F.col(column).isNull()
     return F.col(column).isin(values) if len(values) != 1 else F.col(column) == F.lit(values[0])
 
 

@@ -1,6 +1,7 @@
 """The registry in open-source MLflow: a registered model per task, an alias per day on which a champion began."""
 
 import logging
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -12,6 +13,7 @@ from clm_spark.files import is_here, local_path
 from clm_spark.models.registry.store import CHAMPION, VERSION, Tags
 from clm_spark.settings import Settings
 
+_CONNECTING = threading.Lock()  # two jobs side by side must not both make the database and the experiment
 CHAMPION_FROM = "champion-from-"  # followed by the day; an alias leads to one version
 RETIRED_FROM = "retired-champion-from-"  # the same of a version that was removed: a tag, its value the version
 
@@ -87,11 +89,12 @@ def connected(settings: Settings, uri: str) -> Any:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     tracking = settings.tracking
     try:
-        client = MlflowClient(tracking_uri=uri, registry_uri=tracking.registry_uri or uri)
-        if client.get_experiment_by_name(tracking.experiment) is None:
-            # A server knows a place for artifacts; a local store would make a folder wherever the process runs.
-            artifacts = None if tracking.uri else f"file://{local_path(settings.lakehouse.path)}/models/mlflow"
-            client.create_experiment(tracking.experiment, artifact_location=artifacts)
+        with _CONNECTING:
+            client = MlflowClient(tracking_uri=uri, registry_uri=tracking.registry_uri or uri)
+            if client.get_experiment_by_name(tracking.experiment) is None:
+                # A server knows a place for artifacts; a local store would make a folder wherever the process runs.
+                artifacts = None if tracking.uri else f"file://{local_path(settings.lakehouse.path)}/models/mlflow"
+                client.create_experiment(tracking.experiment, artifact_location=artifacts)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise ModelError(
             f"the MLflow store at {uri} cannot be used: {str(error).splitlines()[0]}; "

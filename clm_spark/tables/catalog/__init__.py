@@ -23,7 +23,7 @@ from clm_spark.tables.catalog.features import (
     ITEM_VOCABULARY,
     PAIR_FEATURES,
 )
-from clm_spark.tables.catalog.operations import RUNS
+from clm_spark.tables.catalog.operations import RUNS, STATUSES, Status
 from clm_spark.tables.catalog.scores import (
     CUSTOMER_SCORES,
     ITEM_RECOMMENDATIONS,
@@ -116,6 +116,8 @@ __all__ = [
     "SEGMENTS",
     "SEGMENT_PROFILES",
     "SESSIONS",
+    "STATUSES",
     "TABLES",
     "WORKED_BATCHES",
+    "Status",
 ]

@@ -1,0 +1,69 @@
+"""Run jobs of one day in the order of their graph, those without a dependency side by side."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from pyspark.sql import SparkSession
+
+from clm_spark.errors import ModelError, UserError
+from clm_spark.job import FAILED, MODELS_MISSING, USER_MISTAKE, JobDone, run_job
+from clm_spark.pipeline import Job, graph_of
+from clm_spark.runs import one_line
+from clm_spark.session import another_session
+from clm_spark.settings import Settings
+from clm_spark.side_by_side import run_graph
+
+Say = Callable[[str, Job, JobDone | None], None]  # "3/15", a job, and how it ended or None where it begins
+
+log = logging.getLogger(__name__)
+
+
+def run_jobs(spark: SparkSession, settings: Settings, jobs: Sequence[Job], *, parallel: int, say: Say) -> list[JobDone]:
+    """Run `jobs` for the settings' day; `say` hears of each as it begins and as it ends.
+
+    A job follows those of `jobs` whose tables and models it reads. A model that could not be trained stops nothing:
+    tables, other models and the report are still worth having. A job that failed stops what follows from it, and not
+    the rest: one family of models must not cost a day of another. Gives how each ended, in the order they did; one that was not
+    begun has failed without an error.
+    """
+    by_name, done = {job.name: job for job in jobs}, list[JobDone]()
+    places = {job.name: f"{number}/{len(jobs)}" for number, job in enumerate(jobs, start=1)}
+
+    def work(name: str) -> bool:
+        job, thread = by_name[name], threading.current_thread()
+        say(places[name], job, None)
+        if parallel > 1:
+            thread.name = name  # as the log has it
+        # The words of a commit are a setting of the session.
+        own = another_session(spark, settings) if parallel > 1 else spark
+        ended = _run_one(own, settings, job)
+        done.append(ended)
+        say(places[name], job, ended)
+        return ended.status != "failed"
+
+    run_graph(graph_of(jobs), work, parallel=parallel)
+    begun = {each.job for each in done}
+    return [*done, *(JobDone(name, 0.0, (), "failed") for name in by_name if name not in begun)]
+
+
+def exit_code(done: Sequence[JobDone]) -> int:
+    """What `done` means to whoever started it: 0 done, 3 done with models missing, 2 the user's mistake, 1 failed."""
+    errors = [each.error for each in done if each.status == "failed" and each.error is not None]
+    if errors:
+        return USER_MISTAKE if all(isinstance(error, UserError) for error in errors) else FAILED
+    return MODELS_MISSING if any(each.missing for each in done) else 0
+
+
+def _run_one(spark: SparkSession, settings: Settings, job: Job) -> JobDone:
+    start = time.monotonic()
+    try:
+        function, _ = job.load()
+        return run_job(spark, job.name, function, settings, reads_events=job.needs_events)
+    except ModelError as error:
+        return JobDone(job.name, time.monotonic() - start, (), "models_missing", (one_line(error),))
+    except Exception as error:
+        if not isinstance(error, UserError):
+            log.exception("%s failed", job.name)
+        return JobDone(job.name, time.monotonic() - start, (), "failed", error=error)
