@@ -7,9 +7,10 @@ from pyspark.sql import functions as F
 
 from clm_spark.events import clocks
 from clm_spark.events.clocks import time_from_text
-from clm_spark.keys import KeyChain
+from clm_spark.keys import KeyChain, pseudonym_key
 from clm_spark.privacy.pseudonyms import pseudonym, rekeyed, visitor_key
-from clm_spark.sources.source import TEXT_FIELDS
+from clm_spark.settings import Settings
+from clm_spark.sources.source import TEXT_FIELDS, Source
 from clm_spark.tables.catalog import EVENT_KINDS, EVENTS
 
 MAX_RECORD_BYTES = 1 << 20  # an event has a few hundred
@@ -46,10 +47,10 @@ def typed_events(
     """Each raw record typed: the columns of silver.events beside those of its raw record, and `reason`.
 
     `reason` is null where the record can be used. `known_at` is how to fill that time where the record has none:
-    occurred, or arrived. A part of a unit counts as one unit begun. A purchase or refund that names no amount is worth
-    price times quantity, and one that names no quantity is of one unit. Who did not log in is known by the visitor id.
-    Where a record says when its device sent it, and that clock was wrong by more than `max_clock_skew`, it happened by
-    the server's clock.
+    occurred, or arrived. Quantities are rounded up to whole units. A purchase or refund without an amount gets
+    price times quantity, and one without a quantity is of one unit. Without a login the visitor id is the customer's.
+    Where a record has the time of sending, and the device's clock was wrong by more than `max_clock_skew`, `occurred_at`
+    is corrected to the server's clock.
     """
 
     def time(name: str) -> Column:
@@ -98,6 +99,21 @@ def typed_events(
     # begins with the first key, so that an event sent again after a change of key has the same id.
     identified = rekeyed(named.withColumn("event_id", _event_id()), EVENTS, links=key.links[1:])
     return identified.withColumn("attributes", clocks.with_device_time(F.col("attributes"), device_at, error))
+
+
+def typed_records(raw: DataFrame, source: Source, settings: Settings) -> DataFrame:
+    """`typed_events` of raw records, by the settings."""
+    wanted = settings.ingest
+    return typed_events(
+        source.fields(raw),
+        source=source.name,
+        time_format=source.time_format,
+        time_zone=source.time_zone,
+        known_at=wanted.known_at,
+        key=pseudonym_key(settings),
+        max_clock_skew=timedelta(seconds=wanted.max_clock_skew_seconds),
+        max_lateness=None if wanted.max_lateness_days is None else timedelta(days=wanted.max_lateness_days),
+    )
 
 
 def cents(name: str) -> Column:
