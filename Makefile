@@ -98,7 +98,7 @@ soak-ingest: ## kill ingestion 30 times on a two-worker cluster, and compare wit
 
 soak-cluster: ## pass every job through spark-submit on a cluster of bare machines, and compare with a local run
 	@$(MAKE) --no-print-directory pack EXTRA=train
-	@$(BIN)/python tests/soak/soak_cluster.py
+	@$(BIN)/python tests/soak/soak_cluster.py $(SOAK)
 
 clean: ## remove what builds and tools left; data/, lakehouse/ and .venv stay
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -77,20 +77,11 @@ def install_clm(site: Path, scripts: Path) -> None:
 
 def compress(folder: Path, archive: Path) -> None:
     archive.parent.mkdir(exist_ok=True)
+    unfinished = archive.with_name(f"{archive.name}.unfinished")
     gzip = "pigz" if shutil.which("pigz") else "gzip"
-    owner = ("--owner=0", "--group=0", "--numeric-owner", "--sort=name")
-    tar = [
-        "tar",
-        "--create",
-        "--file",
-        str(archive),
-        f"--use-compress-program={gzip} -4",
-        *owner,
-        "-C",
-        str(folder),
-        ".",
-    ]
-    subprocess.run(tar, check=True)
+    tar = ["tar", "--create", "--owner=0", "--group=0", "--numeric-owner", "--sort=name", "--use-compress-program"]
+    subprocess.run([*tar, f"{gzip} -4", "--file", unfinished, "-C", folder, "."], check=True)
+    unfinished.replace(archive)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 import clm_spark
+import clm_spark.cli
 
 OF_THE_MACHINE = re.compile(r"(ld-linux.*|libc|libm|libdl|libpthread|librt|libutil|libresolv|libstdc\+\+|libgcc_s)\.so")
 OF_TRAIN = ("torch", "transformers", "deltalake", "safetensors")

@@ -1,7 +1,8 @@
 """Pass every job of the day through spark-submit on a cluster whose machines have Java, Spark and a bare Python.
 
-`python tests/soak/soak_cluster.py` starts a master and two workers without any of our packages, gives each job
-dist/clm-env-train.tar.gz (`make pack`) as its archive, and compares the rows of every table with those of a local run.
+`python tests/soak/soak_cluster.py` starts a master and two workers without any of our packages, submits ingestion by its
+job's file and then the whole day by `clm run all`, with dist/clm-env-train.tar.gz (`make pack`) as the archive, and
+compares the rows of every table with those of a local run. `--each` submits every job by its own file.
 """
 
 import argparse
@@ -147,8 +148,8 @@ def run_here(folder: Path, log: Path) -> None:
                 raise SystemExit(f"{command[0]} failed here: {log.read_text()[-3000:]}")
 
 
-def submit(cluster: Cluster, master: str, job: str, log: Path) -> float:
-    """Run a job from a folder that has nothing, by a driver in the unpacked archive; gives the seconds."""
+def submit(cluster: Cluster, master: str, program: list[str], log: Path) -> float:
+    """Run a program from a folder that has nothing, by a driver in the unpacked archive; gives the seconds."""
     folder, begun = cluster.folder, time.monotonic()
     conf = {
         "spark.pyspark.python": "./env/bin/python",
@@ -157,10 +158,11 @@ def submit(cluster: Cluster, master: str, job: str, log: Path) -> float:
         "spark.jars.ivy": str(Path.home() / ".ivy2.5.2"),  # what was fetched before
     }
     command = [
-        *(str(folder / "spark/bin/spark-submit"), "--master", master, "--driver-memory", "1500m"),
+        *(str(folder / "spark/bin/spark-submit"), "--master", master, "--driver-memory", "2g"),
         *("--packages", DELTA_PACKAGE, "--archives", f"{ARCHIVE}#env"),
         *(word for key, value in conf.items() for word in ("--conf", f"{key}={value}")),
-        *(str(ROOT / f"jobs/{job}.py"), "--profile", "cluster", "--as-of", AS_OF, *sets(folder, "lake")),
+        *program,
+        *("--profile", "cluster", "--as-of", AS_OF, *sets(folder, "lake")),
     ]
     with log.open("ab") as said:
         running = subprocess.Popen(command, cwd=folder / "home", env=cluster.environment, stdout=said, stderr=said)
@@ -168,9 +170,17 @@ def submit(cluster: Cluster, master: str, job: str, log: Path) -> float:
             cluster.look()
             time.sleep(0.5)
     if running.returncode:
-        raise SystemExit(f"{job} failed on the cluster: {log.read_text()[-5000:]}")
+        raise SystemExit(f"{program} failed on the cluster: {log.read_text()[-5000:]}")
     cluster.clear()
     return time.monotonic() - begun
+
+
+def programs(*, each: bool) -> Iterator[list[str]]:
+    """What is submitted, in order."""
+    jobs = [job.name for job in find_jobs("all")]
+    yield from ([str(ROOT / f"jobs/{job}.py")] for job in (jobs if each else jobs[:1]))
+    if not each:
+        yield [str(ROOT / "clm_spark/__main__.py"), "run", "all"]
 
 
 def fingerprint(spark: SparkSession, lake: Path, table: Table) -> str:
@@ -209,6 +219,7 @@ def compare(folder: Path) -> None:
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__)
     ask.add_argument("--folder", help="work here, and leave it; unless given, in one that vanishes")
+    ask.add_argument("--each", action="store_true", help="every job by its own file: a new archive for each executor")
     asked = ask.parse_args()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(asked.folder or name).absolute()
@@ -219,9 +230,9 @@ def main() -> None:
         run_here(folder, folder / "local.log")
         print(f"the day has run here; now on {(master := cluster.start())}", flush=True)
         try:
-            for job in find_jobs("all"):
-                seconds = submit(cluster, master, job.name, folder / "cluster.log")
-                print(f"  {job.name}: {seconds:.0f} s", flush=True)
+            for program in programs(each=asked.each):
+                seconds = submit(cluster, master, program, folder / "cluster.log")
+                print(f"  {Path(program[0]).stem} {' '.join(program[1:])}: {seconds:.0f} s", flush=True)
         finally:
             cluster.stop()
         foreign = {program for program in cluster.pythons.values() if not program.startswith(str(cluster.work))}
