@@ -12,6 +12,8 @@ from pyspark.sql import types as T
 
 from clm_spark import files
 
+Columns = Mapping[str, T.DataType]
+
 SPARK_FILES = "sparkml"  # where MLflow's Spark flavour looks
 
 
@@ -24,7 +26,8 @@ def save_spark_pipeline(pipeline: PipelineModel, path: str, *, rows: DataFrame) 
     from mlflow.models import Model
 
     pipeline.write().overwrite().save(f"{path}/{SPARK_FILES}")
-    model = Model(signature=_signature(rows.schema, outputs=T.StructType().add("prediction", T.DoubleType())))
+    asked = {column.name: column.dataType for column in rows.schema.fields}
+    model = Model(signature=_signature(asked, outputs={"prediction": T.DoubleType()}))
     kind = f"{PipelineModel.__module__}.{PipelineModel.__name__}"
     model.add_flavor("spark", pyspark_version=version("pyspark"), model_data=SPARK_FILES, code=None, model_class=kind)
     pyfunc.add_to_model(model, loader_module="mlflow.spark", data=SPARK_FILES, python_env="python_env.yaml")
@@ -40,19 +43,19 @@ def describe_pyfunc(
     path: str,
     *,
     loader_module: str,
-    inputs: str,
-    outputs: str,
+    inputs: Columns,
+    outputs: Columns,
     params: Mapping[str, int | bool],
     packages: Sequence[str],
 ) -> None:
     """Let `mlflow.pyfunc.load_model` know a folder: `_load_pyfunc` of `loader_module` opens it.
 
-    `inputs` and `outputs` are schemas as Spark writes them, `params` what `predict` may be told, with defaults.
+    `params` are what `predict` may be told, with their defaults.
     """
     from mlflow import pyfunc
     from mlflow.models import Model
 
-    model = Model(signature=_signature(_schema(inputs), outputs=_schema(outputs), params=params))
+    model = Model(signature=_signature(inputs, outputs=outputs, params=params))
     pyfunc.add_to_model(model, loader_module=loader_module, python_env="python_env.yaml")
     _write(model, path, packages=packages)
 
@@ -66,7 +69,7 @@ def _write(model: Any, path: str, *, packages: Sequence[str]) -> None:
     files.write_text(f"{path}/MLmodel", model.to_yaml())
 
 
-def _signature(inputs: T.StructType, *, outputs: T.StructType, params: Mapping[str, int | bool] | None = None) -> Any:
+def _signature(inputs: Columns, *, outputs: Columns, params: Mapping[str, int | bool] | None = None) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import DataType, ParamSchema, ParamSpec
 
@@ -79,17 +82,11 @@ def _signature(inputs: T.StructType, *, outputs: T.StructType, params: Mapping[s
     )
 
 
-def _schema(text: str) -> T.StructType:
-    schema = T.StructType.fromDDL(text)
-    assert isinstance(schema, T.StructType)
-    return schema
-
-
-def _columns(schema: T.StructType) -> Any:
+def _columns(columns: Columns) -> Any:
     """Numbers are asked for as doubles: pandas has no whole numbers once one of them is missing."""
     from mlflow.types import ColSpec, Schema
 
-    specs = [(field.name, _type(field.dataType)) for field in schema.fields]
+    specs = [(name, _type(kind)) for name, kind in columns.items()]
     return Schema([ColSpec(kind, name, required=False) for name, kind in specs if kind is not None])
 
 

@@ -5,10 +5,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pyspark.sql import types as T
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from clm_spark.models.registry.flavours import describe_pyfunc
 from clm_spark.models.transformer.network import NextItemModel, load_model
-from clm_spark.models.transformer.score import SCORED, lists_of
+from clm_spark.models.transformer.score import ROWS, lists_of
 
 ASKED = {"top_k": 20, "hide_seen": False}
 
@@ -18,8 +20,8 @@ def describe(path: str) -> None:
     describe_pyfunc(
         path,
         loader_module=__name__,
-        inputs="customer_id string, item_indices array<int>",
-        outputs=SCORED,
+        inputs={"customer_id": T.StringType(), "item_indices": T.ArrayType(T.IntegerType())},
+        outputs={column.name: column.dataType for column in from_arrow_schema(ROWS)},
         params=ASKED,
         packages=("clm-spark", "torch", "transformers", "safetensors", "pandas", "pyarrow"),
     )
