@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,8 +118,9 @@ def clm(arguments: list[str], overrides: list[str], log: Path) -> str:
     return done.stdout
 
 
-def live(place: Place, folder: Path) -> None:
-    """All steps on one store."""
+def live(place: Place, log: Path, folder: Path) -> None:
+    """All steps on one store, the log on it."""
+    files.upload(log, f"{place.url}/log")
     for job, day, key in STEPS:
         begun = time.monotonic()
         clm(["run", job, "--as-of", day], place.overrides(folder, key), folder / f"{place.name}.log")
@@ -226,13 +227,22 @@ def soak(names: list[str], customers: int, folder: Path) -> None:
     with opened(names, folder) as places:
         spark = all_stores_open(places, folder)
         try:
-            for place in (local, *places):
-                files.upload(log, f"{place.url}/log")
-                live(place, folder)
-            for place in places:
-                compare(spark, local, place)
+            failures = [attempted(live, place, log, folder) for place in (*places, local)]
+            failures += [attempted(compare, spark, local, place) for place in places]
         finally:
             spark.stop()
+    if any(failures):
+        raise SystemExit("\n".join(filter(None, failures)))
+
+
+def attempted(step: Callable[..., None], *arguments: object) -> str:
+    """Why a step failed, for the other stores to go on; empty where it did not."""
+    try:
+        step(*arguments)
+    except (Exception, SystemExit) as error:
+        print(f"FAILED: {error}", flush=True)
+        return str(error)
+    return ""
 
 
 def main() -> None:
