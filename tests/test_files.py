@@ -12,9 +12,10 @@ def stores(spark, tmp_path):
     here, there = tmp_path / "here", tmp_path / "there"
     there.mkdir()
     conf = spark.sparkContext._jsc.hadoopConfiguration()
-    conf.set("fs.viewfs.mounttable.store.link./shop", f"file://{there}")
-    yield {f"file://{here}": here, "viewfs://store/shop": there}
-    conf.unset("fs.viewfs.mounttable.store.link./shop")
+    store = f"store{abs(hash(tmp_path))}"  # Hadoop remembers a store by its name
+    conf.set(f"fs.viewfs.mounttable.{store}.link./shop", f"file://{there}")
+    yield {f"file://{here}": here, f"viewfs://{store}/shop": there}
+    conf.unset(f"fs.viewfs.mounttable.{store}.link./shop")
 
 
 def test_files_are_the_same_on_every_store(stores, tmp_path):

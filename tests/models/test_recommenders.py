@@ -89,8 +89,8 @@ def test_mlflow_opens_a_saved_als_and_gives_its_scores(pairs, model_path):
     served = mlflow.pyfunc.load_model(f"{model_path}/model")
     frame = asked.toPandas().astype("float64")
     assert served.predict(frame) == [own[row.customer_index, row.item_index] for row in frame.itertuples()]
-    with pytest.raises(mlflow.exceptions.MlflowException, match="Incompatible input types"):
-        served.predict(frame.astype(str))
+    with pytest.raises(mlflow.exceptions.MlflowException, match="missing inputs"):
+        served.predict(frame[["item_index"]])
 
 
 def test_popularity_and_own_favourites_count(spark):

@@ -87,7 +87,7 @@ def _columns(columns: Columns) -> Any:
     from mlflow.types import ColSpec, Schema
 
     specs = [(name, _type(kind)) for name, kind in columns.items()]
-    return Schema([ColSpec(kind, name, required=False) for name, kind in specs if kind is not None])
+    return Schema([ColSpec(kind, name) for name, kind in specs if kind is not None])
 
 
 def _type(kind: T.DataType) -> Any:

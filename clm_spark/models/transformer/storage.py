@@ -6,7 +6,7 @@ from clm_spark.files import hadoop_secret, hadoop_settings
 
 Options = dict[str, str]
 
-HDFS_CLUSTER = ("nameservices", "ha.", "namenode.rpc-address", "client.failover.")
+HDFS_CLUSTER = ("nameservices", "ha.namenodes.", "namenode.rpc-address", "client.failover.")
 
 
 def readable(location: str) -> tuple[str, Options]:
