@@ -94,25 +94,23 @@ class Place:
         ]
 
 
-def clm(arguments: list[str], overrides: list[str], log: Path) -> str:
-    """Run `clm` as a process of its own; gives what it printed."""
+def clm(arguments: list[str], overrides: list[str], log: Path) -> None:
+    """Run `clm` as a process of its own, what it prints in a file."""
     command = [sys.executable, "-c", "from clm_spark.cli import main; main()", *arguments, "--profile", "demo"]
     sets = [word for text in overrides for word in ("--set", text)]
     # In a folder of its own: a path taken for a URL, or the reverse, would leave something there.
     place = log.with_suffix(".cwd")
     place.mkdir(exist_ok=True)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CLM_CONF_DIR": str(ROOT / "conf"), "COLUMNS": "200"}
-    done = subprocess.run(
-        [*command, *sets], cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    with log.open("a") as file:
-        file.write(done.stdout)
-    if done.returncode or "not done:" in done.stdout:
-        raise SystemExit(f"clm {' '.join(arguments)} failed: {done.stdout[-4000:]}")
+    before = log.stat().st_size if log.exists() else 0
+    with log.open("ab") as file:
+        done = subprocess.run([*command, *sets], cwd=place, env=environment, stdout=file, stderr=file)
+    said = log.read_bytes()[before:].decode(errors="replace")
+    if done.returncode or "not done:" in said:
+        raise SystemExit(f"clm {' '.join(arguments)} failed: {said[-4000:]}")
     left = [path.name for path in place.iterdir()]
     if left:
         raise SystemExit(f"clm {' '.join(arguments)} wrote {left} where it ran")
-    return done.stdout
 
 
 def live(place: Place, log: Path, folder: Path) -> None:
