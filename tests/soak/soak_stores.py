@@ -222,8 +222,10 @@ def soak(names: list[str], customers: int, folder: Path) -> None:
     with opened(names, folder) as places:
         spark = all_stores_open(places, folder)
         try:
-            failures = [attempted(live, place, log, folder) for place in (*places, local)]
-            failures += [attempted(compare, spark, local, place) for place in places]
+            failures = [attempted(live, local, log, folder)]
+            failures += [
+                attempted(live, place, log, folder) or attempted(compare, spark, local, place) for place in places
+            ]
         finally:
             spark.stop()
     if any(failures):
