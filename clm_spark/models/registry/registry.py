@@ -1,6 +1,5 @@
 """Model versions of one shop: found, registered once their files are whole, put in use from a day on, retired."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -9,14 +8,10 @@ from datetime import date, timedelta
 from functools import cached_property
 from typing import Any
 
-from pyspark.sql import DataFrame
-
 import clm_spark
 from clm_spark import files
-from clm_spark.errors import ModelError
-from clm_spark.models.registry.fingerprints import code_digest, fingerprint
 from clm_spark.models.registry.store import AS_OF, METADATA, MODEL, VERSION, Store, Tags, store_for
-from clm_spark.settings import Section, Settings
+from clm_spark.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +39,6 @@ class Registry:
 
     settings: Settings
     store: Store | None = None  # None: the one that the settings ask for
-
-    def version(self, name: str, rows: DataFrame, *sections: Section) -> str:
-        """The version that training on these rows with these settings makes: the same wherever and whenever it runs."""
-        trained_on = [fingerprint(rows), *(part.model_dump_json() for part in sections), code_digest()]
-        digest = hashlib.sha256("\n".join(trained_on).encode()).hexdigest()
-        return f"{name}-{self.settings.as_of}-{digest[:10]}"
 
     def find(self, task: str, version: str) -> ModelVersion | None:
         """The version, where it is registered and its files are whole."""
@@ -107,16 +96,6 @@ class Registry:
             return None
         tags = self._tags(task, begun[max(begun)])
         return None if tags is None else self._version(task, tags)
-
-    def required_champion(self, task: str, as_of: date) -> ModelVersion:
-        """As `champion`; raises `ModelError` when there is none."""
-        found = self.champion(task, as_of)
-        if found is None:
-            raise ModelError(
-                f"no {task} model is in use on {as_of}: expected one that was trained and beat its baselines by then; "
-                "run the job that trains it for that day, or read in gold.model_metrics why it was not promoted"
-            )
-        return found
 
     def staging(self, name: str) -> str:
         """An empty folder for the files of a model in training: what the last one left there is removed."""
