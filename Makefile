@@ -11,10 +11,10 @@ BIN := .venv/bin
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
     --no-annotate $(if $(UPGRADE),--upgrade)
 
-.PHONY: help run test test-long check setup data wheel pack requirements demo bench-demo bench-ingest bench-features bench-sessions bench-evaluation soak-ingest soak-cluster clean
+.PHONY: help run test test-long check setup data wheel pack requirements demo bench-demo bench-ingest bench-features bench-sessions bench-evaluation soak-ingest soak-cluster soak-hdfs soak-s3 clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## set up, fetch The Complete Journey, run every job on it as of AS_OF (2017-10-01)
 	@infra/setup.sh train
@@ -63,6 +63,7 @@ requirements: ## compile the hashed pins again (needs uv; UPGRADE=1 takes newer 
 	    $(COMPILE) --constraint requirements/dev.txt pyproject.toml --extra $$extra --output-file requirements/$$extra.txt; done
 	$(COMPILE) --constraint requirements/dev.txt requirements/build.in --output-file requirements/build.txt
 	$(COMPILE) infra/horovod/tools.in --output-file infra/horovod/tools.txt
+	$(COMPILE) infra/s3/requirements.in --output-file infra/s3/requirements.txt
 
 demo: ## draw a synthetic shop of CUSTOMERS (2000) over DAYS (180) into data/demo_shop
 	@infra/setup.sh spark
@@ -95,6 +96,14 @@ soak-ingest: ## kill ingestion 30 times on a two-worker cluster, and compare wit
 soak-cluster: ## pass every job through spark-submit on a cluster of bare machines, and compare with a local run
 	@$(MAKE) --no-print-directory pack EXTRA=train
 	@$(BIN)/python tests/soak/soak_cluster.py
+
+soak-hdfs: ## take a small shop through every job on a real HDFS, and compare its rows with a local run
+	@infra/setup.sh train
+	@$(BIN)/python tests/soak/soak_stores.py hdfs
+
+soak-s3: ## the same on S3A, against a local S3 server (fetches the AWS SDK, 640 MB)
+	@infra/setup.sh train
+	@$(BIN)/python tests/soak/soak_stores.py s3
 
 clean: ## remove what builds and tools left; data/, lakehouse/ and .venv stay
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

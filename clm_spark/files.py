@@ -131,8 +131,14 @@ def copy(source: str, target: str) -> None:
 
 
 def hadoop_settings(prefix: str) -> dict[str, str]:
-    """Spark's Hadoop settings whose names begin so, those of `core-site.xml` and `spark.hadoop.*` alike."""
-    return {str(entry.getKey()): str(entry.getValue()) for entry in _conf() if str(entry.getKey()).startswith(prefix)}
+    """Spark's Hadoop settings whose names begin so, by the rest of the name."""
+    return {str(name): str(value) for name, value in dict(_conf().getPropsWithPrefix(prefix)).items()}
+
+
+def hadoop_secret(name: str) -> str | None:
+    """A key or password of Spark's Hadoop settings, or of the credential provider that they name."""
+    letters = _conf().getPassword(name)
+    return None if letters is None else "".join(letters)
 
 
 def _write_here(path: Path, content: bytes) -> None:

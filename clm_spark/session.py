@@ -161,6 +161,11 @@ def _packages(settings: Settings) -> str:
 
 
 def _local_metastore(settings: Settings) -> dict[str, str]:
+    if not is_here(settings.lakehouse.path):
+        raise SettingsError(
+            f"spark.local_metastore keeps tables' names in a folder of this machine, and {settings.lakehouse.path} is none: "
+            "set it to false, and name a metastore and spark.sql.warehouse.dir in spark.conf (infra/README.md)"
+        )
     home = local_path(settings.lakehouse.path)
     home.mkdir(parents=True, exist_ok=True)
     return {

@@ -58,6 +58,15 @@ def test_what_is_set_holds_on_any_machine(tmp_path):
     assert (conf["spark.driver.memory"], conf["spark.sql.shuffle.partitions"]) == ("3g", "2")
 
 
+def test_a_local_metastore_wants_a_local_lakehouse(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = lake_settings(tmp_path, lakehouse={"path": "s3a://shop/lake"})
+    with pytest.raises(SettingsError, match="s3a://shop/lake is none: set it to false, and name a metastore"):
+        session._spark_conf(settings, launches_jvm=True)
+    assert session._log_file(settings) is None
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_provided_jars_fetch_nothing(tmp_path):
     settings = lake_settings(tmp_path)
     provided = settings.model_copy(update={"spark": settings.spark.model_copy(update={"delta_jars": "provided"})})

@@ -1,19 +1,20 @@
 """Implicit-feedback matrix factorisation (Hu, Koren and Volinsky 2008) by MLlib's ALS."""
 
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset
 from pydantic import Field
+from pyspark import Broadcast
+from pyspark.ml import PipelineModel
 from pyspark.ml.recommendation import ALS, ALSModel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from clm_spark.files import local_path
+from clm_spark import files
 from clm_spark.models.recommendation import IndexedRecommender, list_length
+from clm_spark.models.registry.flavours import load_spark_pipeline, save_spark_pipeline
 from clm_spark.models.task import Inputs
 from clm_spark.models.top_k import Cells, Floats, Ints, top_k
 from clm_spark.privacy.pseudonyms import rekeyed
@@ -84,7 +85,8 @@ def fit_als(interactions: DataFrame, *, settings: AlsSettings) -> ALSModel:
 
 def save_als(model: ALSModel, interactions: DataFrame, path: str) -> None:
     """Write the model's factors and whose they are: `customer_index` means something within one as_of only."""
-    model.write().overwrite().save(f"{path}/als")
+    asked = interactions.select("customer_index", "item_index")
+    save_spark_pipeline(PipelineModel([model]), f"{path}/model", rows=asked)
     customers = interactions.select("customer_id", "customer_index").distinct()
     customers.write.mode("overwrite").parquet(f"{path}/customers")
 
@@ -94,35 +96,47 @@ def rekey_als(spark: SparkSession, model_path: str, *, links: Sequence[bytes], k
 
     After a crash call it again: a folder that is whole is not hashed twice, and takes the place of the old one.
     """
-    new = local_path(model_path) / f"customers-{key}"
-    old = [folder for folder in local_path(model_path).glob("customers*") if folder != new]
-    if not (new / "_SUCCESS").exists():
-        customers = spark.read.parquet(f"file://{old[0]}")
-        rekeyed(customers, INTERACTIONS, links=links).write.mode("overwrite").parquet(f"file://{new}")
-    for folder in old:
-        shutil.rmtree(folder)
+    new = f"customers-{key}"
+    old = [name for name in files.names_in(model_path) if name.startswith("customers") and name != new]
+    if not files.exists(f"{model_path}/{new}/_SUCCESS"):
+        customers = spark.read.parquet(f"{model_path}/{old[0]}")
+        rekeyed(customers, INTERACTIONS, links=links).write.mode("overwrite").parquet(f"{model_path}/{new}")
+    for name in old:
+        files.remove(f"{model_path}/{name}")
 
 
 def recommend_by_als(interactions: DataFrame, *, model_path: str, top_k: int, hide_seen: bool) -> DataFrame:
     """One row per customer and rank: the items with the largest product of factors.
 
-    For the customers of `interactions` (one as_of of gold.interactions) whom the model knows. The items' factors are
-    read by each task from the model's files, the customers' come in Arrow batches: neither passes the driver.
+    For the customers of `interactions` (one as_of of gold.interactions) whom the model knows. The items' factors, a
+    bounded vocabulary, are sent to every worker once; the customers' come in Arrow batches and never pass the driver.
     """
     spark = interactions.sparkSession
     seen = F.collect_set("item_index") if hide_seen else F.array().cast("array<int>")
     asked = interactions.groupBy("customer_id").agg(seen.alias("seen"))
     known = spark.read.parquet(f"{model_path}/customers*")  # named after the key where that was changed
-    factors = spark.read.parquet(f"{model_path}/als/userFactors").withColumnRenamed("id", "customer_index")
+    model = _load_als(model_path)
+    factors = model.userFactors.withColumnRenamed("id", "customer_index")
     users = asked.join(known, on="customer_id", how="inner").join(factors, on="customer_index", how="inner")
-    rank_batches = _ranking(f"{model_path}/als/itemFactors", top_k)
+    rank_batches = _ranking(spark.sparkContext.broadcast(_item_factors(model)), top_k)
     return spread_over_cores(users.select("customer_id", "features", "seen")).mapInArrow(rank_batches, LISTS)
 
 
-def _ranking(items_path: str, k: int) -> Callable[[Batches], Batches]:
+def _load_als(path: str) -> ALSModel:
+    (model,) = load_spark_pipeline(f"{path}/model").stages
+    assert isinstance(model, ALSModel)
+    return model
+
+
+def _item_factors(model: ALSModel) -> tuple[Ints, Floats]:
+    """Every item's index, in order, and its factors."""
+    items = model.itemFactors.toArrow().sort_by("id")
+    return items["id"].to_numpy(), _matrix(items["features"].combine_chunks())
+
+
+def _ranking(sent: Broadcast[tuple[Ints, Floats]], k: int) -> Callable[[Batches], Batches]:
     def rank_batches(batches: Batches) -> Batches:
-        items = pyarrow.dataset.dataset(items_path).to_table(columns=["id", "features"]).sort_by("id")
-        item_indices, item_vectors = items["id"].to_numpy(), _matrix(items["features"].combine_chunks())
+        item_indices, item_vectors = sent.value
         for batch in batches:
             if batch.num_rows:
                 hidden = _cells(batch.column("seen"), item_indices)

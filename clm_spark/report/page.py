@@ -1,14 +1,10 @@
 """The page: all sections in one HTML file that needs nothing else."""
 
-import os
-import tempfile
 from importlib.resources import files
-from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
-from clm_spark.errors import SettingsError
-from clm_spark.files import local_path
+from clm_spark.files import as_url, write_text
 from clm_spark.report.customers import churn, segments
 from clm_spark.report.models import models
 from clm_spark.report.recommendations import recommendations
@@ -33,29 +29,11 @@ def page_from_tables(lake: Lake) -> str:
     )
 
 
-def report_path(settings: Settings) -> Path:
-    """Where the page goes: `report.path`, or report.html in the lakehouse.
-
-    Raises `SettingsError` when the lakehouse is no local folder and `report.path` names none.
-    """
-    asked = settings.report.path or f"{settings.lakehouse.path.rstrip('/')}/report.html"
-    if "://" in asked.removeprefix("file://"):
-        raise SettingsError(
-            f"the report cannot be written to {asked}: expected a file of this machine; "
-            "set report.path to one (on Databricks: a path under /Volumes)"
-        )
-    return local_path(asked)
+def report_path(settings: Settings) -> str:
+    """The URL where the page goes, on any store: `report.path`, or report.html in the lakehouse."""
+    return as_url(settings.report.path or f"{settings.lakehouse.path.rstrip('/')}/report.html")
 
 
-def write_page(html: str, path: Path) -> None:
+def write_page(html: str, path: str) -> None:
     """Put the page in its place at once: a reader sees the old page or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    unfinished = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(html)
-        unfinished.chmod(0o644)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_text(path, html)

@@ -12,29 +12,17 @@ from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pyspark
-from pyspark.java_gateway import launch_gateway
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from jars import fetch_jars
 
 BROKER = "org.apache.kafka:kafka_2.13:4.1.0"
 HEAP = "-Xmx512m"
 
 
 def jars() -> list[str]:
-    """The broker's jars, fetched by Spark's own resolver into its cache: no Maven is needed."""
-    gateway = launch_gateway()
-    try:
-        jvm = gateway.jvm
-        quiet = jvm.java.io.PrintStream(jvm.java.io.OutputStream.nullOutputStream())
-        none = getattr(getattr(jvm.scala, "None$"), "MODULE$")
-        maven = getattr(getattr(jvm.org.apache.spark.util, "MavenUtils$"), "MODULE$")
-        nothing = getattr(getattr(jvm.scala.collection.immutable, "Nil$"), "MODULE$")
-        found = maven.resolveMavenCoordinates(
-            BROKER, maven.buildIvySettings(none, none, True, quiet), none, True, nothing, False, quiet
-        )
-        # The resolver leaves out what Spark brings itself.
-        scala = Path(pyspark.__file__).parent.glob("jars/scala-library-*.jar")
-        return [*(str(found.apply(place)) for place in range(found.size())), *map(str, scala)]
-    finally:
-        gateway.shutdown()
+    """The broker's jars, and the library that Spark's resolver leaves out because Spark brings it."""
+    return [*fetch_jars(BROKER), *map(str, Path(pyspark.__file__).parent.glob("jars/scala-library-*.jar"))]
 
 
 def properties(folder: Path, port: int) -> str:

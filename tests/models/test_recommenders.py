@@ -1,11 +1,14 @@
 from datetime import UTC, date, datetime
 
+import mlflow
 import numpy as np
 import pyarrow.dataset
 import pytest
+from pyspark.ml.recommendation import ALSModel
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from clm_spark.files import local_path
 from clm_spark.models.als import AlsSettings, fit_als, recommend_by_als, save_als
 from clm_spark.models.favourites import OwnFavourites
 from clm_spark.models.popularity import Popularity, RecentPopularity
@@ -60,7 +63,8 @@ def test_als_finds_each_taste(pairs, model_path):
 
 def test_als_lists_are_the_largest_products_of_its_factors(spark, pairs, model_path):
     def factors(side):
-        table = pyarrow.dataset.dataset(f"{model_path}/als/{side}").to_table().sort_by("id")
+        (folder,) = local_path(model_path).glob(f"model/sparkml/stages/*/{side}")
+        table = pyarrow.dataset.dataset(folder).to_table().sort_by("id")
         return table["id"].to_numpy(), np.stack(table["features"].to_numpy())
 
     (users, user_vectors), (items, item_vectors) = factors("userFactors"), factors("itemFactors")
@@ -70,6 +74,22 @@ def test_als_lists_are_the_largest_products_of_its_factors(spark, pairs, model_p
     stranger = spark.createDataFrame([("new", 0, "i1", 1, 1, 5.0, NOON)], PAIRS)
     later = pairs.withColumn("customer_index", pairs.customer_index + 7).union(stranger)
     assert lists(recommend_by_als(later, model_path=model_path, top_k=5, hide_seen=False)) == expected
+
+
+def test_mlflow_opens_a_saved_als_and_gives_its_scores(pairs, model_path):
+    asked = pairs.select("customer_index", "item_index").where("customer_index < 3").orderBy("item_index")
+    rows = mlflow.spark.load_model(f"{model_path}/model").transform(asked).collect()
+    (folder,) = local_path(model_path).glob("model/sparkml/stages/*")
+    own = {
+        (row.customer_index, row.item_index): row.prediction
+        for row in ALSModel.load(str(folder)).transform(asked).collect()
+    }
+    assert {(row.customer_index, row.item_index): row.prediction for row in rows} == own
+    served = mlflow.pyfunc.load_model(f"{model_path}/model")
+    frame = asked.toPandas().astype("float64")
+    assert served.predict(frame) == [own[row.customer_index, row.item_index] for row in frame.itertuples()]
+    with pytest.raises(mlflow.exceptions.MlflowException, match="missing inputs"):
+        served.predict(frame[["item_index"]])
 
 
 BOUGHT_ON = [  # item, day, how many customers bought it that day

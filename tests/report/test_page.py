@@ -4,7 +4,6 @@ from html.parser import HTMLParser
 import pytest
 from pyspark.sql import functions as F
 
-from clm_spark.errors import SettingsError
 from clm_spark.jobs import write_report
 from clm_spark.report.page import page_from_tables, report_path
 from clm_spark.tables import catalog as t
@@ -125,8 +124,8 @@ def test_a_log_of_purchases_alone_has_no_made_up_funnel(new_lake, small_shop):
 
 def test_the_page_replaces_the_old_one_whole(lake, tmp_path, monkeypatch):
     settings = lake.settings
-    path = report_path(settings)
-    assert path == tmp_path / "report.html"
+    path = tmp_path / "report.html"
+    assert report_path(settings) == f"file://{path}"
     path.write_text("old")
     with monkeypatch.context() as broken:
         broken.setattr(write_report, "page_from_tables", lambda lake: 1 / 0)
@@ -137,8 +136,5 @@ def test_the_page_replaces_the_old_one_whole(lake, tmp_path, monkeypatch):
     assert path.read_text().count("Nothing to show yet") == len(SECTIONS)
     assert [file.name for file in tmp_path.iterdir() if "report" in file.name] == ["report.html"]
 
-    elsewhere = settings.model_copy(
-        update={"lakehouse": settings.lakehouse.model_copy(update={"path": "s3a://shop/lakehouse"})}
-    )
-    with pytest.raises(SettingsError, match=r"set report\.path"):
-        report_path(elsewhere)
+    elsewhere = settings.lakehouse.model_copy(update={"path": "s3a://shop/lakehouse/"})
+    assert report_path(settings.model_copy(update={"lakehouse": elsewhere})) == "s3a://shop/lakehouse/report.html"

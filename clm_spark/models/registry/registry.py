@@ -53,10 +53,11 @@ class Registry:
 
     def find(self, task: str, version: str) -> ModelVersion | None:
         """The version, where it is registered and its files are whole."""
-        found = next((each for each in self.versions(task) if each.version == version), None)
-        if found is not None:
-            log.info("%s is trained already: used again", version)
-        return found
+        tags = self._tags(task, version)
+        if tags is None or not self._is_whole(task, tags):
+            return None
+        log.info("%s is trained already: used again", version)
+        return self._version(task, tags)
 
     def versions(self, task: str) -> list[ModelVersion]:
         """Every version of a task whose files are whole, oldest first."""
@@ -104,7 +105,7 @@ class Registry:
         begun = {day: version for day, version in self._store.terms(task).items() if day <= as_of}
         if not begun:
             return None
-        tags = next((tags for tags in self._store.entries(task) if tags[VERSION] == begun[max(begun)]), None)
+        tags = self._tags(task, begun[max(begun)])
         return None if tags is None else self._version(task, tags)
 
     def required_champion(self, task: str, as_of: date) -> ModelVersion:
@@ -144,6 +145,9 @@ class Registry:
         terms = self._store.terms(task)
         begun = [start for start in terms if start <= day]
         return {version for start, version in terms.items() if start > day or start == max(begun, default=None)}
+
+    def _tags(self, task: str, version: str) -> Tags | None:
+        return next((tags for tags in self._store.entries(task) if tags[VERSION] == version), None)
 
     @cached_property
     def _store(self) -> Store:

@@ -10,6 +10,10 @@ from datetime import date
 from functools import cached_property
 from typing import Any
 
+from pyspark.sql import types as T
+
+from clm_spark import files
+from clm_spark.models.registry.flavours import describe_pyfunc
 from clm_spark.models.registry.mlflow_store import connected, log_run
 from clm_spark.models.registry.store import CHAMPION, METADATA, VERSION, Tags
 from clm_spark.settings import Settings
@@ -34,7 +38,7 @@ class UnityCatalogStore:
             self.client.create_registered_model(name)
         run_id = log_run(self.client, self.settings, tags, params=params, metrics=metrics)
         short = {key: value for key, value in tags.items() if key != METADATA}  # it stands with the files
-        self.client.create_model_version(name, source=source, run_id=run_id, tags=short)
+        self.client.create_model_version(name, source=_mlflow_model(source), run_id=run_id, tags=short)
 
     def entries(self, task: str) -> list[Tags]:
         """The tags of every version."""
@@ -84,7 +88,7 @@ class UnityCatalogStore:
         try:
             return self.client.get_registered_model(self._name(task))
         except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"):
                 raise
             return None
 
@@ -100,6 +104,22 @@ class UnityCatalogStore:
             self.client.set_model_version_tag(name, entry.version, IN_USE_FROM, _text(days))
         else:
             self.client.delete_model_version_tag(name, entry.version, IN_USE_FROM)
+
+
+def _mlflow_model(path: str) -> str:
+    """The folder of a version that holds an MLflow model: nothing else may be registered."""
+    for folder in (f"{path}/model", path):
+        if files.exists(f"{folder}/MLmodel"):
+            return folder
+    describe_pyfunc(
+        path,
+        loader_module="clm_spark.models.registry.rule",
+        inputs={"customer_id": T.StringType()},
+        outputs={"customer_id": T.StringType(), "score": T.DoubleType()},
+        params={},
+        packages=("clm-spark",),
+    )
+    return path
 
 
 def _days(tags: Tags, tag: str = IN_USE_FROM) -> set[date]:

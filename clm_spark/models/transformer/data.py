@@ -1,10 +1,9 @@
 """Item sequences for training: each rank reads its own rows of a pinned Delta version, straight from the files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -61,13 +60,22 @@ class Batch:
     is_asked: NDArray[np.bool_]
 
 
-def read_shard(location: str, version: int, *, as_of: date, rank: int, ranks: int, max_length: int) -> Shard:
+def read_shard(
+    location: str,
+    version: int,
+    *,
+    as_of: date,
+    rank: int,
+    ranks: int,
+    max_length: int,
+    storage_options: Mapping[str, str] | None = None,
+) -> Shard:
     """The rank's equal part of the rows of `as_of`: a run of rows over the files in the order of their names.
 
     Only row groups that hold such rows are read, of each sequence only its last `max_length` items are kept.
     Raises `ContractError` when the version has no sequences of that day.
     """
-    fragments, num_sequences = _files_of_the_day(location, version, as_of)
+    fragments, num_sequences = _files_of_the_day(location, version, as_of, storage_options)
     first, last = (num_sequences * r // ranks for r in (rank, rank + 1))
     items, lengths = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for column in _rows(fragments, first, last):
@@ -78,9 +86,11 @@ def read_shard(location: str, version: int, *, as_of: date, rank: int, ranks: in
     return Shard(np.concatenate(items), starts, num_sequences, ranks)
 
 
-def count_sequences(location: str, version: int, *, as_of: date) -> int:
+def count_sequences(
+    location: str, version: int, *, as_of: date, storage_options: Mapping[str, str] | None = None
+) -> int:
     """How many customers have a sequence that day, from the files' footers alone. Raises as `read_shard` does."""
-    return _files_of_the_day(location, version, as_of)[1]
+    return _files_of_the_day(location, version, as_of, storage_options)[1]
 
 
 def batches(shard: Shard, *, batch_size: int, steps: int, random: np.random.Generator) -> Iterator[Batch]:
@@ -127,8 +137,11 @@ def _batch(sequences: list[Ints], steps: int, random: np.random.Generator) -> Ba
     )
 
 
-def _files_of_the_day(location: str, version: int, as_of: date) -> tuple[list[Any], int]:
-    files = DeltaTable(_plain(location), version=version).to_pyarrow_dataset()
+def _files_of_the_day(
+    location: str, version: int, as_of: date, storage_options: Mapping[str, str] | None
+) -> tuple[list[Any], int]:
+    options = dict(storage_options or {}) or None
+    files = DeltaTable(location, version=version, storage_options=options).to_pyarrow_dataset()
     of_the_day = files.get_fragments(filter=dataset.field("as_of") == as_of)
     fragments = sorted(of_the_day, key=lambda fragment: str(fragment.path))
     num_sequences = sum(fragment.count_rows() for fragment in fragments)
@@ -137,11 +150,6 @@ def _files_of_the_day(location: str, version: int, as_of: date) -> tuple[list[An
             f"no item sequences as of {as_of} in version {version} of {location}: run build_interactions for that day"
         )
     return fragments, num_sequences
-
-
-def _plain(location: str) -> str:
-    """Spark writes `file:/path`, which delta-rs does not know."""
-    return unquote(urlsplit(location).path) if location.startswith("file:") else location
 
 
 def _rows(fragments: list[Any], first: int, last: int) -> Iterator[pa.ListArray]:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from torch import Tensor
 
 import clm_spark
 from clm_spark.errors import SettingsError
-from clm_spark.files import local_path
 from clm_spark.models.transformer.data import count_sequences
+from clm_spark.models.transformer.network import read_model_files, save_model_files
+from clm_spark.models.transformer.served import describe
 from clm_spark.models.transformer.settings import TransformerSettings
+from clm_spark.models.transformer.storage import readable
 from clm_spark.models.transformer.train import OneRank, TrainingResult, TrainingTask, train
 
 FAILURE_MARK = "clm-spark rank failed: "
@@ -40,31 +43,35 @@ def fit_transformer(
     as_of: date,
     num_items: int,
     settings: TransformerSettings,
-    model_path: Path | str,
-    start_from: Path | str | None = None,
+    model_path: str,
+    start_from: str | None = None,
     epochs: int,
 ) -> TrainingResult:
     """Train on gold.item_sequences of `as_of` in a pinned version of the table at `location`, and save the model.
 
     `num_items` is the highest item_index of the vocabulary; it may exceed that of the model in `start_from`, whose
-    training then goes on. `model_path` and `start_from` are folders that every rank sees. Raises `ContractError` when
+    training then goes on. `model_path` and `start_from` are folders on any store: ranks never open them. Raises `ContractError` when
     there are no sequences, `SettingsError` when the ranks cannot be had and `TrainingError` when one of them fails.
     """
-    num_sequences = count_sequences(location, version, as_of=as_of)
+    url, storage_options = readable(location)
+    num_sequences = count_sequences(url, version, as_of=as_of, storage_options=storage_options)
     ranks = fitted_ranks(settings, slots=spark.sparkContext.defaultParallelism, num_sequences=num_sequences)
     task = TrainingTask(
-        location=location,
+        location=url,
         version=version,
         as_of=as_of,
         num_items=num_items,
         settings=settings,
-        model_path=str(local_path(str(model_path))),
-        start_from=None if start_from is None else str(local_path(str(start_from))),
         epochs=epochs,
+        start_from=None if start_from is None else read_model_files(start_from),
+        storage_options=storage_options,
     )
     # Nobody asked for ranks and one fits: starting it elsewhere would only cost time.
     is_alone = ranks == 1 and settings.ranks is None
-    return _LAUNCHERS["one_process" if is_alone else settings.launcher](spark, task, ranks)
+    result = _LAUNCHERS["one_process" if is_alone else settings.launcher](spark, task, ranks)
+    save_model_files(result.files, model_path)
+    describe(model_path)
+    return result
 
 
 def fitted_ranks(settings: TransformerSettings, *, slots: int, num_sequences: int) -> int:
@@ -191,17 +198,19 @@ class TorchRanks:
 
 
 def _horovod_rank(task: TrainingTask) -> TrainingResult:
-    return _rank(task, HorovodRanks)
+    ranks, result = _rank(task, HorovodRanks)
+    return result if ranks.rank == 0 else replace(result, files={})  # Horovod sends every rank's result to the driver
 
 
 def _torch_rank(task: TrainingTask) -> TrainingResult:
-    return _rank(task, TorchRanks)
+    return _rank(task, TorchRanks)[1]  # TorchDistributor sends that of any one rank
 
 
-def _rank(task: TrainingTask, ranks: Callable[[], Any]) -> TrainingResult:
+def _rank(task: TrainingTask, begin: Callable[[], Any]) -> tuple[Any, TrainingResult]:
     torch.set_num_threads(1)
     try:
-        return train(task, ranks())
+        ranks = begin()
+        return ranks, train(task, ranks)
     except Exception as error:
         # Launchers say only that a process ended; the reason travels to the driver in what it printed.
         sys.stderr.write(f"{FAILURE_MARK}{json.dumps(f'{type(error).__name__}: {error}')}\n")

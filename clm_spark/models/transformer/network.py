@@ -1,14 +1,15 @@
 """The network: a Hugging Face causal decoder over items, and a memory of what the customer took before."""
 
 import json
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2Model
 
+from clm_spark import files
 from clm_spark.errors import ContractError
 from clm_spark.models.transformer.settings import TransformerSettings
 
@@ -105,13 +106,11 @@ class NextItemModel(nn.Module):
         grown.load_state_dict({**known, **sized})
         return grown.train(self.training)
 
-    def save(self, folder: Path) -> None:
-        """Write `config.json` and `model.safetensors`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / CONFIG_FILE).write_text(json.dumps(_plain_config(self.decoder.config), indent=2, sort_keys=True))
-        save_file(
-            {name: weight.contiguous().cpu() for name, weight in self.state_dict().items()}, folder / WEIGHTS_FILE
-        )
+    def to_files(self) -> dict[str, bytes]:
+        """`config.json` and `model.safetensors`: small enough to be sent to ranks and workers as they are."""
+        config = json.dumps(_plain_config(self.decoder.config), indent=2, sort_keys=True)
+        weights = {name: weight.contiguous().cpu() for name, weight in self.state_dict().items()}
+        return {CONFIG_FILE: config.encode(), WEIGHTS_FILE: save(weights)}
 
 
 def new_model(num_items: int, settings: TransformerSettings) -> NextItemModel:
@@ -132,27 +131,33 @@ def new_model(num_items: int, settings: TransformerSettings) -> NextItemModel:
     )
 
 
-def load_model(folder: Path | str) -> NextItemModel:
-    """The model that `save` wrote, ready to score. Raises `ContractError` where there is none."""
-    weights = _weights_file(folder)
-    config: dict[str, Any] = json.loads(weights.with_name(CONFIG_FILE).read_text())
-    model = NextItemModel(GPT2Config.from_dict(config))
-    model.load_state_dict(load_file(weights))
+def model_from_files(content: Mapping[str, bytes]) -> NextItemModel:
+    """The model of `to_files`, ready to score."""
+    model = NextItemModel(GPT2Config.from_dict(json.loads(content[CONFIG_FILE])))
+    model.load_state_dict(load(content[WEIGHTS_FILE]))
     return model.eval()
 
 
-def weights_written_at(folder: Path | str) -> int:
-    """When the model was saved, in nanoseconds: two models under one name differ in it."""
-    return _weights_file(folder).stat().st_mtime_ns
+def save_model_files(content: Mapping[str, bytes], path: str) -> None:
+    """Write the files to a folder on any store, in the place of what is there."""
+    files.remove(path)
+    for name, file in content.items():
+        files.write_bytes(f"{path}/{name}", file)
 
 
-def _weights_file(folder: Path | str) -> Path:
-    file = Path(str(folder).removeprefix("file://")) / WEIGHTS_FILE
-    if not file.is_file():
+def read_model_files(path: str) -> dict[str, bytes]:
+    """The files that `save_model_files` wrote. Raises `ContractError` where there are none."""
+    try:
+        return {name: files.read_bytes(f"{path}/{name}") for name in (CONFIG_FILE, WEIGHTS_FILE)}
+    except FileNotFoundError:
         raise ContractError(
-            f"no trained model at {file.parent}: expected {CONFIG_FILE} and {WEIGHTS_FILE}; train it first"
-        )
-    return file
+            f"no trained model at {path}: expected {CONFIG_FILE} and {WEIGHTS_FILE}; train it first"
+        ) from None
+
+
+def load_model(path: str) -> NextItemModel:
+    """The model in a folder, ready to score. Raises as `read_model_files` does."""
+    return model_from_files(read_model_files(path))
 
 
 def _plain_config(config: GPT2Config) -> dict[str, Any]:

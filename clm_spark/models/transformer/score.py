@@ -1,17 +1,18 @@
 """Score customers on the Spark workers: the model loaded once per Python worker, scores in blocks."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
+from pyspark import Broadcast
 from pyspark.sql import DataFrame
 
 from clm_spark.models.top_k import Cells, top_k_of_blocks
 from clm_spark.models.transformer.data import pad
-from clm_spark.models.transformer.network import NextItemModel, load_model, weights_written_at
+from clm_spark.models.transformer.network import NextItemModel, model_from_files, read_model_files
 from clm_spark.session import spread_over_cores
 
 SCORED = "customer_id string, rank int, item_index int, relevance double"
@@ -23,11 +24,14 @@ ROWS = pa.schema(
 def score_customers_top_k(sequences: DataFrame, *, model_path: str, top_k: int, hide_seen: bool) -> DataFrame:
     """A row per customer and rank: the `top_k` items most likely to come next; relevance is a log share.
 
-    Needs `customer_id` and `item_indices`, oldest first. `hide_seen` leaves out the items of the sequence. Workers must
-    see `model_path`.
+    Needs `customer_id` and `item_indices`, oldest first. `hide_seen` leaves out the items of the sequence. The model in
+    `model_path`, a folder on any store, is sent to the workers once.
     """
+    content = read_model_files(model_path)
+    digest = hashlib.sha256(b"".join(content.values())).hexdigest()
+    sent = sequences.sparkSession.sparkContext.broadcast(content)
     asked = spread_over_cores(sequences.select("customer_id", "item_indices"))
-    return asked.mapInArrow(_scorer(str(model_path), top_k, hide_seen), SCORED)
+    return asked.mapInArrow(_scorer(sent, digest, top_k, hide_seen), SCORED)
 
 
 def top_items(
@@ -57,25 +61,38 @@ def score_all(model: NextItemModel, sequences: list[NDArray[np.int64]]) -> torch
     return model.mix(taste, hidden, repeats)[:, 1:]
 
 
-def _scorer(model_path: str, k: int, hide_seen: bool) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
+def lists_of(
+    model: NextItemModel, customers: pa.Array, sequences: list[NDArray[np.int64]], k: int, *, hide_seen: bool
+) -> pa.RecordBatch:
+    """Rows of `SCORED` for customers of these items; none for those whose items the model does not know."""
+    known = [items[items <= model.num_items] for items in sequences]
+    asked = np.flatnonzero([len(items) > 0 for items in known])
+    if not len(asked):
+        return pa.RecordBatch.from_pylist([], schema=ROWS)
+    best = top_items(model, [known[row] for row in asked], k, hide_seen=hide_seen)
+    return _rows(customers.take(pa.array(asked)), *best)
+
+
+def _scorer(
+    sent: Broadcast[dict[str, bytes]], digest: str, k: int, hide_seen: bool
+) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
     def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         torch.set_num_threads(1)
-        model = _loaded(model_path, weights_written_at(model_path))
+        model = _loaded(digest, sent)
         for batch in batches:
-            # Items that were indexed after the model was trained say nothing to it.
-            known = [items[items <= model.num_items] for items in _lists(batch["item_indices"])]
-            asked = np.flatnonzero([len(items) > 0 for items in known])
-            if len(asked):
-                customers = batch["customer_id"].take(pa.array(asked))
-                yield _rows(customers, *top_items(model, [known[row] for row in asked], k, hide_seen=hide_seen))
+            yield lists_of(model, batch["customer_id"], _lists(batch["item_indices"]), k, hide_seen=hide_seen)
 
     return score
 
 
-@lru_cache(maxsize=1)
-def _loaded(model_path: str, written_at: int) -> NextItemModel:
-    # Spark keeps its Python workers: a model trained anew under the same name must not be mistaken for the old.
-    return load_model(model_path)
+_last: dict[str, NextItemModel] = {}  # Spark keeps its Python workers: the model that this one used last
+
+
+def _loaded(digest: str, sent: Broadcast[dict[str, bytes]]) -> NextItemModel:
+    if digest not in _last:
+        _last.clear()
+        _last[digest] = model_from_files(sent.value)
+    return _last[digest]
 
 
 def _lists(column: pa.ListArray) -> list[NDArray[np.int64]]:

@@ -2,11 +2,10 @@
 
 import hashlib
 import math
-import shutil
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from clm_spark.models.transformer.data import Batch, Shard, batches, read_shard
 from clm_spark.models.transformer.losses import next_items_loss
-from clm_spark.models.transformer.network import NextItemModel, load_model, new_model
+from clm_spark.models.transformer.network import NextItemModel, model_from_files, new_model
 from clm_spark.models.transformer.settings import TransformerSettings
 
 WARM_UP_STEPS = 50
@@ -56,21 +55,24 @@ class OneRank:
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """All that a rank must know; small, for it travels to every worker."""
+    """All that a rank must know; it travels to every worker, the model in `start_from` with it."""
 
     location: str
     version: int
     as_of: date
     num_items: int
     settings: TransformerSettings
-    model_path: str
-    start_from: str | None
     epochs: int
+    start_from: Mapping[str, bytes] | None = field(default=None, repr=False)
+    storage_options: Mapping[str, str] | None = field(default=None, repr=False)  # may hold keys
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What came of a training: mean loss per epoch over all ranks, items read per second by all of them together."""
+    """What came of a training: mean loss per epoch over all ranks, items read per second by all of them together.
+
+    `files` are the model's, for the driver to write: ranks may see no folder that others see.
+    """
 
     losses: tuple[float, ...]
     seconds: float
@@ -79,10 +81,11 @@ class TrainingResult:
     ranks: int
     device: str
     weights_sha256: str
+    files: Mapping[str, bytes] = field(repr=False)
 
 
 def train(task: TrainingTask, ranks: Ranks) -> TrainingResult:
-    """Train on this rank's part of the sequences and save the model once, whole or not at all.
+    """Train on this rank's part of the sequences.
 
     Every rank ends with the same weights, which is checked. Raises `ContractError` when there is nothing to train on.
     """
@@ -95,6 +98,7 @@ def train(task: TrainingTask, ranks: Ranks) -> TrainingResult:
         rank=ranks.rank,
         ranks=ranks.size,
         max_length=settings.max_length,
+        storage_options=task.storage_options,
     )
     model = _starting_model(task, shard, ranks)
     torch.manual_seed(settings.seed + ranks.rank)
@@ -113,7 +117,7 @@ def train(task: TrainingTask, ranks: Ranks) -> TrainingResult:
         ranks.average(total)
         losses.append(float(total[0] / total[1]))
     seconds = time.monotonic() - started
-    result = TrainingResult(
+    return TrainingResult(
         losses=tuple(losses),
         seconds=seconds,
         items_per_second=seen * ranks.size / seconds,
@@ -121,24 +125,8 @@ def train(task: TrainingTask, ranks: Ranks) -> TrainingResult:
         ranks=ranks.size,
         device=ranks.device.type,
         weights_sha256=_same_weights(model, ranks),
+        files=model.to_files(),
     )
-    if ranks.rank == 0:
-        save_whole(model, Path(task.model_path))
-    # TorchDistributor takes any rank's word for success: none may give it before the model is in its place.
-    ranks.broadcast(torch.zeros(1))
-    return result
-
-
-def save_whole(model: NextItemModel, folder: Path) -> None:
-    """Write beside the folder and rename: a reader finds the old model or the new one, never half of one."""
-    unfinished, old = (folder.with_name(f".{folder.name}.{state}") for state in ("unfinished", "old"))
-    shutil.rmtree(unfinished, ignore_errors=True)
-    model.save(unfinished)
-    if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-    unfinished.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _starting_model(task: TrainingTask, shard: Shard, ranks: Ranks) -> NextItemModel:
@@ -149,7 +137,7 @@ def _starting_model(task: TrainingTask, shard: Shard, ranks: Ranks) -> NextItemM
         model = new_model(task.num_items, task.settings)
         model.set_popularity(counts)
     else:
-        known = load_model(task.start_from)
+        known = model_from_files(task.start_from)
         model = known.grow(task.num_items)
         model.set_popularity(counts, first=known.num_items + 1)
     model = model.to(ranks.device).train()

@@ -3,6 +3,8 @@ import shutil
 from datetime import date
 from pathlib import Path
 
+import mlflow
+import pandas as pd
 import pytest
 from conftest import lake_settings
 
@@ -11,6 +13,7 @@ from clm_spark.files import local_path
 from clm_spark.models.registry import Registry, fingerprint
 from clm_spark.models.registry.folder_store import FolderStore
 from clm_spark.models.registry.mlflow_store import MlflowStore
+from clm_spark.models.registry.store import store_for
 from clm_spark.models.registry.unity_catalog import UnityCatalogStore
 from clm_spark.settings import ChurnSettings
 
@@ -139,6 +142,25 @@ def test_a_lakehouse_that_was_moved_finds_its_models(tmp_path):
     assert [(each.version, each.model) for each in after.versions("churn")] == [("v01", "churn"), ("v", "gbt")]
     assert after.champion("churn", on("2024-02-01")).metadata == {"is_promoted": "true"}
     assert json.loads((new / "models/churn/v/registration.json").read_text())["model"] == "gbt"
+
+
+def test_unity_catalog_is_given_what_it_takes(tmp_path):
+    """It refuses a folder that is no MLflow model with a signature, and its search tells no tags."""
+    settings = lake_settings(tmp_path, tracking={"uri": f"sqlite:///{tmp_path}/mlflow.db"})
+    registry = Registry(settings, store=UnityCatalogStore(settings))
+    register(registry, "a_rule", features="x")
+    client = registry.store.client
+    (entry,) = client.search_model_versions("name = 'spark_catalog.gold.test_shop_churn'")
+    model = mlflow.pyfunc.load_model(entry.source)
+    assert model.metadata.signature.inputs.input_names() == ["customer_id"]
+    with pytest.raises(ModelError, match="this version is a rule"):
+        model.predict(pd.DataFrame({"customer_id": ["a"]}))
+    assert "metadata" not in client.get_model_version(entry.name, entry.version).tags
+    assert registry.find("churn", "a_rule").metadata == {"features": "x"}
+    uc = lake_settings(tmp_path, tracking={"uri": "databricks", "registry_uri": "databricks-uc"})
+    on_s3 = lake_settings(tmp_path, lakehouse={"path": "s3a://shop/lake"})
+    stores = [type(store_for(each)).__name__ for each in (lake_settings(tmp_path), uc, on_s3)]
+    assert stores == ["MlflowStore", "UnityCatalogStore", "FolderStore"]
 
 
 def test_a_version_is_made_from_rows_settings_and_day(spark, tmp_path):

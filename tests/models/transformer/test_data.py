@@ -27,7 +27,7 @@ def test_ranks_share_the_rows_of_a_pinned_version(tmp_path):
         shards = shards_of(tmp_path, 2, ranks=ranks)
         assert sorted(row for shard in shards for row in rows_of(shard)) == sorted(expected), ranks
         assert max(map(len, shards)) - min(map(len, shards)) <= 1, ranks
-    assert rows_of(shards[3]) == rows_of(shards_of(f"file:{tmp_path}", 2, ranks=7)[3]), "as Spark writes it, and again"
+    assert rows_of(shards[3]) == rows_of(shards_of(tmp_path, 2, ranks=7)[3]), "and again"
     assert (count_sequences(str(tmp_path), 0, as_of=MONDAY), count_sequences(str(tmp_path), 2, as_of=TUESDAY)) == (
         33,
         1,

@@ -7,7 +7,7 @@ from sequences import DEBUG_SIZE, NUM_ITEMS
 
 from clm_spark.errors import ContractError
 from clm_spark.models.transformer.losses import next_items_loss
-from clm_spark.models.transformer.network import load_model, new_model
+from clm_spark.models.transformer.network import load_model, model_from_files, new_model, save_model_files
 from clm_spark.models.transformer.score import score_all, top_items
 
 SEQUENCES = [np.array(items) for items in ([1, 2, 3], [4], [5, 6, 5, 6, 5, 6, 7])]
@@ -22,20 +22,20 @@ def model():
 
 
 def test_a_saved_model_scores_the_same(model, tmp_path):
-    model.save(tmp_path)
-    assert torch.equal(score_all(load_model(tmp_path), SEQUENCES), score_all(model, SEQUENCES))
+    for url in (str(tmp_path / "model"), f"file://{tmp_path}/model"):
+        save_model_files(model.to_files(), url)
+        assert torch.equal(score_all(load_model(url), SEQUENCES), score_all(model, SEQUENCES))
     with pytest.raises(ContractError, match="no trained model at"):
-        load_model(tmp_path / "elsewhere")
+        load_model(f"file://{tmp_path}/elsewhere")
 
 
-def test_a_grown_model_scores_old_items_as_before(model, tmp_path):
+def test_a_grown_model_scores_old_items_as_before(model):
     grown = model.grow(NUM_ITEMS + 5)
     scores = score_all(grown, SEQUENCES)
     assert torch.allclose(scores[:, :NUM_ITEMS], score_all(model, SEQUENCES), atol=1e-6)
     assert scores.shape == (3, NUM_ITEMS + 5)
     assert bool(torch.isfinite(scores).all())
-    grown.save(tmp_path)
-    assert load_model(tmp_path).num_items == NUM_ITEMS + 5
+    assert model_from_files(grown.to_files()).num_items == NUM_ITEMS + 5
     with pytest.raises(ContractError, match="knows 35 items and the vocabulary has 30"):
         grown.grow(NUM_ITEMS)
 

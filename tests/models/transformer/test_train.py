@@ -4,7 +4,7 @@ import torch
 from sequences import DEBUG_SIZE, MONDAY, NUM_ITEMS, TUESDAY, cycles, write_sequences
 
 from clm_spark.errors import ContractError
-from clm_spark.models.transformer.network import load_model
+from clm_spark.models.transformer.network import model_from_files
 from clm_spark.models.transformer.score import top_items
 from clm_spark.models.transformer.train import OneRank, TrainingTask, train
 
@@ -20,7 +20,7 @@ def one_thread():
 def task(table, version=0, **changes) -> TrainingTask:
     plain = {
         "location": str(table), "version": version, "as_of": MONDAY, "num_items": NUM_ITEMS, "settings": DEBUG_SIZE,
-        "model_path": str(table.parent / "model"), "start_from": None, "epochs": 12,
+        "epochs": 12,
     }  # fmt: skip
     return TrainingTask(**{**plain, **changes})
 
@@ -36,7 +36,7 @@ def test_the_decoder_learns_what_popularity_cannot(tmp_path):
     table = tmp_path / "sequences"
     write_sequences(table, cycles(200))
     result = train(task(table), OneRank())
-    model = load_model(tmp_path / "model")
+    model = model_from_files(result.files)
     assert share_right(model) > 0.95
     with torch.no_grad():
         model.item_vectors.zero_()
@@ -53,11 +53,11 @@ def test_training_goes_on_with_a_larger_vocabulary(tmp_path):
     first, again = (train(task(table, epochs=2), OneRank()) for _ in range(2))
     assert (first.losses, first.weights_sha256) == (again.losses, again.weights_sha256), "seeded"
     write_sequences(table, [[*items, NUM_ITEMS + 1, NUM_ITEMS + 2] for items in cycles(100)], TUESDAY)
-    model_path = str(tmp_path / "model")
-    result = train(task(table, 1, as_of=TUESDAY, num_items=NUM_ITEMS + 2, start_from=model_path, epochs=2), OneRank())
-    assert load_model(model_path).num_items == NUM_ITEMS + 2
+    onward = task(table, 1, as_of=TUESDAY, num_items=NUM_ITEMS + 2, start_from=again.files, epochs=2)
+    result = train(onward, OneRank())
+    assert model_from_files(result.files).num_items == NUM_ITEMS + 2
     assert len(result.losses) == 2
-    assert [folder.name for folder in tmp_path.iterdir() if folder.name.startswith(".")] == [], "nothing half written"
+    assert result.losses[-1] < first.losses[0], "it went on from where the first stood"
 
 
 def test_nothing_to_train_on_is_named(tmp_path):

@@ -1,0 +1,49 @@
+"""The transformer as MLflow serves it: a pandas frame of customers and their items to ranked items."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import types as T
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from clm_spark.models.registry.flavours import describe_pyfunc
+from clm_spark.models.transformer.network import NextItemModel, load_model
+from clm_spark.models.transformer.score import ROWS, lists_of
+
+ASKED = {"top_k": 20, "hide_seen": False}
+
+
+def describe(path: str) -> None:
+    """Let MLflow know the model in a folder."""
+    describe_pyfunc(
+        path,
+        loader_module=__name__,
+        inputs={"customer_id": T.StringType(), "item_indices": T.ArrayType(T.IntegerType())},
+        outputs={column.name: column.dataType for column in from_arrow_schema(ROWS)},
+        params=ASKED,
+        packages=("clm-spark", "torch", "transformers", "safetensors", "pandas", "pyarrow"),
+    )
+
+
+class ServedTransformer:
+    """What `mlflow.pyfunc.load_model` gives for a transformer."""
+
+    def __init__(self, model: NextItemModel) -> None:
+        self.model = model
+
+    def predict(self, customers: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """A row per customer and rank, as `score_customers_top_k` gives them; `params` are those of `ASKED`.
+
+        Needs `customer_id` and `item_indices`, oldest first.
+        """
+        asked = {**ASKED, **(params or {})}
+        names = pa.array(customers["customer_id"], pa.string())
+        sequences = [np.asarray(items, dtype=np.int64) for items in customers["item_indices"]]
+        lists = lists_of(self.model, names, sequences, asked["top_k"], hide_seen=asked["hide_seen"])
+        return pd.DataFrame(lists.to_pydict())
+
+
+def _load_pyfunc(path: str) -> ServedTransformer:
+    return ServedTransformer(load_model(path))
