@@ -41,7 +41,7 @@ KEYS = ("the key of a shop that is nobody's\n", "the key that it goes on to, nob
 DIFFERING = {"seconds", "settings_hash", "started_at", "ended_at"}
 SMALL = (
     "churn.horizon_days=28",
-    "churn.min_leaf_customers=10",
+    "gbt.min_leaf_customers=10",
     "als.rank=8",
     "transformer.launcher=horovod",
     "transformer.ranks=2",
@@ -106,8 +106,10 @@ def clm(arguments: list[str], overrides: list[str], log: Path) -> None:
     with log.open("ab") as file:
         done = subprocess.run([*command, *sets], cwd=place, env=environment, stdout=file, stderr=file)
     said = log.read_bytes()[before:].decode(errors="replace")
-    if done.returncode or "not done:" in said:
+    if done.returncode or "not done:" in said or "takes no part" in said:
         raise SystemExit(f"clm {' '.join(arguments)} failed: {said[-4000:]}")
+    if arguments[:2] == ["run", "all"] and "transformer: 2 ranks by horovod" not in said:
+        raise SystemExit(f"the transformer was not trained on two ranks: {said[-4000:]}")
     left = [path.name for path in place.iterdir()]
     if left:
         raise SystemExit(f"clm {' '.join(arguments)} wrote {left} where it ran")
