@@ -28,11 +28,11 @@ from clm_spark.settings import load_settings
 from clm_spark.tables.catalog import TABLES
 from clm_spark.tables.contract import Table
 
-sys.path.extend(str(Path(__file__).parents[2] / "infra" / part) for part in ("", "hdfs", "s3"))
+sys.path.extend(str(Path(__file__).resolve().parents[2] / "infra" / part) for part in ("", "hdfs", "s3"))
 import hdfs
 import s3
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 DAYS = ("2024-04-29", "2024-05-29")  # the first one's models are the second one's incumbents
 LOG_DAYS = 150
 S3_PORT = 9123
@@ -41,7 +41,7 @@ KEYS = ("the key of a shop that is nobody's\n", "the key that it goes on to, nob
 DIFFERING = {"seconds", "settings_hash", "started_at", "ended_at"}
 SMALL = (
     "churn.horizon_days=28",
-    "churn.min_leaf_customers=10",
+    "gbt.min_leaf_customers=10",
     "als.rank=8",
     "transformer.launcher=horovod",
     "transformer.ranks=2",
@@ -106,8 +106,10 @@ def clm(arguments: list[str], overrides: list[str], log: Path) -> None:
     with log.open("ab") as file:
         done = subprocess.run([*command, *sets], cwd=place, env=environment, stdout=file, stderr=file)
     said = log.read_bytes()[before:].decode(errors="replace")
-    if done.returncode or "not done:" in said:
+    if done.returncode or "not done:" in said or "takes no part" in said:
         raise SystemExit(f"clm {' '.join(arguments)} failed: {said[-4000:]}")
+    if arguments[:2] == ["run", "all"] and "transformer: 2 ranks by horovod" not in said:
+        raise SystemExit(f"the transformer was not trained on two ranks: {said[-4000:]}")
     left = [path.name for path in place.iterdir()]
     if left:
         raise SystemExit(f"clm {' '.join(arguments)} wrote {left} where it ran")

@@ -1,6 +1,5 @@
 """What a model was trained from, as a short text: equal where rows and code are equal."""
 
-
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 

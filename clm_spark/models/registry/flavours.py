@@ -35,8 +35,9 @@ def save_spark_pipeline(pipeline: PipelineModel, path: str, *, rows: DataFrame) 
 
 
 def load_spark_pipeline(path: str) -> PipelineModel:
-    """The pipeline that `save_spark_pipeline` wrote."""
-    return PipelineModel.load(f"{path}/{SPARK_FILES}")
+    """The pipeline that `save_spark_pipeline` wrote, or version 0.1."""
+    folder = SPARK_FILES if files.exists(f"{path}/{SPARK_FILES}") else "model"
+    return PipelineModel.load(f"{path}/{folder}")
 
 
 def describe_pyfunc(
