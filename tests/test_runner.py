@@ -19,7 +19,9 @@ from clm_spark.tables.lake import Lake
 FIRST, SECOND = date(2024, 2, 29), date(2024, 3, 1)
 SECTIONS = {
     "features": {"panel_every_days": 14, "panel_size": 4},
-    "churn": {"horizon_days": 14, "max_iterations": 3, "max_depth": 2, "feature_share": 1.0, "min_leaf_customers": 2},
+    "churn": {"horizon_days": 14},
+    "gbt": {"max_iterations": 3, "max_depth": 2, "feature_share": 1.0, "min_leaf_customers": 2},
+    "evaluation": {"replicates": 50, "folds": 2},
     "segments": {"k_to": 3},
     "drift": {"against_days": 1},
     "als": {"rank": 4, "iterations": 3, "blocks": 2},

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from clm_spark.errors import ContractError, ModelError
 from clm_spark.job import run_job, stopped_by_signals
 from clm_spark.runs import RunRecord, Stopped
-from clm_spark.tables.catalog import RUNS, SESSIONS
+from clm_spark.tables.catalog import BOT_DAYS, RUNS
 from clm_spark.tables.lake import Lake
 
 JOB = "ingest_events"
@@ -38,7 +38,10 @@ def test_a_run_says_how_it_ended(new_lake, caplog):
     def writes(own: Lake, settings) -> None:
         assert run_of(lake).status == "running"
         assert run_of(lake).ended_at is None
-        own.replace(own.spark.createDataFrame([], SESSIONS.schema), into=SESSIONS)
+        # Another row each time: a write that changes nothing makes no commit.
+        day, figure = own.settings.as_of, own.version(RUNS)
+        found = own.spark.createDataFrame([("a", day, "rate_per_day", figure, day)], BOT_DAYS.schema)
+        own.replace(found, into=BOT_DAYS)
 
     def misses_one(own: Lake, settings) -> None:
         own.missing.append("als: 3 customers are too few")
@@ -65,11 +68,11 @@ def test_a_run_says_how_it_ended(new_lake, caplog):
     assert row.started_at <= row.ended_at
     assert row.started_at.astimezone(UTC) >= begun.replace(microsecond=0)
     first = tables_of(lake)
-    assert first == {SESSIONS.title: lake.version(SESSIONS)}
+    assert first == {BOT_DAYS.title: lake.version(BOT_DAYS)}
     run(misses_one)
     assert (run_of(lake).status, run_of(lake).error) == ("models_missing", "als: 3 customers are too few")
     complete = tables_of(lake)
-    assert complete[SESSIONS.title] > first[SESSIONS.title]
+    assert complete[BOT_DAYS.title] > first[BOT_DAYS.title]
     for does, error, status, said in (
         (cannot_train, ModelError, "models_missing", "no churn model is in use"),
         (breaks, ContractError, "failed", "gold.customer_scores: key (pseudonym) comes twice"),
