@@ -7,9 +7,10 @@ from pyspark.sql import functions as F
 
 from clm_spark.events import clocks
 from clm_spark.events.clocks import time_from_text
-from clm_spark.keys import KeyChain
+from clm_spark.keys import KeyChain, pseudonym_key
 from clm_spark.privacy.pseudonyms import pseudonym, rekeyed, visitor_key
-from clm_spark.sources.source import TEXT_FIELDS
+from clm_spark.settings import Settings
+from clm_spark.sources.source import TEXT_FIELDS, Source
 from clm_spark.tables.catalog import EVENT_KINDS, EVENTS
 
 MAX_RECORD_BYTES = 1 << 20  # an event has a few hundred
@@ -98,6 +99,21 @@ def typed_events(
     # begins with the first key, so that an event sent again after a change of key has the same id.
     identified = rekeyed(named.withColumn("event_id", _event_id()), EVENTS, links=key.links[1:])
     return identified.withColumn("attributes", clocks.with_device_time(F.col("attributes"), device_at, error))
+
+
+def typed_records(raw: DataFrame, source: Source, settings: Settings) -> DataFrame:
+    """`typed_events` of raw records, by the settings."""
+    wanted = settings.ingest
+    return typed_events(
+        source.fields(raw),
+        source=source.name,
+        time_format=source.time_format,
+        time_zone=source.time_zone,
+        known_at=wanted.known_at,
+        key=pseudonym_key(settings),
+        max_clock_skew=timedelta(seconds=wanted.max_clock_skew_seconds),
+        max_lateness=None if wanted.max_lateness_days is None else timedelta(days=wanted.max_lateness_days),
+    )
 
 
 def cents(name: str) -> Column:

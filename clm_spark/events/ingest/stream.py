@@ -15,7 +15,9 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from clm_spark.errors import SettingsError, SourceError
-from clm_spark.events.ingest.batches import KAFKA, Batch, check_source, finish_batch, ingest_files
+from clm_spark.events.ingest.batches import finish_batch, ingest_files
+from clm_spark.events.ingest.checks import check_source
+from clm_spark.events.ingest.claims import KAFKA, Batch
 from clm_spark.session import KAFKA_PACKAGE
 from clm_spark.settings import Settings
 from clm_spark.sources.source import RawFile, Source, check_place

@@ -95,12 +95,12 @@ def test_files_and_events_are_ingested_once(new_lake, landing, monkeypatch):
 def test_a_batch_that_lost_a_record_is_not_completed(new_lake, landing, monkeypatch):
     (landing / "a.csv").write_text("\n".join([HEADER, *(LINE.format(minute) for minute in (1, 2, 3))]))
     lake = new_lake(ingest={"source": "rees46", "path": str(landing)})
-    whole = ingest._typed
+    whole = ingest.typed_records
 
     def lossy(*arguments):
         return whole(*arguments).where("position != 3")
 
-    monkeypatch.setattr(ingest, "_typed", lossy)
+    monkeypatch.setattr(ingest, "typed_records", lossy)
     with pytest.raises(ContractError, match="nothing_is_lost"):
         run_ingestion(lake)
     assert ledger(lake) == []

@@ -1,0 +1,76 @@
+"""Refuse what must not be ingested: a second source, a wrong mapping, a batch of rejects, a damaged file."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import functions as F
+
+from clm_spark.errors import ContractError, SourceError
+from clm_spark.events.ingest.claims import Batch
+from clm_spark.events.ingest.parse import typed_records
+from clm_spark.events.ingest.validation import ValidationSummary
+from clm_spark.settings import Settings
+from clm_spark.sources.source import RawFile, Source, records_of
+from clm_spark.tables.catalog import INGESTED_FILES
+from clm_spark.tables.lake import Lake
+
+SAMPLED_RECORDS = 1000
+DAMAGED = re.compile(r"FAILED_READ_FILE\S*\s+Encountered error while reading file (\S+?)\.?\s")
+
+
+def check_source(lake: Lake, source: Source) -> None:
+    """Refuse a second source in one lakehouse, unless the settings allow it."""
+    if lake.settings.ingest.joins_other_sources or not lake.exists(INGESTED_FILES):
+        return
+    others = lake.read(INGESTED_FILES).where(F.col("source") != source.name).select("source").limit(1).collect()
+    if others:
+        raise ContractError(
+            f"lakehouse {lake.settings.lakehouse.path} holds events of source {others[0]['source']}, and {source.name} "
+            "came: give another shop its own lakehouse.path and shop, or, if both logs are this shop's, "
+            "set ingest.joins_other_sources=true"
+        )
+
+
+def check_usable(lake: Lake, source: Source, files: Sequence[RawFile], settings: Settings) -> None:
+    """Refuse files of which no record can be used, before anything is written."""
+    raw = records_of(source.read(lake.spark, [file.url for file in files])).limit(SAMPLED_RECORDS)
+    with damage_named():
+        reasons = (
+            typed_records(raw, source, settings).groupBy("reason").count().collect()
+        )  # bounded by the list of reasons
+    if reasons and all(row["reason"] for row in reasons):
+        listed = ", ".join(f"{row['reason']} {row['count']}" for row in reasons)
+        raise SourceError(
+            f"none of the first {sum(row['count'] for row in reasons)} records at {settings.ingest.path!r} can be used as "
+            f"{source.name} ({listed}): check ingest.source and, for source mapping, the mapping; nothing was written"
+        )
+
+
+def check_share_rejected(summary: ValidationSummary, batch: Batch, settings: Settings) -> None:
+    """Refuse a batch with too many unusable records, before silver changes."""
+    limit = settings.ingest.max_rejected_share
+    if summary.num_rejected > max(limit * summary.num_validated, settings.ingest.tolerated_rejects):
+        listed = ", ".join(f"{reason} {num:,}" for reason, num in sorted(summary.reasons.items()))
+        raise SourceError(
+            f"{summary.num_rejected:,} of {summary.num_validated:,} records of batch {batch.batch_id} ({batch.files[0]} and on) "
+            f"cannot be used ({listed}): expected at most {limit:.0%}; silver is unchanged: correct the mapping and run "
+            "again, or raise ingest.max_rejected_share or ingest.tolerated_rejects"
+        )
+
+
+@contextmanager
+def damage_named() -> Iterator[None]:
+    """Turn the stack trace of a truncated file into one line that names it."""
+    try:
+        yield
+    except (Py4JJavaError, PySparkException) as error:
+        damaged = DAMAGED.search(str(error))
+        if damaged is None:
+            raise
+        raise SourceError(
+            f"{damaged[1]} cannot be read to its end: expected a whole file; restore or remove it, and run "
+            "again; nothing of the files that arrived with it was ingested"
+        ) from error
