@@ -107,7 +107,7 @@ def _named_key(privacy: PrivacySettings) -> KeyChain:
     if privacy.key_env:
         if privacy.key_env not in os.environ:
             raise SettingsError(
-                f"no pseudonym key in the environment: expected it in {privacy.key_env}, as privacy.key_env says; "
+                f"no pseudonym key in the environment: expected it in {privacy.key_env}, the variable of privacy.key_env; "
                 "set that variable where the job starts"
             )
         return chain_of(os.environ[privacy.key_env].encode(), where=f"variable {privacy.key_env}")

@@ -72,15 +72,15 @@ def records_of(
     at_ms = shop.start_ms + np.floor(clicks.day * MS_A_DAY).astype(np.int64)
     is_late = draws.random(size) < laws.late_share
     late_ms = np.where(is_late, 1 + np.floor(draws.exponential(laws.late_days, size) * MS_A_DAY), 0).astype(np.int64)
-    doubled = np.flatnonzero(draws.random(size) < laws.duplicate_share)
-    spoilt = np.flatnonzero(draws.random(size) < laws.broken_share)
-    ways = draws.integers(len(BROKEN), size=len(spoilt))
+    duplicated = np.flatnonzero(draws.random(size) < laws.duplicate_share)
+    broken = np.flatnonzero(draws.random(size) < laws.broken_share)
+    ways = draws.integers(len(BROKEN), size=len(broken))
     # An event without an item is not broken by lacking one.
-    no_item = (ways == BROKEN.index("missing_item")) & ~np.isin(clicks.kind[spoilt], KINDS_OF_ITEMS)
+    no_item = (ways == BROKEN.index("missing_item")) & ~np.isin(clicks.kind[broken], KINDS_OF_ITEMS)
     ways[no_item] = BROKEN.index("missing_customer")
 
-    copied = np.concatenate([np.arange(size), doubled, spoilt])
-    flaw = np.concatenate([np.full(size, ABSENT), np.full(len(doubled), DUPLICATE), ways])
+    copied = np.concatenate([np.arange(size), duplicated, broken])
+    flaw = np.concatenate([np.full(size, ABSENT), np.full(len(duplicated), DUPLICATE), ways])
     order = np.argsort(copied, kind="stable")
     copied, flaw = copied[order], flaw[order]
     return _record_batch(

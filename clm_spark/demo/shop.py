@@ -1,4 +1,4 @@
-"""A seeded synthetic shop whose truth is known: a raw click log of any size, and beside it what it was drawn from."""
+"""A seeded synthetic shop with known truth: a raw click log of any size, and the parameters and truth behind it."""
 
 import logging
 import time
@@ -32,7 +32,7 @@ ROWS_A_BATCH = 10_000  # what passes from Python to Spark at a time
 
 @dataclass(frozen=True)
 class WrittenShop:
-    """What `write_shop` left: a raw log, truth tables in Parquet and the parameters."""
+    """What `write_shop` wrote: a raw log, truth tables in Parquet and the parameters."""
 
     path: str
     num_events: int

@@ -1,4 +1,4 @@
-"""The synthetic shop as it truly is: what estimates are to be compared with."""
+"""The truth of the synthetic shop, to compare estimates with."""
 
 from collections.abc import Iterable, Iterator
 

@@ -17,11 +17,11 @@ CUSTOMER_DAY = ("customer_id", "day_on")
 def bot_days_from_events(events: DataFrame, *, rules: BotSettings) -> DataFrame:
     """One row per customer, day and rule broken on it, as silver.bot_days declares.
 
-    Needs all events of the days it is asked for. A rule is broken from the day on which the events known by then break
+    Needs all events of the days concerned. A rule is broken from the day on which the events known by then break
     it; what becomes known later neither takes that back nor changes the figure.
     """
     versions = _versions_of_days(_acts(events, rules))
-    # Carts may come in a file of their own, a day before the views: until those are known nobody lacks any.
+    # Carts may come in an earlier file than the views of the day: the rule waits until views are known.
     since = F.greatest("available_on", "source_looks_on")
     has_looked = F.coalesce(F.col("looked_on") <= since, F.lit(False))
     of_carts = F.col("source_looks_on").isNotNull() & ~has_looked & _reaches("num_carts", rules.carts_without_view)
@@ -37,7 +37,7 @@ def bot_days_from_events(events: DataFrame, *, rules: BotSettings) -> DataFrame:
 
 
 def bot_days_to_leave_out(lake: Lake) -> DataFrame | None:
-    """The flagged days; None where there are none, or the settings keep bots among the customers."""
+    """The flagged days; None where there are none, or the settings do not leave bots out."""
     if not lake.settings.bots.leave_out or not lake.exists(BOT_DAYS):
         return None
     bot_days = lake.read(BOT_DAYS)
@@ -47,7 +47,7 @@ def bot_days_to_leave_out(lake: Lake) -> DataFrame | None:
 def with_flagged_on(events: DataFrame, bot_days: DataFrame | None) -> DataFrame:
     """Add `flagged_on`: the day on which the event's customer was known to have been a bot that day, or null.
 
-    Without `bot_days` the events stay as they are: where nobody is a bot there is nothing to join.
+    Without `bot_days` the events are returned unchanged, without a join.
     """
     if bot_days is None:
         return events
@@ -57,7 +57,7 @@ def with_flagged_on(events: DataFrame, bot_days: DataFrame | None) -> DataFrame:
 
 
 def was_flagged(events: DataFrame, *, by: Column) -> Column:
-    """Whether an event was known for a bot's by that day, itself included; without `flagged_on` none ever was."""
+    """Whether the event was flagged as a bot's by that day, inclusive; false where there is no `flagged_on`."""
     if "flagged_on" not in events.columns:
         return F.lit(False)
     return F.coalesce(F.col("flagged_on") <= by, F.lit(False))
@@ -88,7 +88,7 @@ def _acts(events: DataFrame, rules: BotSettings) -> DataFrame:
 def _versions_of_days(acts: DataFrame) -> DataFrame:
     """One row per customer, day and day on which more of it became known: what was known by then.
 
-    Moves each event once: all that follows stays with its customer and day.
+    One shuffle: all windows below are partitioned by customer and day.
     """
     looks = acts.where(F.col("kind").isin(*LOOKS))
     sources = looks.groupBy("source", "day_on").agg(F.min("available_on").alias("source_looks_on"))
@@ -125,7 +125,7 @@ def _versions_of_days(acts: DataFrame) -> DataFrame:
 
 
 def _breach(rule: str, is_broken: Column, figure: str, *, known_on: Column | None = None) -> Column:
-    """The first version of a day that breaks the rule; `known_on` is null where none does."""
+    """The first version of a day that breaks the rule; `known_on` is null where none breaks it."""
     since = F.col("available_on") if known_on is None else known_on
     first = F.min(F.when(is_broken, F.struct(since.alias("known_on"), F.col(figure).alias("figure"))))
     return F.struct(F.lit(rule).alias("rule"), first["figure"].alias("figure"), first["known_on"].alias("known_on"))

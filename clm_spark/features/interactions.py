@@ -118,7 +118,7 @@ def _of_items(events: DataFrame, kinds: Sequence[str]) -> DataFrame:
 
 
 def _seen_at(events: DataFrame, days: Sequence[date]) -> DataFrame:
-    """Each event once for every as_of that could see it."""
+    """Repeat each event for every as_of in which it was available."""
     seen = at_each(events.withColumn("_available_on", available_on()), days).where(
         F.col("_available_on") < F.col("as_of")
     )

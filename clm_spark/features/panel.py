@@ -1,4 +1,4 @@
-"""The days in the past that models train and are tested on."""
+"""The as_of dates of the past that models are trained and tested on."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -19,9 +19,9 @@ def panel_days(settings: Settings) -> list[date]:
 
 
 def asked_days(settings: Settings) -> list[date]:
-    """The mornings of the panel that was asked for, whose labels are all known by the run's as_of.
+    """The as_of dates of the panel in the settings; all their labels are known by the run's as_of.
 
-    Raises `SettingsError` where there is none, or one whose horizon has not ended by then.
+    Raises `SettingsError` where there is none, or where the horizon of one has not ended by then.
     """
     asked, as_of = settings.panel, settings.as_of
     first, last = asked.first_on or as_of, asked.last_on or as_of
@@ -36,12 +36,12 @@ def asked_days(settings: Settings) -> list[date]:
 
 
 def item_days(settings: Settings) -> list[date]:
-    """The days for which items and pairs are wanted: those of the recommenders."""
+    """The as_of dates for features of items and pairs: those of the recommenders."""
     return [settings.as_of] if settings.features.as_of_alone else recommender_days(settings)
 
 
 def recommender_days(settings: Settings) -> list[date]:
-    """The run's as_of, and the one from which recommenders are tested on the days until it."""
+    """The run's as_of, and the earlier one that the recommenders' test starts from."""
     return [settings.as_of, tested_from(settings)]
 
 
@@ -51,7 +51,7 @@ def tested_from(settings: Settings) -> date:
 
 
 def at_each(rows: DataFrame, days: Sequence[date]) -> DataFrame:
-    """Every row once for each day, in column `as_of`. What a day may see of them is for the caller to filter."""
+    """Repeat every row for each day, in column `as_of`. The caller filters what each as_of may see."""
     if len(days) == 1:
         return rows.withColumn("as_of", F.lit(days[0]))
     return rows.withColumn("as_of", F.explode(F.array(*map(F.lit, days))))

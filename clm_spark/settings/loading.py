@@ -1,7 +1,7 @@
 """Settings: frozen, typed, every default in one place; unknown keys are refused.
 
-Later layers win: the defaults here, `conf/base.yml`, `conf/<profile>.yml`, then `--set key=value`. A profile that
-says `extends: other` is laid over that one.
+Later layers win: the defaults here, `conf/base.yml`, `conf/<profile>.yml`, then `--set key=value`. A profile with
+`extends: other` is merged over that one.
 """
 
 import hashlib
@@ -29,10 +29,10 @@ Sections = Sequence[type[Section]]
 
 
 class Settings(Section):
-    """Everything a job may ask."""
+    """All settings of a run."""
 
     shop: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")] = Field(
-        "shop", description="whose data this lakehouse holds; a lakehouse holds one shop"
+        "shop", description="name of the shop; a lakehouse holds one shop"
     )
     as_of: date = Field(description="features see events before this day, labels only from it on")
     lakehouse: LakehouseSettings = LakehouseSettings()

@@ -23,7 +23,7 @@ class LakehouseSettings(Section):
 class SparkSettings(Section):
     """How the session is built when this process is the one that builds it."""
 
-    master: str | None = Field(None, description="None: whatever spark-submit or the platform says")
+    master: str | None = Field(None, description="None: that of spark-submit or the platform")
     driver_memory: str | None = Field(
         None, description="None: two fifths of the memory of the machine that starts Spark, 1 to 31 GB"
     )
@@ -33,7 +33,7 @@ class SparkSettings(Section):
     delta_jars: Literal["fetch", "provided"] = Field(
         "fetch", description="provided: the image or platform has Delta's jars, nothing is fetched"
     )
-    local_metastore: bool = Field(False, description="keep a Derby metastore under lakehouse.path")
+    local_metastore: bool = Field(False, description="use a Derby metastore under lakehouse.path")
     conf: dict[str, str] = Field(default_factory=dict, description="further Spark settings")
 
 

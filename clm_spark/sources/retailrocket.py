@@ -27,13 +27,13 @@ class Retailrocket:
     def read(self, spark: SparkSession, files: Sequence[str]) -> DataFrame:
         """One row per line or Parquet row.
 
-        Raises `SourceError` for files of more than one form: each form numbers its visitors anew.
+        Raises `SourceError` for files of more than one form: visitor numbers differ between forms.
         """
         forms = sorted({ending for file in files for ending in (".csv", ".tsv", ".parquet") if ending in file})
         if len(forms) > 1:
             raise SourceError(
-                f"files of {' and '.join(forms)} lie together: each form of the Retailrocket log numbers its visitors "
-                "anew, so ingest one only; set ingest.path to a file"
+                f"files of {' and '.join(forms)} lie together: visitor numbers differ between the forms of the "
+                "Retailrocket log, so ingest one only; set ingest.path to a file"
             )
         if forms == [".parquet"]:
             return read_rows(spark, files, columns=ROW_COLUMNS)

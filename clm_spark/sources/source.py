@@ -22,7 +22,7 @@ from clm_spark.sources.text import FirstLine, text_lines
 # The fields of a canonical event as a source gives them: text, in the units of the raw log.
 TEXT_FIELDS = (
     "customer_id",
-    "visitor_id",  # of the device or cookie, whoever uses it
+    "visitor_id",  # of the device or cookie
     "occurred_at",
     "known_at",
     "sent_at",  # the clock of the device that `occurred_at` is by, when it sent the record

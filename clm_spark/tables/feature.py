@@ -103,7 +103,7 @@ class Last:
 
 @dataclass(frozen=True)
 class Derived:
-    """SQL over the merged features of the same row. Null where the meaning says so."""
+    """SQL over the merged features of the same row. Null in the cases that `meaning` names."""
 
     name: str
     meaning: str
@@ -170,8 +170,8 @@ def ratio(stem: str, meaning: str, above: str, below: str, windows: Iterable[int
 def trend(name: str, meaning: str, stem: str, days: int) -> Derived:
     """A sum over a window against the same over the window before it, each plus one."""
     now, both = f"{stem}_{days}d", f"{stem}_{2 * days}d"
-    said = f"{meaning} of the last {days} days over those of the {days} days before, each plus one"
-    return Derived(name, said, f"({now} + 1) / ({both} - {now} + 1)", check="{} > 0", is_nullable=False)
+    described = f"{meaning} of the last {days} days over those of the {days} days before, each plus one"
+    return Derived(name, described, f"({now} + 1) / ({both} - {now} + 1)", check="{} > 0", is_nullable=False)
 
 
 def windowed_name(stem: str, days: int | None) -> str:

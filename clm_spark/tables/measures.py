@@ -1,4 +1,4 @@
-"""What is counted of a customer's day. Every figure adds up over days, so that a window is a sum of days."""
+"""The measures of a day. All of them add up over days, so that a window is a sum of days."""
 
 from dataclasses import dataclass
 

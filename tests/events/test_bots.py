@@ -117,7 +117,7 @@ def lives(rows, *, without=()):
     return {(row.customer_id, row.as_of): tuple(row[name] for name in names) for row in rows.collect()}
 
 
-def test_a_morning_before_the_flag_does_not_know_it(spark):
+def test_an_as_of_before_the_flag_ignores_it(spark):
     log = with_flagged_on(events(spark, *LOG), flags(spark, *FLAGGED))
     of_pans = log.where("item_id = 'pan'")
     days = customer_days_from_events(of_pans, max_gap=timedelta(minutes=30)).cache()
@@ -164,7 +164,7 @@ def test_only_the_flagged_day_of_the_customer_is_left_out(spark):
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_the_job_searches_what_came_in_and_visits_leave_it_out(new_lake):
+def test_the_job_searches_new_batches_and_visits_leave_bots_out(new_lake):
     lake = new_lake(bots={"max_per_minute": 5})
     first = [*acts("ann", *NOON * 3), *acts("bob", *NOON * 9, day="2024-02-01")]
     second = [*acts("ann", *NOON * 3, known_on=LATER), *acts("eve", *NOON, day=LATER)]

@@ -274,7 +274,7 @@ SKEWED = [  # case, happened, sent, known, occurred_at, the device's time where 
 ]
 
 
-def test_a_wrong_clock_is_set_right(spark):
+def test_a_wrong_clock_is_corrected(spark):
     def spelt(clock):
         return clock and f"2024-02-28T{clock}Z"
 

@@ -67,7 +67,7 @@ def test_interactions_and_sequences_see_only_the_past(spark):
     }
 
 
-def test_what_a_device_saw_is_its_customers_once_they_are_linked(spark):
+def test_items_seen_on_a_device_count_for_its_customer_once_linked(spark):
     log = events(
         spark,
         see("phone", "pan", "2024-01-02"), see("login", "pan", "2024-01-03"), see("phone", "pot", "2024-01-04"),

@@ -21,7 +21,7 @@ def look(who, item, day, kind="view", **more):
     return {"customer_id": who, "item_id": item, "occurred_at": at(day), "kind": kind, **more}
 
 
-def test_what_comes_late_or_was_a_bots_is_a_new_version_of_an_items_day(spark):
+def test_late_events_and_bot_flags_make_new_versions_of_an_items_day(spark):
     log = [
         look("a", "pan", "2024-02-01"), look("a", "pot", "2024-02-01"),
         look("b", "pan", "2024-02-01", category="toys"),

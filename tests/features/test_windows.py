@@ -63,7 +63,7 @@ def rows_of(features):
 
 
 @pytest.mark.timeout(600)
-def test_the_step_of_a_night_gives_what_the_merge_of_all_days_gives(spark):
+def test_the_step_of_a_day_equals_the_merge_of_all_days(spark):
     drawn = random.Random(11)
     log = history(drawn)
     # Days that turned out to be a bot's: one on the very morning, so that a day seen yesterday is withdrawn.
@@ -108,7 +108,7 @@ def test_the_step_of_a_night_gives_what_the_merge_of_all_days_gives(spark):
     assert num_carried > 2 * len(beyond_all) > 0, "most are carried on, some cannot be"
 
 
-def test_at_least_eighty_features_say_what_they_are():
+def test_at_least_eighty_features_have_a_meaning():
     assert len({feature.name for feature in FEATURES}) == len(FEATURES) > 80
     for feature in FEATURES:
         assert feature.column.comment == feature.meaning != ""

@@ -14,7 +14,7 @@ CASES = [
 ]
 
 
-def test_clicks_are_put_in_their_order(spark, tmp_path):
+def test_clicks_are_ordered(spark, tmp_path):
     (tmp_path / "clicks.csv").write_text("\n".join([HEADER, *(line for line, _ in CASES)]))
     ingested = ingest(spark, Eshop(), tmp_path)
     rows = {row.record: row for row in ingested.typed.collect()}

@@ -80,7 +80,7 @@ def test_json_lines_and_parquet_reach_into_objects(spark, tmp_path):
     assert (ingested.num_read, row.customer_id, row.attributes) == (1, first.customer_id, {"city": "Wien"})
 
 
-def test_a_mapping_says_whose_clock_it_is(spark, tmp_path):
+def test_a_mapping_has_a_time_zone(spark, tmp_path):
     fields = {"customer_id": "u", "occurred_at": "t", "sent_at": "s", "known_at": "k"}
     keys = {"format": "csv", "columns": ["u", "t", "s", "k"], "fields": fields, "kind": "search"}
     local = source_of(tmp_path, **keys, time_zone="Europe/Vienna")

@@ -47,10 +47,10 @@ def typed_events(
     """Each raw record typed: the columns of silver.events beside those of its raw record, and `reason`.
 
     `reason` is null where the record can be used. `known_at` is how to fill that time where the record has none:
-    occurred, or arrived. A part of a unit counts as one unit begun. A purchase or refund that names no amount is worth
-    price times quantity, and one that names no quantity is of one unit. Who did not log in is known by the visitor id.
-    Where a record says when its device sent it, and that clock was wrong by more than `max_clock_skew`, it happened by
-    the server's clock.
+    occurred, or arrived. Quantities are rounded up to whole units. A purchase or refund without an amount gets
+    price times quantity, and one without a quantity is of one unit. Without a login the visitor id is the customer's.
+    Where a record has the time of sending, and the device's clock was wrong by more than `max_clock_skew`, `occurred_at`
+    is corrected to the server's clock.
     """
 
     def time(name: str) -> Column:

@@ -114,7 +114,7 @@ IDENTITIES = Table(
         Column("known_on", DATE, "the day it became known: an as_of takes the last row known before it"),
         Column("customer_id", STRING, "the person: the login of theirs that was linked first", rekeyed="pseudonym"),
         count("num_ids", "ids linked with one another on that day, this one among them"),
-        Column("is_cut_off", BOOL, "whether these are too many for one person, so that each stands for itself"),
+        Column("is_cut_off", BOOL, "whether these are too many for one person: each id is then its own person"),
     ),
 )
 

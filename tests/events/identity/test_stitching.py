@@ -154,7 +154,7 @@ def test_identities_grow_with_the_links_and_the_past_stays(new_lake):
 
 
 @pytest.mark.long
-def test_an_id_stands_for_whom_the_day_knew(new_lake):
+def test_an_id_maps_to_the_person_known_on_the_day(new_lake):
     lake = new_lake()
     none = lake.spark.createDataFrame([("v", on("2024-02-02"))], "customer_id string, as_of date")
     assert known_persons(lake, [on("2024-02-02")]) is None

@@ -18,7 +18,7 @@ def new_events(events: DataFrame, earlier: DataFrame) -> Iterator[NewEvents]:
         yield new
 
 
-def test_an_event_is_kept_once_and_known_since_its_first_telling(spark):
+def test_duplicates_become_one_event_known_since_the_first(spark):
     known = {"known_at": "2024-02-29T13:00:00Z"}
     cases = [
         ("known late", {"known_at": "2024-02-29T15:00:00Z"}),
@@ -55,7 +55,7 @@ def test_events_of_one_hash_are_still_two(spark, monkeypatch):
         assert (new.num_usable, new.num_new) == (4, 2)
 
 
-def test_a_batch_without_doubles_is_not_moved(spark):
+def test_a_batch_without_duplicates_is_not_shuffled(spark):
     events = typed(spark, [("one", {}), ("two", {"item_id": "i2"})]).withColumn("batch_id", F.lit("b1")).cache()
     with new_events(events, events.limit(0)) as new:
         plan = new.rows._jdf.queryExecution().executedPlan().toString()

@@ -114,7 +114,7 @@ def test_a_visitor_is_named_apart_from_a_login(spark):
     assert len({row.event_id for row in rows.values()}) == 3
 
 
-def test_silent_records_are_known_as_settings_say(spark):
+def test_records_without_known_at_get_it_by_the_settings(spark):
     cases = [("without", {}), ("with", {"known_at": "2024-02-29T13:00:00Z"})]
     for known_at, expected in (("occurred", "2024-02-29 12:00:00"), ("arrived", "2024-03-01 00:00:00")):
         rows = typed(spark, cases, known_at=known_at).select("record", F.col("known_at").cast("string")).collect()

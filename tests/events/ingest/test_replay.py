@@ -33,7 +33,7 @@ def ledger(lake: Lake) -> dict[str, tuple[int, ...]]:
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_what_was_rejected_is_taken_in_once_the_mapping_is_mended(new_lake, tmp_path):
+def test_rejected_records_are_replayed_after_a_correction_of_the_mapping(new_lake, tmp_path):
     (tmp_path / "log").mkdir()
     log = tmp_path / "log" / "a.csv"
     log.write_text("\n".join([HEADER, *LINES]))

@@ -35,7 +35,7 @@ def event(number: int, who: str, when, batch: str, kind: str = "view") -> dict[s
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_late_events_mend_the_visits_they_reach(new_lake):
+def test_late_events_repair_the_visits_they_reach(new_lake):
     lake, drawn = new_lake(), random.Random(7)
     start, minute = at("2024-02-26", "22:00"), timedelta(minutes=1)
     bridges = {  # who: minutes of the first batch, then of the late ones
@@ -93,7 +93,7 @@ def know(lake: Lake, *, persons: dict[str, str], bots: dict[str, date]) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_persons_and_bots_found_later_mend_the_visits_they_concern(new_lake):
+def test_persons_and_bots_found_later_repair_the_visits_they_concern(new_lake):
     lake = new_lake()
     monday, tuesday, minute = at("2024-02-26", "23:00"), at("2024-02-27"), timedelta(minutes=1)
     minutes = {

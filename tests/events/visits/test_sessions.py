@@ -23,7 +23,7 @@ def us(time: datetime) -> int:
     return round((time - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1))
 
 
-def test_visits_are_cut_at_silence(spark):
+def test_visits_end_with_a_silence(spark):
     cases = [  # each customer is one case: clocks and kinds, and the visits they make
         ("30 min stays", ["09:00", "09:30"], [("09:00", "09:30", 2)]),
         ("31 is anew", ["09:00", "09:31", "09:40"], [("09:00", "09:00", 1), ("09:31", "09:40", 2)]),
@@ -51,7 +51,7 @@ def test_visits_are_cut_at_silence(spark):
 
 
 @pytest.mark.parametrize("minutes", [1, 7, 30, 45, 1441])
-def test_slots_cut_as_a_walk_through_the_events_does(spark, minutes):
+def test_slots_give_the_visits_of_a_walk_through_the_events(spark, minutes):
     drawn, gap = random.Random(minutes), timedelta(minutes=minutes)
     start, rows, walked = datetime(2024, 2, 27, 12, tzinfo=UTC), [], []
     for customer in range(30):
@@ -68,7 +68,7 @@ def test_slots_cut_as_a_walk_through_the_events_does(spark, minutes):
     assert cut(spark, drawn.sample(rows, len(rows)), max_gap=gap) == sorted(walked)
 
 
-def test_a_visit_adds_up_and_is_named_after_its_beginning(spark):
+def test_a_visit_adds_up_and_is_named_by_customer_and_start(spark):
     one = {"customer_id": "a"}
     visit = [
         one | {"event_id": "x", "occurred_at": at(DAY, "09:00"), "item_id": "pan"},
