@@ -185,12 +185,12 @@ def why(
     settings = load_settings(profile, as_of=as_of, overrides=overrides or [], conf_dir=conf_dir)
     lake = Lake(build_session(settings, app_name="clm-spark why"), settings)
     for reason in reasons(lake, table, settings.as_of):
-        commit, said = reason.commit, reason.commit.mark
+        commit, mark = reason.commit, reason.commit.mark
         days = commit.values("as_of") or commit.values("known_on") or []
         of_days = f" of {', '.join(days[:3])}" + (f" and {len(days) - 3} more" if len(days) > 3 else "") if days else ""
         out.print(
-            f"{'  ' * reason.depth}{reason.table.title} version {commit.version}{of_days}: {said.get('job')} as of "
-            f"{said.get('as_of')}, settings {str(said.get('settings'))[:12]}, code {said.get('code')}",
+            f"{'  ' * reason.depth}{reason.table.title} version {commit.version}{of_days}: {mark.get('job')} as of "
+            f"{mark.get('as_of')}, settings {str(mark.get('settings'))[:12]}, code {mark.get('code')}",
             highlight=False,
             soft_wrap=True,
         )
@@ -220,7 +220,7 @@ def sql(
 def replay_rejected(
     as_of: AsOf, profile: Profile = "local", overrides: Overrides = None, conf_dir: ConfDir = None
 ) -> None:
-    """Take in what was rejected, after the mapping was mended; known from --as-of on."""
+    """Ingest rejected records again, after the mapping was corrected; known from --as-of on."""
     run("replay_rejected", as_of, profile, overrides, conf_dir)
 
 
@@ -234,7 +234,7 @@ def rotate_key(as_of: AsOf, profile: Profile = "local", overrides: Overrides = N
 def stream(
     as_of: AsOf,
     is_continuous: Annotated[
-        bool, typer.Option("--continuous/--once", help="Go on until stopped, or take in what is there and end.")
+        bool, typer.Option("--continuous/--once", help="Run until stopped, or ingest what is there and end.")
     ] = False,
     profile: Profile = "local",
     overrides: Overrides = None,

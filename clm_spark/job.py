@@ -71,7 +71,7 @@ def run_job(spark: SparkSession, job: str, run: Run, settings: Settings, *, read
 
 
 def check_as_of(lake: Lake) -> None:
-    """Refuse a day that the event log says nothing about, as its ledger tells."""
+    """Refuse a day outside the time span of the ingested events."""
     lake.read(EVENTS)  # refused where there is none, or none of ours
     batches = lake.read(INGESTED_BATCHES)
     span = batches.agg(F.to_date(F.min("first_known_at")), F.to_date(F.max("last_known_at"))).head()

@@ -53,7 +53,7 @@ def build_session(settings: Settings, *, app_name: str) -> SparkSession:
             raise _explained(error, settings, log) from error
     if launches_jvm:
         spark.sparkContext.setLogLevel("ERROR")
-    # Says in JSON, on the console, what the exception says already.
+    # Repeats the exception on the console, as JSON.
     PySparkLogger.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
     return spark
 
@@ -99,7 +99,7 @@ def _spark_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:
 
 
 def _session_conf() -> dict[str, str]:
-    """What any session of ours says, whoever started Spark."""
+    """Settings of every session, whoever started Spark."""
     return {
         "spark.sql.session.timeZone": "UTC",
         # Rows written after a schema check must not be cast by guess.
@@ -113,7 +113,7 @@ def _session_conf() -> dict[str, str]:
         "spark.sql.mapKeyDedupPolicy": "LAST_WIN",
         # What is cached is read a few times and dropped: packing it costs more than it saves.
         "spark.sql.inMemoryColumnarStorage.compressed": "false",
-        # A night asks for a handful of days: beyond ten, Spark would only push the first and the last one down.
+        # A daily run filters on a handful of days: above ten, Spark would push down only the first and the last.
         "spark.sql.parquet.pushdown.inFilterThreshold": "400",
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         # Spark has no time in nanoseconds and refuses such files: sources/parquet.py makes times of the numbers.
@@ -122,7 +122,7 @@ def _session_conf() -> dict[str, str]:
 
 
 def _context_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:
-    """What only the process that starts Spark can say."""
+    """Settings that only the process that starts Spark can make."""
     spark = settings.spark
     conf = {
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -186,7 +186,7 @@ def _check_java() -> None:
 
 
 def _started(builder: SparkSession.Builder, log: Path | None) -> SparkSession:
-    """A session; where a jar could not be fetched, at the second attempt: those that came are kept."""
+    """A session; where a jar could not be fetched, at the second attempt: those that came stay cached."""
     try:
         return builder.getOrCreate()
     except (PySparkException, RuntimeError):

@@ -1,4 +1,4 @@
-"""Which days were computed before we learned something that they should have known, and by which jobs."""
+"""Stale days: days computed before a late batch with events that they should have known, and the jobs concerned."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -21,8 +21,8 @@ class StaleDay:
 def stale_days(lake: Lake) -> list[StaleDay]:
     """Days up to the asked one, oldest first, whose tables a later batch should have been in; bounded by days and jobs.
 
-    An event that happened or was learned on a day or after it is none of that day's business: what came late and says
-    so makes no past day stale. Tables without a clock show what is known now: their last day stands for them.
+    An event that became available on a day or later does not concern that day, so late events with their own known_at
+    make no past day stale. Tables without a clock show what is known now: only their last day can be stale.
     """
     if not lake.exists(RUNS):
         return []

@@ -133,7 +133,7 @@ def check_schema(schema: T.StructType, table: Table) -> None:
     if differences:
         raise ContractError(
             f"{table.title}: the frame breaks its contract: {'; '.join(differences)}; "
-            "mend the frame, or the declaration in clm_spark/tables/catalog"
+            "correct the frame, or the declaration in clm_spark/tables/catalog"
         )
 
 

@@ -403,7 +403,7 @@ class Lake:
             if rule is None:
                 raise
             raise ContractError(
-                f"{table.title}: {rule}; nothing was written: mend the rows, or the rule in clm_spark/tables/catalog"
+                f"{table.title}: {rule}; nothing was written: correct the rows, or the rule in clm_spark/tables/catalog"
             ) from error
         finally:
             self.spark.conf.unset(COMMIT_METADATA)

@@ -1,4 +1,4 @@
-"""Raw records that nobody reads without the key: encrypted on their way into bronze, opened on their way out."""
+"""Encryption of raw records: sealed when written to bronze, opened when read."""
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -19,7 +19,7 @@ def way_to_keep(*, keeps_raw_ids: bool) -> str:
 def with_sealed_record(rows: DataFrame, table: Table, *, key: KeyChain, keeps_raw_ids: bool) -> DataFrame:
     """Encrypt the table's raw records (AES-256, GCM), or leave them where bronze may keep them as they came.
 
-    The same record at the same place gives the same bytes, so that a batch taken in again leaves the same rows: the IV
+    The same record at the same place gives the same bytes, so that a batch ingested again leaves the same rows: the IV
     is made of both. It comes again only with the same text, as GCM demands. A record that looks sealed is sealed.
     """
     if table.record is None:
