@@ -1,12 +1,10 @@
 """A table is a contract: grain, key, columns and rules, declared once and held at every write."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from pyspark.sql import types as T
-
-from clm_spark.errors import ContractError
 
 Layer = Literal["bronze", "silver", "gold"]
 
@@ -33,6 +31,7 @@ class Column:
     comment: str
     nullable: bool = False
     check: str | None = None  # SQL over this column, true for every row where it is not null
+    values: tuple[str, ...] = ()  # a closed list that a release may extend: held at the write, not by the stored table
     rekeyed: Rekeyed | None = None
     is_sensitive: bool = False  # may name a customer openly: analysts' views lack it
 
@@ -119,33 +118,3 @@ class Table:
         else:
             properties["delta.dataSkippingNumIndexedCols"] = "0"
         return properties
-
-
-def one_of(column: str, values: Sequence[str]) -> str:
-    """The rule that `column` holds one of `values`."""
-    listed = ", ".join(f"'{value}'" for value in values)
-    return f"{column} IN ({listed})"
-
-
-def check_schema(schema: T.StructType, table: Table) -> None:
-    """Refuse a frame that differs from the contract, listing every difference at once."""
-    differences = schema_differences(schema, table.schema)
-    if differences:
-        raise ContractError(
-            f"{table.title}: the frame breaks its contract: {'; '.join(differences)}; "
-            "mend the frame, or the declaration in clm_spark/tables/catalog"
-        )
-
-
-def schema_differences(schema: T.StructType, declared: T.StructType) -> list[str]:
-    """What separates two schemas by column name and type; order and nullability are left to the writer and Delta."""
-    came = {field.name: field.dataType.simpleString() for field in schema.fields}
-    expected = {field.name: field.dataType.simpleString() for field in declared.fields}
-    missing = [f"{name} {kind} is missing" for name, kind in expected.items() if name not in came]
-    unexpected = [f"{name} {kind} is not declared" for name, kind in came.items() if name not in expected]
-    retyped = [
-        f"{name} should be {kind} and is {came[name]}"
-        for name, kind in expected.items()
-        if name in came and came[name] != kind
-    ]
-    return missing + unexpected + retyped
