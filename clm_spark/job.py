@@ -27,7 +27,7 @@ from clm_spark.tables.lake import Lake, Written
 Run = Callable[[Lake, Settings], None]
 USER_MISTAKE = 2
 KEY_CHANGE = "rotate_key"
-WITHOUT_EVENTS = ("ingest_events", "stream_events", KEY_CHANGE)  # jobs that need none yet
+WITHOUT_EVENTS = ("ingest_events", "stream_events", "migrate_tables", KEY_CHANGE)  # jobs that need none yet
 
 log = logging.getLogger(__name__)
 console = Console(stderr=True)

@@ -1,8 +1,10 @@
 """A table is a contract: grain, key, columns and rules, declared once and held at every write."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from pyspark.sql import types as T
 
@@ -22,6 +24,14 @@ Rekeyed = Literal["pseudonym", "event_id", "visit_id", "record"]
 Clock = Literal["as_of", "events", "versions"]
 
 
+# Delta's own properties that `Table.properties` may set; one that it sets no more is unset by a migration.
+MANAGED_PROPERTIES = (
+    "delta.logRetentionDuration",
+    "delta.dataSkippingStatsColumns",
+    "delta.dataSkippingNumIndexedCols",
+)
+
+
 @dataclass(frozen=True)
 class Column:
     """One column: its meaning, and its unit where the name's ending does not already say it."""
@@ -34,6 +44,7 @@ class Column:
     values: tuple[str, ...] = ()  # a closed list that a release may extend: held at the write, not by the stored table
     rekeyed: Rekeyed | None = None
     is_sensitive: bool = False  # may name a customer openly: analysts' views lack it
+    default: Any = None  # what rows of before hold, where the column is added to a stored table
 
 
 @dataclass(frozen=True)
@@ -94,6 +105,16 @@ class Table:
         return T.StructType([T.StructField(c.name, c.type, c.nullable) for c in self.columns])
 
     @property
+    def comment(self) -> str:
+        """What the stored table says of itself."""
+        return f"One row per {self.grain}. Key: {', '.join(self.key)}."
+
+    @property
+    def digest(self) -> str:
+        """One over all that a stored table must share with the contract for its rows to be read and written."""
+        return shape_digest(self.schema, self.constraints, ",".join(self.key))
+
+    @property
     def constraints(self) -> dict[str, str]:
         """CHECK constraints by name, column rules first."""
         # Delta takes a rule that is null for broken.
@@ -118,3 +139,15 @@ class Table:
         else:
             properties["delta.dataSkippingNumIndexedCols"] = "0"
         return properties
+
+
+def shape_digest(schema: T.StructType, rules: Mapping[str, str], key: str) -> str:
+    """The same for a contract and for a stored table that is as the contract says; order of columns is no matter."""
+    columns = sorted([field.name, field.dataType.simpleString(), str(field.nullable)] for field in schema.fields)
+    held = sorted([name.lower(), squeezed(rule)] for name, rule in rules.items())
+    return hashlib.sha256(json.dumps([columns, held, key]).encode()).hexdigest()[:16]
+
+
+def squeezed(rule: str) -> str:
+    """A rule without what makes no difference in SQL: spaces, and upper or lower case."""
+    return "".join(rule.split()).lower()

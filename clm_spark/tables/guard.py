@@ -7,16 +7,18 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+import clm_spark
 from clm_spark.errors import ContractError
-from clm_spark.tables.commits import COMMIT_MARK, UPKEEP
+from clm_spark.tables.catalog import TABLES
 from clm_spark.tables.contract import Table
 from clm_spark.tables.keyed import check_whole, table_keys
 from clm_spark.tables.schemas import Schemas
 from clm_spark.tables.sealed import RECORDS_PROPERTY, way_to_keep
-from clm_spark.tables.stored import Stored
+from clm_spark.tables.stored import RELEASE_PROPERTY, Stored, schema_differences
 
 # Around what a frame's own check says, so that it is found again inside Spark's exception.
 _SAID, _END = "[clm-spark] ", " [/clm-spark]"
+FIRST_RELEASE = "0.1.0"  # which wrote its number into no table
 _MARKS_OF_DELTA = (
     "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES",
     "DELTA_NOT_NULL_CONSTRAINT_VIOLATED",
@@ -32,20 +34,6 @@ def check_schema(schema: T.StructType, table: Table) -> None:
             f"{table.title}: the frame breaks its contract: {'; '.join(differences)}; "
             "mend the frame, or the declaration in clm_spark/tables/catalog"
         )
-
-
-def schema_differences(schema: T.StructType, declared: T.StructType) -> list[str]:
-    """What separates two schemas by column name and type; order and nullability are left to the writer and Delta."""
-    came = {field.name: field.dataType.simpleString() for field in schema.fields}
-    expected = {field.name: field.dataType.simpleString() for field in declared.fields}
-    missing = [f"{name} {kind} is missing" for name, kind in expected.items() if name not in came]
-    unexpected = [f"{name} {kind} is not declared" for name, kind in came.items() if name not in expected]
-    retyped = [
-        f"{name} should be {kind} and is {came[name]}"
-        for name, kind in expected.items()
-        if name in came and came[name] != kind
-    ]
-    return missing + unexpected + retyped
 
 
 def with_values_checked(rows: DataFrame, table: Table) -> DataFrame:
@@ -115,20 +103,34 @@ class Guard:
             self._is_whole = True
 
     def check_stored(self, table: Table) -> Stored:
-        """Refuse a table that was changed by hand."""
+        """Refuse a table that was changed by hand, or that another release left."""
         self.schemas.check_shop(table.layer)
-        stored = Stored.read(self.schemas.spark, self.schemas.table_name(table), table)
-        problems = [*schema_differences(stored.schema, table.schema), *_rule_differences(stored.rules, table)]
-        changes = [commit for commit in stored.commits if commit["operation"] not in UPKEEP]
-        if changes and COMMIT_MARK not in (changes[0]["userMetadata"] or ""):
-            last = changes[0]
-            problems.append(f"version {last['version']} is a {last['operation']} that clm-spark did not make")
-        if problems:
-            raise ContractError(
-                f"{table.title} was changed by hand: {'; '.join(problems)}; restore the version before "
-                f"(RESTORE TABLE {stored.name} TO VERSION AS OF ...), or drop it and run its job again"
-            )
+        stored = self.read(table)
+        problems = stored.differences(table)
+        if problems and stored.is_as_we_left_it:
+            raise ContractError(self._behind(table, stored))
+        if problems or stored.foreign_commit:
+            raise ContractError(changed_by_hand(table, stored))
         return stored
+
+    def read(self, table: Table) -> Stored:
+        """The table as it lies there."""
+        return Stored.read(self.schemas.spark, self.schemas.table_name(table), table)
+
+    def _behind(self, table: Table, stored: Stored) -> str:
+        """One line on all tables of the lakehouse that are not of this release, `table` among them."""
+        path, release = self.schemas.settings.lakehouse.path, stored.properties.get(RELEASE_PROPERTY, FIRST_RELEASE)
+        if _parts(release) > _parts(clm_spark.__version__):
+            return (
+                f"{table.title} in lakehouse {path} is of release {release}, and this is {clm_spark.__version__}: "
+                "run that release or a later one"
+            )
+        there = [each for each in TABLES if self.schemas.spark.catalog.tableExists(self.schemas.table_name(each))]
+        behind = {table.title} | {each.title for each in there if self.read(each).differences(each)}
+        return (
+            f"lakehouse {path} is behind this release ({clm_spark.__version__}) in {', '.join(sorted(behind))}: "
+            f"bring it up to date with `clm migrate --as-of {self.schemas.settings.as_of}`"
+        )
 
     def refused_records(self, table: Table, properties: Mapping[str, str]) -> str | None:
         """Why the table's raw records are not kept as settings say; None where they are, or there are none."""
@@ -151,23 +153,22 @@ class Guard:
             )
 
 
-def _rule_differences(held: Mapping[str, str], table: Table) -> list[str]:
-    problems = []
-    for name, rule in table.constraints.items():
-        stored = held.get(name.lower())
-        if stored is None:
-            problems.append(f"rule {name} is gone")
-        elif squeezed(stored) != squeezed(rule):
-            problems.append(f"rule {name} should be {rule} and is {stored}")
-    return problems
-
-
-def squeezed(rule: str) -> str:
-    """A rule without what makes no difference in SQL: spaces, and upper or lower case."""
-    return "".join(rule.split()).lower()
-
-
 def _between(text: str, begin: str, end: str) -> str | None:
     if begin not in text:
         return None
     return " ".join(text.split(begin, 1)[1].split(end, 1)[0].split())
+
+
+def changed_by_hand(table: Table, stored: Stored) -> str:
+    """What was changed, and what to do about it."""
+    problems, foreign = stored.differences(table), stored.foreign_commit
+    if foreign:
+        problems.append(f"version {foreign['version']} is a {foreign['operation']} that clm-spark did not make")
+    return (
+        f"{table.title} was changed by hand: {'; '.join(problems)}; restore the version before "
+        f"(RESTORE TABLE {stored.name} TO VERSION AS OF ...), or drop it and run its job again"
+    )
+
+
+def _parts(release: str) -> list[int]:
+    return [int(part) for part in release.split(".") if part.isdecimal()]

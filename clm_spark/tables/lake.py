@@ -22,7 +22,7 @@ import clm_spark
 from clm_spark.errors import ContractError
 from clm_spark.session import persisted
 from clm_spark.settings import Settings
-from clm_spark.tables.commits import COMMIT_MARK, Commit
+from clm_spark.tables.commits import COMMIT_MARK, Commit, marked
 from clm_spark.tables.conflicts import are_apart, with_retries
 from clm_spark.tables.contract import Table
 from clm_spark.tables.ddl import VIEW_PROPERTY, quoted, table_ddl, view_ddl, view_declared
@@ -30,13 +30,11 @@ from clm_spark.tables.guard import Guard, broken_rule, check_schema, num_unique,
 from clm_spark.tables.keyed import table_keys
 from clm_spark.tables.schemas import Schemas
 from clm_spark.tables.sealed import RECORDS_PROPERTY, way_to_keep, with_opened_record, with_sealed_record
-from clm_spark.tables.stored import last_commits
+from clm_spark.tables.stored import last_commits, recorded_properties
 
 log = logging.getLogger(__name__)
 
 SliceValue = date | str | Sequence[date] | Sequence[str]
-
-COMMIT_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
 
 @dataclass(frozen=True)
@@ -189,7 +187,7 @@ class Lake:
         if not self.keeps_records_as_set(into):
             kept = way_to_keep(keeps_raw_ids=self.settings.privacy.keep_raw_ids)
             self._set_property(into, RECORDS_PROPERTY, kept)
-        return self._note(Written(into.title, version, num_rows, time.monotonic() - start))
+        return self.note(Written(into.title, version, num_rows, time.monotonic() - start))
 
     def stored(self, table: Table) -> DataFrame:
         """Every row as it lies there, raw records sealed or not."""
@@ -234,11 +232,11 @@ class Lake:
         self._checked.add(table.title)
 
     def _as_set(self, table: Table) -> dict[str, str]:
-        """Properties that the settings decide."""
-        view = {VIEW_PROPERTY: view_declared(table, self.schemas.name("analysts"))}
+        """Properties that this release and the settings decide."""
+        said = {**recorded_properties(table), VIEW_PROPERTY: view_declared(table, self.schemas.name("analysts"))}
         if table.record is None:
-            return view
-        return {**view, RECORDS_PROPERTY: way_to_keep(keeps_raw_ids=self.settings.privacy.keep_raw_ids)}
+            return said
+        return {**said, RECORDS_PROPERTY: way_to_keep(keeps_raw_ids=self.settings.privacy.keep_raw_ids)}
 
     def _show(self, table: Table) -> None:
         """Make the table's view for analysts, unless it is there as the contract wants it."""
@@ -304,9 +302,10 @@ class Lake:
                 with persisted(rows) as counted:
                     num_rows = num_unique(counted, table)
                     version, _ = self._commit(table, write, counted, key=key, said=said)
-        return self._note(Written(table.title, version, num_rows, time.monotonic() - start, days))
+        return self.note(Written(table.title, version, num_rows, time.monotonic() - start, days))
 
-    def _note(self, written: Written) -> Written:
+    def note(self, written: Written) -> Written:
+        """Put a write on record, and into the log."""
         self.written.append(written)
         log.info(
             "%-27s version %d, %s rows, %.1f s",
@@ -342,12 +341,9 @@ class Lake:
             "key": key,
         }
         mark = json.dumps({name: value for name, value in marks.items() if value})
-        self.spark.conf.set(COMMIT_METADATA, mark)
         slices = (said or {}).get("slices", {})
-        try:
+        with marked(self.spark, mark):
             with_retries(lambda: write(rows), title=table.title, may_retry=lambda: self._may_write_again(table, slices))
-        finally:
-            self.spark.conf.unset(COMMIT_METADATA)
         # Delta skips a commit that would change nothing, and another writer may have come after ours.
         recent = last_commits(self.spark, self.name(table))
         ours = next((commit for commit in recent if commit["userMetadata"] == mark), None)
