@@ -264,6 +264,12 @@ def replay_rejected(
     run("replay_rejected", as_of, profile, overrides, conf_dir)
 
 
+@app.command()
+def migrate(as_of: AsOf, profile: Profile = "local", overrides: Overrides = None, conf_dir: ConfDir = None) -> None:
+    """Bring a lakehouse of an earlier release to this one's tables; let no other job run meanwhile."""
+    run("migrate_tables", as_of, profile, overrides, conf_dir)
+
+
 @app.command("rotate-key")
 def rotate_key(as_of: AsOf, profile: Profile = "local", overrides: Overrides = None, conf_dir: ConfDir = None) -> None:
     """Re-key every table, after a new key was added below the old one; let no other job run meanwhile."""

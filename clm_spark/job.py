@@ -28,7 +28,7 @@ from clm_spark.tables.lake import Lake, Written
 Run = Callable[[Lake, Settings], None]
 FAILED, USER_MISTAKE, MODELS_MISSING = 1, 2, 3  # exit codes; 0: done
 KEY_CHANGE = "rotate_key"
-WITHOUT_EVENTS = ("ingest_events", "stream_events", KEY_CHANGE)  # jobs that need none yet
+WITHOUT_EVENTS = ("ingest_events", "stream_events", "migrate_tables", KEY_CHANGE)  # jobs that need none yet
 
 log = logging.getLogger(__name__)
 CANCEL_SECONDS = 10

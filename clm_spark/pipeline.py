@@ -157,6 +157,7 @@ ON_DEMAND = (
         "replay_rejected", reads=(t.REJECTED_EVENTS, t.EVENTS), writes=(t.EVENTS, t.INGESTED_BATCHES, t.REJECTED_EVENTS)
     ),
     Job("rotate_key", reads=KEYED_TABLES, writes=KEYED_TABLES),
+    Job("migrate_tables", reads=t.TABLES, writes=t.TABLES),
 )
 
 

@@ -1,16 +1,23 @@
 """What a table's commits say of themselves: who made them, from which versions of which tables, and of which days."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from pyspark.sql import Row
+from pyspark.sql import Row, SparkSession
 
 COMMIT_MARK = "clm-spark"
+MIGRATION = "migration"  # in a mark: what `clm migrate` did
+COMMIT_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 # What may stand in a table's history beside our own writes: upkeep, and the RESTORE that a refusal asks for.
 UPKEEP = {"CREATE TABLE", "OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "ADD CONSTRAINT", "RESTORE"}
+# What a migration does to a table without touching its rows.
+OF_CONTRACT = {
+    "ADD COLUMNS", "CHANGE COLUMN", "CHANGE COLUMNS", "DROP CONSTRAINT", "UNSET TBLPROPERTIES", "SET TABLE COMMENT",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -23,12 +30,14 @@ class Commit:
 
     @property
     def is_ours(self) -> bool:
-        """Whether clm-spark made it."""
-        return self.mark.get("by") == COMMIT_MARK
+        """Whether a job of ours wrote rows with it; a migration carries rows on, and says so instead."""
+        return self.mark.get("by") == COMMIT_MARK and MIGRATION not in self.mark
 
     @property
     def changes_rows(self) -> bool:
         """Whether rows may differ after it; a RESTORE is upkeep, and brings other rows back."""
+        if MIGRATION in self.mark and self.operation in OF_CONTRACT:
+            return False
         return self.is_ours or self.operation not in UPKEEP - {"RESTORE"}
 
     @property
@@ -46,6 +55,28 @@ class Commit:
     def of(cls, row: Row) -> "Commit":
         """From a row of the table's history."""
         return cls(int(row["version"]), row["operation"], mark_of(row))
+
+
+@contextmanager
+def marked(spark: SparkSession, mark: str) -> Iterator[None]:
+    """Let the commits of this session say `mark` of themselves."""
+    spark.conf.set(COMMIT_METADATA, mark)
+    try:
+        yield
+    finally:
+        spark.conf.unset(COMMIT_METADATA)
+
+
+def standing(commits: Sequence[Row]) -> list[Row]:
+    """Those of these commits, newest first, that no RESTORE undid."""
+    left, last = [], float("inf")
+    for commit in commits:
+        if commit["version"] > last:
+            continue
+        left.append(commit)
+        if commit["operation"] == "RESTORE" and (commit["operationParameters"] or {}).get("version"):
+            last = int(commit["operationParameters"]["version"])
+    return left
 
 
 def mark_of(commit: Row) -> dict[str, Any]:

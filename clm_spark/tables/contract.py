@@ -1,12 +1,12 @@
 """A table is a contract: grain, key, columns and rules, declared once and held at every write."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from pyspark.sql import types as T
-
-from clm_spark.errors import ContractError
 
 Layer = Literal["bronze", "silver", "gold"]
 
@@ -24,6 +24,14 @@ Rekeyed = Literal["pseudonym", "event_id", "visit_id", "record"]
 Clock = Literal["as_of", "events", "versions"]
 
 
+# Delta's own properties that `Table.properties` may set; one that it sets no more is unset by a migration.
+MANAGED_PROPERTIES = (
+    "delta.logRetentionDuration",
+    "delta.dataSkippingStatsColumns",
+    "delta.dataSkippingNumIndexedCols",
+)
+
+
 @dataclass(frozen=True)
 class Column:
     """One column: its meaning, and its unit where the name's ending does not already say it."""
@@ -33,8 +41,10 @@ class Column:
     comment: str
     nullable: bool = False
     check: str | None = None  # SQL over this column, true for every row where it is not null
+    values: tuple[str, ...] = ()  # a closed list that a release may extend: held at the write, not by the stored table
     rekeyed: Rekeyed | None = None
     is_sensitive: bool = False  # may name a customer openly: analysts' views lack it
+    default: Any = None  # what rows of before hold, where the column is added to a stored table
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,16 @@ class Table:
         return T.StructType([T.StructField(c.name, c.type, c.nullable) for c in self.columns])
 
     @property
+    def comment(self) -> str:
+        """What the stored table says of itself."""
+        return f"One row per {self.grain}. Key: {', '.join(self.key)}."
+
+    @property
+    def digest(self) -> str:
+        """One over all that a stored table must share with the contract for its rows to be read and written."""
+        return shape_digest(self.schema, self.constraints, ",".join(self.key))
+
+    @property
     def constraints(self) -> dict[str, str]:
         """CHECK constraints by name, column rules first."""
         # Delta takes a rule that is null for broken.
@@ -121,31 +141,13 @@ class Table:
         return properties
 
 
-def one_of(column: str, values: Sequence[str]) -> str:
-    """The rule that `column` holds one of `values`."""
-    listed = ", ".join(f"'{value}'" for value in values)
-    return f"{column} IN ({listed})"
+def shape_digest(schema: T.StructType, rules: Mapping[str, str], key: str) -> str:
+    """The same for a contract and for a stored table that is as the contract says; order of columns is no matter."""
+    columns = sorted([field.name, field.dataType.simpleString(), str(field.nullable)] for field in schema.fields)
+    held = sorted([name.lower(), squeezed(rule)] for name, rule in rules.items())
+    return hashlib.sha256(json.dumps([columns, held, key]).encode()).hexdigest()[:16]
 
 
-def check_schema(schema: T.StructType, table: Table) -> None:
-    """Refuse a frame that differs from the contract, listing every difference at once."""
-    differences = schema_differences(schema, table.schema)
-    if differences:
-        raise ContractError(
-            f"{table.title}: the frame breaks its contract: {'; '.join(differences)}; "
-            "correct the frame, or the declaration in clm_spark/tables/catalog"
-        )
-
-
-def schema_differences(schema: T.StructType, declared: T.StructType) -> list[str]:
-    """What separates two schemas by column name and type; order and nullability are left to the writer and Delta."""
-    came = {field.name: field.dataType.simpleString() for field in schema.fields}
-    expected = {field.name: field.dataType.simpleString() for field in declared.fields}
-    missing = [f"{name} {kind} is missing" for name, kind in expected.items() if name not in came]
-    unexpected = [f"{name} {kind} is not declared" for name, kind in came.items() if name not in expected]
-    retyped = [
-        f"{name} should be {kind} and is {came[name]}"
-        for name, kind in expected.items()
-        if name in came and came[name] != kind
-    ]
-    return missing + unexpected + retyped
+def squeezed(rule: str) -> str:
+    """A rule without what makes no difference in SQL: spaces, and upper or lower case."""
+    return "".join(rule.split()).lower()

@@ -18,10 +18,9 @@ def table_ddl(table: Table, name: str, further: Mapping[str, str]) -> str:
     properties = {**table.properties, **further, **constraints}
     listed = ",\n  ".join(f"'{key}' = '{quoted(value)}'" for key, value in properties.items())
     partitions = f"PARTITIONED BY ({', '.join(table.partitions)})\n" if table.partitions else ""
-    comment = quoted(f"One row per {table.grain}. Key: {', '.join(table.key)}.")
     return (
         f"CREATE TABLE IF NOT EXISTS {name} (\n  {columns}\n) USING DELTA\n{partitions}"
-        f"COMMENT '{comment}'\nTBLPROPERTIES (\n  {listed}\n)"
+        f"COMMENT '{quoted(table.comment)}'\nTBLPROPERTIES (\n  {listed}\n)"
     )
 
 

@@ -7,7 +7,7 @@ from pyspark.sql import Row
 
 from clm_spark.errors import ContractError
 from clm_spark.keys import KeyChain
-from clm_spark.tables.commits import mark_of
+from clm_spark.tables.commits import mark_of, standing
 
 KEY_PROPERTY = "clm.key"
 FINISH = "finish it with `clm rotate-key` under that key"
@@ -60,14 +60,4 @@ def check_same(record: KeyRecord, chain: KeyChain, place: str) -> None:
 
 def table_keys(commits: Sequence[Row]) -> list[str]:
     """The keys that a table's commits name, newest first; what a RESTORE undid does not count."""
-    keys, last = [], float("inf")
-    for commit in commits:
-        if commit["version"] > last:
-            continue
-        if commit["operation"] == "RESTORE" and (commit["operationParameters"] or {}).get("version"):
-            last = int(commit["operationParameters"]["version"])
-            continue
-        key = mark_of(commit).get("key")
-        if key:
-            keys.append(key)
-    return keys
+    return [key for commit in standing(commits) if (key := mark_of(commit).get("key"))]

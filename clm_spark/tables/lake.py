@@ -4,7 +4,8 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property, reduce
@@ -14,26 +15,26 @@ from delta.tables import DeltaTable
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column as Expr
-from pyspark.sql import DataFrame, Row, SparkSession, Window
+from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 import clm_spark
 from clm_spark.errors import ContractError
 from clm_spark.session import persisted
 from clm_spark.settings import Settings
-from clm_spark.tables.commits import COMMIT_MARK, UPKEEP, Commit
-from clm_spark.tables.contract import Table, check_schema, schema_differences
+from clm_spark.tables.commits import COMMIT_MARK, Commit, marked
+from clm_spark.tables.conflicts import are_apart, with_retries
+from clm_spark.tables.contract import Table
 from clm_spark.tables.ddl import VIEW_PROPERTY, quoted, table_ddl, view_ddl, view_declared
-from clm_spark.tables.keyed import check_whole, table_keys
+from clm_spark.tables.guard import Guard, broken_rule, check_schema, num_unique, with_values_checked
+from clm_spark.tables.keyed import table_keys
 from clm_spark.tables.schemas import Schemas
 from clm_spark.tables.sealed import RECORDS_PROPERTY, way_to_keep, with_opened_record, with_sealed_record
+from clm_spark.tables.stored import last_commits, recorded_properties
 
 log = logging.getLogger(__name__)
 
 SliceValue = date | str | None | Sequence[date] | Sequence[str]
-
-COMMITS_LOOKED_AT = 20
-COMMIT_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,6 @@ class Lake:
     inputs: dict[str, int] = field(default_factory=dict)  # Delta version of every table read, by title
     missing: list[str] = field(default_factory=list)  # models that could not take part, each with the reason
     _checked: set[str] = field(default_factory=set)
-    _is_whole: bool = False  # no change of key is under way
     _views: dict[str, str | None] = field(default_factory=dict)  # what each table says of its view; None: just made
 
     @cached_property
@@ -70,9 +70,14 @@ class Lake:
         """The schemas its tables lie in."""
         return Schemas(self.spark, self.settings)
 
+    @cached_property
+    def guard(self) -> Guard:
+        """What refuses stored tables."""
+        return Guard(self.schemas)
+
     def name(self, table: Table) -> str:
         """`catalog.schema.table` as SQL wants it."""
-        return f"{self.schemas.name(table.layer)}.{table.name}"
+        return self.schemas.table_name(table)
 
     def exists(self, table: Table) -> bool:
         """Whether the table has ever been written."""
@@ -170,18 +175,19 @@ class Lake:
 
         They are written as they are: raw records are for the caller to open and seal.
         """
-        self._check_stored(into)
+        self.guard.check_stored(into)
         self.inputs[into.title] = self.version(into)
 
         def write(frame: DataFrame) -> None:
             frame.writeTo(self.name(into)).overwrite(F.lit(True))
 
         start = time.monotonic()
-        version, num_rows = self._commit(into, write, rows.select(into.schema.names), key=key)
+        with _rules_explained(into):
+            version, num_rows = self._commit(into, write, rows.select(into.schema.names), key=key)
         if not self.keeps_records_as_set(into):
             kept = way_to_keep(keeps_raw_ids=self.settings.privacy.keep_raw_ids)
             self._set_property(into, RECORDS_PROPERTY, kept)
-        return self._note(Written(into.title, version, num_rows, time.monotonic() - start))
+        return self.note(Written(into.title, version, num_rows, time.monotonic() - start))
 
     def stored(self, table: Table) -> DataFrame:
         """Every row as it lies there, raw records sealed or not."""
@@ -193,7 +199,7 @@ class Lake:
 
     def keeps_records_as_set(self, table: Table) -> bool:
         """Whether the table keeps raw records as the settings say; true where it has none."""
-        return table.record is None or self._refused_records(table, self._properties(table)) is None
+        return table.record is None or self.guard.refused_records(table, self._properties(table)) is None
 
     def version(self, table: Table) -> int:
         """The table's current Delta version."""
@@ -219,17 +225,18 @@ class Lake:
     def _make(self, table: Table) -> None:
         """Without a check afterwards: what this very statement makes is as the contract says."""
         self.schemas.make(table.layer)
-        self._check_whole()
-        self.spark.sql(table_ddl(table, self.name(table), self._as_set(table)))
+        self.guard.check_whole()
+        ddl = table_ddl(table, self.name(table), self._as_set(table))
+        with_retries(lambda: self.spark.sql(ddl), title=table.title)
         self._views[table.title] = None
         self._checked.add(table.title)
 
     def _as_set(self, table: Table) -> dict[str, str]:
-        """Properties that the settings decide."""
-        view = {VIEW_PROPERTY: view_declared(table, self.schemas.name("analysts"))}
+        """Properties that this release and the settings decide."""
+        said = {**recorded_properties(table), VIEW_PROPERTY: view_declared(table, self.schemas.name("analysts"))}
         if table.record is None:
-            return view
-        return {**view, RECORDS_PROPERTY: way_to_keep(keeps_raw_ids=self.settings.privacy.keep_raw_ids)}
+            return said
+        return {**said, RECORDS_PROPERTY: way_to_keep(keeps_raw_ids=self.settings.privacy.keep_raw_ids)}
 
     def _show(self, table: Table) -> None:
         """Make the table's view for analysts, unless it is there as the contract wants it."""
@@ -262,75 +269,12 @@ class Lake:
         return self._check(table)
 
     def _check(self, table: Table) -> int:
-        """Once per process and table: as we left it, keyed by the lakehouse's key, records kept as settings say.
-
-        Gives its version.
-        """
-        commits, properties = self._check_stored(table)
+        """Once per process and table; gives its version."""
+        stored = self.guard.check(table)
         # Never written: the run that made it may have died before it made the view.
-        self._views[table.title] = properties.get(VIEW_PROPERTY, "") if commits[0]["version"] else None
-        refused = self._refused_records(table, properties)
-        if refused:
-            raise ContractError(refused)
-        self._check_whole()
-        if table.is_keyed:
-            self._check_table_key(table, commits)
+        self._views[table.title] = stored.properties.get(VIEW_PROPERTY, "") if stored.version else None
         self._checked.add(table.title)
-        return int(commits[0]["version"])
-
-    def _check_whole(self) -> None:
-        if not self._is_whole:
-            check_whole(self.schemas.key_record(), self.settings.lakehouse.path)
-            self._is_whole = True
-
-    def _check_table_key(self, table: Table, commits: Sequence[Row]) -> None:
-        keys, record = table_keys(commits), self.schemas.key_record()
-        if keys and record and keys[0] != record.now:
-            raise ContractError(
-                f"{table.title} is keyed by {keys[0]}, and its lakehouse by {record.now}: it was restored from before a "
-                "change of key, or written during one; run `clm rotate-key`, which re-keys what is left"
-            )
-
-    def _refused_records(self, table: Table, properties: Mapping[str, str]) -> str | None:
-        keeps_raw_ids = self.settings.privacy.keep_raw_ids
-        kept, wanted = properties.get(RECORDS_PROPERTY, "plain"), way_to_keep(keeps_raw_ids=keeps_raw_ids)
-        if table.record is None or kept == wanted:
-            return None
-        return (
-            f"{table.title} keeps its records {kept}, and privacy.keep_raw_ids={str(keeps_raw_ids).lower()} wants them "
-            f"{wanted}: set it to {str(not keeps_raw_ids).lower()}, or run `clm rotate-key`, which also keeps records as "
-            "the settings say"
-        )
-
-    def _check_stored(self, table: Table) -> tuple[list[Row], dict[str, str]]:
-        """Refuse a table that was changed by hand; gives its last commits and its properties."""
-        self.schemas.check_shop(table.layer)
-        try:
-            stored = self.spark.table(self.name(table)).schema
-            properties = self._properties(table)
-        except PySparkException as error:
-            raise ContractError(
-                f"{table.title} is registered but its files cannot be read ({_first_line(error)}); "
-                f'restore them, or drop it (`clm sql "DROP TABLE {self.name(table)}"`) and run the job that writes it'
-            ) from error
-        problems = schema_differences(stored, table.schema)
-        for name, rule in table.constraints.items():
-            held = properties.get(f"delta.constraints.{name.lower()}")
-            if held is None:
-                problems.append(f"rule {name} is gone")
-            elif _squeezed(held) != _squeezed(rule):
-                problems.append(f"rule {name} should be {rule} and is {held}")
-        recent = DeltaTable.forName(self.spark, self.name(table)).history(COMMITS_LOOKED_AT).collect()
-        changes = [commit for commit in recent if commit["operation"] not in UPKEEP]
-        if changes and COMMIT_MARK not in (changes[0]["userMetadata"] or ""):
-            last = changes[0]
-            problems.append(f"version {last['version']} is a {last['operation']} that clm-spark did not make")
-        if problems:
-            raise ContractError(
-                f"{table.title} was changed by hand: {'; '.join(problems)}; restore the version before "
-                f"(RESTORE TABLE {self.name(table)} TO VERSION AS OF ...), or drop it and run its job again"
-            )
-        return recent, properties
+        return stored.version
 
     def _write(
         self,
@@ -345,21 +289,23 @@ class Lake:
         check_schema(frame.schema, table)
         self.create(table)
         start = time.monotonic()
-        rows, key = frame.select(table.schema.names), None
+        rows, key = with_values_checked(frame.select(table.schema.names), table), None
         if table.is_keyed:
             key = self.schemas.check_key(is_claimed=True)  # each time: a change of key may have begun meanwhile
             keeps_raw_ids = self.settings.privacy.keep_raw_ids
             rows = with_sealed_record(rows, table, key=self.schemas.key, keeps_raw_ids=keeps_raw_ids)
-        if is_key_proven:
-            version, num_rows = self._commit(table, write, rows, key=key, said=said)
-        else:
-            # Counted before the commit, so that a broken key leaves the table as it was; kept, not computed twice.
-            with persisted(rows) as counted:
-                num_rows = _num_unique(counted, table)
-                version, _ = self._commit(table, write, counted, key=key, said=said)
-        return self._note(Written(table.title, version, num_rows, time.monotonic() - start, days))
+        with _rules_explained(table):
+            if is_key_proven:
+                version, num_rows = self._commit(table, write, rows, key=key, said=said)
+            else:
+                # Counted before the commit, so that a broken key leaves the table as it was; persisted, not computed twice.
+                with persisted(rows) as counted:
+                    num_rows = num_unique(counted, table)
+                    version, _ = self._commit(table, write, counted, key=key, said=said)
+        return self.note(Written(table.title, version, num_rows, time.monotonic() - start, days))
 
-    def _note(self, written: Written) -> Written:
+    def note(self, written: Written) -> Written:
+        """Put a write on record, and into the log."""
         self.written.append(written)
         log.info(
             "%-27s version %d, %s rows, %.1f s",
@@ -395,28 +341,36 @@ class Lake:
             "key": key,
         }
         mark = json.dumps({name: value for name, value in marks.items() if value})
-        self.spark.conf.set(COMMIT_METADATA, mark)
-        try:
-            write(rows)
-        except (Py4JJavaError, PySparkException) as error:
-            rule = _broken_rule(str(error))
-            if rule is None:
-                raise
-            raise ContractError(
-                f"{table.title}: {rule}; nothing was written: correct the rows, or the rule in clm_spark/tables/catalog"
-            ) from error
-        finally:
-            self.spark.conf.unset(COMMIT_METADATA)
+        slices = (said or {}).get("slices", {})
+        with marked(self.spark, mark):
+            with_retries(lambda: write(rows), title=table.title, may_retry=lambda: self._may_write_again(table, slices))
         # Delta skips a commit that would change nothing, and another writer may have come after ours.
-        recent = DeltaTable.forName(self.spark, self.name(table)).history(COMMITS_LOOKED_AT).collect()
+        recent = last_commits(self.spark, self.name(table))
         ours = next((commit for commit in recent if commit["userMetadata"] == mark), None)
         if ours is None:
             return int(recent[0]["version"]), 0
         return int(ours["version"]), int((ours["operationMetrics"] or {}).get("numOutputRows", 0))
 
+    def _may_write_again(self, table: Table, slices: Mapping[str, Sequence[str]]) -> bool:
+        """Whether rows made before another writer's commit still hold: they follow from nothing that it changed."""
+        seen = self.inputs.get(table.title)
+        if seen is None:
+            return True  # not made of this table: the last writer's rows stand, as they do one after the other
+        own = {written.version for written in self.written if written.table == table.title}
+        others = [commit for commit in self.commits(table) if commit.version > seen and commit.version not in own]
+        return are_apart(slices, others)
 
-def _squeezed(rule: str) -> str:
-    return "".join(rule.split()).lower()
+
+@contextmanager
+def _rules_explained(table: Table) -> Iterator[None]:
+    """Turn Spark's exception over rows that break the contract into one line."""
+    try:
+        yield
+    except (Py4JJavaError, PySparkException) as error:
+        explained = broken_rule(error, table)
+        if explained is None:
+            raise
+        raise explained from error
 
 
 def _values(value: SliceValue) -> list[Any]:
@@ -435,37 +389,3 @@ def _keep_last_version(rows: DataFrame, table: Table) -> DataFrame:
     key = [column for column in table.key if column != "known_on"]
     latest = Window.partitionBy(*key).orderBy(F.col("known_on").desc())
     return rows.withColumn("_age", F.row_number().over(latest)).where(F.col("_age") == 1).drop("_age")
-
-
-def _num_unique(rows: DataFrame, table: Table) -> int:
-    """How many rows; raises `ContractError` when a key comes twice."""
-    per_key = rows.groupBy(*table.key).agg(F.count("*").alias("n"))
-    counted = per_key.agg(
-        F.coalesce(F.sum("n"), F.lit(0)).alias("num_rows"),
-        F.count_if(F.col("n") > 1).alias("num_repeated"),
-        F.max_by(F.struct(*table.key).cast("string"), "n").alias("example"),
-    ).head()
-    assert counted is not None
-    if counted["num_repeated"]:
-        raise ContractError(
-            f"{table.title}: {counted['num_repeated']} keys come more than once, {counted['example']} among them; "
-            f"expected one row per {table.grain} ({', '.join(table.key)}); nothing was written"
-        )
-    return int(counted["num_rows"])
-
-
-def _broken_rule(text: str) -> str | None:
-    """Delta's own words on the rule that the rows break, without the stack below them; None for other failures."""
-    for mark in (
-        "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES",
-        "DELTA_NOT_NULL_CONSTRAINT_VIOLATED",
-        "DELTA_REPLACE_WHERE_MISMATCH",
-    ):
-        if mark in text:
-            said = text.split(f"[{mark}]", 1)[1].split("\n\tat ", 1)[0]
-            return " ".join(said.split())
-    return None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from clm_spark.errors import ContractError
 from clm_spark.keys import KeyChain, pseudonym_key
 from clm_spark.settings import Settings
-from clm_spark.tables.contract import Layer
+from clm_spark.tables.contract import Layer, Table
 from clm_spark.tables.keyed import KEY_PROPERTY, KeyRecord, check_same
 
 Kind = Layer | Literal["analysts"]
@@ -33,6 +33,10 @@ class Schemas:
     def name(self, kind: Kind) -> str:
         """`catalog.schema` as SQL wants it."""
         return f"{self.settings.lakehouse.catalog}.{getattr(self.settings.lakehouse, kind)}"
+
+    def table_name(self, table: Table) -> str:
+        """`catalog.schema.table` as SQL wants it."""
+        return f"{self.name(table.layer)}.{table.name}"
 
     def make(self, kind: Kind) -> None:
         """Make the schema, unless it is there; raises as `check_shop`."""

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -84,6 +85,36 @@ def test_what_breaks_the_contract_is_refused_and_nothing_is_written(lake):
         assert [words for words in expected if words not in str(error.value)] == []
         assert "\n" not in str(error.value)
     assert stored(lake) == [("a", MONDAY, 1)]
+
+
+def test_a_closed_list_is_held_at_the_write_and_may_grow(lake):
+    channels = Table(
+        "gold",
+        "lake_test_channels",
+        "channel",
+        key=("channel",),
+        columns=(
+            Column("channel", T.StringType(), "the channel", values=("mail", "ads")),
+            Column("before", T.StringType(), "the one before it", nullable=True, values=("mail", "ads")),
+        ),
+    )
+    longer = replace(
+        channels, columns=(replace(channels.columns[0], values=("mail", "ads", "o'shop")), *channels.columns[1:])
+    )
+
+    def write(table: Table, *rows: tuple[str, str | None], is_key_proven: bool = False) -> list[tuple]:
+        frame = lake.spark.createDataFrame(rows, "channel string, before string")
+        lake.replace(frame, into=table, is_key_proven=is_key_proven)
+        return sorted(map(tuple, lake.read(table).collect()))
+
+    assert write(channels, ("mail", None), ("ads", "mail")) == [("ads", "mail"), ("mail", None)]
+    said = r"lake_test_channels: column channel holds 'o'shop', expected one of mail, ads; nothing was written"
+    for is_key_proven in (False, True):
+        with pytest.raises(ContractError, match=said) as error:
+            write(channels, ("mail", None), ("o'shop", "mail"), is_key_proven=is_key_proven)
+        assert "\n" not in str(error.value)
+    assert lake.version(channels) == 1
+    assert write(longer, ("o'shop", "mail")) == [("o'shop", "mail")], "by a release that knows one more"
 
 
 def test_the_table_carries_its_contract(lake):

@@ -14,7 +14,7 @@ from clm_spark.tables.catalog.columns import (
     TIME,
     count,
 )
-from clm_spark.tables.contract import Column, Table, one_of
+from clm_spark.tables.contract import Column, Table
 
 REJECT_REASONS = (
     "too_large",
@@ -94,7 +94,7 @@ REJECTED_EVENTS = Table(
         FILE,
         POSITION,
         Column("arrived_at", TIME, "when its file was last modified, or Kafka got it"),
-        Column("reason", STRING, "why, from a closed list", check=one_of("reason", REJECT_REASONS)),
+        Column("reason", STRING, "why, from a closed list", values=REJECT_REASONS),
         HEADER,
         Column(
             "record",

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 from pyspark.sql import types as T
 
 from clm_spark.tables.catalog.columns import AS_OF, BIGINT, DATE, DOUBLE, STRING, TIME, count
-from clm_spark.tables.contract import Column, Table, one_of
+from clm_spark.tables.contract import Column, Table
 
 # How a run ended:
 #   running         it has not ended yet, or was killed
@@ -32,7 +32,7 @@ RUNS = Table(
             STRING,
             "of the run itself: running (or killed), done, nothing_new, models_missing (all but those), failed",
             nullable=True,
-            check=one_of("status", STATUSES),
+            values=STATUSES,
         ),
         Column("started_at", TIME, "when the run began; null but for the run itself", nullable=True),
         Column("ended_at", TIME, "when the run ended; null while it runs, and but for the run itself", nullable=True),

@@ -3,7 +3,7 @@
 from pyspark.sql import types as T
 
 from clm_spark.tables.catalog.columns import BATCH_ID, BIGINT, BOOL, CUSTOMER_ID, DATE, SOURCE, STRING, TIME, count
-from clm_spark.tables.contract import Column, Table, one_of
+from clm_spark.tables.contract import Column, Table
 from clm_spark.tables.measures import OF_VISIT
 
 # What can happen between a customer and the shop.
@@ -56,7 +56,7 @@ EVENTS = Table(
             nullable=True,
             rekeyed="pseudonym",
         ),
-        Column("kind", STRING, "what happened", check=one_of("kind", EVENT_KINDS)),
+        Column("kind", STRING, "what happened", values=EVENT_KINDS),
         Column("occurred_at", TIME, "when it happened"),
         Column("known_at", TIME, "when it became known to the shop"),
         Column("item_id", STRING, "the item, where one is concerned", nullable=True),
@@ -128,7 +128,7 @@ IDENTITY_CUTOFFS = Table(
     columns=(
         Column("id", STRING, "the visitor_id, or the id of the group that was linked first", rekeyed="pseudonym"),
         Column("known_on", DATE, "the day it became known; a group that grows gets another row"),
-        Column("reason", STRING, "why", check=one_of("reason", CUTOFF_REASONS)),
+        Column("reason", STRING, "why", values=CUTOFF_REASONS),
         count("num_ids", "logins of the visitor id, or ids in the group, on that day"),
     ),
 )
@@ -143,7 +143,7 @@ BOT_DAYS = Table(
     columns=(
         CUSTOMER_ID,
         Column("day_on", DATE, "the day it happened"),
-        Column("rule", STRING, "the bot rule", check=one_of("rule", BOT_RULES)),
+        Column("rule", STRING, "the bot rule", values=BOT_RULES),
         Column("figure", BIGINT, "the number that broke the rule, as known on known_on", check="figure > 0"),
         Column("known_on", DATE, "the day it became known: an as_of after it leaves the day out"),
     ),

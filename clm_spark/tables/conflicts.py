@@ -1,0 +1,69 @@
+"""Writers of the same table at the same time: Delta lets one commit, and the others write again."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from delta.exceptions import (
+    ConcurrentAppendException,
+    ConcurrentDeleteDeleteException,
+    ConcurrentDeleteReadException,
+    ConcurrentTransactionException,
+    ConcurrentWriteException,
+    MetadataChangedException,
+    ProtocolChangedException,
+)
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from clm_spark.errors import ContractError
+from clm_spark.tables.commits import Commit
+
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 10
+OVER_ROWS = (
+    ConcurrentAppendException,
+    ConcurrentDeleteDeleteException,
+    ConcurrentDeleteReadException,
+    ConcurrentWriteException,
+)
+# The same batch came in elsewhere, which Delta then leaves out, or the table got a property.
+WITHOUT_ROWS = (ConcurrentTransactionException, MetadataChangedException, ProtocolChangedException)
+
+
+def with_retries(write: Callable[[], object], *, title: str, may_retry: Callable[[], bool] = lambda: True) -> None:
+    """Call `write`, and again after pauses of up to ten seconds while other writers come first.
+
+    A conflict over rows is tried again only where `may_retry` allows. Raises `ContractError` when it does not, or when
+    the attempts are used up.
+    """
+
+    def is_worth_it(error: BaseException) -> bool:
+        return isinstance(error, WITHOUT_ROWS) or (isinstance(error, OVER_ROWS) and may_retry())
+
+    def say(state: RetryCallState) -> None:
+        log.info("%-27s another writer came first: attempt %d", title, state.attempt_number + 1)
+
+    attempts = Retrying(
+        retry=retry_if_exception(is_worth_it),
+        stop=stop_after_attempt(MAX_ATTEMPTS),
+        wait=wait_random_exponential(multiplier=0.5, max=10),
+        before_sleep=say,
+        reraise=True,
+    )
+    try:
+        attempts(write)
+    except (*OVER_ROWS, *WITHOUT_ROWS) as error:
+        raise ContractError(
+            f"{title}: other runs wrote to the same rows meanwhile ({type(error).__name__}); nothing was written: "
+            "run the job again when they are done"
+        ) from error
+
+
+def are_apart(slices: Mapping[str, Sequence[str]], others: Sequence[Commit]) -> bool:
+    """Whether none of these commits can have touched the rows of our `slices`."""
+    return all(_is_apart(slices, commit) for commit in others if commit.changes_rows)
+
+
+def _is_apart(slices: Mapping[str, Sequence[str]], commit: Commit) -> bool:
+    theirs = {column: commit.values(column) for column in slices}
+    return any(values is not None and not set(values) & set(slices[column]) for column, values in theirs.items())

@@ -1,0 +1,72 @@
+"""Make a small lakehouse with the release that PYTHONPATH names, for the upgrade test of later releases.
+
+    PYTHONPATH=PATH/TO/RELEASE python tests/tables/lakehouses/make.py tests/tables/lakehouses/0.1.0.tar.xz
+
+Run it from a checkout of that release, before the next one changes a contract. It only uses the command line `clm`, so
+that it works with every release. A synthetic shop goes through all daily jobs; its metastore and logs are left out, for
+a test knows the tables by their folders.
+"""
+
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+AS_OF, NEXT_DAY = "2024-06-01", "2024-06-02"
+SHOP = ["--customers", "60", "--days", "110", "--start-on", "2024-02-12", "--seed", "7"]
+SMALL = [
+    "spark.shuffle_partitions=1",
+    "churn.horizon_days=28",
+    "churn.active_days=56",
+    "churn.max_iterations=10",
+    "churn.min_leaf_customers=5",
+    "als.rank=8",
+    "als.iterations=3",
+    "transformer.launcher=one_process",
+    "transformer.ranks=1",
+    "transformer.width=16",
+    "transformer.negatives=16",
+    "transformer.epochs=1",
+    "recommend.top_k=5",
+    "recommend.min_item_events=2",
+]
+LEFT_OUT = ("metastore", "logs", "report.html", "_temporary", ".crc", "staging", "in_the_making")
+
+
+def main(out: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        lakehouse = Path(folder) / "lakehouse"
+        places = [f"lakehouse.path={lakehouse}", f"ingest.path={folder}/shop/log"]
+        sets = [part for setting in [*places, *SMALL] for part in ("--set", setting)]
+        clm("demo", "--out", f"{folder}/shop", *SHOP, *sets[:2])
+        clm("run", "all", "--profile", "demo", "--as-of", AS_OF, *sets)
+        clm("run", "build_features", "--profile", "demo", "--as-of", NEXT_DAY, *sets)
+        pack(lakehouse, out)
+    sys.stdout.write(f"{out}: {out.stat().st_size:,} bytes\n")
+
+
+def pack(lakehouse: Path, out: Path) -> None:
+    with tarfile.open(out, "w:xz", preset=9) as tar:
+        for file in sorted(lakehouse.rglob("*")):
+            if file.is_file() and not any(part.endswith(LEFT_OUT) for part in file.relative_to(lakehouse).parts):
+                tar.add(file, str(file.relative_to(lakehouse)), filter=nameless)
+
+
+def clm(*words: str) -> None:
+    command = "import sys; from clm_spark.cli import main; sys.argv[0] = 'clm'; main()"
+    # xz packs tables better than snappy does.
+    unpacked = {"PYSPARK_SUBMIT_ARGS": "--conf spark.sql.parquet.compression.codec=uncompressed pyspark-shell"}
+    subprocess.run([sys.executable, "-c", command, *words], check=True, env=os.environ | unpacked)
+
+
+def nameless(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Without whose file it was and when."""
+    entry.uid = entry.gid = entry.mtime = 0
+    entry.uname = entry.gname = ""
+    return entry
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).absolute())

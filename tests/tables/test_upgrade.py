@@ -1,0 +1,85 @@
+"""A lakehouse of an earlier release, as its jobs left it, comes to this one with all that was in it."""
+
+import tarfile
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pytest
+from pyspark.sql import functions as F
+
+from clm_spark.errors import ContractError
+from clm_spark.job import run_job
+from clm_spark.jobs import build_features, migrate_tables
+from clm_spark.models.registry import Registry
+from clm_spark.tables import catalog as t
+from clm_spark.tables.contract import Table
+from clm_spark.tables.lake import Lake
+from clm_spark.tables.migrations import steps_of
+
+RELEASES = sorted((Path(__file__).parent / "lakehouses").glob("*.tar.xz"))
+KEY = Path(__file__).parents[2] / "conf" / "demo.key"
+MAPPING = Path(__file__).parents[2] / "conf" / "sources" / "demo_shop.yml"
+
+
+def unpacked(release: Path, new_lake: Callable[..., Lake], folder: Path) -> Lake:
+    """The lakehouse at another place, its tables registered anew in schemas of their own."""
+    with tarfile.open(release) as tar:
+        tar.extractall(folder, filter="data")
+    lake = new_lake(shop="demo_shop", as_of="2024-06-02", privacy={"key_file": str(KEY), "keep_raw_ids": True})
+    for kind in ("bronze", "silver", "gold"):
+        lake.schemas.make(kind)
+    lake.schemas.check_key(is_claimed=True)
+    for table in t.TABLES:
+        place = folder / "tables" / f"{table.layer}.db" / table.name
+        if place.is_dir():
+            lake.spark.sql(f"CREATE TABLE {lake.name(table)} USING DELTA LOCATION 'file://{place}'")
+    return lake
+
+
+def run(lake: Lake, job, **changes) -> Lake:
+    settings = lake.settings.model_copy(update=changes)
+    name = job.__name__.removeprefix("clm_spark.jobs.")
+    run_job(lake.spark, name, job.run, settings, reads_events=job is not migrate_tables)
+    return Lake(lake.spark, settings)
+
+
+def digest(lake: Lake, table: Table, columns: list[str]) -> tuple[int, int]:
+    """Number and summed hashes of the rows."""
+    hashed = F.xxhash64(*(F.col(name).cast("string") for name in columns)).cast("decimal(38, 0)")
+    return tuple(lake.stored(table).agg(F.count("*"), F.sum(hashed)).head())
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("release", RELEASES, ids=lambda file: file.name.removesuffix(".tar.xz"))
+def test_a_lakehouse_comes_to_this_release_whole(release, new_lake, tmp_path):
+    lake = unpacked(release, new_lake, tmp_path)
+    there = [table for table in t.TABLES if lake.exists(table)]
+    assert len(there) > 25, "the fixture is no whole lakehouse"
+    columns = {table: lake.stored(table).columns for table in there}
+    versions = {table: lake.version(table) for table in there}
+    rows = {table: digest(lake, table, columns[table]) for table in there}
+    scores = lake.stored(t.CUSTOMER_SCORES).collect()
+    assert {(str(row.as_of), row.score) for row in scores} == {("2024-06-01", "churn")}
+
+    with pytest.raises(ContractError, match=r"is behind this release .* bring it up to date with `clm migrate --as-of"):
+        run(lake, build_features, as_of=date(2024, 6, 2))
+    run(lake, migrate_tables)
+    for table in there:
+        old = lake.spark.read.option("versionAsOf", versions[table]).table(lake.name(table))
+        assert old.columns == columns[table], f"{table.title}: its history is another"
+        if table is not t.RUNS and not steps_of(table.title):
+            assert digest(lake, table, columns[table]) == rows[table], table.title
+        assert not lake.guard.read(table).differences(table)
+    before = {table: lake.version(table) for table in there if table is not t.RUNS}
+    run(lake, migrate_tables)
+    assert {table: lake.version(table) for table in before} == before, "a second one found something to do"
+
+    registry = Registry(lake.settings)
+    versions_in_scores = {row.model_version for row in scores}
+    assert versions_in_scores <= {model.version for model in registry.versions("churn")}
+    assert registry.champion("churn", date(2024, 6, 1)).version in versions_in_scores
+
+    after = run(lake, build_features, as_of=date(2024, 6, 2))
+    assert after.read_as_of(t.CUSTOMER_FEATURES, date(2024, 6, 2)).count() > 50
