@@ -19,7 +19,7 @@ from rich.logging import RichHandler
 
 from clm_spark.errors import ModelError, SettingsError, UserError
 from clm_spark.models.catalogue import load_settings
-from clm_spark.runs import Stopped, one_line, recorded
+from clm_spark.runs import Stopped, asked_to_stop, one_line, recorded
 from clm_spark.session import build_session
 from clm_spark.settings import Settings
 from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES, Status
@@ -132,18 +132,36 @@ def stopped_by_signals(spark: SparkSession) -> Iterator[None]:
     """Let SIGTERM and SIGINT end what Spark does, and then this process as an error would: gold.runs hears of it."""
 
     def stop(number: int, frame: FrameType | None) -> None:
+        asked_to_stop.append(number)
         # This thread may be waiting for Spark's answer: another one has to ask.
         cancel = threading.Thread(target=spark.sparkContext.cancelAllJobs)
         cancel.start()
         cancel.join(CANCEL_SECONDS)
-        raise Stopped(128 + number)
+        # An answer that is read by half would be taken for that to the next question: Spark's error comes by itself.
+        if not _waits_for_spark(frame):
+            raise Stopped(128 + number)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
+        if asked_to_stop:
+            raise Stopped(128 + asked_to_stop[0])
+    except Exception as error:
+        if asked_to_stop:
+            raise Stopped(128 + asked_to_stop[0]) from error
+        raise
     finally:
+        asked_to_stop.clear()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _waits_for_spark(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith("py4j."):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def log_to_console() -> None:

@@ -29,6 +29,9 @@ PSEUDONYM = re.compile(r"\b[0-9a-f]{64}\b")  # a change of key would not find it
 log = logging.getLogger(__name__)
 
 
+asked_to_stop: list[int] = []  # signals that this process was sent, while `job.stopped_by_signals` listens
+
+
 class Stopped(SystemExit):
     """A signal asked this process to end; its exit code is 128 and the signal's number."""
 
@@ -163,11 +166,13 @@ def recorded(lake: Lake, *, is_first_written: bool = True) -> Iterator[RunRecord
     try:
         yield record
     except BaseException as error:
+        # Spark's answer to a signal is that a job was cancelled.
+        ended: BaseException = Stopped(128 + asked_to_stop[0]) if asked_to_stop else error
         try:
-            record.end(error)
+            record.end(ended)
         except (UserError, PySparkException, Py4JError, OSError) as another:  # the job's own error says more
             log.warning("gold.runs does not say how %s ended: %s", lake.job, one_line(another))
-        raise
+        raise ended from (error if ended is not error else error.__cause__)
     record.end()
 
 

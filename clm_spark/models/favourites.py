@@ -16,7 +16,7 @@ class OwnFavourites(RecommenderRule):
     def score(self, path: str, inputs: Inputs) -> DataFrame:
         """One row per customer and rank; none where seen items are hidden."""
         pairs = inputs.rows.where(F.lit(not inputs.settings.recommend.hide_seen))
-        own = Window.partitionBy("customer_id").orderBy(F.desc("strength"), F.desc("last_at"), "item_id")
+        own = Window.partitionBy("customer_id").orderBy(F.desc("strength"), F.desc("last_at"), "item_index")
         ranked = pairs.withColumn("rank", F.row_number().over(own))
         reason = F.format_string("taken %d times, last on %s", "num_events", F.to_date("last_at").cast("string"))
         return ranked.where(F.col("rank") <= list_length(inputs.settings)).select(
