@@ -12,6 +12,7 @@ from delta.exceptions import (
     MetadataChangedException,
     ProtocolChangedException,
 )
+from pyspark.errors import AnalysisException
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from clm_spark.errors import ContractError
@@ -38,7 +39,7 @@ def with_retries(write: Callable[[], object], *, title: str, may_retry: Callable
     """
 
     def is_worth_it(error: BaseException) -> bool:
-        return isinstance(error, WITHOUT_ROWS) or (isinstance(error, OVER_ROWS) and may_retry())
+        return isinstance(error, WITHOUT_ROWS) or _is_made(error) or (isinstance(error, OVER_ROWS) and may_retry())
 
     def say(state: RetryCallState) -> None:
         log.info("%-27s another writer came first: attempt %d", title, state.attempt_number + 1)
@@ -57,6 +58,11 @@ def with_retries(write: Callable[[], object], *, title: str, may_retry: Callable
             f"{title}: other runs wrote to the same rows meanwhile ({type(error).__name__}); nothing was written: "
             "run the job again when they are done"
         ) from error
+
+
+def _is_made(error: BaseException) -> bool:
+    """Whether another writer made the same table or view meanwhile: `CREATE OR REPLACE` does not replace it then."""
+    return isinstance(error, AnalysisException) and error.getCondition() == "TABLE_OR_VIEW_ALREADY_EXISTS"
 
 
 def are_apart(slices: Mapping[str, Sequence[str]], others: Sequence[Commit]) -> bool:

@@ -245,7 +245,8 @@ class Lake:
         if shown == declared:
             return
         self.schemas.make("analysts")
-        self.spark.sql(view_ddl(table, view=f"{schema}.{table.name}", name=self.name(table)))
+        view = view_ddl(table, view=f"{schema}.{table.name}", name=self.name(table))
+        with_retries(lambda: self.spark.sql(view), title=table.title)
         if shown is not None:
             self._set_property(table, VIEW_PROPERTY, declared)
         self._views[table.title] = declared
