@@ -27,8 +27,8 @@ from clm_spark.tables.lake import Lake, Written
 
 Run = Callable[[Lake, Settings], None]
 FAILED, USER_MISTAKE, MODELS_MISSING = 1, 2, 3  # exit codes; 0: done
-KEY_CHANGE = "rotate_key"
-WITHOUT_EVENTS = ("ingest_events", "stream_events", "migrate_tables", KEY_CHANGE)  # jobs that need none yet
+KEY_CHANGE, MIGRATION = "rotate_key", "migrate_tables"
+WITHOUT_EVENTS = ("ingest_events", "stream_events", KEY_CHANGE, MIGRATION)  # jobs that need none yet
 
 log = logging.getLogger(__name__)
 CANCEL_SECONDS = 10
@@ -61,10 +61,10 @@ def run_job(spark: SparkSession, job: str, run: Run, settings: Settings, *, read
     Raises `ContractError` when the settings' key is not the lakehouse's, before the run begins.
     """
     lake = Lake(spark, settings, job=job)
-    changes_key = job == KEY_CHANGE
-    if not changes_key:
+    if job != KEY_CHANGE:
         lake.schemas.check_key()
-    with recorded(lake, is_first_written=not changes_key) as record:
+    # Both change gold.runs itself: before they are done it takes no row.
+    with recorded(lake, is_first_written=job not in (KEY_CHANGE, MIGRATION)) as record:
         if reads_events:
             check_as_of(lake)
         run(lake, settings)

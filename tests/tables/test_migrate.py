@@ -93,10 +93,10 @@ def state(lake: Lake, table: Table) -> dict:
     ours = {key: value for key, value in stored.properties.items() if key.startswith(("clm.", "delta."))}
     view = lake.spark.table(f"{lake.schemas.name('analysts')}.{table.name}")
     return {
-        "schema": stored.schema.jsonValue(),
+        "schema": sorted(map(str, stored.schema.jsonValue()["fields"])),  # columns added stand at the end
         "properties": {key: value for key, value in ours.items() if key != "clm.view"},
         "view": {field.name: field.metadata.get("comment") for field in view.schema},
-        "rows": sorted(map(str, lake.read(table).collect())),
+        "rows": sorted(map(str, lake.read(table).select(table.schema.names).collect())),
     }
 
 
