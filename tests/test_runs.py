@@ -56,8 +56,9 @@ def test_a_run_says_how_it_ended(new_lake, caplog):
 
     def is_stopped(own: Lake, settings) -> None:
         with stopped_by_signals(own.spark):
-            threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
-            own.spark.range(10**7).select(F.expr("java_method('java.lang.Thread', 'sleep', 20L)")).count()
+            threading.Timer(2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+            sleeping = own.spark.range(10**7).select(F.expr("java_method('java.lang.Thread', 'sleep', 20L)"))
+            sleeping.write.format("noop").mode("overwrite").save()  # a count would not ask for the column
 
     run(lambda *_: None)
     assert (run_of(lake).status, run_of(lake).error, tables_of(lake)) == ("nothing_new", None, {})
