@@ -91,32 +91,51 @@ def nearest_only(graph: Graph) -> Graph:
     return {name: before - frozenset[str]().union(*(behind[each] for each in before)) for name, before in graph.items()}
 
 
+INGESTED = (t.INGESTED_FILES, t.RAW_EVENTS, t.REJECTED_EVENTS, t.EVENTS, t.INGESTED_BATCHES)
+
 JOBS = (
     Job(
         "ingest_events",
-        reads=(),
-        writes=(t.INGESTED_FILES, t.RAW_EVENTS, t.REJECTED_EVENTS, t.EVENTS, t.INGESTED_BATCHES),
+        reads=INGESTED,
+        writes=INGESTED,
     ),
     Job(
         "stitch_identities",
-        reads=(t.INGESTED_BATCHES, t.EVENTS, t.IDENTITY_LINKS, t.IDENTITIES),
+        reads=(t.INGESTED_BATCHES, t.EVENTS, t.IDENTITY_LINKS, t.IDENTITIES, t.WORKED_BATCHES),
         writes=(t.IDENTITY_LINKS, t.IDENTITIES, t.IDENTITY_CUTOFFS, t.WORKED_BATCHES),
     ),
-    Job("flag_bots", reads=(t.INGESTED_BATCHES, t.EVENTS), writes=(t.BOT_DAYS, t.WORKED_BATCHES)),
+    Job("flag_bots", reads=(t.INGESTED_BATCHES, t.EVENTS, t.WORKED_BATCHES), writes=(t.BOT_DAYS, t.WORKED_BATCHES)),
     Job(
         "build_sessions",
-        reads=(t.INGESTED_BATCHES, t.EVENTS, t.IDENTITIES, t.BOT_DAYS),
+        reads=(t.INGESTED_BATCHES, t.EVENTS, t.IDENTITIES, t.BOT_DAYS, t.SESSIONS, t.WORKED_BATCHES),
         writes=(t.SESSIONS, t.WORKED_BATCHES),
     ),
     Job(
         "build_features",
-        reads=(t.INGESTED_BATCHES, t.EVENTS, t.IDENTITIES, t.BOT_DAYS, t.CUSTOMER_DAYS),
+        reads=(
+            t.INGESTED_BATCHES,
+            t.EVENTS,
+            t.IDENTITIES,
+            t.BOT_DAYS,
+            t.CUSTOMER_DAYS,
+            t.CUSTOMER_FEATURES,
+            t.WORKED_BATCHES,
+        ),
         writes=(t.CUSTOMER_DAYS, t.CUSTOMER_FEATURES, t.WORKED_BATCHES),
         is_per_day=True,
     ),
     Job(
         "build_item_features",
-        reads=(t.INGESTED_BATCHES, t.EVENTS, t.IDENTITIES, t.BOT_DAYS, t.CUSTOMER_ITEM_DAYS, t.ITEM_DAYS),
+        reads=(
+            t.INGESTED_BATCHES,
+            t.EVENTS,
+            t.IDENTITIES,
+            t.BOT_DAYS,
+            t.CUSTOMER_ITEM_DAYS,
+            t.ITEM_DAYS,
+            t.PAIR_FEATURES,
+            t.WORKED_BATCHES,
+        ),
         writes=(
             t.CUSTOMER_ITEM_DAYS,
             t.ITEM_DAYS,
@@ -137,7 +156,22 @@ JOBS = (
     *model_jobs(TASKS),
     Job(
         "write_report",
-        reads=t.TABLES,
+        reads=(
+            t.INGESTED_BATCHES,
+            t.REJECTED_EVENTS,
+            t.EVENTS,
+            t.SESSIONS,
+            t.CUSTOMER_DAYS,
+            t.CUSTOMER_FEATURES,
+            t.ITEM_VOCABULARY,
+            t.ITEM_SEQUENCES,
+            t.SEGMENT_PROFILES,
+            t.CUSTOMER_SCORES,
+            t.ITEM_RECOMMENDATIONS,
+            t.MODEL_METRICS,
+            t.SCORE_DECILES,
+            t.RUNS,
+        ),
         writes=(),
     ),
 )
@@ -152,7 +186,7 @@ ON_DEMAND = (
         reads=(t.CUSTOMER_DAYS, t.IDENTITIES, t.CUSTOMER_FEATURES),
         writes=(t.CUSTOMER_FEATURES, t.CUSTOMER_LABELS),
     ),
-    Job("stream_events", reads=(), writes=JOBS[0].writes),
+    Job("stream_events", reads=INGESTED, writes=INGESTED),
     Job(
         "replay_rejected", reads=(t.REJECTED_EVENTS, t.EVENTS), writes=(t.EVENTS, t.INGESTED_BATCHES, t.REJECTED_EVENTS)
     ),

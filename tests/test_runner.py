@@ -108,5 +108,9 @@ def test_two_days_side_by_side(new_lake, tmp_path, monkeypatch):
     for job in JOBS:
         read = {title for row in runs if row.job == job.name for title in row.inputs}
         wrote = {row.table_name for row in runs if row.job == job.name and row.table_name}
-        assert read == {title for title in job.inputs if not title.startswith("models.")}, job.name
-        assert wrote == {title for title in job.outputs if not title.startswith("models.")}, job.name
+        may_read, may_write = ({each for each in of if "models." not in each} for of in (job.inputs, job.outputs))
+        assert read <= may_read, job.name
+        assert wrote <= may_write, job.name
+        # What a model reads depends on which one won; this log has no visitor ids, so there is nobody to link.
+        if not job.trains and not job.uses and job.name != "stitch_identities":
+            assert (read, wrote) == (may_read, may_write), job.name
