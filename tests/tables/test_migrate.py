@@ -10,7 +10,7 @@ from pyspark.sql import types as T
 from clm_spark.errors import ContractError
 from clm_spark.tables import migrate as migrations_at_work
 from clm_spark.tables import migrations
-from clm_spark.tables.contract import Column, Table
+from clm_spark.tables.contract import Column, Table, squeezed
 from clm_spark.tables.lake import Lake
 from clm_spark.tables.migrate import migrate
 from clm_spark.tables.migrations import Step
@@ -90,7 +90,12 @@ def refusal(lake: Lake, table: Table) -> str:
 def state(lake: Lake, table: Table) -> dict:
     """All that the stored table says of itself, and its rows."""
     stored = lake.guard.read(table)
-    ours = {key: value for key, value in stored.properties.items() if key.startswith(("clm.", "delta."))}
+    # ALTER TABLE writes a rule as Spark's parser spells it.
+    ours = {
+        key: squeezed(value) if key.startswith("delta.constraints.") else value
+        for key, value in stored.properties.items()
+        if key.startswith(("clm.", "delta."))
+    }
     view = lake.spark.table(f"{lake.schemas.name('analysts')}.{table.name}")
     return {
         "schema": sorted(map(str, stored.schema.jsonValue()["fields"])),  # columns added stand at the end
