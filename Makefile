@@ -11,7 +11,7 @@ BIN := .venv/bin
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
     --no-annotate $(if $(UPGRADE),--upgrade)
 
-.PHONY: help run test test-long check setup data bundle wheel pack requirements demo bench-demo bench-ingest bench-features bench-sessions bench-evaluation soak-ingest soak-cluster soak-hdfs soak-s3 clean
+.PHONY: help run test test-long check setup data bundle wheel pack requirements demo bench-demo bench-ingest bench-features bench-sessions bench-evaluation soak-tests soak-ingest soak-cluster soak-hdfs soak-s3 clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,11 +23,11 @@ run: ## set up, fetch The Complete Journey, run every job on it as of AS_OF (201
 
 test: ## set up, then pass the tests but the long ones (PYTEST="-k lake" chooses)
 	@infra/setup.sh dev
-	@$(BIN)/python -m pytest -m "not long" $(PYTEST)
+	@$(BIN)/python -m pytest -m "not long and not soak" $(PYTEST)
 
 test-long: ## the long ones: streams, late files, persons, bots, keys and lists through their jobs, a rank that fails
 	@infra/setup.sh dev
-	@$(BIN)/python -m pytest -m long
+	@$(BIN)/python -m pytest -m "long and not soak"
 
 check: ## style, types, import layers and dependencies
 	@infra/setup.sh dev
@@ -92,6 +92,10 @@ bench-sessions: ## time cutting visits next to a plain window query and DuckDB
 bench-evaluation: ## time deciles, metrics and intervals of 5 million customers next to plain windows
 	@infra/setup.sh train
 	@$(BIN)/python tests/benchmarks/bench_evaluation.py $(BENCH)
+
+soak-tests: ## the tests of many minutes: a killed migration, two days side by side
+	@infra/setup.sh dev
+	@$(BIN)/python -m pytest -m soak
 
 soak-ingest: ## kill ingestion 30 times on a two-worker cluster, and compare with an undisturbed run
 	@infra/setup.sh train

@@ -46,8 +46,8 @@ def test_the_exit_code_tells_how_a_run_ended():
     ]
 
 
-@pytest.mark.long
-@pytest.mark.timeout(1500)
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
 def test_two_days_side_by_side(new_lake, tmp_path, monkeypatch):
     write_log(tmp_path / "whole.csv")
     header, *lines = (tmp_path / "whole.csv").read_text().splitlines()

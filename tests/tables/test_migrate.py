@@ -105,10 +105,9 @@ def state(lake: Lake, table: Table) -> dict:
     }
 
 
-def test_what_loses_nothing_is_applied_commit_by_commit(new_lake, monkeypatch):
-    lake, torn, fresh = new_lake(), new_lake(), new_lake()
-    for each in (lake, torn):
-        put(each)
+def test_what_loses_nothing_is_applied_commit_by_commit(new_lake):
+    lake, fresh = new_lake(), new_lake()
+    put(lake)
     with pytest.raises(ContractError) as error:
         anew(lake).read(LONGER)
     assert "is behind this release (0.1.0) in gold.migrate_test: bring it up to date with `clm migrate --as-of" in str(
@@ -133,6 +132,16 @@ def test_what_loses_nothing_is_applied_commit_by_commit(new_lake, monkeypatch):
     assert differing == set(), "as if this release had made it"
     assert {**migrated, "rows": []} == as_new, "as if this release had made it"
 
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_a_migration_that_is_killed_goes_on(new_lake, monkeypatch):
+    lake, torn = new_lake(), new_lake()
+    for each in (lake, torn):
+        put(each)
+    done = anew(lake)
+    migrate(done, [LONGER])
+    (written,) = done.written
     commit, runs = migrations_at_work._alter, 0
 
     def die_at_the_second(*args):
