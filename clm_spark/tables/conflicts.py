@@ -20,6 +20,7 @@ from clm_spark.tables.commits import Commit
 
 log = logging.getLogger(__name__)
 
+MADE_MEANWHILE = ("TABLE_OR_VIEW_ALREADY_EXISTS", "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION")
 MAX_ATTEMPTS = 10
 OVER_ROWS = (
     ConcurrentAppendException,
@@ -61,8 +62,8 @@ def with_retries(write: Callable[[], object], *, title: str, may_retry: Callable
 
 
 def _is_made(error: BaseException) -> bool:
-    """Whether another writer made the same table or view meanwhile: `CREATE OR REPLACE` does not replace it then."""
-    return isinstance(error, AnalysisException) and error.getCondition() == "TABLE_OR_VIEW_ALREADY_EXISTS"
+    """Whether another writer made the same table or view meanwhile, or is about to register it."""
+    return isinstance(error, AnalysisException) and error.getCondition() in MADE_MEANWHILE
 
 
 def are_apart(slices: Mapping[str, Sequence[str]], others: Sequence[Commit]) -> bool:
