@@ -1,18 +1,19 @@
 """How well ranked lists predict what customers went on to take."""
 
+from collections.abc import Sequence
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.evaluation.sums import exact_mean
 
 
-def ranking_metrics(ranked: DataFrame, truth: DataFrame, *, recall_at: int = 20, ndcg_at: int = 10) -> DataFrame:
-    """One row per model and metric: the means of `customer_ranking` over the customers of `truth`."""
-    return mean_figures(customer_ranking(ranked, truth, recall_at=recall_at, ndcg_at=ndcg_at))
+def customer_ranking(
+    ranked: DataFrame, truth: DataFrame, *, models: Sequence[str], recall_at: int = 20, ndcg_at: int = 10
+) -> DataFrame:
+    """One row per model of `models` and customer of `truth`, with `recall_at_20` and `ndcg_at_10`.
 
-
-def customer_ranking(ranked: DataFrame, truth: DataFrame, *, recall_at: int = 20, ndcg_at: int = 10) -> DataFrame:
-    """One row per model and customer of `truth`, with `recall_at_20` and `ndcg_at_10`; 0 where a model lists nothing.
+    Both are 0 where a model lists nothing for a customer, or for nobody at all: it takes part all the same.
 
     `ranked` has model, customer_id, rank (1: first) and item_id; `truth` customer_id and item_id, once per pair.
     Recall@k is hits over all items taken. NDCG@k has gain 1 per hit, discount 1 / log2(rank + 1), and is divided by
@@ -24,7 +25,8 @@ def customer_ranking(ranked: DataFrame, truth: DataFrame, *, recall_at: int = 20
         # In the order of the list, so that the sum is the same in every run.
         F.array_sort(F.collect_list(F.when(F.col("rank") <= ndcg_at, F.col("rank")))).alias("hit_ranks"),
     )  # fmt: skip
-    asked = F.broadcast(ranked.select("model").distinct()).crossJoin(taken)
+    named = truth.sparkSession.createDataFrame([(model,) for model in models], "model string")
+    asked = F.broadcast(named).crossJoin(taken)
     best = F.sequence(F.lit(1), F.least(F.col("num_taken"), F.lit(ndcg_at)))
     return asked.join(hits, on=["model", "customer_id"], how="left").select(
         "model",

@@ -77,4 +77,4 @@ def rekey(lake: Lake, *, links: Sequence[bytes], key: str) -> None:
             for path in (version.path, f"{version.path}/{HOLDOUT}"):
                 if model is not None and files.exists(path):
                     model.rekey(path, lake=lake, links=links, key=key)
-        files.remove(registry.staging(task.name))
+        registry.staging(task.name)  # what the last training left is removed

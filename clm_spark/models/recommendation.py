@@ -94,7 +94,7 @@ class Recommendation(Task):
         """Recall and NDCG of every entrant's lists, filled up as they are when served."""
         length = list_length(split.now.settings)
         filled = {name: filled_up(lists, split.test, top_k=length) for name, lists in answers.items()}
-        with persisted(customer_ranking(stacked(filled), split.truth)) as measured:
+        with persisted(customer_ranking(stacked(filled), split.truth, models=list(filled))) as measured:
             asked = split.now.settings.evaluation
             return SampledComparison.of(
                 mean_figures(measured),

@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import ndcg_score
 
-from clm_spark.evaluation.ranking import ranking_metrics
+from clm_spark.evaluation.ranking import customer_ranking, mean_figures
 
 RANKED = "model string, customer_id string, rank int, item_id string"
 
 
-def figures(spark, ranked, truth, **at):
-    found = ranking_metrics(
-        spark.createDataFrame(ranked, RANKED), spark.createDataFrame(truth, "customer_id string, item_id string"), **at
-    )
+def figures(spark, ranked, truth, **asked):
+    lists = spark.createDataFrame(ranked, RANKED)
+    taken = spark.createDataFrame(truth, "customer_id string, item_id string")
+    found = mean_figures(customer_ranking(lists, taken, **asked))
     return {(r.model, r.metric): (r.value, r.num_tested) for r in found.collect()}
 
 
@@ -22,7 +22,7 @@ def test_worked_by_hand(spark):
         ("m", "nobody asked", 1, "x"),
         ("useless", "a", 1, "q"),
     ]  # fmt: skip
-    found = figures(spark, ranked, truth, recall_at=3, ndcg_at=2)
+    found = figures(spark, ranked, truth, models=["m", "useless", "silent"], recall_at=3, ndcg_at=2)
     best_of_two = 1 + 1 / np.log2(3)
     assert found == {
         # a: 2 of 3, b: 1 of 1, cold: no list; NDCG@2: a hits at 1 of two possible, b at 2 of one possible
@@ -30,6 +30,9 @@ def test_worked_by_hand(spark):
         ("m", "ndcg_at_2"): (pytest.approx((1 / best_of_two + 1 / np.log2(3) + 0) / 3), 3),
         ("useless", "recall_at_3"): (0.0, 3),
         ("useless", "ndcg_at_2"): (0.0, 3),
+        # It lists nothing for anybody, and is measured all the same.
+        ("silent", "recall_at_3"): (0.0, 3),
+        ("silent", "ndcg_at_2"): (0.0, 3),
     }
 
 
@@ -40,7 +43,7 @@ def test_ndcg_agrees_with_scikit_learn(spark):
     order = np.argsort(-scores, axis=1)
     ranked = [("m", f"c{u}", r + 1, f"i{order[u, r]}") for u in range(6) for r in range(30)]
     truth = [(f"c{u}", f"i{i}") for u, i in np.argwhere(taken)]
-    found = figures(spark, ranked, truth)
+    found = figures(spark, ranked, truth, models=["m"])
     assert found["m", "ndcg_at_10"][0] == pytest.approx(ndcg_score(taken, scores, k=10))
     hits = [taken[u, order[u, :20]].sum() / taken[u].sum() for u in range(6)]
     assert found["m", "recall_at_20"][0] == pytest.approx(np.mean(hits))
