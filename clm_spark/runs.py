@@ -67,7 +67,7 @@ class RunRecord:
             return
         if before["status"] == "running":
             log.warning(
-                "%s as of %s, begun at %s, has not said how it ended: it was killed, or still runs elsewhere",
+                "%s as of %s, begun at %s, has no recorded end: it was killed, or still runs elsewhere",
                 self.lake.job,
                 self.lake.settings.as_of,
                 f"{before['started_at']:%Y-%m-%d %H:%M}",
@@ -78,10 +78,10 @@ class RunRecord:
         """Write down how it ended. Rows of tables are those of the last run that was complete."""
         self.ended_at = _now()
         self.written, self.inputs = tuple(self.lake.written), dict(self.lake.inputs)
-        said = () if error is None else (one_line(error),)
+        errors = () if error is None else (one_line(error),)
         has_failed = not (error is None or isinstance(error, ModelError))
-        self.missing = tuple(self.lake.missing) if has_failed else (*self.lake.missing, *said)
-        self.error = "; ".join(said if has_failed else self.missing)[:MAX_ERROR] or None
+        self.missing = tuple(self.lake.missing) if has_failed else (*self.lake.missing, *errors)
+        self.error = "; ".join(errors if has_failed else self.missing)[:MAX_ERROR] or None
         if has_failed:
             self.status = "failed"
         elif self.missing:
@@ -178,8 +178,8 @@ def recorded(lake: Lake, *, is_first_written: bool = True) -> Iterator[RunRecord
 
 def one_line(error: BaseException) -> str:
     """What an error says, without the stack below it and without pseudonyms."""
-    said = str(error).split("\n\nJVM stacktrace", 1)[0].split("\n\tat ", 1)[0]
-    text = PSEUDONYM.sub("(pseudonym)", " ".join(said.split()))
+    message = str(error).split("\n\nJVM stacktrace", 1)[0].split("\n\tat ", 1)[0]
+    text = PSEUDONYM.sub("(pseudonym)", " ".join(message.split()))
     named = (
         text if isinstance(error, UserError) else f"{type(error).__name__}: {text}" if text else type(error).__name__
     )

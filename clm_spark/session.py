@@ -183,10 +183,10 @@ def _check_java() -> None:
     advice = f"install Java {MIN_JAVA} (Debian, Ubuntu: apt-get install openjdk-17-jre-headless) or set JAVA_HOME"
     if java is None:
         raise SettingsError(f"Spark needs Java {MIN_JAVA} or later and none was found: {advice}")
-    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
-    version = re.search(r'version "(\d+)', said)
+    output = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    version = re.search(r'version "(\d+)', output)
     if version is None or int(version[1]) < MIN_JAVA:
-        came = version[1] if version else said.strip() or "nothing"
+        came = version[1] if version else output.strip() or "nothing"
         raise SettingsError(f"Spark needs Java {MIN_JAVA} or later and {java} is {came}: {advice}")
 
 
@@ -250,5 +250,5 @@ def _causes(error: Exception) -> Iterator[str]:
 
 def _lacks_jars(log: Path | None) -> bool:
     """Whether the JVM's last words are that a package could not be fetched."""
-    said = log.read_text(errors="replace")[-20_000:] if log else ""
-    return "UNRESOLVED DEPENDENCIES" in said or "FAILED DOWNLOADS" in said
+    output = log.read_text(errors="replace")[-20_000:] if log else ""
+    return "UNRESOLVED DEPENDENCIES" in output or "FAILED DOWNLOADS" in output

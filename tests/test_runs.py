@@ -89,5 +89,5 @@ def test_a_run_says_how_it_ended(new_lake, caplog):
     assert run_of(lake).status == "running"
     with caplog.at_level(logging.WARNING, logger="clm_spark"):
         run(lambda *_: None)
-    assert "ingest_events as of 2024-03-01, begun at 2024-03-01 02:00, has not said how it ended" in caplog.text
+    assert "ingest_events as of 2024-03-01, begun at 2024-03-01 02:00, has no recorded end" in caplog.text
     assert run_of(lake).status == "nothing_new"

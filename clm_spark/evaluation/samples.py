@@ -1,4 +1,4 @@
-"""Customers on the driver, with what each model said of them: what the bootstrap draws from.
+"""Customers on the driver, with what each model predicted for them: what the bootstrap draws from.
 
 A sample holds 100,000 customers at most. Its figures are computed some hundred times, in memory; at 100,000 the interval
 of an AUC is below 0.01 wide, and one from more customers would only be narrower: that of a sample errs to the safe side.

@@ -67,7 +67,7 @@ class Contest:
 
     @cached_property
     def incumbent(self) -> Incumbent | None:
-        """The champion in use, where it can be asked about the tested rows; where not, that is said, and is no defeat."""
+        """The champion in use, where it can be asked about the tested rows; where not, a warning names why, and it is no defeat."""
         before, split = self.before, self.split
         if before is None:
             return None

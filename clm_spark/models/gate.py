@@ -43,9 +43,9 @@ def elect(
     if best is None or best == incumbent:
         return Election(incumbent, leads)
     lead = leads[best]
-    said = f"{metric} {values[best]:.4f} against {values[incumbent]:.4f}, lead {lead.value:+.4f} ({lead.low:+.4f} to {lead.high:+.4f})"
+    summary = f"{metric} {values[best]:.4f} against {values[incumbent]:.4f}, lead {lead.value:+.4f} ({lead.low:+.4f} to {lead.high:+.4f})"
     if lead.low > 0:
-        log.info("%s replaces the incumbent: %s", best, said)
+        log.info("%s replaces the incumbent: %s", best, summary)
         return Election(best, leads)
-    log.info("the incumbent stays; %s is not better beyond chance: %s", best, said)
+    log.info("the incumbent stays; %s is not better beyond chance: %s", best, summary)
     return Election(incumbent, leads)

@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 import vl_convert
 
-# Okabe and Ito 2008: told apart by people with any kind of colour blindness.
+# Okabe and Ito 2008: distinguished by people with any kind of colour blindness.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#595959"
 SERIES = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 4], [1, 3])

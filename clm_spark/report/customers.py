@@ -51,11 +51,11 @@ def _segment_charts(profiles: pd.DataFrame) -> list[Chart]:
         id_vars="name", value_vars=["customers_share", "revenue_share"], var_name="series", value_name="share"
     )
     shares["series"] = shares.series.map({"customers_share": "of customers", "revenue_share": "of revenue"})
-    said = "; ".join(f"{row.name}: {row.share:.0%} {row.series}" for row in lines(shares))
+    summary = "; ".join(f"{row.name}: {row.share:.0%} {row.series}" for row in lines(shares))
     pictures = [
         Chart(
             charts.paired_bars(shares, name="name", value="share", series="series", unit="share",
-                               label=f"Share of customers and of revenue by segment: {said}"),
+                               label=f"Share of customers and of revenue by segment: {summary}"),
             "What share of the customers each segment holds, and what share of the last 90 days' net revenue.",
         )
     ]  # fmt: skip
@@ -117,11 +117,11 @@ def _tested_deciles(lake: Lake) -> list[Chart]:
     tested = tested.drop_duplicates(["model", "decile"])  # an incumbent of the same kind ranks next to the new one
     tested["named"] = tested.model.map(words)
     first = tested[tested.decile == 1]
-    said = ", ".join(f"{row.named} {row.lift:.2f}" for row in lines(first))
+    summary = ", ".join(f"{row.named} {row.lift:.2f}" for row in lines(first))
     pictures = [
         Chart(
             charts.lines_by_decile(tested, value="lift", series="named", unit="lift (times)",
-                                   label=f"Lift by decile of predicted churn; in decile 1: {said}"),
+                                   label=f"Lift by decile of predicted churn; in decile 1: {summary}"),
             "Lift: how many times more customers of a decile left than of all customers, on days the models had not "
             "seen. The steeper the fall from left to right, the better; the dashed line is chance.",
         )

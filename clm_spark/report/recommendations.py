@@ -40,9 +40,9 @@ def _figures(found: pd.DataFrame) -> list[Chart]:
     ).sort_values(["metric", "place"], ascending=[False, True])
     if shown.empty:
         return []
-    said = "; ".join(f"{row.name} {row.series} {row.value:.3f}" for row in lines(shown))
+    summary = "; ".join(f"{row.name} {row.series} {row.value:.3f}" for row in lines(shown))
     picture = charts.columns(
-        shown, name="name", value="value", series="series", unit="0 to 1", label=f"Recommenders: {said}"
+        shown, name="name", value="value", series="series", unit="0 to 1", label=f"Recommenders: {summary}"
     )
     caption = (
         "Recall@20: share of what customers took to in the days held out that their 20 items held. NDCG@10: the same "

@@ -173,8 +173,8 @@ def _steps(steps: list[tuple[str, int]], *, unit: str) -> Chart:
     rows = pd.DataFrame(steps, columns=["step", "number"])
     rows["text"] = [f"{count_text(number)} ({share_text(number / first)})" for number in rows.number]
     caption = f"Each bar: {unit} in the {FUNNEL_DAYS} days that got so far, and their share of the first bar."
-    said = "; ".join(f"{step} {text}" for step, text in zip(rows.step, rows.text, strict=True))
-    drawn = charts.bars(rows, name="step", value="number", text="text", label=f"Funnel, {unit}: {said}", unit=unit)
+    summary = "; ".join(f"{step} {text}" for step, text in zip(rows.step, rows.text, strict=True))
+    drawn = charts.bars(rows, name="step", value="number", text="text", label=f"Funnel, {unit}: {summary}", unit=unit)
     return Chart(drawn, caption)
 
 

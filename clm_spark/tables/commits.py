@@ -26,7 +26,7 @@ class Commit:
 
     version: int
     operation: str
-    mark: Mapping[str, Any]  # what our writer said; empty for others' commits
+    mark: Mapping[str, Any]  # what our writer recorded; empty for others' commits
 
     @property
     def is_ours(self) -> bool:
@@ -80,7 +80,7 @@ def standing(commits: Sequence[Row]) -> list[Row]:
 
 
 def mark_of(commit: Row) -> dict[str, Any]:
-    """What our writer said of a commit; nothing of others' commits."""
+    """What our writer recorded with a commit; nothing of others' commits."""
     try:
         mark = json.loads(commit["userMetadata"] or "{}")
     except json.JSONDecodeError:
@@ -89,7 +89,7 @@ def mark_of(commit: Row) -> dict[str, Any]:
 
 
 def days_changed(commits: Sequence[Commit], *, since: int, column: str) -> set[date] | None:
-    """The days of `column` that commits after version `since` wrote; None where that cannot be told.
+    """The days of `column` that commits after version `since` wrote; None where that is unknown.
 
     `commits` run from the newest back, without a gap, as far as the log remembers.
     """

@@ -130,7 +130,7 @@ class Table:
         """Delta table properties that fit the table's use."""
         properties = {"clm.key": ",".join(self.key), "delta.enableDeletionVectors": str(not self.shared).lower()}
         if self.clock in ("as_of", "versions"):
-            # Whether a past day still holds is told from the commits since: longer than Delta's thirty days.
+            # Whether a past day still holds is read from the commits since: longer than Delta's thirty days.
             properties["delta.logRetentionDuration"] = "interval 400 days"
         # Statistics on every column are nearly all that Delta costs over plain Parquet. The partition needs none.
         indexed = dict.fromkeys((*self.slices[len(self.partitions) :], *self.filtered_by))

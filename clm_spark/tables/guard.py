@@ -17,7 +17,7 @@ from clm_spark.tables.sealed import RECORDS_PROPERTY, way_to_keep
 from clm_spark.tables.stored import RELEASE_PROPERTY, Stored, schema_differences
 
 # Around what a frame's own check says, so that it is found again inside Spark's exception.
-_SAID, _END = "[clm-spark] ", " [/clm-spark]"
+_BEGIN, _END = "[clm-spark] ", " [/clm-spark]"
 FIRST_RELEASE = "0.1.0"  # which wrote its number into no table
 _MARKS_OF_DELTA = (
     "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES",
@@ -42,9 +42,9 @@ def with_values_checked(rows: DataFrame, table: Table) -> DataFrame:
     for column in table.columns:
         if column.values:
             value, listed = F.col(column.name), ", ".join(column.values)
-            said = F.lit(f"{_SAID}column {column.name} holds '"), value, F.lit(f"', expected one of {listed}{_END}")
+            message = F.lit(f"{_BEGIN}column {column.name} holds '"), value, F.lit(f"', expected one of {listed}{_END}")
             is_listed = value.isNull() | value.isin(list(column.values))
-            checked[column.name] = F.when(is_listed, value).otherwise(F.raise_error(F.concat(*said)))
+            checked[column.name] = F.when(is_listed, value).otherwise(F.raise_error(F.concat(*message)))
     return rows.withColumns(checked) if checked else rows
 
 
@@ -68,13 +68,13 @@ def num_unique(rows: DataFrame, table: Table) -> int:
 def broken_rule(error: Exception, table: Table) -> ContractError | None:
     """What the rows break, in Delta's words or ours, without the stack below them; None for other failures."""
     text = str(error)
-    said = _between(text, _SAID, _END)
+    message = _between(text, _BEGIN, _END)
     for mark in _MARKS_OF_DELTA:
-        said = said or _between(text, f"[{mark}]", "\n\tat ")
-    if said is None:
+        message = message or _between(text, f"[{mark}]", "\n\tat ")
+    if message is None:
         return None
     return ContractError(
-        f"{table.title}: {said}; nothing was written: mend the rows, or the rule in clm_spark/tables/catalog"
+        f"{table.title}: {message}; nothing was written: mend the rows, or the rule in clm_spark/tables/catalog"
     )
 
 

@@ -145,9 +145,9 @@ class Lake:
             rows.writeTo(self.name(into)).overwrite(place)
 
         values = {column: _values(value) for column, value in slices.items()}
-        said = {"slices": {column: [*map(str, of)] for column, of in values.items()}, "made_with": made_with}
+        details = {"slices": {column: [*map(str, of)] for column, of in values.items()}, "made_with": made_with}
         days = next((tuple(of) for of in values.values() if all(isinstance(each, date) for each in of)), None)
-        return self._write(frame, into, write, is_key_proven=is_key_proven, said=said, days=days)
+        return self._write(frame, into, write, is_key_proven=is_key_proven, details=details, days=days)
 
     def merge(self, frame: DataFrame, *, into: Table) -> Written:
         """Insert rows with new keys and update those whose keys are there."""
@@ -233,10 +233,10 @@ class Lake:
 
     def _as_set(self, table: Table) -> dict[str, str]:
         """Properties that this release and the settings decide."""
-        said = {**recorded_properties(table), VIEW_PROPERTY: view_declared(table, self.schemas.name("analysts"))}
+        properties = {**recorded_properties(table), VIEW_PROPERTY: view_declared(table, self.schemas.name("analysts"))}
         if table.record is None:
-            return said
-        return {**said, RECORDS_PROPERTY: way_to_keep(keeps_raw_ids=self.settings.privacy.keep_raw_ids)}
+            return properties
+        return {**properties, RECORDS_PROPERTY: way_to_keep(keeps_raw_ids=self.settings.privacy.keep_raw_ids)}
 
     def _show(self, table: Table) -> None:
         """Make the table's view for analysts, unless it is there as the contract wants it."""
@@ -284,7 +284,7 @@ class Lake:
         write: Callable[[DataFrame], None],
         *,
         is_key_proven: bool = False,
-        said: Mapping[str, Any] | None = None,
+        details: Mapping[str, Any] | None = None,
         days: tuple[date, ...] | None = None,
     ) -> Written:
         check_schema(frame.schema, table)
@@ -297,12 +297,12 @@ class Lake:
             rows = with_sealed_record(rows, table, key=self.schemas.key, keeps_raw_ids=keeps_raw_ids)
         with _rules_explained(table):
             if is_key_proven:
-                version, num_rows = self._commit(table, write, rows, key=key, said=said)
+                version, num_rows = self._commit(table, write, rows, key=key, details=details)
             else:
                 # Counted before the commit, so that a broken key leaves the table as it was; persisted, not computed twice.
                 with persisted(rows) as counted:
                     num_rows = num_unique(counted, table)
-                    version, _ = self._commit(table, write, counted, key=key, said=said)
+                    version, _ = self._commit(table, write, counted, key=key, details=details)
         return self.note(Written(table.title, version, num_rows, time.monotonic() - start, days))
 
     def note(self, written: Written) -> Written:
@@ -324,14 +324,14 @@ class Lake:
         rows: DataFrame,
         *,
         key: str | None,
-        said: Mapping[str, Any] | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> tuple[int, int]:
         """Let `write` commit the rows; gives the table's version and how many rows Delta says it wrote.
 
         The commit says who made it, of what, and by which `key` the table is keyed from then on.
         """
         marks = {
-            **(said or {}),
+            **(details or {}),
             "by": COMMIT_MARK,
             "job": self.job,
             "as_of": str(self.settings.as_of),
@@ -342,7 +342,7 @@ class Lake:
             "key": key,
         }
         mark = json.dumps({name: value for name, value in marks.items() if value})
-        slices = (said or {}).get("slices", {})
+        slices = (details or {}).get("slices", {})
         with marked(self.spark, mark):
             with_retries(lambda: write(rows), title=table.title, may_retry=lambda: self._may_write_again(table, slices))
         # Delta skips a commit that would change nothing, and another writer may have come after ours.

@@ -93,7 +93,7 @@ def _broken(lake: Lake, plan: Plan) -> Iterator[str]:
 
 
 def _whole_contract(table: Table) -> dict[str, str]:
-    """Every rule that rows written anew must hold, by what is said when they do not."""
+    """Every rule that rows written anew must hold, by the message when they do not."""
     rules = {f"rule {name} is {rule}": rule for name, rule in table.constraints.items()}
     return {**rules, **{f"column {c.name} may not be null": f"{c.name} IS NOT NULL" for c in required(table)}}
 
@@ -112,7 +112,9 @@ def _examples(rows: DataFrame, table: Table, rules: dict[str, str]) -> list[str]
         )
     ).head()
     assert found is not None
-    return [f"{said}, and a stored row is {row}" for said, row in zip(rules, found, strict=True) if row is not None]
+    return [
+        f"{message}, and a stored row is {row}" for message, row in zip(rules, found, strict=True) if row is not None
+    ]
 
 
 def _shown(table: Table, rule: str) -> list[str]:
@@ -122,7 +124,7 @@ def _shown(table: Table, rule: str) -> list[str]:
 
 
 def _bring(lake: Lake, plan: Plan) -> None:
-    start, said, num_rows = time.monotonic(), plan.said, 0
+    start, description, num_rows = time.monotonic(), plan.description, 0
     table, before = plan.table, plan.stored.version
     if plan.is_remade:
         num_rows = _remake(lake, plan)
@@ -139,7 +141,7 @@ def _bring(lake: Lake, plan: Plan) -> None:
         _alter(lake, plan, statement)
     version = lake.version(table)
     if version > before:
-        log.info("%-27s %s", table.title, said)
+        log.info("%-27s %s", table.title, description)
         lake.note(Written(table.title, version, num_rows, time.monotonic() - start))
 
 
@@ -162,7 +164,7 @@ def _remake(lake: Lake, plan: Plan) -> int:
     properties |= {"comment": table.comment, CONTRACT_PROPERTY: UNDER_WAY}
     for key, value in properties.items():
         writer = writer.tableProperty(key, value)
-    with marked(lake.spark, _mark(lake, plan, plan.said)):
+    with marked(lake.spark, _mark(lake, plan, plan.description)):
         writer.replace()
     return int((last_commits(lake.spark, plan.stored.name)[0]["operationMetrics"] or {}).get("numOutputRows", 0))
 
@@ -195,14 +197,14 @@ def _properties(lake: Lake, plan: Plan) -> Iterator[str]:
         yield f"ALTER TABLE {TABLE} SET TBLPROPERTIES ({listed_properties(missing)})"
 
 
-def _mark(lake: Lake, plan: Plan, said: str) -> str:
+def _mark(lake: Lake, plan: Plan, description: str) -> str:
     """What a commit says: a migration, by which release, and the key that its table is keyed by as before."""
     mark = {
         "by": COMMIT_MARK,
         "job": lake.job,
         "as_of": str(lake.settings.as_of),
         "code": clm_spark.__version__,
-        MIGRATION: said,
+        MIGRATION: description,
         "steps": [step.name for step in plan.steps],
         "key": next(iter(table_keys(plan.stored.commits)), None),
     }

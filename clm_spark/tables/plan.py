@@ -32,7 +32,7 @@ class Plan:
     is_remade: bool = False
 
     @property
-    def said(self) -> str:
+    def description(self) -> str:
         """What is done, in words, for the log."""
         steps = [f"step {step.name}" for step in self.steps]
         return "; ".join([*steps, *self.stored.differences(self.table)]) or "comments and properties"

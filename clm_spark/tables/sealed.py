@@ -26,8 +26,8 @@ def with_sealed_record(rows: DataFrame, table: Table, *, key: KeyChain, keeps_ra
         return rows
     record = F.col(table.record)
     place = [F.col(name).cast("string") for name in table.key]
-    said = F.concat(F.concat_ws("\x1f", *place).cast("binary"), F.lit(bytearray(b"\x1f")), record.cast("binary"))
-    iv = F.unhex(F.substring(hmac_sha256(said, key=key.derived("record iv")), 1, IV_DIGITS))
+    message = F.concat(F.concat_ws("\x1f", *place).cast("binary"), F.lit(bytearray(b"\x1f")), record.cast("binary"))
+    iv = F.unhex(F.substring(hmac_sha256(message, key=key.derived("record iv")), 1, IV_DIGITS))
     secret = F.lit(bytearray(key.derived("records")))
     sealed = F.concat(F.lit(SEAL), F.base64(F.aes_encrypt(record.cast("binary"), secret, F.lit("GCM"), iv=iv)))
     must_be = F.startswith(record, F.lit(SEAL)) if keeps_raw_ids else record.isNotNull()

@@ -51,7 +51,7 @@ def describe_pyfunc(
 ) -> None:
     """Let `mlflow.pyfunc.load_model` know a folder: `_load_pyfunc` of `loader_module` opens it.
 
-    `params` are what `predict` may be told, with their defaults.
+    `params` are what `predict` takes, with their defaults.
     """
     from mlflow import pyfunc
     from mlflow.models import Model
@@ -74,12 +74,12 @@ def _signature(inputs: Columns, *, outputs: Columns, params: Mapping[str, int | 
     from mlflow.models import ModelSignature
     from mlflow.types import DataType, ParamSchema, ParamSpec
 
-    told = [
+    parameters = [
         ParamSpec(name, DataType.boolean if isinstance(default, bool) else DataType.long, default)
         for name, default in (params or {}).items()
     ]
     return ModelSignature(
-        inputs=_columns(inputs), outputs=_columns(outputs), params=ParamSchema(told) if told else None
+        inputs=_columns(inputs), outputs=_columns(outputs), params=ParamSchema(parameters) if parameters else None
     )
 
 

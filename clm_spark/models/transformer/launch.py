@@ -113,8 +113,8 @@ def _with_horovod(spark: SparkSession, task: TrainingTask, ranks: int) -> Traini
             f"transformer.launcher=horovod, but Horovod is not to be had ({error}): build it by infra/horovod/build.sh, "
             "or set transformer.launcher=torch_distributor"
         ) from None
-    said = io.StringIO()
-    with _failures_told(said.getvalue):
+    output = io.StringIO()
+    with _failures_explained(output.getvalue):
         results = horovod.spark.run(
             _horovod_rank,
             args=(task,),
@@ -123,7 +123,7 @@ def _with_horovod(spark: SparkSession, task: TrainingTask, ranks: int) -> Traini
             start_timeout=START_TIMEOUT_SECONDS,
             env=_environment(spark),
             stdout=io.StringIO(),
-            stderr=said,
+            stderr=output,
             verbose=0,
             executable=spark.sparkContext.pythonExec,  # the executors' Python: the driver's may be nowhere on their machines
         )
@@ -136,8 +136,8 @@ def _with_torch_distributor(spark: SparkSession, task: TrainingTask, ranks: int)
 
     has_gpus = bool(spark.conf.get("spark.executor.resource.gpu.amount", None))
     distributor = TorchDistributor(num_processes=ranks, local_mode=_is_local(spark), use_gpu=has_gpus)
-    said = io.StringIO()
-    with _failures_told(said.getvalue), _set_environment(_environment(spark)), redirect_stdout(said):
+    output = io.StringIO()
+    with _failures_explained(output.getvalue), _set_environment(_environment(spark)), redirect_stdout(output):
         result = distributor.run(_torch_rank, task)
     assert isinstance(result, TrainingResult)
     return result
@@ -219,17 +219,17 @@ def _rank(task: TrainingTask, begin: Callable[[], Any]) -> tuple[Any, TrainingRe
 
 
 @contextmanager
-def _failures_told(printed: Callable[[], str]) -> Iterator[None]:
+def _failures_explained(printed: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except SettingsError:
         raise
     except Exception as error:
-        told = [
+        errors = [
             line.partition(FAILURE_MARK)[2] for line in f"{printed()}\n{error}".splitlines() if FAILURE_MARK in line
         ]
         # The rank that fails first takes the others with it, and they may be heard before it.
-        first = sorted(told, key=lambda text: any(sign in text for sign in LEFT_ALONE))
+        first = sorted(errors, key=lambda text: any(sign in text for sign in LEFT_ALONE))
         reason = json.loads(first[0]) if first else str(error).strip().splitlines()[-1]
         raise TrainingError(f"a rank of the training failed: {reason}") from error
 

@@ -1,4 +1,4 @@
-"""The training loop. It is told its rank and given what averages gradients, and knows nothing of who launched it."""
+"""The training loop. It gets its rank and what averages gradients, and knows nothing of who launched it."""
 
 import hashlib
 import math
