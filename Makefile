@@ -93,7 +93,7 @@ bench-evaluation: ## time deciles, metrics and intervals of 5 million customers 
 	@infra/setup.sh train
 	@$(BIN)/python tests/benchmarks/bench_evaluation.py $(BENCH)
 
-soak-tests: ## the tests of many minutes: a killed migration, two days side by side
+soak-tests: ## the test of many minutes: two days of every job, side by side
 	@infra/setup.sh dev
 	@$(BIN)/python -m pytest -m soak
 

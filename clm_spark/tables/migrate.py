@@ -129,12 +129,7 @@ def _bring(lake: Lake, plan: Plan) -> None:
     if plan.is_remade:
         num_rows = _remake(lake, plan)
         plan = _planned(lake, table)  # what a table cannot be remade with
-    if plan.before:
-        # Rules to come are ours as well, should this run die before it is done.
-        rules = ",".join(sorted({*plan.stored.rules, *table.constraints}))
-        begun = listed_properties({CONTRACT_PROPERTY: UNDER_WAY, RULES_PROPERTY: rules})
-        _alter(lake, plan, f"ALTER TABLE {TABLE} SET TBLPROPERTIES ({begun})")
-    for statement in (*plan.before, *plan.comments):
+    for statement in (*_beginning(plan), *plan.before, *plan.comments):
         _alter(lake, plan, statement)
     _show(lake, plan)
     for statement in _properties(lake, plan):
@@ -143,6 +138,15 @@ def _bring(lake: Lake, plan: Plan) -> None:
     if version > before:
         log.info("%-27s %s", table.title, description)
         lake.note(Written(table.title, version, num_rows, time.monotonic() - start))
+
+
+def _beginning(plan: Plan) -> Iterator[str]:
+    """The first commit, unless a run that died made it: rules to come are ours as well from then on."""
+    held, rules = plan.stored.properties, {*plan.stored.rules, *plan.table.constraints}
+    is_begun = held.get(CONTRACT_PROPERTY) == UNDER_WAY and rules <= {*held.get(RULES_PROPERTY, "").split(",")}
+    if plan.before and not is_begun:
+        begun = listed_properties({CONTRACT_PROPERTY: UNDER_WAY, RULES_PROPERTY: ",".join(sorted(rules))})
+        yield f"ALTER TABLE {TABLE} SET TBLPROPERTIES ({begun})"
 
 
 def _alter(lake: Lake, plan: Plan, statement: str) -> None:
