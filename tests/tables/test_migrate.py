@@ -7,6 +7,7 @@ import pytest
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from clm_spark import __version__
 from clm_spark.errors import ContractError
 from clm_spark.tables import migrate as migrations_at_work
 from clm_spark.tables import migrations
@@ -110,9 +111,8 @@ def test_what_loses_nothing_is_applied_commit_by_commit(new_lake):
     put(lake)
     with pytest.raises(ContractError) as error:
         anew(lake).read(LONGER)
-    assert "is behind this release (0.1.0) in gold.migrate_test: bring it up to date with `clm migrate --as-of" in str(
-        error.value
-    )
+    said = f"is behind this release ({__version__}) in gold.migrate_test: bring it up to date with `clm migrate --as-of"
+    assert said in str(error.value)
     done = anew(lake)
     migrate(done, [LONGER])
     (written,) = done.written
