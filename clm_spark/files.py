@@ -1,4 +1,4 @@
-"""The only place that touches files outside tables: a path of this machine, or a URL that Spark's Hadoop knows.
+"""Files outside tables (models, the report; raw files are read by `sources`): a path of this machine, or a URL of Spark's Hadoop.
 
 This machine's files go through Python, all others (hdfs, s3a, abfss, ...) through the Hadoop file systems of Spark's
 driver: they open with the same settings and keys as tables do. Executors have no driver: send them bytes.
@@ -47,14 +47,19 @@ def exists(url: str) -> bool:
 
 
 def names_in(url: str) -> list[str]:
-    """The names of the files and folders directly in a folder, in order; none where there is no such folder."""
+    """The names of the files and folders directly in a folder, in order; none where there is no such folder.
+
+    Those that begin with a dot are left out: what was being written when its writer was killed is named so.
+    """
     if is_here(url):
         folder = local_path(url)
-        return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
-    if not exists(url):
-        return []
-    system, place = _opened(url)
-    return sorted(str(found.getPath().getName()) for found in _asked(url, system.listStatus, place))
+        names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    elif exists(url):
+        system, place = _opened(url)
+        names = [str(found.getPath().getName()) for found in _asked(url, system.listStatus, place)]
+    else:
+        names = []
+    return sorted(name for name in names if not name.startswith("."))
 
 
 def read_bytes(url: str) -> bytes:
@@ -123,11 +128,18 @@ def download(url: str, target: Path) -> None:
     _asked(url, system.copyToLocalFile, False, place, _path(f"file://{target.absolute()}"), True)
 
 
-def copy(source: str, target: str) -> None:
-    """Copy a folder from one place to another, over the one that is there; through this machine, as model files are small."""
-    with tempfile.TemporaryDirectory() as folder:
-        download(source, Path(folder) / "copy")
-        upload(Path(folder) / "copy", target)
+def move(source: str, target: str) -> None:
+    """Take a folder to another place of the same store, over the one that is there; its files do not pass this machine."""
+    remove(target)
+    if is_here(source):
+        local_path(target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(local_path(source), local_path(target))
+        return
+    system, place = _opened(source)
+    there = _path(target)
+    _asked(target, system.mkdirs, there.getParent())
+    if not _asked(source, system.rename, place, there):
+        raise SettingsError(f"{source} could not be moved to {target}: its store refused; look into the store's log")
 
 
 def hadoop_settings(prefix: str) -> dict[str, str]:
