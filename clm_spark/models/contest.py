@@ -141,11 +141,11 @@ class Contest:
     def _save(self, model: Model, path: str) -> None:
         holdout = self.folders[model.name]
         if self.split.now is self.split.past:
-            files.copy(holdout, path)  # what was tested has seen all there is
+            files.move(holdout, path)  # what was tested has seen all there is
             return
         model.fit(self.split.now, path, holdout=holdout, incumbent=self._in_use(model))
         if not model.is_rule:
-            files.copy(holdout, f"{path}/{HOLDOUT}")
+            files.move(holdout, f"{path}/{HOLDOUT}")
 
     def _in_use(self, model: Model) -> str | None:
         incumbent = self.incumbent
