@@ -46,13 +46,17 @@ settings = lake.settings
 # Measured on days that the models had not seen. The baselines are rules anyone can write in SQL.
 
 # %%
-figures = lake.read_as_of(t.MODEL_METRICS).where("task = 'churn'").select("model", "is_baseline", "metric", "value")
-figures = figures.toPandas().pivot_table(index=["is_baseline", "model"], columns="metric", values="value")
+figures = lake.read_as_of(t.MODEL_METRICS).where("task = 'churn'").toPandas()
+figures = figures.pivot(index=["is_baseline", "model", "is_incumbent"], columns="metric", values="value")
 figures
 
 # %%
-deciles = lake.read_as_of(t.SCORE_DECILES).where("score = 'churn'").orderBy("model", "decile").toPandas()
-lift = alt.Chart(deciles).mark_line(point=True).encode(x="decile:O", y="lift:Q", color="model:N")
+deciles = (
+    lake.read_as_of(t.SCORE_DECILES).where("score = 'churn'").orderBy("model", "model_version", "decile").toPandas()
+)
+lift = (
+    alt.Chart(deciles).mark_line(point=True).encode(x="decile:O", y="lift:Q", color="model:N", detail="model_version:N")
+)
 lift
 
 # %% [markdown]

@@ -40,6 +40,12 @@ def test_files_are_the_same_on_every_store(stores, tmp_path):
         files.upload(folder, f"{url}/models/new/v1")
         files.upload(folder, f"{url}/models/new/v1")
         assert files.names_in(f"{url}/models/new/v1") == ["inner"], "over the old one, not into it"
+        (place / "models" / ".b.left-by-a-killed-writer").touch()
+        assert files.names_in(f"{url}/models") == ["a.json", "b", "new"]
+        files.upload(folder, f"{url}/moved/v1")
+        files.move(f"{url}/models/new/v1", f"{url}/moved/v1")
+        assert files.names_in(f"{url}/models/new") == []
+        files.move(f"{url}/moved/v1", f"{url}/models/new/v1")
         copy = tmp_path / f"copy of {place.name}"
         files.download(f"{url}/models/new/v1", copy)
         assert [path.name for path in copy.rglob("*")] == ["inner", "weights"]

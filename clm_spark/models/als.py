@@ -86,7 +86,7 @@ def fit_als(interactions: DataFrame, *, settings: AlsSettings) -> ALSModel:
 def save_als(model: ALSModel, interactions: DataFrame, path: str) -> None:
     """Write the model's factors and whose they are: `customer_index` means something within one as_of only."""
     asked = interactions.select("customer_index", "item_index")
-    save_spark_pipeline(PipelineModel([model]), f"{path}/model", rows=asked)
+    save_spark_pipeline(PipelineModel([model]), f"{path}/model", rows=asked, answer="prediction")
     customers = interactions.select("customer_id", "customer_index").distinct()
     customers.write.mode("overwrite").parquet(f"{path}/customers")
 

@@ -1,30 +1,18 @@
-"""Probabilities out of raw scores: folds for scores that the fit has not seen, and Platt's sigmoid over them."""
+"""Probabilities out of margins: folds for margins that the fit has not seen, and Platt's sigmoid over them."""
 
 import math
-from dataclasses import dataclass
+from typing import Any
 
 from pyspark.ml.classification import LogisticRegression
-from pyspark.ml.feature import VectorAssembler
+from pyspark.ml.functions import vector_to_array
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-LABEL, WEIGHT = "platt_label", "platt_weight"
+from clm_spark.errors import ModelError
+
+PROBABILITY = "calibrated_probability"
+PLATT_LABEL, PLATT_WEIGHT = "platt_label", "platt_weight"
 TOLERANCE = 1e-10
-
-
-@dataclass(frozen=True)
-class Sigmoid:
-    """A raw score's probability: 1 / (1 + exp(-(slope * score + intercept)))."""
-
-    slope: float
-    intercept: float
-
-    def apply(self, score: Column) -> Column:
-        """The probability of a score; null of a null or NaN one."""
-        known = F.nanvl(score.cast("double"), F.lit(None).cast("double"))
-        # Of a slope of zero an infinite score would make NaN.
-        margin = known * self.slope if self.slope else F.when(known.isNotNull(), 0.0)
-        return 1 / (1 + F.exp(-(margin + self.intercept)))
 
 
 def with_fold(rows: DataFrame, *, folds: int, seed: int) -> DataFrame:
@@ -35,20 +23,25 @@ def with_fold(rows: DataFrame, *, folds: int, seed: int) -> DataFrame:
     return rows.withColumn("fold", F.pmod(F.xxhash64("customer_id", F.lit(seed)), F.lit(folds)).cast("int"))
 
 
-def fit_sigmoid(scored: DataFrame) -> Sigmoid:
-    """Platt's sigmoid of `score`, any number, and `is_positive`; best of out-of-fold scores.
+def fit_sigmoid(margins: DataFrame) -> Any:
+    """Platt's sigmoid, a fitted stage from `margin` to `calibrated_probability`; best of out-of-fold margins.
 
-    Three rows, one kind of customer or a constant score give the base rate, no error. Rows whose score is null, NaN or
-    infinite are left out; nothing at all gives one half.
+    `margins` has `margin`, a vector of one number, and `label`, 0 or 1. Three rows, customers of one kind or a constant
+    margin give the base rate. Rows without a finite margin are left out; raises `ModelError` where there are no others.
     """
-    score = F.nanvl(F.col("score").cast("double"), F.lit(None).cast("double"))
-    finite = scored.where(F.abs(score) < F.lit(math.inf)).select(score.alias("score"), "is_positive")
+    finite = margins.where(F.abs(vector_to_array(F.col("margin"))[0]) < F.lit(math.inf))
     if finite.isEmpty():
-        return Sigmoid(slope=0.0, intercept=0.0)
-    points = VectorAssembler(inputCols=["score"], outputCol="margin").transform(finite)
-    sigmoid = LogisticRegression(featuresCol="margin", labelCol=LABEL, weightCol=WEIGHT, tol=TOLERANCE)
-    fitted = sigmoid.fit(platt_rows(points, is_positive=F.col("is_positive")))
-    return Sigmoid(slope=float(fitted.coefficients[0]), intercept=float(fitted.intercept))
+        raise ModelError("its probabilities cannot be calibrated: no customer has a finite margin")
+    sigmoid = LogisticRegression(
+        featuresCol="margin",
+        labelCol=PLATT_LABEL,
+        weightCol=PLATT_WEIGHT,
+        rawPredictionCol="calibrated_margin",
+        probabilityCol=PROBABILITY,
+        predictionCol="calibrated_prediction",
+        tol=TOLERANCE,
+    )
+    return sigmoid.fit(platt_rows(finite, is_positive=F.col("label") > 0))
 
 
 def platt_rows(scored: DataFrame, *, is_positive: Column) -> DataFrame:
@@ -62,7 +55,7 @@ def platt_rows(scored: DataFrame, *, is_positive: Column) -> DataFrame:
     positives, negatives = F.col("_positives"), F.col("_negatives")
     target = F.when(is_positive, (positives + 1) / (positives + 2)).otherwise(1 / (negatives + 2))
     sides = F.array(
-        F.struct(F.lit(1.0).alias(LABEL), target.alias(WEIGHT)),
-        F.struct(F.lit(0.0).alias(LABEL), (1 - target).alias(WEIGHT)),
+        F.struct(F.lit(1.0).alias(PLATT_LABEL), target.alias(PLATT_WEIGHT)),
+        F.struct(F.lit(0.0).alias(PLATT_LABEL), (1 - target).alias(PLATT_WEIGHT)),
     )
     return scored.crossJoin(F.broadcast(counted)).select(*scored.columns, F.inline(sides))

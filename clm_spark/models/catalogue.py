@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any
 
 from clm_spark import settings as areas
-from clm_spark.errors import ModelError
+from clm_spark.errors import ModelError, SettingsError
 from clm_spark.models.als import Als
 from clm_spark.models.churn import Churn, Gbt, LoggedRegression, OrdersRule, RecencyRule
 from clm_spark.models.favourites import OwnFavourites
@@ -44,17 +44,14 @@ def load_settings(
     profile: str, *, as_of: date | str, overrides: Sequence[str] = (), conf_dir: str | None = None
 ) -> Settings:
     """As `clm_spark.settings.load_settings`, with the sections of tasks and models."""
-    return areas.load_settings(profile, as_of=as_of, overrides=overrides, conf_dir=conf_dir, sections=sections())
+    return _checked(
+        areas.load_settings(profile, as_of=as_of, overrides=overrides, conf_dir=conf_dir, sections=sections())
+    )
 
 
 def settings_from(values: Mapping[str, Any]) -> Settings:
     """As `clm_spark.settings.settings_from`, with the sections of tasks and models."""
-    return areas.settings_from(values, sections())
-
-
-def task_named(name: str) -> Task:
-    """The task of that name."""
-    return next(task for task in TASKS if task.name == name)
+    return _checked(areas.settings_from(values, sections()))
 
 
 def find_model(task: str, name: str) -> Model | None:
@@ -69,6 +66,16 @@ def model_named(task: str, name: str) -> Model:
         known = ", ".join(model.name for model in MODELS if model.task == task)
         raise ModelError(f"{task} is served by {name!r}, which is not declared any more: expected one of {known}")
     return found
+
+
+def _checked(settings: Settings) -> Settings:
+    known = {model.name for model in MODELS}
+    unknown = [name for name in settings.evaluation.leave_out if name not in known]
+    if unknown:
+        raise SettingsError(
+            f"evaluation.leave_out={', '.join(unknown)} is no model: expected some of {', '.join(sorted(known))}"
+        )
+    return settings
 
 
 def entrants_of(task: Task, settings: Settings) -> list[Model]:

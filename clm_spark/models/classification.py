@@ -1,7 +1,7 @@
 """Tasks that ask of a customer whether something will happen: their rows, figures and gold.customer_scores."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import date, timedelta
 from typing import Annotated, ClassVar
 
@@ -20,7 +20,7 @@ from clm_spark.models.comparison import SampledComparison, stacked
 from clm_spark.models.registry import ModelVersion, fingerprint
 from clm_spark.models.task import Comparison, Inputs, Split, Task
 from clm_spark.session import persisted
-from clm_spark.settings import Section
+from clm_spark.settings import Section, Settings
 from clm_spark.tables.catalog import CUSTOMER_DAYS, CUSTOMER_FEATURES, CUSTOMER_SCORES, IDENTITIES, SCORE_DECILES
 from clm_spark.tables.lake import Lake
 
@@ -44,7 +44,6 @@ class ClassificationTask(Task):
     section: ClassVar[type[HorizonSettings]]
     grain = "customer"
     population = "customers who bought in the `active_days` before as_of"
-    horizon = "horizon_days"
     metrics = ("auc", "average_precision", "lift_at_top_decile", "brier_skill")
     decided_by = "average_precision"
     reads = (CUSTOMER_FEATURES, CUSTOMER_DAYS, IDENTITIES)
@@ -52,14 +51,23 @@ class ClassificationTask(Task):
     writes = (CUSTOMER_SCORES,)
     reports = (SCORE_DECILES,)
 
+    def horizon_days(self, settings: Settings) -> int:
+        """Those of its section."""
+        return int(settings.of(self.section).horizon_days)
+
     @contextmanager
     def split(self, lake: Lake) -> Iterator[Split]:
-        """Tested on the last as_of whose labels are known, by what trains on labels known on that morning."""
-        horizon_days = lake.settings.of(self.section).horizon_days
-        with persisted(self._labelled(lake, horizon_days)) as rows:
+        """Tested on the last as_of whose labels are known, by what trains on labels as they were known on that morning."""
+        horizon_days, as_of = self.horizon_days(lake.settings), lake.settings.as_of
+        days = answered_days(lake.settings, horizon_days=horizon_days)
+        with ExitStack() as stack:
+            rows = stack.enter_context(persisted(self._labelled(lake, days, known_on=as_of)))
             tested_on = last_answered_day(rows, task=self.name, horizon_days=horizon_days)
-            closed = rows.where(F.col("as_of") <= F.lit(tested_on - timedelta(days=horizon_days)))
             tested = rows.where(F.col("as_of") == F.lit(tested_on))
+            # An order that became known only later, or a link between two ids, must not be in what the test's models saw.
+            until = tested_on - timedelta(days=horizon_days)
+            before = self._labelled(lake, [day for day in days if day <= until], known_on=tested_on)
+            closed = stack.enter_context(persisted(before))
             yield Split(
                 past=Inputs(lake, tested_on, closed),
                 test=Inputs(lake, tested_on, tested.drop(LABEL)),
@@ -107,12 +115,13 @@ class ClassificationTask(Task):
         """Whoever left long ago is no longer asked about."""
         return features.where(F.col("purchase_recency_days") <= lake.settings.of(self.section).active_days)
 
-    def _labelled(self, lake: Lake, horizon_days: int) -> DataFrame:
-        """Active customers of every day of the panel whose labels are known by as_of, with `label`, 0 or 1."""
-        days = answered_days(lake.settings, horizon_days=horizon_days)
+    def _labelled(self, lake: Lake, days: Sequence[date], *, known_on: date) -> DataFrame:
+        """Active customers of `days`, with `label`, 0 or 1, by what was known on the morning of `known_on`."""
         customers = self._active(lake, lake.read(CUSTOMER_FEATURES).where(F.col("as_of").isin(days)))
-        persons = known_persons(lake, [lake.settings.as_of])
-        labels = customer_labels(customers, lake.read_as_of(CUSTOMER_DAYS), persons, horizon_days=horizon_days)
+        persons, horizon_days = known_persons(lake, [known_on]), self.horizon_days(lake.settings)
+        labels = customer_labels(
+            customers, lake.read_as_of(CUSTOMER_DAYS, known_on), persons, horizon_days=horizon_days
+        )
         happened = labels.select("customer_id", "as_of", F.expr(self.positive).cast("double").alias(LABEL))
         return customers.join(happened, on=["customer_id", "as_of"], how="inner")
 

@@ -5,22 +5,19 @@ from typing import Any, ClassVar
 
 from pyspark import SparkContext
 from pyspark.ml import Estimator, Pipeline, PipelineModel, Transformer
-from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.feature import SQLTransformer, VectorAssembler, VectorSlicer
 from pyspark.ml.functions import vector_to_array
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.models.calibration import LABEL as PLATT_LABEL
-from clm_spark.models.calibration import WEIGHT as PLATT_WEIGHT
-from clm_spark.models.calibration import platt_rows, with_fold
+from clm_spark.models.calibration import PROBABILITY, fit_sigmoid, with_fold
+from clm_spark.models.fixed_order import in_fixed_order
 from clm_spark.models.registry.flavours import load_spark_pipeline, save_spark_pipeline
 from clm_spark.models.task import Inputs, Model
 from clm_spark.session import persisted
 from clm_spark.settings import Settings
 
 LABEL = "label"
-PARTITIONS = 4
 Stage = Estimator[Any] | Transformer
 
 
@@ -31,13 +28,20 @@ class Classifier(Model):
     (Platt 1999) over the margin, fitted on out-of-fold margins of the same stages on the same rows.
     """
 
+    uses = ("clm_spark.models.calibration", "clm_spark.models.fixed_order")
+
+    def settings_used(self, settings: Settings) -> list[str]:
+        """Its own section, and how the folds of the calibration are drawn."""
+        return [*super().settings_used(settings), f"{settings.evaluation.folds} folds by {settings.evaluation.seed}"]
+
     def stages(self, settings: Settings) -> list[Stage]:
         """What is fitted, in order."""
         raise NotImplementedError
 
     def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:
         """Fit the stages and the sigmoid, and save both as one pipeline."""
-        save_spark_pipeline(self.fitted(inputs.rows, inputs.settings), path, rows=inputs.rows.select(*self.features))
+        fitted, asked = self.fitted(inputs.rows, inputs.settings), inputs.rows.select(*self.features)
+        save_spark_pipeline(fitted, path, rows=asked, answer=PROBABILITY)
 
     def fitted(self, rows: DataFrame, settings: Settings) -> PipelineModel:
         """The pipeline that `fit` saves. What needs no fitting is done once, and its features are persisted."""
@@ -47,19 +51,20 @@ class Classifier(Model):
         after = stages[first_fitted:]
         prepared = PipelineModel(before).transform(rows).select("customer_id", "as_of", LABEL, "features")
         folds = settings.evaluation.folds
-        with persisted(with_fold(in_fixed_order(prepared), folds=folds, seed=settings.evaluation.seed)) as folded:
+        ordered = in_fixed_order(prepared, "customer_id", "as_of")
+        with persisted(with_fold(ordered, folds=folds, seed=settings.evaluation.seed)) as folded:
             held_out = (
                 _fit(after, folded.where(F.col("fold") != fold)).transform(folded.where(F.col("fold") == fold))
                 for fold in range(folds)
             )
             margins = [each.select("margin", LABEL) for each in held_out]
-            sigmoid = _fit_sigmoid(reduce(DataFrame.unionByName, margins))
-            return PipelineModel([*before, *_fit(after, folded).stages, sigmoid])
+            sigmoid = fit_sigmoid(reduce(DataFrame.unionByName, margins))
+            return PipelineModel([*before, *_fit(after, folded).stages, _without_summary(sigmoid)])
 
     def score(self, path: str, inputs: Inputs) -> DataFrame:
         """One row per customer and as_of: the calibrated probability as `value`."""
         scored = load_spark_pipeline(path).transform(inputs.rows)
-        probability = vector_to_array(F.col("calibrated_probability"))[1]
+        probability = vector_to_array(F.col(PROBABILITY))[1]
         return scored.select("customer_id", "as_of", probability.alias("value"))
 
 
@@ -77,12 +82,8 @@ class Rule(Classifier):
             VectorAssembler(inputCols=["figure"], outputCol="margin"),
         ]
         pipeline = PipelineModel(stages)
-        return PipelineModel([*stages, _fit_sigmoid(pipeline.transform(rows).select("margin", LABEL))])
-
-
-def in_fixed_order(rows: DataFrame) -> DataFrame:
-    """Rows in a fixed place and order: trees draw their samples by them."""
-    return rows.repartition(PARTITIONS, "customer_id").sortWithinPartitions("customer_id", "as_of")
+        sigmoid = fit_sigmoid(pipeline.transform(rows).select("margin", LABEL))
+        return PipelineModel([*stages, _without_summary(sigmoid)])
 
 
 def _fit(stages: list[Stage], rows: DataFrame) -> PipelineModel:
@@ -90,18 +91,6 @@ def _fit(stages: list[Stage], rows: DataFrame) -> PipelineModel:
     for stage in fitted.stages:
         _without_summary(stage)
     return fitted
-
-
-def _fit_sigmoid(margins: DataFrame) -> Any:
-    sigmoid = LogisticRegression(
-        featuresCol="margin",
-        labelCol=PLATT_LABEL,
-        weightCol=PLATT_WEIGHT,
-        rawPredictionCol="calibrated_margin",
-        probabilityCol="calibrated_probability",
-        predictionCol="calibrated_prediction",
-    )
-    return _without_summary(sigmoid.fit(platt_rows(margins, is_positive=F.col(LABEL) > 0)))
 
 
 def _without_summary(model: Any) -> Any:

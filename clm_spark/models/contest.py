@@ -2,6 +2,7 @@
 
 import json
 import logging
+import pkgutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,17 +10,24 @@ from functools import cached_property
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark import files
+from clm_spark import evaluation, files
 from clm_spark.errors import ModelError
 from clm_spark.models.catalogue import find_model, model_named
 from clm_spark.models.gate import INCUMBENT, Election
 from clm_spark.models.registry import ModelVersion, Registry
-from clm_spark.models.task import Comparison, Figure, Inputs, Model, Split, Task, digest
+from clm_spark.models.task import Comparison, Figure, Inputs, Model, Split, Task, digest, source_digest
 from clm_spark.tables.catalog import MODEL_METRICS
 from clm_spark.tables.lake import Lake
 
 log = logging.getLogger(__name__)
 
+# The code that decides how entrants are compared.
+TESTING = (
+    *(f"{evaluation.__name__}.{found.name}" for found in pkgutil.iter_modules(evaluation.__path__)),
+    "clm_spark.models.comparison",
+    "clm_spark.models.gate",
+    __name__,
+)
 HOLDOUT = "holdout"  # in a version's folder: the model as it was tested, which has not seen the tested days
 
 
@@ -52,18 +60,27 @@ class Contest:
     @cached_property
     def name(self) -> str:
         """Names what is compared: the same rows, settings, code and incumbent give the same name."""
-        in_use, evaluation = self.before.version if self.before else "", self.lake.settings.evaluation.model_dump_json()
-        return digest(self.task.name, self.split.fingerprint, *sorted(self.versions.values()), in_use, evaluation)
+        in_use, settings = self.before.version if self.before else "", self.lake.settings
+        sections = [getattr(settings, area) for area in self.task.areas]
+        sections += [settings.of(self.task.section)] if self.task.section else []
+        asked = [section.model_dump_json() for section in sections]
+        code = source_digest(TESTING)
+        return digest(self.task.name, self.split.fingerprint, *sorted(self.versions.values()), in_use, *asked, code)
 
     @property
     def is_made(self) -> bool:
-        """Whether an earlier run made this comparison, and its champion is in use."""
+        """Whether an earlier run made this comparison with every entrant, and its champion is in use."""
         if not self.lake.exists(MODEL_METRICS):
             return False
-        is_ours = (F.col("task") == self.task.name) & F.col("is_champion") & (F.col("comparison") == self.name)
-        row = self.lake.read_as_of(MODEL_METRICS).where(is_ours).select("model_version").head()
+        is_ours = (F.col("task") == self.task.name) & (F.col("comparison") == self.name)
+        rows = self.lake.read_as_of(MODEL_METRICS).where(is_ours).select("model_version", "is_champion").collect()
         served = self.registry.champion(self.task.name, self.lake.settings.as_of)
-        return row is not None and served is not None and served.version == row["model_version"]
+        champions, tested = (
+            {row.model_version for row in rows if row.is_champion},
+            {row.model_version for row in rows},
+        )
+        # One that could not be trained then may be by now.
+        return served is not None and served.version in champions and tested >= {*self.versions.values()}
 
     @cached_property
     def incumbent(self) -> Incumbent | None:
@@ -75,9 +92,16 @@ class Contest:
         if model is None:
             log.warning("%s is not comparable: no model %r is declared any more", before.version, before.model)
             return None
-        has_seen = split.tested_on is not None and before.as_of > split.tested_on and not model.is_rule
+        has_seen = split.tested_on is not None and before.as_of > split.tested_on and model.is_fitted
         path = f"{before.path}/{HOLDOUT}" if has_seen else before.path
-        different = difference(model, before, path, split.test)
+        if model.name in self.lake.settings.evaluation.leave_out:
+            different: str | None = "evaluation.leave_out names it"
+        elif has_seen and before.metadata.get("tested_on", "9999") > str(split.tested_on):
+            different = f"it has seen days from {split.tested_on} on, which are tested"
+        elif model.is_fitted and not files.exists(path):
+            different = "its holdout model is not there"
+        else:
+            different = difference(model, before, path, split.test)
         if different:
             log.warning("%s is not comparable, and has neither won nor lost: %s", before.version, different)
             return None
@@ -95,7 +119,7 @@ class Contest:
         """What every entrant that could be trained answers, and the incumbent."""
         answers = {}
         for model in self.entrants:
-            path = self.registry.staging(f"{self.task.name}/{model.name}")
+            path = self.registry.staging(f"{self.task.name}/{self.lake.settings.as_of}/{model.name}")
             try:
                 model.fit(self.split.past, path, incumbent=self._in_use(model))
             except ModelError as error:
@@ -144,7 +168,7 @@ class Contest:
             files.move(holdout, path)  # what was tested has seen all there is
             return
         model.fit(self.split.now, path, holdout=holdout, incumbent=self._in_use(model))
-        if not model.is_rule:
+        if model.is_fitted:
             files.move(holdout, f"{path}/{HOLDOUT}")
 
     def _in_use(self, model: Model) -> str | None:
@@ -197,12 +221,14 @@ class Contest:
 
 
 def version_of(model: Model, task: Task, split: Split) -> str:
-    """The version that training on these rows makes: the same wherever and whenever it runs. A rule that fits nothing has no day."""
+    """The version that training on these rows makes, from rows, settings and code: the same whenever it runs.
+
+    A rule that fits nothing has no day.
+    """
     settings = split.now.settings
-    sections = [section for section in (task.section, model.section) if section is not None]
-    parts = [model.code(), *(settings.of(section).model_dump_json() for section in sections)]
-    parts += [settings.recommend.model_dump_json(), settings.evaluation.model_dump_json()]
-    if model.is_rule and not model.features:
+    asked = [settings.of(task.section).model_dump_json()] if task.section else []
+    parts = [model.code(), *asked, *model.settings_used(settings)]
+    if not model.is_fitted:
         return f"{model.name}-{digest(*parts)[:10]}"
     return f"{model.name}-{split.now.as_of}-{digest(split.fingerprint, *parts)[:10]}"
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from clm_spark import files
 from clm_spark.errors import ModelError
-from clm_spark.models.catalogue import TASKS, entrants_of, find_model, model_named
+from clm_spark.models.catalogue import MODELS, TASKS, entrants_of, model_named
 from clm_spark.models.contest import HOLDOUT, Contest, difference
 from clm_spark.models.gate import elect
 from clm_spark.models.registry import Registry
@@ -16,6 +16,7 @@ from clm_spark.tables.lake import Lake
 log = logging.getLogger(__name__)
 
 ONE_DAY = timedelta(days=1)
+TASKS_OF_0_1 = ("als", "transformer")  # which release 0.1 had beside today's; their versions stay
 
 
 def train(lake: Lake, task: Task) -> None:
@@ -35,7 +36,13 @@ def train(lake: Lake, task: Task) -> None:
             log.info("%s: the same models were compared on the same rows before", task.name)
             return
         log.info("%s: %d models are compared (%s)", task.name, len(contest.entrants), reason)
-        comparison = task.compare(contest.answers(), split)
+        answers = contest.answers()
+        if not contest.folders:
+            raise ModelError(
+                f"{task.name} is answered by nobody: none of {', '.join(m.name for m in contest.entrants) or 'no models'} "
+                "could be trained (evaluation.leave_out may leave out too many); the warnings above say why"
+            )
+        comparison = task.compare(answers, split)
         election = elect(
             comparison,
             metric=task.decided_by,
@@ -47,6 +54,7 @@ def train(lake: Lake, task: Task) -> None:
         if registry.champion(task.name, as_of) != served:
             registry.elect(served, from_on=as_of)
         contest.write(comparison, election, served)  # last: what it says is in use by then
+    registry.staging(f"{task.name}/{as_of}")  # what the others left there is removed
     registry.retire(task.name)
 
 
@@ -62,6 +70,11 @@ def score(lake: Lake, task: Task) -> None:
             f"run {task.train_job} for that day, or read in its log why it elected none"
         )
     model, inputs = model_named(task.name, served.model), task.population_rows(lake)
+    if inputs.rows.isEmpty():
+        raise ModelError(
+            f"nobody can be asked on {inputs.as_of}: expected {task.population}, and there is none; "
+            f"run the jobs before {task.score_job} for that day"
+        )
     different = difference(model, served, served.path, inputs)
     if different:
         raise ModelError(f"{served.version} does not fit the rows of {inputs.as_of}: {different}; run {task.train_job}")
@@ -71,10 +84,10 @@ def score(lake: Lake, task: Task) -> None:
 def rekey(lake: Lake, *, links: Sequence[bytes], key: str) -> None:
     """Bring the pseudonyms in all models' files under a further key; bounded by the versions that are not retired."""
     registry = Registry(lake.settings)
-    for task in TASKS:
-        for version in registry.versions(task.name):
-            model = find_model(task.name, version.model)
+    for task in (*(task.name for task in TASKS), *TASKS_OF_0_1):
+        for version in registry.versions(task):
+            model = next((model for model in MODELS if model.name == version.model), None)
             for path in (version.path, f"{version.path}/{HOLDOUT}"):
                 if model is not None and files.exists(path):
                     model.rekey(path, lake=lake, links=links, key=key)
-        registry.staging(task.name)  # what the last training left is removed
+        registry.staging(task)  # what the last training left is removed

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from clm_spark.errors import ModelError
 from clm_spark.evaluation.ranking import customer_ranking, mean_figures
 from clm_spark.evaluation.samples import sampled_means
+from clm_spark.events.bots import bot_days_to_leave_out, drop_bot_days
 from clm_spark.events.identity.persons import known_persons, with_person
 from clm_spark.features.labels import bought_items
 from clm_spark.features.panel import tested_from
@@ -21,6 +22,7 @@ from clm_spark.models.task import Comparison, Inputs, Model, Split, Task, digest
 from clm_spark.session import persisted
 from clm_spark.settings import Settings
 from clm_spark.tables.catalog import (
+    BOT_DAYS,
     EVENTS,
     IDENTITIES,
     INTERACTIONS,
@@ -48,14 +50,18 @@ class Recommendation(Task):
     grain = "customer and rank"
     population = "customers who took to an item before as_of"
     label = "items bought in the `recommend.test_days` from as_of on"
-    horizon = "recommend.test_days"
     metrics = ("recall_at_20", "ndcg_at_10")
     decided_by = "ndcg_at_10"
     train_job = "train_recommenders"
     score_job = "recommend_items"
-    reads = (EVENTS, IDENTITIES, INTERACTIONS, ITEM_SEQUENCES, ITEM_VOCABULARY, ITEM_DAYS)
+    areas = ("evaluation", "recommend")
+    reads = (EVENTS, IDENTITIES, BOT_DAYS, INTERACTIONS, ITEM_SEQUENCES, ITEM_VOCABULARY, ITEM_DAYS)
     asks = (INTERACTIONS, ITEM_SEQUENCES, ITEM_VOCABULARY, ITEM_DAYS)
     writes = (ITEM_RECOMMENDATIONS,)
+
+    def horizon_days(self, settings: Settings) -> int:
+        """The days whose purchases a list is held against."""
+        return settings.recommend.test_days
 
     @contextmanager
     def split(self, lake: Lake) -> Iterator[Split]:
@@ -67,7 +73,8 @@ class Recommendation(Task):
                 f"recommenders cannot be trained: nothing was known {lake.settings.recommend.test_days} days before "
                 f"{as_of}; give a later --as-of or fewer recommend.test_days"
             )
-        events = with_person(lake.read_as_of(EVENTS), known_persons(lake, [tested_on]))
+        people = drop_bot_days(lake.read_as_of(EVENTS), bot_days_to_leave_out(lake))
+        events = with_person(people, known_persons(lake, [tested_on]))
         bought = bought_items(events, since=tested_on).join(past, on="customer_id", how="left_semi")
         if lake.settings.recommend.hide_seen:  # what no list may show is nothing to look for
             bought = bought.join(past, on=["customer_id", "item_id"], how="left_anti")

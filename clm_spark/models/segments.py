@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -16,9 +16,12 @@ from pyspark.ml.functions import vector_to_array
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from clm_spark import files
+from clm_spark.errors import ModelError
 from clm_spark.evaluation.samples import Means
 from clm_spark.evaluation.silhouette import customer_silhouette
 from clm_spark.models.comparison import SampledComparison
+from clm_spark.models.fixed_order import in_fixed_order
 from clm_spark.models.registry import ModelVersion, fingerprint
 from clm_spark.models.registry.flavours import load_spark_pipeline, save_spark_pipeline
 from clm_spark.models.segment_numbers import match_numbers
@@ -26,7 +29,7 @@ from clm_spark.models.segment_profiles import segment_profiles
 from clm_spark.models.task import Comparison, Inputs, Model, Split, Task
 from clm_spark.session import persisted
 from clm_spark.settings import Section
-from clm_spark.tables.catalog import CUSTOMER_FEATURES, FEATURE_DRIFT, SEGMENT_PROFILES, SEGMENTS
+from clm_spark.tables.catalog import CUSTOMER_FEATURES, FEATURE_DRIFT, MODEL_METRICS, SEGMENT_PROFILES, SEGMENTS
 from clm_spark.tables.lake import Lake
 
 log = logging.getLogger(__name__)
@@ -49,7 +52,8 @@ FEATURES = (
     "discount_90d_share",
     "orders_trend",
 )
-PARTITIONS = 4
+NEXT_NUMBER = "next_number.txt"  # in a version's folder
+DRIFTING = tuple(name for name in FEATURES if name != "tenure_days")  # that one grows by itself
 
 
 class SegmentSettings(Section):
@@ -79,7 +83,6 @@ class Segmentation(Task):
     grain = "customer"
     population = "every customer known as of the day"
     label = "none"
-    horizon = "none"
     metrics = ("silhouette",)
     decided_by = "silhouette"
     train_job = "train_segments"
@@ -94,19 +97,27 @@ class Segmentation(Task):
         asked, as_of = lake.settings.of(SegmentSettings), lake.settings.as_of
         if incumbent is None:
             return "none are in use"
-        due_on = incumbent.as_of + timedelta(days=asked.refit_every_days)
+        compared_on = _last_compared(lake) or incumbent.as_of
+        due_on = compared_on + timedelta(days=asked.refit_every_days)
         if as_of >= due_on:
-            return f"those in use are from {incumbent.as_of}"
-        drifted = _drifted(lake) if asked.refit_on_drift else []
+            return f"the last comparison is of {compared_on}"
+        # Drift shows for as long as it looks back: one comparison answers it.
+        may_drift = asked.refit_on_drift and as_of >= compared_on + timedelta(days=lake.settings.drift.against_days)
+        drifted = _drifted(lake) if may_drift else []
         if drifted:
             return f"{', '.join(drifted)} drifted"
-        log.info("segments of %s stay in use until %s", incumbent.version, due_on)
+        log.info("segments of %s stay in use at least until %s", incumbent.version, due_on)
         return None
 
     @contextmanager
     def split(self, lake: Lake) -> Iterator[Split]:
         """No days follow: all customers of as_of are clustered, and the clusters held against the same customers."""
-        with persisted(lake.read_as_of(CUSTOMER_FEATURES)) as customers:
+        with persisted(lake.read_as_of(CUSTOMER_FEATURES).select("customer_id", *FEATURES)) as customers:
+            if customers.isEmpty():
+                raise ModelError(
+                    f"customers cannot be segmented: {CUSTOMER_FEATURES.title} has none as of {lake.settings.as_of}; "
+                    "run build_features for that day"
+                )
             inputs = Inputs(lake, lake.settings.as_of, customers)
             yield Split(
                 past=inputs,
@@ -114,7 +125,7 @@ class Segmentation(Task):
                 truth=customers.select("customer_id"),
                 now=inputs,
                 tested_on=None,
-                fingerprint=fingerprint(customers.select("customer_id", *FEATURES)),
+                fingerprint=fingerprint(customers),
             )
 
     def population_rows(self, lake: Lake) -> Inputs:
@@ -124,7 +135,8 @@ class Segmentation(Task):
     def compare(self, answers: Mapping[str, DataFrame], split: Split) -> Comparison:
         """Silhouettes of all entrants over the same points."""
         asked = split.now.settings.evaluation
-        points = _scaling().fit(split.now.rows).transform(split.now.rows).select("customer_id", "scaled")
+        rows = split.now.rows
+        points = _scaling().fit(rows).transform(rows).select("customer_id", "scaled")
         with persisted(_beside(points, answers)) as assigned:
             num_tested = assigned.count()
             figures = [(name, "silhouette", silhouette(assigned, by=name), num_tested) for name in answers]
@@ -151,13 +163,15 @@ class KMeansSegments(Model):
     words = "K-Means"
     section = SegmentSettings
     features = FEATURES
-    uses = ("clm_spark.models.segment_numbers",)
+    uses = ("clm_spark.models.fixed_order", "clm_spark.models.segment_numbers")
 
     def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:
         """Cluster, and take over the numbers of the clusters in use where customers are the same."""
         in_use = load_spark_pipeline(incumbent) if incumbent else None
-        fitted = fit_segments(inputs.rows, settings=inputs.settings.of(SegmentSettings), in_use=in_use)
-        save_spark_pipeline(fitted, path, rows=inputs.rows)
+        asked, first_free = inputs.settings.of(SegmentSettings), _next_number(incumbent)
+        fitted, next_number = fit_segments(inputs.rows, settings=asked, in_use=in_use, first_free=first_free)
+        save_spark_pipeline(fitted, path, rows=inputs.rows.select(*self.features), answer="segment")
+        files.write_text(f"{path}/{NEXT_NUMBER}", str(next_number))
 
     def score(self, path: str, inputs: Inputs) -> DataFrame:
         """The rows with `segment`."""
@@ -185,15 +199,16 @@ class RandomSegments(Model):
 
 
 def fit_segments(
-    customers: DataFrame, *, settings: SegmentSettings, in_use: PipelineModel | None = None
-) -> PipelineModel:
-    """K-Means with the k of the highest silhouette. Needs one as_of of gold.customer_features.
+    customers: DataFrame, *, settings: SegmentSettings, in_use: PipelineModel | None = None, first_free: int = 0
+) -> tuple[PipelineModel, int]:
+    """K-Means with the k of the highest silhouette, and the next free number. Needs one as_of of gold.customer_features.
 
     `segment` 0 is the one with the highest mean revenue; with segments `in_use`, each new one takes the number of the
-    one that holds most of its customers (Hungarian matching), and further ones get new numbers.
+    one that holds most of its customers (Hungarian matching). Further ones get new numbers, from `first_free` on: a
+    number that was ever used means the same customers for good.
     """
-    # In a fixed place and order: where the centres start depends on it.
-    ordered = customers.repartition(PARTITIONS, "customer_id").sortWithinPartitions("customer_id")
+    # Where the centres start depends on place and order.
+    ordered = in_fixed_order(customers, "customer_id")
     scaler = _scaling().fit(ordered)
     points = scaler.transform(ordered)
     fits = [
@@ -202,11 +217,13 @@ def fit_segments(
     ]
     best = max(fits, key=lambda fit: silhouette(fit.transform(points), by="prediction"))
     clustered = best.transform(points)
-    numbers = _by_revenue(clustered) if in_use is None else _as_in_use(clustered, in_use)
-    free = max(numbers.values(), default=-1) + 1
-    listed = ", ".join(str(numbers.get(prediction, free)) for prediction in range(best.getK()))
+    numbers = _by_revenue(clustered) if in_use is None else _as_in_use(clustered, in_use, first_free)
+    free = max([first_free - 1, *numbers.values()]) + 1
+    unnumbered = [prediction for prediction in range(best.getK()) if prediction not in numbers]
+    numbers |= {prediction: free + place for place, prediction in enumerate(unnumbered)}
+    listed = ", ".join(str(numbers[prediction]) for prediction in range(best.getK()))
     number = SQLTransformer(statement=f"SELECT *, element_at(array({listed}), prediction + 1) AS segment FROM __THIS__")
-    return PipelineModel([*scaler.stages, best, number])
+    return PipelineModel([*scaler.stages, best, number]), free + len(unnumbered)
 
 
 def silhouette(assigned: DataFrame, *, by: str = "segment") -> float:
@@ -240,26 +257,41 @@ def _by_revenue(clustered: DataFrame) -> dict[int, int]:
     return {row.prediction: number for number, row in enumerate(ranked)}
 
 
-def _as_in_use(clustered: DataFrame, in_use: PipelineModel) -> dict[int, int]:
+def _as_in_use(clustered: DataFrame, in_use: PipelineModel, first_free: int) -> dict[int, int]:
     """The number in use for each new cluster, by the customers they share. Bounded by k times k."""
-    names = [name for name in clustered.columns if name not in {"point", "scaled", "prediction", *SCALED}]
-    now = in_use.transform(clustered.select(*names)).select("customer_id", "segment")
+    now = in_use.transform(clustered.select("customer_id", *FEATURES)).select("customer_id", "segment")
     both = clustered.select("customer_id", "prediction").join(now, on="customer_id", how="inner")
     counted = both.groupBy("segment", "prediction").agg(F.count("*").alias("n")).collect()
     old, new = (sorted({row[name] for row in counted}) for name in ("segment", "prediction"))
     overlap = np.zeros((len(old), len(new)), dtype=np.int64)
     for row in counted:
         overlap[old.index(row["segment"]), new.index(row["prediction"])] = row["n"]
-    return dict(zip(new, match_numbers(overlap, old), strict=True))
+    return dict(zip(new, match_numbers(overlap, old, first_free), strict=True))
+
+
+def _next_number(version: str | None) -> int:
+    """The number that a new segment gets after those of a version, and of all that came before it."""
+    if version is None or not files.exists(f"{version}/{NEXT_NUMBER}"):  # 0.1 wrote none, and took no numbers over
+        return 0
+    return int(files.read_text(f"{version}/{NEXT_NUMBER}"))
+
+
+def _last_compared(lake: Lake) -> date | None:
+    """The last as_of before the run's for which segments were compared."""
+    if not lake.exists(MODEL_METRICS):
+        return None
+    earlier = (F.col("task") == Segmentation.name) & (F.col("as_of") < F.lit(lake.settings.as_of))
+    last = lake.read(MODEL_METRICS).where(earlier).agg(F.max("as_of")).head()
+    return None if last is None else last[0]
 
 
 def _drifted(lake: Lake) -> list[str]:
     if not lake.exists(FEATURE_DRIFT):
         return []
     drifted = lake.read_as_of(FEATURE_DRIFT).where(
-        F.col("has_drifted") & (F.col("table_name") == CUSTOMER_FEATURES.title) & F.col("feature").isin(*FEATURES)
+        F.col("has_drifted") & (F.col("table_name") == CUSTOMER_FEATURES.title) & F.col("feature").isin(*DRIFTING)
     )
-    return sorted(row.feature for row in drifted.select("feature").collect())  # of seven at most
+    return sorted(row.feature for row in drifted.select("feature").collect())  # of six at most
 
 
 def _scaling() -> Pipeline:

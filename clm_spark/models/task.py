@@ -3,7 +3,7 @@
 import hashlib
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date
@@ -65,7 +65,7 @@ class Model(ABC):
     inputs: ClassVar[tuple[Table, ...]] = ()  # read beside the task's own rows
     features: ClassVar[tuple[str, ...]] = ()  # columns of the task's rows that it needs
     uses: ClassVar[tuple[str, ...]] = ()  # modules beside its own whose code decides what it does
-    is_rule: ClassVar[bool] = False
+    is_rule: ClassVar[bool] = False  # nothing is trained but, at most, the calibration of its figure
     may_serve: ClassVar[bool] = True  # False: a floor that is only compared with
 
     @abstractmethod
@@ -79,6 +79,15 @@ class Model(ABC):
     @abstractmethod
     def score(self, path: str, inputs: Inputs) -> DataFrame:
         """The answers of the fitted model at `path` for the rows of `inputs`, in the shape of the task."""
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether something in its folder was learned from rows, so that it must not be tested on these."""
+        return not self.is_rule or bool(self.features)
+
+    def settings_used(self, settings: Settings) -> list[str]:
+        """What of the settings decides how it is fitted, as text: its own section."""
+        return [settings.of(self.section).model_dump_json()] if self.section else []
 
     def differs(self, path: str, inputs: Inputs) -> str | None:
         """Why the fitted model cannot be asked about `inputs`, in words; None where it can."""
@@ -96,7 +105,7 @@ class Model(ABC):
     def code(cls) -> str:
         """A digest of the code that decides what the model does: its own module, its bases' and those it uses."""
         bases = [base.__module__ for base in cls.__mro__ if base.__module__.startswith("clm_spark.models.")]
-        return digest(*(_source(module) for module in sorted({*bases, *cls.uses} - {__name__})))
+        return source_digest({*bases, *cls.uses} - {__name__})
 
 
 class Task(ABC):
@@ -107,16 +116,20 @@ class Task(ABC):
     grain: ClassVar[str]  # what an answer is about
     population: ClassVar[str]
     label: ClassVar[str]
-    horizon: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]]
     decided_by: ClassVar[str]  # the metric whose highest value elects
     train_job: ClassVar[str]
     score_job: ClassVar[str]
     section: ClassVar[type[Section] | None] = None
+    areas: ClassVar[tuple[str, ...]] = ("evaluation",)  # settings that its comparison depends on, beside its section
     reads: ClassVar[tuple[Table, ...]]  # to train and test
     asks: ClassVar[tuple[Table, ...]]  # to score
     writes: ClassVar[tuple[Table, ...]]  # answers
     reports: ClassVar[tuple[Table, ...]] = ()  # written beside gold.model_metrics when models are compared
+
+    def horizon_days(self, settings: Settings) -> int | None:
+        """How many days from as_of on the label looks at; None: no day ahead counts."""
+        return None
 
     def reason_to_train(self, lake: Lake, incumbent: ModelVersion | None) -> str | None:
         """Why models are compared in this run, in words; None: the incumbent stays without a comparison."""
@@ -177,6 +190,11 @@ class Comparison(ABC):
 def digest(*parts: str) -> str:
     """sha-256 over texts, hexadecimal."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def source_digest(modules: Iterable[str]) -> str:
+    """A digest of the modules' code, in the order of their names."""
+    return digest(*(_source(module) for module in sorted(modules)))
 
 
 @lru_cache

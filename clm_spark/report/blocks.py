@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from clm_spark.models.catalogue import MODELS
 from clm_spark.tables.contract import Table
 
 
@@ -67,15 +68,7 @@ def money_text(cents: float | None) -> str:
 
 def words(name: str) -> str:
     """A column's, model's or metric's name as one reads it: `recall_at_20` is Recall@20."""
-    known = {
-        "als": "ALS",
-        "gbt": "GBT",
-        "kmeans": "K-Means",
-        "auc": "AUC",
-        "average_precision": "Average precision",
-        "brier_skill": "Brier skill",
-        "logistic_regression": "Logistic regression",
-    }
+    known = {"auc": "AUC", **{model.name: model.words[0].upper() + model.words[1:] for model in MODELS}}
     before, _, after = name.partition("_at_")
     if after.isdigit():
         return f"{before.upper() if before in ('ndcg', 'mrr', 'hr') else before.capitalize()}@{after}"

@@ -17,7 +17,7 @@ from clm_spark.report.blocks import (
     words,
 )
 from clm_spark.report.figures import deciles_from_scores
-from clm_spark.report.metrics import metrics_grid, metrics_of, verdict
+from clm_spark.report.metrics import metrics_grid, metrics_of, verdict, with_series
 from clm_spark.report.rows import first_line, lines, small_rows
 from clm_spark.tables.catalog import CUSTOMER_SCORES, MODEL_METRICS, SCORE_DECILES, SEGMENT_PROFILES
 from clm_spark.tables.lake import Lake
@@ -98,29 +98,28 @@ def churn(lake: Lake) -> Section:
         f"Asked of customers who bought in the {asked.active_days} days before: will they buy nothing in the "
         f"{asked.horizon_days} days to come? {verdict(found, metric=Churn.decided_by)}"
     )
-    pictures = _tested_deciles(lake)
+    pictures = _tested_deciles(lake, found)
     today_pictures, today_grids = _deciles_today(lake)
     return Section("churn", title, lead, [*pictures, *today_pictures], [metrics_grid(found), *today_grids])
 
 
-def _tested_deciles(lake: Lake) -> list[Chart]:
-    # Ten rows per model that was tested, and there are a handful.
+def _tested_deciles(lake: Lake, found: pd.DataFrame) -> list[Chart]:
+    # Ten rows per version that was tested, and there are a handful.
     tested = small_rows(
         lake,
         SCORE_DECILES,
-        lambda rows: rows.where("score = 'churn'").orderBy("model", "decile"),
+        lambda rows: rows.where("score = 'churn'").orderBy("model", "model_version", "decile"),
         at_most=100,
         newest_of=("score",),
     )
     if tested.empty:
         return []
-    tested = tested.drop_duplicates(["model", "decile"])  # an incumbent of the same kind ranks next to the new one
-    tested["named"] = tested.model.map(words)
+    tested = with_series(tested, found)
     first = tested[tested.decile == 1]
-    summary = ", ".join(f"{row.named} {row.lift:.2f}" for row in lines(first))
+    summary = ", ".join(f"{row.series} {row.lift:.2f}" for row in lines(first))
     pictures = [
         Chart(
-            charts.lines_by_decile(tested, value="lift", series="named", unit="lift (times)",
+            charts.lines_by_decile(tested, value="lift", series="series", unit="lift (times)",
                                    label=f"Lift by decile of predicted churn; in decile 1: {summary}"),
             "Lift: how many times more customers of a decile left than of all customers, on days the models had not "
             "seen. The steeper the fall from left to right, the better; the dashed line is chance.",
@@ -129,7 +128,7 @@ def _tested_deciles(lake: Lake) -> list[Chart]:
     promised = tested[tested.mean_probability.between(0, 1)]
     if len(promised):
         picture = charts.calibration(promised, predicted="mean_probability", observed="observed_share",
-                                     series="named", label="Predicted probability of churn against what came, "
+                                     series="series", label="Predicted probability of churn against what came, "
                                      "one point per decile")  # fmt: skip
         caption = (
             "Calibration: each point is a decile. On the dashed line, as many left as were predicted to (percent)."

@@ -25,6 +25,21 @@ def metrics_of(lake: Lake, task: str) -> pd.DataFrame:
     )
 
 
+def with_series(rows: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    """Add `series`, a name per model and version of `rows`: an incumbent beside a new version of itself says so.
+
+    `found` are the figures of the same comparison, as `metrics_of` gives them.
+    """
+    versions = found.drop_duplicates("model_version").set_index("model_version")
+    twice = {model for model, of_model in versions.groupby("model") if len(of_model) > 1}
+    before = {version for version, row in versions.iterrows() if row.is_incumbent and row.model in twice}
+    named = [
+        f"{words(model)}, in use before" if version in before else words(model)
+        for model, version in zip(rows.model, rows.model_version, strict=True)
+    ]
+    return rows.assign(series=named)
+
+
 def metrics_grid(found: pd.DataFrame) -> Grid:
     """One line per model, one column per metric."""
     metrics = list(dict.fromkeys(found.metric))

@@ -7,12 +7,13 @@ from clm_spark.models.task import Task
 from clm_spark.report.blocks import Grid, Section, missing, number_text, words
 from clm_spark.report.metrics import interval_text, metrics_of
 from clm_spark.report.rows import first_line
+from clm_spark.settings import Settings
 from clm_spark.tables.catalog import MODEL_METRICS
 from clm_spark.tables.lake import Lake
 
 
 def models(lake: Lake) -> Section:
-    """Every task with what is asked, of whom, and what is served."""
+    """Every task with what it asks of whom, and what is served."""
     title = "Models in use"
     rows = [row for task in TASKS if (row := _row(task, metrics_of(lake, task.name)))]
     if not rows:
@@ -21,8 +22,23 @@ def models(lake: Lake) -> Section:
         "Of each task, all models and rules are tested on the same days and customers. The best is served; a new one "
         "replaces the one in use only where it is better beyond chance."
     )
-    header = ("task", "question", "served", "decided by", "figure (95 %)", "best other", "lead over the one in use")
-    return Section("models", title, lead, grids=[Grid("The last comparison of each task.", header, rows, 4)])
+    header = ("task", "served", "decided by", "figure (95 %)", "best other", "lead over the one in use")
+    asked = [_asked(task, lake.settings) for task in TASKS]
+    grids = [
+        Grid("The last comparison of each task.", header, rows, 3),
+        Grid(
+            "What each task asks.",
+            ("task", "question", "an answer per", "asked of", "what counts", "days ahead"),
+            asked,
+            5,
+        ),
+    ]
+    return Section("models", title, lead, grids=grids)
+
+
+def _asked(task: Task, settings: Settings) -> tuple[str, ...]:
+    days = task.horizon_days(settings)
+    return words(task.name), task.question, task.grain, task.population, task.label, "-" if days is None else str(days)
 
 
 def _row(task: Task, found: pd.DataFrame) -> tuple[str, ...] | None:
@@ -38,7 +54,7 @@ def _row(task: Task, found: pd.DataFrame) -> tuple[str, ...] | None:
     if served.is_incumbent:
         lead = "stays in use"
     figures = (words(task.decided_by), interval_text(served), best, lead)
-    return words(task.name), task.question, words(served.model), *figures
+    return words(task.name), words(served.model), *figures
 
 
 def _lead(row: object) -> str:

@@ -9,7 +9,7 @@ from clm_spark.models.recommendation import Recommendation
 from clm_spark.report import charts
 from clm_spark.report.blocks import Chart, Grid, Section, missing, words
 from clm_spark.report.figures import examples_from_recommendations, last_items_from_sequences
-from clm_spark.report.metrics import metrics_grid, metrics_of, verdict
+from clm_spark.report.metrics import metrics_grid, metrics_of, verdict, with_series
 from clm_spark.report.rows import known_rows, lines, small_rows
 from clm_spark.tables.catalog import ITEM_RECOMMENDATIONS, ITEM_SEQUENCES, ITEM_VOCABULARY, MODEL_METRICS
 from clm_spark.tables.lake import Lake
@@ -35,9 +35,10 @@ def recommendations(lake: Lake) -> Section:
 def _figures(found: pd.DataFrame) -> list[Chart]:
     place = {model.name: number for number, model in enumerate(MODELS)}
     shown = found[found.metric.isin(Recommendation.metrics)]
-    shown = shown.assign(
-        place=shown.model.map(place).fillna(len(place)), series=shown.model.map(words), name=shown.metric.map(words)
-    ).sort_values(["metric", "place"], ascending=[False, True])
+    shown = with_series(shown, found).assign(
+        place=shown.model.map(place).fillna(len(place)), name=shown.metric.map(words)
+    )
+    shown = shown.sort_values(["metric", "place", "is_incumbent"], ascending=[False, True, True])
     if shown.empty:
         return []
     summary = "; ".join(f"{row.name} {row.series} {row.value:.3f}" for row in lines(shown))

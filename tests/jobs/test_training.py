@@ -9,6 +9,8 @@ from pyspark.sql import types as T
 from clm_spark.errors import ModelError
 from clm_spark.jobs import assign_segments, score_customers, train_churn, train_recommenders, train_segments
 from clm_spark.models.catalogue import settings_from
+from clm_spark.models.churn import Churn, LoggedRegression
+from clm_spark.models.contest import Contest
 from clm_spark.models.registry import Registry
 from clm_spark.tables import catalog as t
 from clm_spark.tables.contract import Table
@@ -115,7 +117,7 @@ def test_an_incumbent_gives_way_only_to_what_is_better_beyond_chance(new_lake):
     assert registry.champion("churn", AS_OF) == trees
 
 
-def test_an_incumbent_that_does_not_fit_is_not_compared(new_lake, caplog):
+def test_an_incumbent_that_cannot_be_tested_fairly_is_not_compared(new_lake, caplog):
     lake = new_lake(
         **SECTIONS | {"evaluation": {"replicates": 50, "folds": 2, "leave_out": ["gbt", "logistic_regression"]}}
     )
@@ -130,11 +132,47 @@ def test_an_incumbent_that_does_not_fit_is_not_compared(new_lake, caplog):
     registry.elect(old, from_on=day)
     with caplog.at_level("WARNING"):
         train_churn.run(lake, lake.settings)
-    said = "num_orders_90d should be string and is bigint; num_faxes should be bigint and is missing"
-    assert said in caplog.text
+    reason = "num_orders_90d should be string and is bigint; num_faxes should be bigint and is missing"
+    assert reason in caplog.text
     assert not any(m.is_incumbent for m in lake.read(t.MODEL_METRICS).collect()), "neither won nor lost"
+    with caplog.at_level("WARNING"):
+        for version, metadata, why in (
+            ("gbt-longer", {"tested_on": str(DAYS[0])}, f"has seen days from {DAYS[1]} on, which are tested"),
+            ("gbt-bare", {"tested_on": str(DAYS[1])}, "its holdout model is not there"),
+            ("gbt-out", {"tested_on": str(DAYS[1])}, "evaluation.leave_out names it"),
+        ):
+            left_out = {"logistic_regression", *(["gbt"] if version == "gbt-out" else [])}
+            sections = SECTIONS | {"evaluation": {"replicates": 50, "folds": 2, "leave_out": sorted(left_out)}}
+            each = Lake(lake.spark, settings_from(lake.settings.model_dump(exclude={"models"}) | sections))
+            unfair = registry.register("churn", "gbt", version, save=lambda path: None, params={}, metrics={}, inputs={},
+                                       metadata=metadata)  # fmt: skip
+            registry.elect(unfair, from_on=day)
+            with Churn().split(each) as split:
+                assert Contest(each, registry, Churn(), split, [], unfair).incumbent is None
+            assert why in caplog.text
+    registry.elect(old, from_on=day)
     with pytest.raises(ModelError, match="gbt-of-old does not fit the rows of 2024-02-29"):
         score_customers.run(on(lake, day), on(lake, day).settings)
+
+
+def test_a_model_that_could_not_be_trained_is_tried_again_the_same_day(new_lake, monkeypatch):
+    sections = SECTIONS | {"evaluation": {"replicates": 50, "folds": 2, "leave_out": ["gbt"]}}
+    lake = new_lake(**sections)
+    labelled = leaving_customers(lake.spark, days=DAYS, num_customers=100).persist()
+    lake.replace(labelled.drop("is_churned"), into=t.CUSTOMER_FEATURES)
+    lake.replace(their_orders(labelled), into=t.CUSTOMER_DAYS)
+
+    def no_library(*_, **__) -> None:
+        raise ModelError("its library is not installed")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(LoggedRegression, "fit", no_library)
+        train_churn.run(lake, lake.settings)
+        assert lake.missing == ["logistic_regression: its library is not installed"]
+    tested = {row.model for row in lake.read(t.MODEL_METRICS).collect()}
+    assert tested == {"recency_rule", "orders_rule"}
+    train_churn.run(lake, lake.settings)
+    assert {row.model for row in lake.read(t.MODEL_METRICS).collect()} == tested | {"logistic_regression"}
 
 
 @pytest.mark.long

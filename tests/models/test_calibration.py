@@ -1,52 +1,59 @@
 import numpy as np
 import pytest
+from pyspark.ml.feature import VectorAssembler
+from pyspark.ml.functions import vector_to_array
 from pyspark.sql import functions as F
 from sklearn.calibration import _SigmoidCalibration
 
-from clm_spark.models.calibration import Sigmoid, fit_sigmoid, with_fold
+from clm_spark.errors import ModelError
+from clm_spark.models.calibration import PROBABILITY, fit_sigmoid, with_fold
 
 INFINITE, NAN = float("inf"), float("nan")
 
 
-def frame_of(spark, scores, happened):
-    rows = [(float(x), bool(y)) for x, y in zip(scores, happened, strict=True)]
-    return spark.createDataFrame(rows, "score double, is_positive boolean")
+def margins(spark, scores, happened=None):
+    rows = [(n, float(x), float((happened or scores)[n] > 0)) for n, x in enumerate(scores)]
+    frame = spark.createDataFrame(rows, "n int, score double, label double")
+    return VectorAssembler(inputCols=["score"], outputCol="margin", handleInvalid="keep").transform(frame)
+
+
+def probabilities(spark, fitted, asked):
+    answered = fitted.transform(margins(spark, asked)).orderBy("n")
+    return [row.p for row in answered.select(vector_to_array(F.col(PROBABILITY))[1].alias("p")).collect()]
 
 
 def test_the_sigmoid_is_that_of_scikit_learn(spark):
     random = np.random.default_rng(8)
     happened = random.random(300) < 0.3
     scores = 40 * random.normal(size=300) + 60 * happened + 1000
-    found = fit_sigmoid(frame_of(spark, scores, happened))
+    fitted = fit_sigmoid(margins(spark, scores, happened.tolist()))
     oracle = _SigmoidCalibration().fit(scores, happened)
-    asked = [900.0, 1000.0, 1050.0, INFINITE, -INFINITE, NAN, None]
-    told = spark.createDataFrame([(x,) for x in asked], "x double").select(found.apply(F.col("x")).alias("p")).collect()
-    assert [row.p for row in told[:3]] == pytest.approx(oracle.predict(np.array(asked[:3])), abs=1e-5)
-    assert [row.p for row in told[3:]] == [1.0, 0.0, None, None]
+    asked = [900.0, 1000.0, 1050.0]
+    assert probabilities(spark, fitted, asked) == pytest.approx(oracle.predict(np.array(asked)), abs=1e-5)
 
 
 @pytest.mark.parametrize(
     ("scores", "happened", "expected"),
-    [  # what a score of 1 means
+    [  # what a margin of 1 means
         ([1, 1, INFINITE, 1, NAN, 1], [True, False, True, False, True, False], (2 / 3 + 3 / 5) / 4),
         ([0, 1, 2], [True, True, True], 4 / 5),
-        ([NAN], [True], 1 / 2),
     ],
-    ids=["constant score", "one kind", "nothing"],
+    ids=["constant margin", "one kind"],
 )
 def test_too_little_to_fit_gives_the_base_rate(spark, scores, happened, expected):
-    found = fit_sigmoid(frame_of(spark, scores, happened))
-    told = spark.range(1).select(found.apply(F.lit(1.0)).alias("p"), found.apply(F.lit(INFINITE)).alias("q")).head()
-    assert told.p == pytest.approx(expected, abs=1e-6)
-    assert 0 <= told.q <= 1
+    (probability,) = probabilities(spark, fit_sigmoid(margins(spark, scores, happened)), [1.0])
+    assert probability == pytest.approx(expected, abs=1e-6)
 
 
-def test_scores_that_separate_both_kinds_give_no_certainty(spark):
-    found = fit_sigmoid(frame_of(spark, [-1, 1, 2], [False, True, True]))
-    assert found.slope > 0
-    told = spark.range(1).select(found.apply(F.lit(2.0)).alias("p"), Sigmoid(0.0, 0.0).apply(F.lit(None)).alias("q"))
-    assert 0.5 < told.head().p < 0.99
-    assert told.head().q is None
+def test_without_a_finite_margin_there_is_no_probability(spark):
+    with pytest.raises(ModelError, match="no customer has a finite margin"):
+        fit_sigmoid(margins(spark, [NAN, INFINITE], [True, False]))
+
+
+def test_margins_that_separate_both_kinds_give_no_certainty(spark):
+    fitted = fit_sigmoid(margins(spark, [-1, 1, 2], [False, True, True]))
+    low, high = probabilities(spark, fitted, [-1.0, 2.0])
+    assert 0.01 < low < 0.5 < high < 0.99
 
 
 def test_folds_hold_whole_customers_and_about_as_many_each(spark):

@@ -1,5 +1,6 @@
 from datetime import date
 
+import mlflow
 import pytest
 from leaving_customers import leaving_customers
 from pyspark.sql import functions as F
@@ -23,7 +24,11 @@ def test_what_is_shipped_is_calibrated_on_rows_it_has_not_seen(spark, new_lake, 
     for model in (Gbt(), LoggedRegression(), RecencyRule()):
         path = f"file://{tmp_path}/{model.name}"
         model.fit(Inputs(lake, DAYS[0], rows), path)
-        answers = model.score(path, Inputs(lake, TODAY, today.drop("is_churned")))
+        answers = model.score(path, Inputs(lake, TODAY, today.drop("is_churned"))).persist()
+        some = today.orderBy("customer_id").limit(5).select(*model.features).toPandas()
+        served = mlflow.pyfunc.load_model(path.removeprefix("file://")).predict(some)
+        first = answers.orderBy("customer_id").limit(5).collect()
+        assert list(served) == pytest.approx([row.value for row in first]), f"MLflow serves another {model.name}"
         came = F.col("is_churned").cast("double")
         found = with_decile(answers, score="value", within=["as_of"]).join(today, on="customer_id", how="inner").agg(
             F.avg("value").alias("promised"),

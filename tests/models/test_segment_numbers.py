@@ -14,4 +14,5 @@ def test_clusters_take_the_number_of_the_segment_they_hold():
     assert match_numbers(fewer, (0, 1, 2)) == (1, 2), "0 goes out of use"
     strangers = np.array([[30, 0], [20, 0]])
     assert match_numbers(strangers, (0, 1)) == (0, 2), "nobody of 1 is in the second: it is not 1"
+    assert match_numbers(strangers, (0, 1), 7) == (0, 7), "2 to 6 went out of use"
     assert match_numbers(np.zeros((0, 2), dtype=int), ()) == (0, 1)

@@ -1,11 +1,14 @@
-from datetime import date
+from datetime import date, timedelta
 
 from leaving_customers import leaving_customers
 from pyspark.sql import functions as F
 
+from clm_spark.models.registry import ModelVersion
 from clm_spark.models.segment_profiles import segment_profiles
-from clm_spark.models.segments import RandomSegments, SegmentSettings, fit_segments, silhouette
+from clm_spark.models.segments import RandomSegments, Segmentation, SegmentSettings, fit_segments, silhouette
 from clm_spark.models.task import Inputs
+from clm_spark.tables.catalog import FEATURE_DRIFT, MODEL_METRICS
+from clm_spark.tables.lake import Lake
 
 KINDS = (  # share of a hundred customers, silence in days, baskets in 90 days, cents per basket, discount
     ("weekly", 50, 3, 13, 5000, 0.1),
@@ -35,9 +38,51 @@ def shop(spark):
     )
 
 
+def test_segments_are_fitted_on_a_schedule_or_once_when_a_feature_drifts(new_lake):
+    lake = new_lake(segments={"refit_every_days": 28}, drift={"against_days": 7})
+    first, task = date(2024, 3, 1), Segmentation()
+    incumbent = ModelVersion("segments", "kmeans", "kmeans-1", first, "nowhere")
+
+    def asked(days_later: int, in_use=incumbent) -> str | None:
+        day = first + timedelta(days=days_later)
+        return task.reason_to_train(Lake(lake.spark, lake.settings.model_copy(update={"as_of": day})), in_use)
+
+    def compared(days_later: int) -> None:
+        """A comparison that the incumbent survived."""
+        as_of = first + timedelta(days=days_later)
+        figure = {"task": "segments", "model": "kmeans", "model_version": "kmeans-1", "is_baseline": False,
+                  "is_incumbent": True, "is_champion": True, "metric": "silhouette", "as_of": as_of, "value": 0.4,
+                  "num_tested": 10, "comparison": "c"}  # fmt: skip
+        rows = [tuple(figure.get(name) for name in MODEL_METRICS.schema.names)]
+        lake.replace(lake.spark.createDataFrame(rows, MODEL_METRICS.schema), into=MODEL_METRICS, as_of=as_of,
+                     task="segments")  # fmt: skip
+
+    def drifts(feature: str, days_later: int) -> None:
+        as_of = first + timedelta(days=days_later)
+        row = {"table_name": "gold.customer_features", "feature": feature, "as_of": as_of, "compared_with": first,
+               "num_rows": 9, "num_rows_before": 9, "null_share": 0.0, "null_share_before": 0.0, "psi": 3.0,
+               "has_drifted": True}  # fmt: skip
+        rows = [tuple(row.get(name) for name in FEATURE_DRIFT.schema.names)]
+        lake.replace(lake.spark.createDataFrame(rows, FEATURE_DRIFT.schema), into=FEATURE_DRIFT, as_of=as_of)
+
+    assert asked(5, in_use=None) == "none are in use"
+    assert (asked(1), asked(27)) == (None, None)
+    assert asked(28) == "the last comparison is of 2024-03-01"
+    compared(28)
+    assert asked(28) == "the last comparison is of 2024-03-01", "the same day again decides the same"
+    assert (asked(29), asked(55)) == (None, None), "it won, and that holds for another 28 days"
+    assert asked(56) == "the last comparison is of 2024-03-29"
+    drifts("tenure_days", 40)
+    assert asked(40) is None, "everybody grows older"
+    for day in (30, 36):
+        drifts("num_orders_90d", day)
+    assert asked(30) is None, "the comparison two days before has seen most of it"
+    assert asked(36) == "num_orders_90d drifted"
+
+
 def test_kinds_are_found_numbered_by_revenue_and_told_in_words(spark, lake):
     customers = shop(spark).persist()
-    fits = [fit_segments(customers, settings=SegmentSettings(k_to=5, seed=s)) for s in (7, 8)]
+    fits = [fit_segments(customers, settings=SegmentSettings(k_to=5, seed=s))[0] for s in (7, 8)]
     found = [fit.transform(customers) for fit in fits]
     for assigned in found:
         kinds = assigned.groupBy("segment").agg(F.collect_set("kind").alias("kinds")).orderBy("segment").collect()
@@ -60,8 +105,8 @@ def test_kinds_are_found_numbered_by_revenue_and_told_in_words(spark, lake):
     # Later the bargain hunters spend most: the number in use stays theirs.
     richer = F.when(F.col("kind") == "bargain", F.lit(500_000)).otherwise(F.col("net_revenue_90d_cents"))
     later = customers.withColumn("net_revenue_90d_cents", richer.cast("bigint")).persist()
-    anew = fit_segments(later, settings=SegmentSettings(k_to=5)).transform(later)
-    matched = fit_segments(later, settings=SegmentSettings(k_to=5), in_use=fits[0]).transform(later)
+    anew = fit_segments(later, settings=SegmentSettings(k_to=5))[0].transform(later)
+    matched = fit_segments(later, settings=SegmentSettings(k_to=5), in_use=fits[0])[0].transform(later)
     for assigned, number in ((anew, 0), (matched, 1)):
         assert {r.segment for r in assigned.where("kind = 'bargain'").select("segment").distinct().collect()} == {
             number

@@ -26,6 +26,7 @@ def test_later_layers_win():
     ("call", "expected"),
     [
         (lambda: load("churn.horizon=28", "als.ranks=3"), ["churn.horizon is unknown", "als.ranks is unknown"]),
+        (lambda: load("evaluation.leave_out=[transfomer]"), ["leave_out=transfomer is no model", "transformer"]),
         (lambda: load("churn.horizon_days=soon"), ["churn.horizon_days", "valid integer", "soon"]),
         (lambda: load("churn.horizon_days"), ["section.key=value", "churn.horizon_days"]),
         (lambda: load("segments.k_from=9"), ["k_from must not be above"]),

@@ -14,13 +14,16 @@ from clm_spark import files
 
 Columns = Mapping[str, T.DataType]
 
+SERVED = "clm_spark.models.registry.served"
+ANSWER = "answer.txt"  # the name of the pipeline's column that is its answer
 SPARK_FILES = "sparkml"  # where MLflow's Spark flavour looks
 
 
-def save_spark_pipeline(pipeline: PipelineModel, path: str, *, rows: DataFrame) -> None:
-    """Write a pipeline to a folder on any store; `rows` has the columns that it is asked with.
+def save_spark_pipeline(pipeline: PipelineModel, path: str, *, rows: DataFrame, answer: str) -> None:
+    """Write a pipeline to a folder on any store; `rows` has the columns that it is asked with, `answer` names what it gives.
 
-    `mlflow.spark.load_model` and `mlflow.pyfunc.load_model` know the folder, wherever MLflow can open it.
+    Wherever MLflow can open the folder, `mlflow.spark.load_model` gives the pipeline, and `mlflow.pyfunc.load_model` what
+    predicts the answer: the number, or of a vector of two probabilities that of the positive class.
     """
     from mlflow import pyfunc
     from mlflow.models import Model
@@ -30,8 +33,9 @@ def save_spark_pipeline(pipeline: PipelineModel, path: str, *, rows: DataFrame) 
     model = Model(signature=_signature(asked, outputs={"prediction": T.DoubleType()}))
     kind = f"{PipelineModel.__module__}.{PipelineModel.__name__}"
     model.add_flavor("spark", pyspark_version=version("pyspark"), model_data=SPARK_FILES, code=None, model_class=kind)
-    pyfunc.add_to_model(model, loader_module="mlflow.spark", data=SPARK_FILES, python_env="python_env.yaml")
-    _write(model, path, packages=("pyspark",))
+    pyfunc.add_to_model(model, loader_module=SERVED, python_env="python_env.yaml")
+    files.write_text(f"{path}/{ANSWER}", answer)
+    _write(model, path, packages=("clm-spark", "pyspark", "pandas"))
 
 
 def load_spark_pipeline(path: str) -> PipelineModel:

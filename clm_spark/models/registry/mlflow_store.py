@@ -39,12 +39,12 @@ class MlflowStore:
         return [entry.tags for entry in self._versions(task)]
 
     def begin_term(self, task: str, version: str, from_on: date) -> None:
-        """Set the alias of the day, and `champion` to the newest champion."""
+        """Set `champion` to the newest champion, then the alias of the day: with that, the term has begun."""
         name, numbers = self._name(task), {entry.tags[VERSION]: entry.version for entry in self._versions(task)}
-        self.client.set_registered_model_alias(name, f"{CHAMPION_FROM}{from_on}", numbers[version])
-        newest = max(self.terms(task).items())[1]
+        newest = max((self.terms(task) | {from_on: version}).items())[1]
         if newest in numbers:
             self.client.set_registered_model_alias(name, CHAMPION, numbers[newest])
+        self.client.set_registered_model_alias(name, f"{CHAMPION_FROM}{from_on}", numbers[version])
 
     def terms(self, task: str) -> dict[date, str]:
         """From which day on which version is in use."""

@@ -15,6 +15,7 @@ from clm_spark.settings import Settings
 
 log = logging.getLogger(__name__)
 
+MODELS_OF_0_1 = {"segments": "kmeans", "churn": "gbt"}  # by task, where the model had the task's name
 REGISTRATION = "registration.json"  # the last file of a version: with it, its files are whole
 
 
@@ -113,9 +114,10 @@ class Registry:
         in_use = self._champions_since(task, self.settings.as_of - timedelta(days=tracking.keep_days))
         retired = [tags for tags in newest_first[tracking.keep_versions :] if tags[VERSION] not in in_use]
         for tags in retired:
-            # The entry first: one that is found has its files.
-            self._store.remove(task, tags[VERSION])
+            # Not found any more without its last file; the entry goes when all files have, or the next run would miss some.
+            files.remove(f"{self._path(task, tags[VERSION])}/{REGISTRATION}")
             files.remove(self._path(task, tags[VERSION]))
+            self._store.remove(task, tags[VERSION])
         if retired:
             log.info("%s: %d old versions removed", task, len(retired))
         return [tags[VERSION] for tags in retired]
@@ -147,7 +149,7 @@ class Registry:
     def _version(self, task: str, tags: Tags) -> ModelVersion:
         path = self._path(task, tags[VERSION])
         if _is_of_0_1(tags):
-            model, metadata = task, {"is_promoted": tags["is_promoted"]}
+            model, metadata = MODELS_OF_0_1.get(task, task), {"is_promoted": tags["is_promoted"]}
         else:
             # Some back ends have no room for it.
             stored = tags.get(METADATA) or json.loads(files.read_text(f"{path}/{REGISTRATION}"))[METADATA]

@@ -45,17 +45,16 @@ class UnityCatalogStore:
         return [entry.tags for entry in self._versions(task)]
 
     def begin_term(self, task: str, version: str, from_on: date) -> None:
-        """Take the day from the version that has it, and give it to this one."""
-        name = self._name(task)
+        """Set `champion` to the newest champion, then take the day from the version that has it and give it to this one."""
+        name, newest = self._name(task), max((self.terms(task) | {from_on: version}).items())[1]
+        number = next((entry.version for entry in self._versions(task) if entry.tags[VERSION] == newest), None)
+        if number is not None:
+            self.client.set_registered_model_alias(name, CHAMPION, number)
         for entry in self._versions(task):
             days, asked = _days(entry.tags), entry.tags[VERSION] == version
             new = days | {from_on} if asked else days - {from_on}
             if new != days:
                 self._write_days(name, entry, new)
-        newest = max(self.terms(task).items())[1]
-        number = next((entry.version for entry in self._versions(task) if entry.tags[VERSION] == newest), None)
-        if number is not None:
-            self.client.set_registered_model_alias(name, CHAMPION, number)
 
     def terms(self, task: str) -> dict[date, str]:
         """From which day on which version is in use."""

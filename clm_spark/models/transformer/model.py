@@ -1,15 +1,20 @@
 """The transformer as an entrant of the recommenders' comparison; torch is imported when it trains or scores."""
 
+import importlib.util
 import logging
+from collections.abc import Callable
+from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.errors import ModelError
+from clm_spark.errors import ContractError, ModelError, SettingsError
 from clm_spark.models.recommendation import IndexedRecommender, list_length
 from clm_spark.models.task import Inputs
 from clm_spark.models.transformer.settings import TransformerSettings
 from clm_spark.tables.catalog import ITEM_SEQUENCES, ITEM_VOCABULARY
+
+INSTALL = "install the train extra (make setup EXTRA=train), or leave it out: --set evaluation.leave_out=[transformer]"
 
 log = logging.getLogger(__name__)
 
@@ -29,16 +34,27 @@ class Transformer(IndexedRecommender):
     def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:
         """Train on the sequences of the day; where there is a holdout model, go on from it for a few passes."""
         try:
-            from clm_spark.models.transformer.launch import fit_transformer
+            from clm_spark.models.transformer.launch import TrainingError, fit_transformer
         except ImportError as error:
-            raise ModelError(
-                f"the transformer cannot be trained: {error}; install the train extra (make setup EXTRA=train), or leave "
-                "it out: --set evaluation.leave_out=[transformer]"
-            ) from None
+            raise ModelError(f"the transformer cannot be trained: {error}; {INSTALL}") from None
+        try:
+            self._train(fit_transformer, inputs, path, holdout)
+        except (TrainingError, SettingsError, ContractError) as error:
+            # Ranks that die or cannot be had, or nobody with a sequence: the other recommenders go on.
+            raise ModelError(f"the transformer cannot be trained: {error}") from error
+        self.save_items(path, inputs)
+
+    def differs(self, path: str, inputs: Inputs) -> str | None:
+        """As for all indices; and without torch it cannot be asked."""
+        if importlib.util.find_spec("torch") is None:
+            return f"torch is not installed; {INSTALL}"
+        return super().differs(path, inputs)
+
+    def _train(self, fit: Callable[..., Any], inputs: Inputs, path: str, holdout: str | None) -> None:
         asked, lake = inputs.settings.of(TransformerSettings), inputs.lake
         num_items = inputs.read(ITEM_VOCABULARY).agg(F.max("item_index")).head()
         assert num_items is not None
-        result = fit_transformer(
+        result = fit(
             lake.spark,
             location=lake.location(ITEM_SEQUENCES),
             version=lake.version(ITEM_SEQUENCES),
@@ -61,14 +77,11 @@ class Transformer(IndexedRecommender):
             result.seconds,
             f"{result.items_per_second:,.0f}",
         )
-        self.save_items(path, inputs)
 
     def score(self, path: str, inputs: Inputs) -> DataFrame:
         """The items most likely to come next."""
-        try:
-            from clm_spark.models.transformer.score import score_customers_top_k
-        except ImportError as error:
-            raise ModelError(f"the transformer cannot be asked: {error}; install the train extra") from None
+        from clm_spark.models.transformer.score import score_customers_top_k
+
         lists = score_customers_top_k(
             inputs.read(ITEM_SEQUENCES),
             model_path=f"{path}/model",

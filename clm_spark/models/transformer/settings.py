@@ -14,7 +14,8 @@ class TransformerSettings(Section):
 
     launcher: Literal["horovod", "torch_distributor", "one_process"] = "horovod"
     ranks: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="processes that train together; None: 2, and one where Spark has a single task slot"
+        None,
+        description="processes that train together, which the batch grows with; None: 2, and one where Spark has a single task slot",
     )
     layers: Annotated[int, Field(ge=1)] = 1
     heads: Annotated[int, Field(ge=1)] = 2
@@ -29,7 +30,7 @@ class TransformerSettings(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     epochs: Annotated[int, Field(ge=1)] = 3
     finetune_epochs: Annotated[int, Field(ge=1)] = Field(
-        1, description="passes over the days held out, after evaluation"
+        1, description="passes over all sequences of as_of, on from the model that was tested"
     )
     seed: int = 7
 

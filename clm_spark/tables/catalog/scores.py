@@ -118,7 +118,7 @@ ITEM_RECOMMENDATIONS = Table(
 MODEL_METRICS = Table(
     "gold",
     "model_metrics",
-    "task, model, version, metric and as_of: how well a model did on days it had not seen",
+    "task, model, version, metric and as_of: how well a model did, on days it had not seen where tested_on is given",
     key=("task", "model", "model_version", "metric", "as_of"),
     clock="as_of",
     slices=("as_of", "task"),
@@ -126,7 +126,7 @@ MODEL_METRICS = Table(
         TASK,
         MODEL,
         MODEL_VERSION,
-        Column("is_baseline", BOOL, "whether it is a rule, which trains nothing"),
+        Column("is_baseline", BOOL, "whether it is a rule: nothing but its calibration is fitted"),
         Column("is_incumbent", BOOL, "whether it was in use until this as_of"),
         Column("is_champion", BOOL, "whether it is in use from this as_of on"),
         Column("metric", STRING, "the figure's name"),
