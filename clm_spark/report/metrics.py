@@ -82,7 +82,7 @@ def verdict(found: pd.DataFrame, *, metric: str) -> str:
     champion = next((row.model for row in lines(found) if row.is_champion), None)
     served = f" Served: {words(champion)}." if champion else ""
     return (
-        f"{words(ours.model)} {word} the baseline {words(theirs.model)}: {words(metric)} "
+        f"Best model: {words(ours.model)}. It {word} the baseline {words(theirs.model)}: {words(metric)} "
         f"{number_text(ours.value)} against {number_text(theirs.value)}.{served}"
     )
 

@@ -16,6 +16,12 @@ BUCKET = "lakehouses"
 SERVER = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "clm-spark" / "moto"
 HADOOP_AWS = "org.apache.hadoop:hadoop-aws:3.4.2"  # brings the AWS SDK: 640 MB
 
+# Both Werkzeug and the handler below it say "100 Continue"; the AWS SDK takes the second for the answer.
+SERVE = (
+    "from moto.server import main; from werkzeug.serving import WSGIRequestHandler; "
+    "WSGIRequestHandler.handle_expect_100 = lambda self: True; main()"
+)
+
 
 def spark_settings(port: int) -> dict[str, str]:
     """What Spark must be told to open `s3a://lakehouses`."""
@@ -33,7 +39,7 @@ def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
     """Start the server in a process group of its own, with an empty bucket."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "s3.log").open("ab") as log:
-        command = [str(_python()), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        command = [str(_python()), "-c", SERVE, "-H", "127.0.0.1", "-p", str(port)]
         server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     for _ in range(120):
         try:

@@ -118,9 +118,7 @@ def test_an_incumbent_gives_way_only_to_what_is_better_beyond_chance(new_lake):
 
 
 def test_an_incumbent_that_cannot_be_tested_fairly_is_not_compared(new_lake, caplog):
-    lake = new_lake(
-        **SECTIONS | {"evaluation": {"replicates": 50, "folds": 2, "leave_out": ["gbt", "logistic_regression"]}}
-    )
+    lake = new_lake(**SECTIONS | {"evaluation": {"replicates": 50, "folds": 2, "leave_out": ["logistic_regression"]}})
     labelled = leaving_customers(lake.spark, days=DAYS, num_customers=100).persist()
     lake.replace(labelled.drop("is_churned"), into=t.CUSTOMER_FEATURES)
     lake.replace(their_orders(labelled), into=t.CUSTOMER_DAYS)

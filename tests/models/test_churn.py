@@ -25,7 +25,7 @@ def test_what_is_shipped_is_calibrated_on_rows_it_has_not_seen(spark, new_lake, 
         path = f"file://{tmp_path}/{model.name}"
         model.fit(Inputs(lake, DAYS[0], rows), path)
         answers = model.score(path, Inputs(lake, TODAY, today.drop("is_churned"))).persist()
-        some = today.orderBy("customer_id").limit(5).select(*model.features).toPandas()
+        some = today.orderBy("customer_id").limit(5).select(*model.features).toPandas().astype("float64")
         served = mlflow.pyfunc.load_model(path.removeprefix("file://")).predict(some)
         first = answers.orderBy("customer_id").limit(5).collect()
         assert list(served) == pytest.approx([row.value for row in first]), f"MLflow serves another {model.name}"

@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 from leaving_customers import leaving_customers, their_orders
+from pyspark.sql import functions as F
 
 from clm_spark import models
 from clm_spark.models import catalogue
@@ -62,7 +63,8 @@ def test_a_family_is_one_file_one_declaration_and_one_job(tree, new_lake, monkey
     lake = Lake(lake.spark, settings_from(values, catalogue.sections()))
     labelled = leaving_customers(lake.spark, days=DAYS, num_customers=200).persist()
     lake.replace(labelled.drop("is_churned"), into=CUSTOMER_FEATURES)
-    lake.replace(their_orders(labelled), into=CUSTOMER_DAYS)
+    orders = their_orders(labelled).withColumn("refund_cents", F.lit(0).cast("bigint"))
+    lake.replace(orders, into=CUSTOMER_DAYS)
 
     for job in ("train_spending", "score_spending"):
         module_of(tree / f"jobs/{job}.py").run(lake, lake.settings)

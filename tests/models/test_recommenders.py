@@ -87,7 +87,7 @@ def test_mlflow_opens_a_saved_als_and_gives_its_scores(pairs, model_path):
     assert {(row.customer_index, row.item_index): row.prediction for row in rows} == own
     served = mlflow.pyfunc.load_model(f"{model_path}/model")
     frame = asked.toPandas().astype("float64")
-    assert served.predict(frame) == [own[row.customer_index, row.item_index] for row in frame.itertuples()]
+    assert list(served.predict(frame)) == [own[row.customer_index, row.item_index] for row in frame.itertuples()]
     with pytest.raises(mlflow.exceptions.MlflowException, match="missing inputs"):
         served.predict(frame[["item_index"]])
 

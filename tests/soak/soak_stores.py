@@ -37,8 +37,8 @@ DAYS = ("2024-04-29", "2024-05-29")  # the first one's models are the second one
 LOG_DAYS = 150
 S3_PORT = 9123
 KEYS = ("the key of a shop that is nobody's\n", "the key that it goes on to, nobody's too\n")
-# What a run took, by which settings and under which URL is its own.
-DIFFERING = {"seconds", "settings_hash", "started_at", "ended_at"}
+# What a run took and by which settings is its own, and a batch is named after the URLs of its files.
+DIFFERING = {"seconds", "settings_hash", "started_at", "ended_at", "batch_id"}
 SMALL = (
     "churn.horizon_days=28",
     "gbt.min_leaf_customers=10",
@@ -137,11 +137,18 @@ def rows(spark: SparkSession, place: Place, table: Table) -> pd.DataFrame | None
 
 def _comparable(stored: DataFrame, name: str, url: str) -> F.Column:
     kind = stored.schema[name].dataType
+
+    def without_store(text: F.Column) -> F.Column:
+        # Hadoop writes this machine's files with one slash.
+        for spelling in (url, url.replace("file:///", "file:/")):
+            text = F.replace(text, F.lit(spelling), F.lit("STORE"))
+        return text
+
     if isinstance(kind, T.StringType):
-        return F.replace(F.col(name), F.lit(url), F.lit("STORE"))
+        return without_store(F.col(name))
     if isinstance(kind, T.MapType | T.ArrayType | T.StructType):
         entries = F.array_sort(F.map_entries(name)) if isinstance(kind, T.MapType) else F.col(name)
-        return F.replace(F.to_json(entries), F.lit(url), F.lit("STORE"))
+        return without_store(F.to_json(entries))
     if isinstance(kind, T.BinaryType):
         return F.hex(name)
     return F.col(name)

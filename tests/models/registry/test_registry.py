@@ -137,7 +137,7 @@ def test_a_lakehouse_that_was_moved_finds_its_models(tmp_path):
     old.rename(new)
     after = Registry(lake_settings(new))
     assert after.champion("churn", on("2024-03-01")).path == f"file://{new}/models/churn/v"
-    assert [(each.version, each.model) for each in after.versions("churn")] == [("v01", "churn"), ("v", "gbt")]
+    assert [(each.version, each.model) for each in after.versions("churn")] == [("v01", "gbt"), ("v", "gbt")]
     assert after.champion("churn", on("2024-02-01")).metadata == {"is_promoted": "true"}
     assert json.loads((new / "models/churn/v/registration.json").read_text())["model"] == "gbt"
 
