@@ -32,7 +32,8 @@ def _task(job: Job, follows: list[str]) -> str:
         "            package_name: clm_spark\n"
         "            entry_point: clm\n"
         f'            parameters: [run, {job.name}, --allow-missing, --profile, "${{var.profile}}", --as-of, '
-        '"{{job.parameters.as_of}}", --set, "lakehouse.catalog=${var.catalog}"]\n'
+        '"{{job.parameters.as_of}}", --set, "lakehouse.catalog=${var.catalog}", '
+        '--set, "lakehouse.path=/Volumes/${var.catalog}/gold/clm_spark"]\n'
     )
 
 
