@@ -66,11 +66,11 @@ def _is_made(error: BaseException) -> bool:
     return isinstance(error, AnalysisException) and error.getCondition() in MADE_MEANWHILE
 
 
-def are_apart(slices: Mapping[str, Sequence[str]], others: Sequence[Commit]) -> bool:
-    """Whether none of these commits can have touched the rows of our `slices`."""
-    return all(_is_apart(slices, commit) for commit in others if commit.changes_rows)
+def conflicts_with(slices: Mapping[str, Sequence[str]], others: Sequence[Commit]) -> bool:
+    """Whether one of these commits may have changed rows of our `slices`."""
+    return any(_may_overlap(slices, commit) for commit in others if commit.changes_rows)
 
 
-def _is_apart(slices: Mapping[str, Sequence[str]], commit: Commit) -> bool:
+def _may_overlap(slices: Mapping[str, Sequence[str]], commit: Commit) -> bool:
     theirs = {column: commit.values(column) for column in slices}
-    return any(values is not None and not set(values) & set(slices[column]) for column, values in theirs.items())
+    return all(values is None or bool(set(values) & set(slices[column])) for column, values in theirs.items())

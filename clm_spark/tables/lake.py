@@ -23,7 +23,7 @@ from clm_spark.errors import ContractError
 from clm_spark.session import persisted
 from clm_spark.settings import Settings
 from clm_spark.tables.commits import COMMIT_MARK, Commit, marked
-from clm_spark.tables.conflicts import are_apart, with_retries
+from clm_spark.tables.conflicts import conflicts_with, with_retries
 from clm_spark.tables.contract import Table
 from clm_spark.tables.ddl import VIEW_PROPERTY, quoted, table_ddl, view_ddl, view_declared
 from clm_spark.tables.guard import Guard, broken_rule, check_schema, num_unique, with_values_checked
@@ -134,7 +134,7 @@ class Lake:
 
         `slices` name columns and the value or values to replace, as in `as_of=day, recommender="als"` (None: where it
         is null); a row outside them is refused. `is_key_proven` skips the check that keys are unique, for frames grouped by key just before.
-        The commit bears the slices, and `made_with`: what the rows follow from beside the tables read.
+        The commit records the slices, and `made_with`: what the rows follow from beside the tables read.
         """
         undeclared = sorted(set(slices) - set(into.slices))
         if undeclared:
@@ -359,7 +359,7 @@ class Lake:
             return True  # not made of this table: the last writer's rows stand, as they do one after the other
         own = {written.version for written in self.written if written.table == table.title}
         others = [commit for commit in self.commits(table) if commit.version > seen and commit.version not in own]
-        return are_apart(slices, others)
+        return not conflicts_with(slices, others)
 
 
 @contextmanager
