@@ -6,6 +6,9 @@ from pydantic import Field
 
 from clm_spark.settings.section import Section
 
+# As a metastore of Hive takes it.
+SchemaName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
 
 class LakehouseSettings(Section):
     """Where tables live. Names are `{catalog}.{schema}.{table}`."""
@@ -13,11 +16,13 @@ class LakehouseSettings(Section):
     path: str = Field(
         "lakehouse", description="folder of tables, models and the local metastore, seen by every machine"
     )
-    catalog: str = "spark_catalog"
-    bronze: str = "bronze"
-    silver: str = "silver"
-    gold: str = "gold"
-    analysts: str = Field("analysts", description="schema of the views for analysts: every table, no sensitive column")
+    catalog: Annotated[str, Field(min_length=1)] = "spark_catalog"
+    bronze: SchemaName = "bronze"
+    silver: SchemaName = "silver"
+    gold: SchemaName = "gold"
+    analysts: SchemaName = Field(
+        "analysts", description="schema of the views for analysts: every table, no sensitive column"
+    )
 
 
 class SparkSettings(Section):

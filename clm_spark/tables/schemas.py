@@ -32,7 +32,7 @@ class Schemas:
 
     def name(self, kind: Kind) -> str:
         """`catalog.schema` as SQL wants it."""
-        return f"{self.settings.lakehouse.catalog}.{getattr(self.settings.lakehouse, kind)}"
+        return f"{_identifier(self.settings.lakehouse.catalog)}.{getattr(self.settings.lakehouse, kind)}"
 
     def table_name(self, table: Table) -> str:
         """`catalog.schema.table` as SQL wants it."""
@@ -93,3 +93,8 @@ class Schemas:
 
     def _set(self, kind: Kind, key: str, value: str) -> None:
         self.spark.sql(f"ALTER SCHEMA {self.name(kind)} SET DBPROPERTIES ('{key}' = '{value}')")
+
+
+def _identifier(name: str) -> str:
+    """A name as it stands in SQL: in backticks where it is no plain word, as `dev-main`."""
+    return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else f"`{name.replace('`', '``')}`"
