@@ -1,7 +1,7 @@
 """Bring every stored table to the contract of this release: `clm migrate`.
 
-Everything is planned and proven first: as long as one table has no way, nothing is changed. Then each change is one
-commit, and whatever is left is found again by comparing, so a run that died is simply run again.
+Everything is planned and proven first: where one table has no lossless migration, nothing is changed. Then each change
+is one commit. A run that died is run again: it compares anew, and finds what is left.
 """
 
 import json
@@ -22,7 +22,7 @@ from clm_spark.tables.ddl import VIEW_PROPERTY, view_ddl, view_declared
 from clm_spark.tables.guard import changed_by_hand, num_unique
 from clm_spark.tables.keyed import table_keys
 from clm_spark.tables.lake import Lake, Written
-from clm_spark.tables.plan import TABLE, Layout, Plan, listed_properties, plan_of
+from clm_spark.tables.plan import TABLE, Layout, Plan, listed_properties, plan_of, rules_of_lists
 from clm_spark.tables.stored import (
     CONTRACT_PROPERTY,
     RULES_PROPERTY,
@@ -95,7 +95,8 @@ def _broken(lake: Lake, plan: Plan) -> Iterator[str]:
 def _whole_contract(table: Table) -> dict[str, str]:
     """Every rule that rows written anew must hold, by the message when they do not."""
     rules = {f"rule {name} is {rule}": rule for name, rule in table.constraints.items()}
-    return {**rules, **{f"column {c.name} may not be null": f"{c.name} IS NOT NULL" for c in required(table)}}
+    not_null = {f"column {c.name} may not be null": f"{c.name} IS NOT NULL" for c in required(table)}
+    return {**rules, **not_null, **rules_of_lists(table)}
 
 
 def required(table: Table) -> list[Column]:
@@ -127,7 +128,8 @@ def _bring(lake: Lake, plan: Plan) -> None:
     start, description, num_rows = time.monotonic(), plan.description, 0
     table, before = plan.table, plan.stored.version
     if plan.is_remade:
-        num_rows = _remake(lake, plan)
+        num_before, num_rows = lake.stored(table).count(), _remake(lake, plan)
+        description += f"; {num_before:,} rows before, {num_rows:,} after"
         plan = _planned(lake, table)  # what a table cannot be remade with
     for statement in (*_beginning(plan), *plan.before, *plan.comments):
         _alter(lake, plan, statement)

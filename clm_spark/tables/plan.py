@@ -1,11 +1,13 @@
 """What brings a stored table to today's contract: statements of one commit each, or its rows written anew."""
 
 from dataclasses import dataclass, field
+from itertools import dropwhile
 
+import clm_spark
 from clm_spark.tables.contract import Column, Table, squeezed
 from clm_spark.tables.ddl import quoted
 from clm_spark.tables.migrations import Step, steps_of
-from clm_spark.tables.stored import Stored, not_null_rule
+from clm_spark.tables.stored import RELEASE_PROPERTY, Stored, not_null_rule
 
 TABLE = "{table}"  # stands for the table's name in a statement
 
@@ -20,7 +22,7 @@ class Layout:
 
 @dataclass
 class Plan:
-    """The way of one table."""
+    """The migration plan of one table."""
 
     table: Table
     stored: Stored
@@ -39,12 +41,12 @@ class Plan:
 
 
 def plan_of(table: Table, stored: Stored, layout: Layout) -> Plan:
-    """Compare a stored table with its contract; what has no lossless way and no step is in `refused`."""
+    """Compare a stored table with its contract; what has neither a lossless migration nor a step is in `refused`."""
     plan = Plan(table, stored, steps=due_steps(table, stored))
     if plan.steps:
         plan.is_remade = True
         return plan
-    _plan_what_has_no_way(plan, layout)
+    _refuse_lossy_changes(plan, layout)
     _plan_columns(plan)
     _plan_rules(plan)
     _plan_comments(plan, layout)
@@ -52,17 +54,18 @@ def plan_of(table: Table, stored: Stored, layout: Layout) -> Plan:
 
 
 def due_steps(table: Table, stored: Stored) -> tuple[Step, ...]:
-    """The steps that its rows have not gone through, oldest first."""
-    return tuple(step for step in steps_of(table.title) if _is_due(step, stored))
+    """The steps that its rows have not gone through, oldest first: the first that expects such a table, and all after it."""
+    left = [step for step in steps_of(table.title) if step.name not in stored.steps]
+    return tuple(dropwhile(lambda step: not _expects(step, stored), left))
 
 
-def _is_due(step: Step, stored: Stored) -> bool:
+def _expects(step: Step, stored: Stored) -> bool:
+    """Whether the stored table is the older one that the step expects."""
     key = tuple(stored.properties.get("clm.key", "").split(","))
-    has_old_columns = set(step.drops) <= set(stored.schema.names)
-    return step.name not in stored.steps and has_old_columns and step.old_key in (None, key)
+    return set(step.drops) <= set(stored.schema.names) and step.old_key in (None, key)
 
 
-def _plan_what_has_no_way(plan: Plan, layout: Layout) -> None:
+def _refuse_lossy_changes(plan: Plan, layout: Layout) -> None:
     table, stored = plan.table, plan.stored
     declared = {column.name: column for column in table.columns}
     for one in stored.schema:
@@ -117,6 +120,20 @@ def _plan_rules(plan: Plan) -> None:
         if name not in same:
             plan.unproven[f"rule {name} becomes {rule}"] = rule
             plan.before.append(f"ALTER TABLE {TABLE} ADD CONSTRAINT {name} CHECK ({rule})")
+    # No stored table says which values it may hold, so that adding one costs no commit: read once per release.
+    if plan.stored.properties.get(RELEASE_PROPERTY) != clm_spark.__version__:
+        plan.unproven |= rules_of_lists(plan.table)
+
+
+def rules_of_lists(table: Table) -> dict[str, str]:
+    """That columns with a closed list hold no other values, as rules by their message."""
+    rules = {}
+    for column in table.columns:
+        if column.values:
+            listed = ", ".join(f"'{quoted(value)}'" for value in column.values)
+            message = f"column {column.name} is one of {', '.join(column.values)}"
+            rules[message] = f"{column.name} IS NULL OR {column.name} IN ({listed})"
+    return rules
 
 
 def _plan_comments(plan: Plan, layout: Layout) -> None:

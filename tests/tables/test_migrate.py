@@ -162,6 +162,35 @@ def test_a_migration_that_is_killed_goes_on(new_lake, monkeypatch):
     assert state(torn, LONGER) == state(lake, LONGER)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("stage", ["_planned", "_show", "_alter"])
+def test_a_migration_that_is_killed_after_a_step_goes_on(new_lake, monkeypatch, stage):
+    lake, torn = new_lake(), new_lake()
+    for each in (lake, torn):
+        put(each)
+    monkeypatch.setattr(migrations, "STEPS", (STEP,))
+    migrate(anew(lake), [BY_UNIT])
+    step = getattr(migrations_at_work, stage)
+
+    def die_once_rows_are_written(its_lake, *args):
+        if "value" in its_lake.stored(BY_UNIT).columns:
+            raise RuntimeError("killed")
+        return step(its_lake, *args)
+
+    with monkeypatch.context() as killed:
+        killed.setattr(migrations_at_work, stage, die_once_rows_are_written)
+        with pytest.raises(RuntimeError, match="killed"):
+            migrate(anew(torn), [BY_UNIT])
+    written = torn.version(BY_UNIT)
+    with pytest.raises(ContractError, match="is behind this release"):
+        anew(torn).read(BY_UNIT)
+    migrate(anew(torn), [BY_UNIT])
+    assert state(torn, BY_UNIT) == state(lake, BY_UNIT)
+    rewritten = [commit.version for commit in torn.commits(BY_UNIT) if "steps" in commit.mark and commit.changes_rows]
+    assert rewritten == [written], "rows are written once"
+
+
 def test_what_loses_or_breaks_rows_is_refused_by_name(lake):
     put(lake)
     share, visits = OLD.columns[2:]
@@ -218,6 +247,53 @@ def test_a_step_changes_rows_in_one_commit_and_once(lake, monkeypatch):
     lake.spark.sql(f"RESTORE TABLE {lake.name(OLD)} TO VERSION AS OF {before}")
     monkeypatch.setattr(migrations, "STEPS", (breaking,))
     assert "rule value_is_valid is value >= 0, and a stored row is" in refusal(lake, BY_UNIT)
+
+
+def test_a_table_goes_through_all_steps_after_the_first_that_is_due(new_lake, monkeypatch):
+    def renamed(before: str, after: str) -> Step:
+        change = lambda rows: rows.withColumnRenamed(before, after)  # noqa: E731
+        return Step(f"{after}-for-{before}", table=OLD.title, change=change, drops=(before,))
+
+    def with_share_as(name: str) -> Table:
+        return replace(OLD, columns=(CUSTOMER, AS_OF, replace(SHARE, name=name, check=None), OLD.columns[3]), checks={})
+
+    chain = tuple(
+        renamed(before, after) for before, after in (("share", "part"), ("part", "portion"), ("portion", "quota"))
+    )
+    cases = [  # the column as an earlier release had it, the steps that release knew, the steps that are left
+        ("share", (), chain),
+        ("part", (), chain[1:]),  # of a release that recorded none
+        ("portion", chain[:2], chain[2:]),
+        ("quota", chain, ()),
+    ]
+    for held, known, left in cases:
+        lake = new_lake()
+        monkeypatch.setattr(migrations, "STEPS", known)
+        table = with_share_as(held)
+        for day in (MONDAY, TUESDAY):
+            rows = lake.spark.createDataFrame([row for row in ROWS if row[1] == day], table.schema)
+            lake.replace(rows, into=table, as_of=day)
+        monkeypatch.setattr(migrations, "STEPS", chain)
+        migrate(anew(lake), [with_share_as("quota")])
+        assert sorted(map(tuple, anew(lake).read(with_share_as("quota")).collect())) == sorted(ROWS)
+        taken = [commit.mark["steps"] for commit in lake.commits(OLD) if "steps" in commit.mark and commit.changes_rows]
+        assert taken == ([[step.name for step in left]] if left else []), held
+        assert lake.guard.read(OLD).steps == tuple(step.name for step in chain)
+
+
+def test_a_value_that_left_its_list_is_refused_while_rows_hold_it(lake):
+    def of_units(*units: str) -> Table:
+        unit = Column("unit", T.StringType(), "what the share is of", nullable=True, values=units)
+        return replace(OLD, columns=(*OLD.columns, unit))
+
+    rows = [("a", MONDAY, 0.5, 1, "visits"), ("b", MONDAY, 0.5, 1, None), ("c", MONDAY, 0.5, 1, "orders")]
+    lake.replace(lake.spark.createDataFrame(rows, of_units().schema), into=of_units("visits", "orders"), as_of=MONDAY)
+    lake.spark.sql(f"ALTER TABLE {lake.name(OLD)} SET TBLPROPERTIES ('clm.release' = '0.1.0')")
+    said = refusal(lake, of_units("visits", "customer's"))
+    assert "column unit is one of visits, customer's, and a stored row is" in said
+    assert '{"customer_id":"c","as_of":"2024-02-26","unit":"orders"}' in said
+    migrate(anew(lake), [of_units("orders", "visits", "customer's")])
+    assert anew(lake).read(of_units("orders", "visits")).count() == 3
 
 
 def test_tables_changed_by_hand_are_told_from_older_ones(lake):

@@ -11,7 +11,8 @@ class Step:
     """How the rows of an older table become those of a newer one.
 
     An older table is known by `drops`: columns that it has and that `change` takes away or renames; and, where only its
-    key changed, by `old_key`. What `change` leaves out of today's columns is added with the column's default.
+    key changed, by `old_key`. The steps of a table follow one another: whatever table goes through one goes through all later
+    ones. What the last leaves out of today's columns is added with the column's default.
     """
 
     name: str  # a date and what becomes of what; stands in the table's properties, so it is never changed
