@@ -172,9 +172,15 @@ def _local_metastore(settings: Settings) -> dict[str, str]:
         "spark.sql.catalogImplementation": "hive",
         "spark.sql.warehouse.dir": str(home / "tables"),
         "spark.hadoop.javax.jdo.option.ConnectionURL": f"jdbc:derby:;databaseName={home / 'metastore'};create=true",
-        "spark.driver.extraJavaOptions": f"-Dderby.stream.error.file={home / 'logs' / 'derby.log'} "
+        "spark.driver.extraJavaOptions": f"{java_property('derby.stream.error.file', home / 'logs' / 'derby.log')} "
         "--add-modules=jdk.incubator.vector",
     }
+
+
+def java_property(name: str, value: Path) -> str:
+    """`-Dname=value` as Spark's launcher cuts a line of Java options: a path may hold spaces and quotes."""
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'-D{name}="{escaped}"'
 
 
 def _check_java() -> None:

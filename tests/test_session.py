@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -56,6 +59,27 @@ def test_a_session_fits_the_machine(tmp_path, monkeypatch, master, gigabytes, ex
 def test_what_is_set_holds_on_any_machine(tmp_path):
     conf = session._spark_conf(lake_settings(tmp_path), launches_jvm=True)
     assert (conf["spark.driver.memory"], conf["spark.sql.shuffle.partitions"]) == ("3g", "2")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_a_lakehouse_may_lie_in_a_folder_of_any_name(tmp_path):
+    folder = tmp_path / """my "lake", Ann's 100%"""
+    code = (
+        "import sys; from pathlib import Path; from conftest import lake_settings\n"
+        "from clm_spark.session import build_session\n"
+        "spark = build_session(lake_settings(Path(sys.argv[1])), app_name='a')\n"
+        "spark.range(3).write.format('delta').saveAsTable('numbers')\n"
+        "print(spark.table('numbers').count())\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYSPARK_GATEWAY_PORT"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(CONF.parent), str(CONF.parent / "tests")])
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "3\n", done.stderr
+    assert {file.name for file in folder.iterdir()} == {"logs", "metastore", "tables"}
+    assert (folder / "logs" / "derby.log").is_file()
 
 
 def test_a_local_metastore_wants_a_local_lakehouse(tmp_path, monkeypatch):

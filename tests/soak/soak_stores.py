@@ -23,7 +23,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from clm_spark import files
-from clm_spark.session import DELTA_PACKAGE, build_session
+from clm_spark.session import DELTA_PACKAGE, build_session, java_property
 from clm_spark.settings import load_settings
 from clm_spark.tables.catalog import TABLES
 from clm_spark.tables.contract import Table
@@ -76,7 +76,7 @@ class Place:
             "spark.sql.catalogImplementation": "hive",
             "spark.sql.warehouse.dir": f"{self.lake}/tables",
             "spark.hadoop.javax.jdo.option.ConnectionURL": f"jdbc:derby:;databaseName={metastore};create=true",
-            "spark.driver.extraJavaOptions": f"-Dderby.stream.error.file={folder}/derby.log",
+            "spark.driver.extraJavaOptions": java_property("derby.stream.error.file", folder / "derby.log"),
             **self.conf,
         }
         tracking = [] if self.tracking is None else [f"tracking.uri={self.tracking}"]
