@@ -7,6 +7,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from clm_spark.errors import SourceError
+from clm_spark.sources.paths import literal
 from clm_spark.sources.source import CORRUPT, json_record, list_files, read_rows, with_fields
 
 # What happened to whom; campaign_descriptions and products only describe.
@@ -90,11 +91,11 @@ class CompleteJourney:
         )
 
     def _products(self, spark: SparkSession) -> DataFrame:
-        products = spark.read.parquet(f"{self.path}/products.parquet")
+        products = spark.read.parquet(literal(f"{self.path}/products.parquet"))
         return products.select(F.col("product_id").cast("string"), "product_category", "brand")
 
     def _campaigns(self, spark: SparkSession) -> DataFrame:
-        campaigns = spark.read.parquet(f"{self.path}/campaign_descriptions.parquet")
+        campaigns = spark.read.parquet(literal(f"{self.path}/campaign_descriptions.parquet"))
         return campaigns.select(
             F.col("campaign_id").cast("string"), "campaign_type", F.col("start_date").cast("string")
         )
@@ -102,7 +103,7 @@ class CompleteJourney:
 
 def _check_columns(spark: SparkSession, file: str) -> None:
     expected = next((columns for ending, columns in COLUMNS.items() if file.endswith(ending)), ())
-    came = spark.read.parquet(file).columns
+    came = spark.read.parquet(literal(file)).columns
     missing = [name for name in expected if name not in came]
     if missing:
         raise SourceError(

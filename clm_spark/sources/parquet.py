@@ -9,6 +9,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from clm_spark.errors import SourceError
+from clm_spark.sources.paths import literal
 
 LARGEST_EXACT = 2.0**53  # beyond it floats skip whole numbers
 MICROSECONDS = {
@@ -32,7 +33,7 @@ def parquet_rows(spark: SparkSession, files: Sequence[str], *, columns: Sequence
 
 def _rows_of(spark: SparkSession, files: Sequence[str], types: Mapping[str, str]) -> DataFrame:
     """Rows of files of one schema."""
-    rows = spark.read.parquet(*files)
+    rows = spark.read.parquet(*map(literal, files))
     cells = [_cell(name, kind, is_in_nanoseconds="(NANOS" in types.get(name, "")) for name, kind in rows.dtypes]
     row = (F.col("_metadata.row_index") + 1).alias("row")
     return rows.select(F.to_json(F.struct(*cells), MICROSECONDS).alias("record"), "_metadata", row)

@@ -16,6 +16,7 @@ from pyspark.sql import types as T
 
 from clm_spark.errors import SourceError
 from clm_spark.sources.parquet import parquet_rows
+from clm_spark.sources.paths import decoded
 from clm_spark.sources.text import CORRUPT as CORRUPT
 from clm_spark.sources.text import FirstLine, text_lines
 
@@ -295,7 +296,7 @@ def _found(spark: SparkSession, path: str, endings: tuple[str, ...]) -> tuple[An
 
 def _placed(rows: DataFrame, position: Column) -> DataFrame:
     return rows.select(
-        F.col("_metadata.file_path").alias("file"),
+        decoded(F.col("_metadata.file_path")).alias("file"),
         F.col("_metadata.file_block_start").alias("block"),
         position.alias("position"),
         F.col("_metadata.file_modification_time").alias("arrived_at"),

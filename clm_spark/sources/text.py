@@ -12,6 +12,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from clm_spark.errors import SourceError
+from clm_spark.sources.paths import literal
 
 CSV_ENDINGS = (".csv", ".csv.gz", ".csv.bz2")
 CORRUPT = "_corrupt"
@@ -116,7 +117,7 @@ def _lines_under(spark: SparkSession, header: str, files: Sequence[str], first_l
     if spellings:
         is_record &= ~F.col("value").isin(spellings)
     own = F.lit(header or None).cast("string")
-    lines = spark.read.text(list(files))
+    lines = spark.read.text([*map(literal, files)])
     return lines.select(F.col("value").alias("record"), own.alias("header"), "_metadata", is_record.alias("is_record"))
 
 

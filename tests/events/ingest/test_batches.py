@@ -91,6 +91,17 @@ def test_files_and_events_are_ingested_once(new_lake, landing, monkeypatch):
         run_ingestion(lake, source="retailrocket")
 
 
+def test_the_ledger_counts_files_of_any_name(new_lake, landing):
+    names = ("my clicks.csv", "100%.csv", "clicks[1].csv", "Käufe.csv")
+    for minute, name in enumerate(names, start=1):
+        (landing / name).write_text("\n".join([HEADER, LINE.format(minute)]))
+    lake = new_lake(ingest={"source": "rees46", "path": str(landing)})
+    run_ingestion(lake)
+    assert files(lake) == dict.fromkeys(names, (1, 1, 0, 0))
+    run_ingestion(lake)
+    assert ledger(lake) == [(4, 4, 4, 0, 0)], "none of them is new"
+
+
 @pytest.mark.long
 def test_a_batch_that_lost_a_record_is_not_completed(new_lake, landing, monkeypatch):
     (landing / "a.csv").write_text("\n".join([HEADER, *(LINE.format(minute) for minute in (1, 2, 3))]))
