@@ -14,7 +14,7 @@ class SourceError(UserError):
 
 
 class ContractError(UserError):
-    """A frame or a stored table that differs from what `tables/catalog.py` declares."""
+    """A frame or a stored table that differs from what `tables/catalog/` declares."""
 
 
 class ModelError(UserError):

@@ -1,4 +1,4 @@
-"""Work that has an order in parts: what waits for nothing goes side by side."""
+"""Work whose parts depend on one another: those that have no dependency on each other run side by side."""
 
 from collections.abc import Callable, Collection, Hashable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -8,10 +8,11 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def run_graph(graph: Mapping[Key, Collection[Key]], work: Callable[[Key], bool], *, parallel: int) -> None:
-    """Call `work` for each key after all that it follows, `parallel` at a time: of those that may begin, the first.
+    """Call `work` for each key, after the keys that it depends on, for up to `parallel` keys at a time.
 
-    `work` says whether it succeeded: what follows from a key that did not is left out. Where it raises, what is under
-    way is finished, nothing else is begun, and the error is raised.
+    Of the keys whose dependencies are done, the first in `graph` begin. `work` returns whether it succeeded; keys that
+    depend on one that did not are left out. Where `work` raises, no other key is begun, and the error is raised once
+    those under way have ended.
     """
     waiting = {key: set(before) for key, before in graph.items()}
     with ThreadPoolExecutor(max_workers=parallel) as workers:
