@@ -4,7 +4,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,16 +19,14 @@ from rich.logging import RichHandler
 
 from clm_spark.errors import ModelError, SettingsError, UserError
 from clm_spark.models.catalogue import load_settings
+from clm_spark.pipeline import Run, find_jobs
 from clm_spark.runs import Stopped, asked_to_stop, one_line, recorded
 from clm_spark.session import build_session
 from clm_spark.settings import Settings
 from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES, Status
 from clm_spark.tables.lake import Lake, Written
 
-Run = Callable[[Lake, Settings], None]
 FAILED, USER_MISTAKE, MODELS_MISSING = 1, 2, 3  # exit codes; 0: done
-KEY_CHANGE, MIGRATION = "rotate_key", "migrate_tables"
-WITHOUT_EVENTS = ("ingest_events", "stream_events", KEY_CHANGE, MIGRATION)  # jobs that need none yet
 
 log = logging.getLogger(__name__)
 CANCEL_SECONDS = 10
@@ -60,11 +58,10 @@ def run_job(spark: SparkSession, job: str, run: Run, settings: Settings, *, read
 
     Raises `ContractError` when the settings' key is not the lakehouse's, before the run begins.
     """
-    lake = Lake(spark, settings, job=job)
-    if job != KEY_CHANGE:
+    lake, (declared,) = Lake(spark, settings, job=job), find_jobs(job)
+    if not declared.changes_key:
         lake.schemas.check_key()
-    # Both change gold.runs itself: before they are done it takes no row.
-    with recorded(lake, is_first_written=job not in (KEY_CHANGE, MIGRATION)) as record:
+    with recorded(lake, is_upkeep=declared.is_upkeep, writes_tables=bool(declared.writes)) as record:
         if reads_events:
             check_as_of(lake)
         run(lake, settings)
@@ -97,8 +94,9 @@ def main(run: Run) -> int:
         with user_mistakes_as_one_line():
             settings = load_settings(profile, as_of=as_of, overrides=overrides or [], conf_dir=conf_dir)
             spark = build_session(settings, app_name=f"clm-spark {job}")
+            (declared,) = find_jobs(job)
             with stopped_by_signals(spark):
-                done = run_job(spark, job, run, settings, reads_events=job not in WITHOUT_EVENTS)
+                done = run_job(spark, job, run, settings, reads_events=declared.needs_events)
             log.info("%s: %s, %.0f s", job, done.status.replace("_", " "), done.seconds)
             if done.missing:
                 raise ModelError("; ".join(done.missing))

@@ -1,17 +1,19 @@
 """The jobs, and the graph that follows from what each reads and writes. Every launcher follows that graph."""
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
 from clm_spark.errors import SettingsError
-from clm_spark.job import WITHOUT_EVENTS, Run
 from clm_spark.models.catalogue import MODELS, TASKS
 from clm_spark.models.task import Task
+from clm_spark.settings import Settings
 from clm_spark.tables import catalog as t
 from clm_spark.tables.contract import Table
+from clm_spark.tables.lake import Lake
 
+Run = Callable[[Lake, Settings], None]
 Graph = Mapping[str, frozenset[str]]  # the names of a job's direct predecessors, by its own
 
 
@@ -19,8 +21,8 @@ Graph = Mapping[str, frozenset[str]]  # the names of a job's direct predecessors
 class Job:
     """One scheduled task: `jobs/<name>.py`, with the tables and models that it reads and writes.
 
-    Beside what is declared, every job writes gold.runs, and all but the first look up in silver.events and its ledger
-    whether their day is inside the data.
+    Beside what is declared, every job writes gold.runs, and those that need events look up in silver.events and its
+    ledger whether their day is inside the data.
     """
 
     name: str
@@ -29,11 +31,14 @@ class Job:
     trains: tuple[str, ...] = ()  # models, as the registry names them
     uses: tuple[str, ...] = ()  # models of other jobs; one that it trains it may compare with what is in use
     is_per_day: bool = False  # a day needs no other day of its own tables, so days may be made in any order
+    takes_raw: bool = False  # ingests raw records: only a run can tell whether there are new ones
+    is_upkeep: bool = False  # rewrites the tables of all jobs: gold.runs takes no row before that is over
+    changes_key: bool = False  # of the pseudonyms
 
     @property
     def needs_events(self) -> bool:
         """Whether its day must be inside the data."""
-        return self.name not in WITHOUT_EVENTS
+        return not (self.takes_raw or self.is_upkeep)
 
     @property
     def inputs(self) -> frozenset[str]:
@@ -71,8 +76,8 @@ def _each(tables: Sequence[Table]) -> tuple[Table, ...]:
 def graph_of(jobs: Sequence[Job]) -> Graph:
     """Which jobs must have run before each: those that write what it reads.
 
-    A table that a job both reads and writes makes it follow nobody: its rows there are its own, and where two jobs share
-    such a table each has its part of it. Two jobs that write one table and do not read it have no order.
+    A table that a job both reads and writes is no dependency: it reads the rows that it wrote there itself. Two jobs
+    that write the same table, and do not otherwise read each other's tables, have no dependency on each other.
     """
     others = {job.name: job.outputs | {t.RUNS.title} for job in jobs}
     return {
@@ -98,6 +103,7 @@ JOBS = (
         "ingest_events",
         reads=INGESTED,
         writes=INGESTED,
+        takes_raw=True,
     ),
     Job(
         "stitch_identities",
@@ -186,12 +192,12 @@ ON_DEMAND = (
         reads=(t.CUSTOMER_DAYS, t.IDENTITIES, t.CUSTOMER_FEATURES),
         writes=(t.CUSTOMER_FEATURES, t.CUSTOMER_LABELS),
     ),
-    Job("stream_events", reads=INGESTED, writes=INGESTED),
+    Job("stream_events", reads=INGESTED, writes=INGESTED, takes_raw=True),
     Job(
         "replay_rejected", reads=(t.REJECTED_EVENTS, t.EVENTS), writes=(t.EVENTS, t.INGESTED_BATCHES, t.REJECTED_EVENTS)
     ),
-    Job("rotate_key", reads=KEYED_TABLES, writes=KEYED_TABLES),
-    Job("migrate_tables", reads=t.TABLES, writes=t.TABLES),
+    Job("rotate_key", reads=KEYED_TABLES, writes=KEYED_TABLES, is_upkeep=True, changes_key=True),
+    Job("migrate_tables", reads=t.TABLES, writes=t.TABLES, is_upkeep=True),
 )
 
 

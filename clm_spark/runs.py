@@ -23,7 +23,6 @@ from clm_spark.tables.catalog import COUNTS, EVENTS, INGESTED_BATCHES, INGESTED_
 from clm_spark.tables.lake import Lake, Written
 
 MAX_ERROR = 500
-WITHOUT_TABLES = ("write_report",)  # done without a table written
 PSEUDONYM = re.compile(r"\b[0-9a-f]{64}\b")  # a change of key would not find it in a message
 
 log = logging.getLogger(__name__)
@@ -45,6 +44,7 @@ class RunRecord:
 
     lake: Lake  # the job's own
     started_at: datetime
+    writes_tables: bool = True  # False: done without a table written
     status: Status = "running"
     ended_at: datetime | None = None
     missing: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ class RunRecord:
         elif self.missing:
             self.status = "models_missing"
         else:
-            self.status = "done" if self.written or self.lake.job in WITHOUT_TABLES else "nothing_new"
+            self.status = "done" if self.written or not self.writes_tables else "nothing_new"
         is_complete = bool(self.written) and not has_failed
         self._write(self._book(), self._manifest() if is_complete else self._rows(), is_whole=is_complete)
 
@@ -155,13 +155,13 @@ class RunRecord:
 
 
 @contextmanager
-def recorded(lake: Lake, *, is_first_written: bool = True) -> Iterator[RunRecord]:
+def recorded(lake: Lake, *, is_upkeep: bool = False, writes_tables: bool = True) -> Iterator[RunRecord]:
     """Record what happens inside the block as the run of the lake's job and day, however it ends.
 
-    A change of key is not written down before it is over: until then nothing is written but what is re-keyed.
+    Upkeep is recorded when it is over: until then it rewrites gold.runs itself.
     """
-    record = RunRecord(lake, _now())
-    if is_first_written:
+    record = RunRecord(lake, _now(), writes_tables)
+    if not is_upkeep:
         record.begin()
     try:
         yield record

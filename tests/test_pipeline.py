@@ -12,7 +12,7 @@ def everything_before(graph: Graph, name: str) -> set[str]:
 
 def test_a_job_follows_those_that_write_what_it_reads():
     shop = [
-        Job("ingest_events", reads=(), writes=(EVENTS, WORKED_BATCHES)),
+        Job("ingest_events", reads=(), writes=(EVENTS, WORKED_BATCHES), takes_raw=True),
         Job("flag", reads=(WORKED_BATCHES,), writes=(BOT_DAYS, WORKED_BATCHES)),
         Job("train", reads=(BOT_DAYS,), writes=(MODEL_METRICS,), trains=("churn",)),
         Job("train_other", reads=(), writes=(MODEL_METRICS, SEGMENTS), trains=("segments",), uses=("segments",)),
