@@ -19,6 +19,7 @@ from clm_spark.demo.shop import write_shop
 from clm_spark.errors import SettingsError
 from clm_spark.job import (
     MODELS_MISSING,
+    AllowMissing,
     AsOf,
     ConfDir,
     JobDone,
@@ -65,9 +66,7 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="With all: leave out what this day has already and what still holds.")
     ] = False,
-    allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Exit with 0, not 3, where only models are missing.")
-    ] = False,
+    allow_missing: AllowMissing = False,
 ) -> None:
     """Run a job, or all of them, for one day.
 

@@ -39,6 +39,9 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting, e.g. lakehouse.path=/tmp/lake.")
 ]
 ConfDir = Annotated[str | None, typer.Option("--conf-dir", help="Folder of the settings files.")]
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="Exit with 0, not 3, where only models are missing.")
+]
 
 
 @dataclass(frozen=True)
@@ -90,8 +93,14 @@ def main(run: Run) -> int:
     job = (module.__spec__.name if module.__spec__ else sys.argv[0]).rsplit("/", 1)[-1].removesuffix(".py")
     job = job.rsplit(".", 1)[-1]
 
-    def command(as_of: AsOf, profile: Profile = "local", overrides: Overrides = None, conf_dir: ConfDir = None) -> None:
-        with user_mistakes_as_one_line():
+    def command(
+        as_of: AsOf,
+        profile: Profile = "local",
+        overrides: Overrides = None,
+        conf_dir: ConfDir = None,
+        allow_missing: AllowMissing = False,
+    ) -> None:
+        with user_mistakes_as_one_line(allow_missing=allow_missing):
             settings = load_settings(profile, as_of=as_of, overrides=overrides or [], conf_dir=conf_dir)
             spark = build_session(settings, app_name=f"clm-spark {job}")
             (declared,) = find_jobs(job)
@@ -110,13 +119,16 @@ def main(run: Run) -> int:
 
 
 @contextmanager
-def user_mistakes_as_one_line() -> Iterator[None]:
-    """Turn a `UserError` into one line on standard error and exit code 2, or 3 where a model is missing."""
+def user_mistakes_as_one_line(*, allow_missing: bool = False) -> Iterator[None]:
+    """Turn a `UserError` into one line on standard error and exit code 2; or 3, or 0 if allowed, where a model is missing."""
     try:
         yield
     except UserError as error:
         print_error(error)
-        raise SystemExit(MODELS_MISSING if isinstance(error, ModelError) else USER_MISTAKE) from None
+        if not isinstance(error, ModelError):
+            raise SystemExit(USER_MISTAKE) from None
+        if not allow_missing:
+            raise SystemExit(MODELS_MISSING) from None
 
 
 def print_error(error: BaseException) -> None:
