@@ -11,6 +11,7 @@ from clm_spark.pipeline import JOBS, Job
 from clm_spark.session import another_session
 from clm_spark.settings import Settings
 from clm_spark.side_by_side import run_graph
+from clm_spark.signals import raise_if_stopped
 
 
 def backfill(
@@ -37,6 +38,7 @@ def backfill(
     alone = settings.features.model_copy(update={"as_of_alone": True})
 
     def run(day: date) -> bool:
+        raise_if_stopped()
         # The words of a commit are a setting of the session.
         own = another_session(spark, settings)
         asked = settings.model_copy(update={"as_of": day, "features": alone})

@@ -27,7 +27,6 @@ from clm_spark.job import (
     Profile,
     log_to_console,
     print_error,
-    stopped_by_signals,
     user_mistakes_as_one_line,
 )
 from clm_spark.models.catalogue import load_settings
@@ -36,6 +35,7 @@ from clm_spark.resume import jobs_that_hold
 from clm_spark.runner import exit_code, run_jobs
 from clm_spark.session import build_session
 from clm_spark.settings import Settings
+from clm_spark.signals import stopped_by_signals
 from clm_spark.stale import stale_days
 from clm_spark.summary import print_summary
 from clm_spark.tables.catalog import TABLES
@@ -208,7 +208,8 @@ def fill_back(
     def say(day: date, done: JobDone) -> None:
         out.print(f"{day}  {len(done.written)} writes, {done.seconds:.0f} s", highlight=False)
 
-    backfill(spark, settings, chosen, days, parallel=parallel, on_done=say)
+    with stopped_by_signals(spark):
+        backfill(spark, settings, chosen, days, parallel=parallel, on_done=say)
 
 
 @app.command()

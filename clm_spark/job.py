@@ -1,14 +1,11 @@
 """What every job shares: its command line, session, manifest and exit code."""
 
 import logging
-import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -20,17 +17,16 @@ from rich.logging import RichHandler
 from clm_spark.errors import ModelError, SettingsError, UserError
 from clm_spark.models.catalogue import load_settings
 from clm_spark.pipeline import Run, find_jobs
-from clm_spark.runs import Stopped, asked_to_stop, one_line, recorded
+from clm_spark.runs import one_line, recorded
 from clm_spark.session import build_session
 from clm_spark.settings import Settings
+from clm_spark.signals import stopped_by_signals
 from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES, Status
 from clm_spark.tables.lake import Lake, Written
 
 FAILED, USER_MISTAKE, MODELS_MISSING = 1, 2, 3  # exit codes; 0: done
 
 log = logging.getLogger(__name__)
-CANCEL_SECONDS = 10
-
 console = Console(stderr=True)
 
 AsOf = Annotated[str, typer.Option("--as-of", metavar="DATE", help="The day to speak for: what was known before it.")]
@@ -135,43 +131,6 @@ def print_error(error: BaseException) -> None:
     """What an error says, in one line on standard error."""
     text = str(error) if isinstance(error, UserError) else one_line(error)
     console.print(f"clm: {' '.join(text.split())}", style="red", markup=False, highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def stopped_by_signals(spark: SparkSession) -> Iterator[None]:
-    """Let SIGTERM and SIGINT end what Spark does, and then this process as an error would: gold.runs hears of it."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        asked_to_stop.append(number)
-        # This thread may be waiting for Spark's answer: another one has to ask.
-        cancel = threading.Thread(target=spark.sparkContext.cancelAllJobs)
-        cancel.start()
-        cancel.join(CANCEL_SECONDS)
-        # An answer that is read by half would be taken for that to the next question: Spark's error comes by itself.
-        if not _waits_for_spark(frame):
-            raise Stopped(128 + number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-        if asked_to_stop:
-            raise Stopped(128 + asked_to_stop[0])
-    except Exception as error:
-        if asked_to_stop:
-            raise Stopped(128 + asked_to_stop[0]) from error
-        raise
-    finally:
-        asked_to_stop.clear()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _waits_for_spark(frame: FrameType | None) -> bool:
-    while frame is not None:
-        if frame.f_globals.get("__name__", "").startswith("py4j."):
-            return True
-        frame = frame.f_back
-    return False
 
 
 def log_to_console() -> None:

@@ -1,4 +1,4 @@
-"""Run jobs of one day in the order of their graph, those without a dependency side by side."""
+"""Run jobs of one day in the order of their graph; those that have no dependency on each other run side by side."""
 
 import logging
 import threading
@@ -14,6 +14,7 @@ from clm_spark.runs import one_line
 from clm_spark.session import another_session
 from clm_spark.settings import Settings
 from clm_spark.side_by_side import run_graph
+from clm_spark.signals import raise_if_stopped
 
 Say = Callable[[str, Job, JobDone | None], None]  # "3/15", a job, and how it ended or None where it begins
 
@@ -21,17 +22,18 @@ log = logging.getLogger(__name__)
 
 
 def run_jobs(spark: SparkSession, settings: Settings, jobs: Sequence[Job], *, parallel: int, say: Say) -> list[JobDone]:
-    """Run `jobs` for the settings' day; `say` hears of each as it begins and as it ends.
+    """Run `jobs` for the settings' day; `say` is called as each begins and as it ends.
 
-    A job follows those of `jobs` whose tables and models it reads. A model that could not be trained stops nothing:
-    tables, other models and the report are still worth having. A job that failed stops what follows from it, and not
-    the rest: one family of models must not cost a day of another. Gives how each ended, in the order they did; one that was not
-    begun has failed without an error.
+    A job depends on those of `jobs` whose tables and models it reads. Where a job fails, those that depend on it are not
+    begun, and all others are: one family of models must not cost a day of another. A job whose model could not be
+    trained has not failed. Returns how each ended, in that order, and those not begun as failed without an error.
     """
+    parallel = max(1, min(parallel, len(jobs)))
     by_name, done = {job.name: job for job in jobs}, list[JobDone]()
     places = {job.name: f"{number}/{len(jobs)}" for number, job in enumerate(jobs, start=1)}
 
     def work(name: str) -> bool:
+        raise_if_stopped()
         job, thread = by_name[name], threading.current_thread()
         say(places[name], job, None)
         if parallel > 1:
@@ -64,6 +66,7 @@ def _run_one(spark: SparkSession, settings: Settings, job: Job) -> JobDone:
     except ModelError as error:
         return JobDone(job.name, time.monotonic() - start, (), "models_missing", (one_line(error),))
     except Exception as error:
+        raise_if_stopped()  # then the error is that Spark was told to cancel
         if not isinstance(error, UserError):
             log.exception("%s failed", job.name)
         return JobDone(job.name, time.monotonic() - start, (), "failed", error=error)

@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 
 import clm_spark
 from clm_spark.errors import ModelError, UserError
+from clm_spark.signals import Stopped, asked_to_stop, uncancelled
 from clm_spark.tables.catalog import COUNTS, EVENTS, INGESTED_BATCHES, INGESTED_FILES, RUNS, Status
 from clm_spark.tables.lake import Lake, Written
 
@@ -26,16 +27,6 @@ MAX_ERROR = 500
 PSEUDONYM = re.compile(r"\b[0-9a-f]{64}\b")  # a change of key would not find it in a message
 
 log = logging.getLogger(__name__)
-
-
-asked_to_stop: list[int] = []  # signals that this process was sent, while `job.stopped_by_signals` listens
-
-
-class Stopped(SystemExit):
-    """A signal asked this process to end; its exit code is 128 and the signal's number."""
-
-    def __str__(self) -> str:
-        return f"stopped by signal {int(self.code or 128) - 128}"
 
 
 @dataclass
@@ -169,11 +160,13 @@ def recorded(lake: Lake, *, is_upkeep: bool = False, writes_tables: bool = True)
         # Spark's answer to a signal is that a job was cancelled.
         ended: BaseException = Stopped(128 + asked_to_stop[0]) if asked_to_stop else error
         try:
-            record.end(ended)
+            with uncancelled:
+                record.end(ended)
         except (UserError, PySparkException, Py4JError, OSError) as another:  # the job's own error says more
             log.warning("gold.runs does not say how %s ended: %s", lake.job, one_line(another))
         raise ended from (error if ended is not error else error.__cause__)
-    record.end()
+    with uncancelled:
+        record.end()
 
 
 def one_line(error: BaseException) -> str:

@@ -1,6 +1,8 @@
 """Past days several at a time and in any order: what each would have been on its own morning."""
 
+import os
 import random
+import signal
 import time
 from datetime import date, timedelta
 
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 from clm_spark.backfill import backfill
 from clm_spark.cli import app
 from clm_spark.errors import SettingsError
+from clm_spark.job import JobDone
 from clm_spark.pipeline import find_jobs
 from clm_spark.tables import catalog as t
 
@@ -63,6 +66,24 @@ def test_one_day_that_fails_stops_the_rest(new_lake, monkeypatch):
     with pytest.raises(SettingsError, match="as asked"):
         backfill(lake.spark, lake.settings, job, days, parallel=2, on_done=lambda *_: None)
     assert len(begun) <= 4
+
+
+def test_after_a_signal_no_day_begins(spark, monkeypatch):
+    begun = []
+
+    def run(session, name, function, settings):
+        begun.append(settings.as_of)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.5)
+        return JobDone(name, 0.5, ())
+
+    monkeypatch.setattr("clm_spark.backfill.run_job", run)
+    monkeypatch.setattr("clm_spark.cli.build_session", lambda *_, **__: spark)
+    asked = ["backfill", "build_features", "--from", "2024-03-01", "--to", "2024-03-09"]
+    for flags in ([], ["--parallel", "2"]):
+        begun.clear()
+        assert CliRunner().invoke(app, [*asked, *flags]).exit_code == 128 + signal.SIGTERM
+        assert begun == [date(2024, 3, 1)]
 
 
 @pytest.mark.parametrize("name", ["ingest_events", "train_churn", "rotate_key"])

@@ -10,8 +10,9 @@ import pytest
 from pyspark.sql import functions as F
 
 from clm_spark.errors import ContractError, ModelError
-from clm_spark.job import run_job, stopped_by_signals
-from clm_spark.runs import RunRecord, Stopped
+from clm_spark.job import run_job
+from clm_spark.runs import RunRecord
+from clm_spark.signals import Stopped, stopped_by_signals
 from clm_spark.tables.catalog import BOT_DAYS, RUNS
 from clm_spark.tables.lake import Lake
 

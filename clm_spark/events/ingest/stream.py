@@ -20,6 +20,7 @@ from clm_spark.events.ingest.checks import check_source
 from clm_spark.events.ingest.claims import KAFKA, Batch
 from clm_spark.session import KAFKA_PACKAGE
 from clm_spark.settings import Settings
+from clm_spark.signals import asked_to_stop, raise_if_stopped
 from clm_spark.sources.source import RawFile, Source, check_place
 from clm_spark.tables.catalog import COUNTS, INGESTED_BATCHES, INGESTED_FILES, RAW_EVENTS
 from clm_spark.tables.lake import Lake
@@ -148,8 +149,10 @@ def _run(
         query = writer.start()
         try:
             query.awaitTermination()
-            return
+            break
         except StreamingQueryException as error:
+            if asked_to_stop:
+                break
             if raised:
                 raise raised[-1] from None
             if FAILED_REPORT in str(error) and not is_last_start:
@@ -158,10 +161,10 @@ def _run(
                 f"the stream from {place} stopped: {_first_line(error)}; expected {place} within reach and {checkpoint} "
                 "as the stream left it; repair that and start it again: nothing is lost and nothing counts twice"
             ) from error
-        except KeyboardInterrupt:
-            log.info("stopping: the unfinished step is repeated at the next start")
-            query.stop()
-            return
+    if asked_to_stop:
+        log.info("stopped: an unfinished step is repeated at the next start")
+    if settings.stream.until == "caught_up":
+        raise_if_stopped()  # before it had caught up
 
 
 def _named(place: str) -> str:

@@ -18,6 +18,7 @@ from clm_spark.events.ingest import batches as ingest
 from clm_spark.job import run_job
 from clm_spark.jobs import stream_events
 from clm_spark.tables.catalog import COUNTS, EVENTS, INGESTED_BATCHES, INGESTED_FILES, RAW_EVENTS, RUNS
+from clm_spark.tables.contract import Table
 
 ROOT = Path(__file__).parents[3]
 
@@ -63,6 +64,26 @@ def test_a_stream_of_files_goes_on_where_it_was_cut_off(new_lake, tmp_path, monk
     assert whole == tuple(map(sum, zip(monday, tuesday, strict=True)))
 
 
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_an_idle_stream_ends_by_sigterm(spark, tmp_path):
+    landing, lake = tmp_path / "landing", tmp_path / "lake"
+    landing.mkdir()
+    truth = write_log(landing / "monday.csv")
+    settings = {"ingest.path": landing, "stream.step_seconds": 3600}
+    stream = start(lake, settings, "--continuous")
+    commits = lake / "checkpoints"
+    while not list(commits.glob("*/commits/0")):  # the one step of this hour is done
+        assert stream.poll() is None, (lake / "said.txt").read_text()
+        time.sleep(0.5)
+    time.sleep(2)
+    stream.send_signal(signal.SIGTERM)
+    assert stream.wait(timeout=60) == 128 + signal.SIGTERM, (lake / "said.txt").read_text()
+    (run,) = stored(spark, lake, RUNS).where("table_name IS NULL").collect()
+    assert (run.job, run.status, run.error) == ("stream_events", "done", None)
+    assert stored(spark, lake, EVENTS).count() == truth.num_events
+
+
 def is_open(port: int) -> bool:
     with socket.socket() as knock:
         return knock.connect_ex(("127.0.0.1", port)) == 0
@@ -91,13 +112,16 @@ def send(spark: SparkSession, lines: list[str], *, servers: str) -> None:
     messages.write.format("kafka").option("kafka.bootstrap.servers", servers).option("topic", "clicks").save()
 
 
-def start(lake: Path, servers: str, *flags: str) -> subprocess.Popen[bytes]:
-    settings = {
-        "shop": "test_shop", "lakehouse.path": lake, "ingest.source": "rees46", "stream.topic": "clicks",
-        "stream.servers": servers, "stream.max_records": 2000, "stream.step_seconds": 1,
+def stored(spark: SparkSession, lake: Path, table: Table) -> DataFrame:
+    return spark.read.format("delta").load(str(lake / "tables" / f"{table.layer}.db" / table.name))
+
+
+def start(lake: Path, settings: dict[str, object], *flags: str) -> subprocess.Popen[bytes]:
+    common = {
+        "shop": "test_shop", "lakehouse.path": lake, "ingest.source": "rees46",
         "privacy.key_file": ROOT / "tests/test.key", "spark.driver_memory": "2g", "spark.shuffle_partitions": 2,
     }  # fmt: skip
-    sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    sets = [word for key, value in (common | settings).items() for word in ("--set", f"{key}={value}")]
     clm = [sys.executable, "-c", "from clm_spark.cli import main; main()", "stream", *flags]
     lake.mkdir(exist_ok=True)
     with (lake / "said.txt").open("ab") as said:
@@ -114,7 +138,8 @@ def test_a_stream_from_kafka_is_killed_and_loses_nothing(spark, broker, tmp_path
     half, lake = len(lines) // 2, tmp_path / "lake"
     send(spark, lines[:half], servers=broker)
 
-    stream = start(lake, broker, "--continuous")
+    topic = {"stream.topic": "clicks", "stream.servers": broker, "stream.max_records": 2000, "stream.step_seconds": 1}
+    stream = start(lake, topic, "--continuous")
     log = lake / "tables" / "silver.db" / "events" / "_delta_log"
     while len(list(log.glob("*.json"))) < 2:  # made, and written to: not complete yet
         assert stream.poll() is None, (lake / "said.txt").read_text()
@@ -123,10 +148,10 @@ def test_a_stream_from_kafka_is_killed_and_loses_nothing(spark, broker, tmp_path
     stream.wait()
 
     send(spark, lines[half:], servers=broker)
-    assert start(lake, broker, "--once").wait() == 0, (lake / "said.txt").read_text()
+    assert start(lake, topic, "--once").wait() == 0, (lake / "said.txt").read_text()
 
-    def rows(table) -> DataFrame:
-        return spark.read.format("delta").load(str(lake / "tables" / f"{table.layer}.db" / table.name))
+    def rows(table: Table) -> DataFrame:
+        return stored(spark, lake, table)
 
     assert rows(RAW_EVENTS).select("file", "position").distinct().count() == rows(RAW_EVENTS).count() == len(lines)
     assert rows(EVENTS).select("event_id").distinct().count() == rows(EVENTS).count() == truth.num_events
