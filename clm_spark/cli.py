@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import sys
 from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta
@@ -87,7 +88,7 @@ def run(
             left = _left_to_do(Lake(spark, settings), chosen) if resume else chosen
             done = _run_jobs(spark, settings, left, parallel=parallel)
     if job == "all":
-        print_summary(spark, settings, done, out)
+        print_summary(spark, settings, done, out, options=_as_options(profile, overrides, conf_dir))
     code = exit_code(done)
     if code and not (code == MODELS_MISSING and allow_missing):
         raise typer.Exit(code)
@@ -335,6 +336,12 @@ def _table(title: str) -> Table:
         if table.title == title:
             return table
     raise SettingsError(f"no table {title!r}: expected one of {', '.join(table.title for table in TABLES)}")
+
+
+def _as_options(profile: str, overrides: Sequence[str] | None, conf_dir: str | None) -> str:
+    """The options that name the same settings, quoted for a shell."""
+    words = ["--profile", profile, *(word for text in overrides or [] for word in ("--set", text))]
+    return shlex.join([*words, *(["--conf-dir", conf_dir] if conf_dir else [])])
 
 
 def _listed(titles: Collection[str]) -> str:

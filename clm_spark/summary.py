@@ -17,8 +17,13 @@ from clm_spark.tables.catalog import CUSTOMER_SCORES, ITEM_RECOMMENDATIONS, MODE
 from clm_spark.tables.lake import Lake
 
 
-def print_summary(spark: SparkSession, settings: Settings, done: Sequence[JobDone], out: Console) -> None:
-    """Tables made, models against their baselines, the report's place, three queries to try, and what is missing."""
+def print_summary(
+    spark: SparkSession, settings: Settings, done: Sequence[JobDone], out: Console, *, options: str
+) -> None:
+    """Tables made, models against their baselines, the report's place, three queries to try, and what is missing.
+
+    `options` name the run's settings to `clm`, quoted for a shell.
+    """
     lake = Lake(spark, settings)
     out.print(_tables_made(done))
     if lake.exists(MODEL_METRICS):
@@ -27,7 +32,7 @@ def print_summary(spark: SparkSession, settings: Settings, done: Sequence[JobDon
         out.print(f"report: {report_path(settings)}", soft_wrap=True)
         out.print("try:")
         for query in _queries(lake):
-            out.print(f'  .venv/bin/clm sql "{query}"', highlight=False, soft_wrap=True)
+            out.print(f'  .venv/bin/clm sql "{query}" {options}', markup=False, highlight=False, soft_wrap=True)
     for line in what_is_missing(done):
         out.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
