@@ -62,10 +62,13 @@ def run(
     overrides: Overrides = None,
     conf_dir: ConfDir = None,
     parallel: Annotated[
-        int, typer.Option(min=1, help="Jobs at a time, of those that do not wait for one another.")
+        int, typer.Option(min=1, help="Jobs at a time, of those that have no dependency on each other.")
     ] = 1,
     resume: Annotated[
-        bool, typer.Option("--resume", help="With all: leave out what this day has already and what still holds.")
+        bool,
+        typer.Option(
+            "--resume", help="With all: ingest new files, then leave out jobs whose last run for the day holds."
+        ),
     ] = False,
     allow_missing: AllowMissing = False,
 ) -> None:
@@ -84,9 +87,10 @@ def run(
     with stopped_by_signals(spark):
         if job == "stale":
             done = _run_stale(spark, settings, parallel=parallel)
+        elif resume:
+            done = _resume(spark, settings, chosen, parallel=parallel)
         else:
-            left = _left_to_do(Lake(spark, settings), chosen) if resume else chosen
-            done = _run_jobs(spark, settings, left, parallel=parallel)
+            done = _run_jobs(spark, settings, chosen, parallel=parallel)
     if job == "all":
         print_summary(spark, settings, done, out, options=_as_options(profile, overrides, conf_dir))
     code = exit_code(done)
@@ -108,11 +112,17 @@ def _run_stale(spark: SparkSession, settings: Settings, *, parallel: int = 1) ->
     return done
 
 
-def _left_to_do(lake: Lake, jobs: Sequence[Job]) -> list[Job]:
-    still_good = jobs_that_hold(lake, jobs)
-    if still_good:
-        out.print(f"left out, done before: {', '.join(still_good)}", highlight=False, soft_wrap=True)
-    return [job for job in jobs if job.name not in still_good]
+def _resume(spark: SparkSession, settings: Settings, jobs: Sequence[Job], *, parallel: int) -> list[JobDone]:
+    """Ingest first: what came since then decides which other jobs hold."""
+    done = _run_jobs(spark, settings, [job for job in jobs if job.takes_raw], parallel=parallel)
+    if exit_code(done):
+        return done
+    holding = jobs_that_hold(Lake(spark, settings), jobs)
+    left = [job for job in jobs if not job.takes_raw and job.name not in holding]
+    left_out = [job.name for job in jobs if not job.takes_raw and job.name in holding]
+    if left_out:
+        out.print(f"left out, done before: {', '.join(left_out)}", highlight=False, soft_wrap=True)
+    return [*done, *_run_jobs(spark, settings, left, parallel=parallel)]
 
 
 def _run_jobs(spark: SparkSession, settings: Settings, chosen: Sequence[Job], *, parallel: int) -> list[JobDone]:

@@ -6,8 +6,8 @@ from functools import cache
 from pyspark.sql import Row
 from pyspark.sql import functions as F
 
-import clm_spark
 from clm_spark.pipeline import Job, graph_of
+from clm_spark.runs import code_version
 from clm_spark.tables.catalog import RUNS, TABLES
 from clm_spark.tables.commits import Commit
 from clm_spark.tables.lake import Lake
@@ -16,11 +16,13 @@ from clm_spark.tables.lake import Lake
 def jobs_that_hold(lake: Lake, jobs: Sequence[Job]) -> list[str]:
     """Names of the jobs whose last run for the lake's day need not be repeated, in order; bounded by jobs.
 
-    Such a run was complete, no model missing, under the same settings and code. All jobs that it follows hold too, and
-    what it read has no newer version but by jobs of the same day that it does not follow: in one run of all jobs these
-    might as well have come after it.
+    Such a run was complete, without a model missing, under today's sources and settings; Spark's own may differ. The
+    jobs that it depends on hold too. The tables that it read have no newer rows, but for rows that jobs of the same day
+    wrote that it has no dependency on: a run of all jobs may start those later as well. The tables that it wrote exist,
+    and nobody but our jobs has changed their rows since.
     """
-    runs, graph, holding = _runs(lake), graph_of(jobs), list[str]()
+    runs, written = _last_runs(lake)
+    graph, holding = graph_of(jobs), list[str]()
     by_title = {table.title: table for table in TABLES}
 
     @cache
@@ -35,21 +37,28 @@ def jobs_that_hold(lake: Lake, jobs: Sequence[Job]) -> list[str]:
             continue
         of_the_day = {each.name for each in jobs} - before
         seen = {title: version for title, version in run["inputs"].items() if title != RUNS.title}
-        if not any(_has_news(commits(title), version, lake, of_the_day) for title, version in seen.items()):
+        has_news = any(_has_news(commits(title), version, lake, of_the_day) for title, version in seen.items())
+        if not has_news and all(_is_intact(commits(row["table_name"]), row) for row in written.get(job.name, [])):
             holding.append(job.name)
     return holding
 
 
-def _runs(lake: Lake) -> Mapping[str, Row]:
-    """The last run of each job for the lake's day."""
+def _last_runs(lake: Lake) -> tuple[Mapping[str, Row], Mapping[str, list[Row]]]:
+    """By job, the last run for the lake's day, and a row per table that the last complete one wrote."""
     if not lake.exists(RUNS):
-        return {}
-    of_the_day = (F.col("as_of") == F.lit(lake.settings.as_of)) & F.col("table_name").isNull()
-    return {row["job"]: row for row in lake.read(RUNS).where(of_the_day).collect()}
+        return {}, {}
+    runs, written = dict[str, Row](), dict[str, list[Row]]()
+    of_the_day = (F.col("as_of") == F.lit(lake.settings.as_of)) & F.col("file").isNull()
+    for row in lake.read(RUNS).where(of_the_day).collect():
+        if row["table_name"] is None:
+            runs[row["job"]] = row
+        else:
+            written.setdefault(row["job"], []).append(row)
+    return runs, written
 
 
 def _is_good(run: Row, lake: Lake) -> bool:
-    is_same = (run["settings_hash"], run["code_version"]) == (lake.settings.digest, clm_spark.__version__)
+    is_same = (run["settings_hash"], run["code_version"]) == (lake.settings.digest, code_version())
     return is_same and run["status"] in ("done", "nothing_new")
 
 
@@ -60,11 +69,26 @@ def _trained_for(job: Job, before: str, jobs: Sequence[Job]) -> bool:
 
 def _has_news(commits: Sequence[Commit], seen: int, lake: Lake, of_the_day: set[str]) -> bool:
     """Whether a table has rows since version `seen` that others than these jobs wrote for the lake's day."""
-    later = [commit for commit in commits if commit.version > seen]
-    if not commits or len(later) != commits[0].version - seen:
-        return True  # the table is gone, older than it was, or its log has forgotten
+    later = _since(commits, seen)
     as_of = str(lake.settings.as_of)
-    return any(
+    return later is None or any(
         commit.changes_rows and not (commit.mark.get("as_of") == as_of and commit.mark.get("job") in of_the_day)
         for commit in later
     )
+
+
+def _is_intact(commits: Sequence[Commit], wrote: Row) -> bool:
+    """Whether a table has the commit that this row of gold.runs names, and only our jobs changed its rows since."""
+    later = _since(commits, wrote["version"])
+    if later is None or not all(commit.is_ours for commit in later if commit.changes_rows):
+        return False
+    if not wrote["num_rows"]:
+        return True  # Delta may have skipped the commit, and then the version is an earlier one's
+    made = [commit.mark for commit in commits if commit.version == wrote["version"]]
+    return [(mark.get("job"), mark.get("as_of")) for mark in made] == [(wrote["job"], str(wrote["as_of"]))]
+
+
+def _since(commits: Sequence[Commit], version: int) -> list[Commit] | None:
+    """The commits after a version; None where the table is gone, older than that, or its log has forgotten some."""
+    later = [commit for commit in commits if commit.version > version]
+    return later if commits and len(later) == commits[0].version - version else None

@@ -3,6 +3,7 @@
 The only place that asks for the time of day: no row of any other table depends on it.
 """
 
+import hashlib
 import logging
 import re
 from collections import Counter
@@ -10,6 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from py4j.protocol import Py4JError
@@ -119,7 +123,7 @@ class RunRecord:
             "as_of": settings.as_of,
             "inputs": dict(sorted(self.inputs.items())),
             "settings_hash": settings.digest,
-            "code_version": clm_spark.__version__,
+            "code_version": code_version(),
         }
 
     def _manifest(self) -> DataFrame:
@@ -167,6 +171,23 @@ def recorded(lake: Lake, *, is_upkeep: bool = False, writes_tables: bool = True)
         raise ended from (error if ended is not error else error.__cause__)
     with uncancelled:
         record.end()
+
+
+@cache
+def code_version() -> str:
+    """The release, and eight digits that name the sources of all modules."""
+    named = hashlib.sha256()
+    for name, source in sorted(_sources(files("clm_spark"))):
+        named.update(name.encode() + b"\0" + source + b"\0")
+    return f"{clm_spark.__version__}+{named.hexdigest()[:8]}"
+
+
+def _sources(folder: Traversable, place: str = "") -> Iterator[tuple[str, bytes]]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _sources(entry, f"{place}{entry.name}/")
+        elif entry.name.endswith(".py"):
+            yield f"{place}{entry.name}", entry.read_bytes()
 
 
 def one_line(error: BaseException) -> str:

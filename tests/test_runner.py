@@ -1,17 +1,26 @@
-"""Two days of a small shop through every job, side by side: what jobs declare, how runs end, and what resuming leaves out."""
+"""How runs of all jobs end and what resuming leaves out: with tiny jobs, and with every job on two days of a small shop."""
 
+import os
+import shlex
+import signal
+import threading
+import time
+from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 
 import pytest
 from pyspark.sql import functions as F
 from small_shop import write_log
 
-from clm_spark.errors import SourceError
+from clm_spark import cli, resume
+from clm_spark.errors import ModelError, SourceError
 from clm_spark.job import JobDone
 from clm_spark.jobs import check_drift
-from clm_spark.pipeline import JOBS, graph_of
+from clm_spark.pipeline import JOBS, Job, graph_of
 from clm_spark.resume import jobs_that_hold
 from clm_spark.runner import exit_code, run_jobs
+from clm_spark.signals import Stopped, stopped_by_signals
 from clm_spark.summary import what_is_missing
 from clm_spark.tables import catalog as t
 from clm_spark.tables.lake import Lake
@@ -46,8 +55,201 @@ def test_the_exit_code_tells_how_a_run_ended():
     ]
 
 
+# Tiny jobs under names of the day's: one takes rows in, one works on them, one reads all, and one has to do with none.
+TINY = (
+    Job("ingest_events", reads=(), writes=(t.BOT_DAYS,), takes_raw=True),
+    Job("check_drift", reads=(t.BOT_DAYS,), writes=(t.FEATURE_DRIFT,)),
+    Job("train_churn", reads=(), writes=(), trains=("churn",)),
+    Job("write_report", reads=(t.BOT_DAYS, t.FEATURE_DRIFT, t.RUNS), writes=()),
+)
+NAMES = [job.name for job in TINY]
+
+
+class TinyShop:
+    """What the tiny jobs do. `arrived` grows as files would; `does` replaces a job, by name."""
+
+    def __init__(self, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.lake, self.arrived, self.taken_in = lake, 1, 0
+        self.does: dict[str, Callable[[Lake], object]] = {}
+        self.begun: list[str] = []
+        own = {
+            "ingest_events": self._ingest,
+            "check_drift": self._drift,
+            "train_churn": lambda _: None,
+            "write_report": self._report,
+        }
+
+        def load(job: Job):
+            def run(lake: Lake, settings) -> None:
+                self.begun.append(job.name)
+                self.does.get(job.name, own[job.name])(lake)
+
+            return run, "inputs -> outputs: a tiny job"
+
+        monkeypatch.setattr(Job, "load", load)
+        monkeypatch.setattr("clm_spark.job.check_as_of", lambda _: None)
+
+    def _ingest(self, lake: Lake) -> None:
+        if self.taken_in < self.arrived:
+            day = lake.settings.as_of
+            found = [(f"c{number}", day, "rate_per_day", 1, day) for number in range(self.arrived)]
+            lake.replace(lake.spark.createDataFrame(found, t.BOT_DAYS.schema), into=t.BOT_DAYS)
+            self.taken_in = self.arrived
+
+    def _drift(self, lake: Lake) -> None:
+        day, num_rows = lake.settings.as_of, lake.read(t.BOT_DAYS).count()
+        figures = ("silver.bot_days", "figure", day, day, num_rows, num_rows, 0.0, 0.0, 1.0, 1.0, 0.0, False)
+        lake.replace(lake.spark.createDataFrame([figures], t.FEATURE_DRIFT.schema), into=t.FEATURE_DRIFT, as_of=day)
+
+    def _report(self, lake: Lake) -> None:
+        for table in (t.BOT_DAYS, t.FEATURE_DRIFT, t.RUNS):
+            lake.read(table)
+
+    def run(self, jobs=TINY, *, parallel: int = 1) -> dict[str, JobDone]:
+        self.begun.clear()
+        done = run_jobs(self.lake.spark, self.lake.settings, jobs, parallel=parallel, say=lambda *_: None)
+        return {each.job: each for each in done}
+
+    def holding(self, **changes) -> list[str]:
+        return jobs_that_hold(Lake(self.lake.spark, self.lake.settings.model_copy(update=changes)), TINY)
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_a_failure_stops_what_depends_on_it_and_nothing_else(new_lake, monkeypatch, parallel):
+    def fails(error: Exception) -> Callable[[Lake], object]:
+        def run(_: Lake) -> None:
+            raise error
+
+        return run
+
+    shop = TinyShop(new_lake(), monkeypatch)
+    assert shop.holding() == []
+    for job, error, code, begun, holding in (
+        ("check_drift", ValueError("oh"), 1, NAMES[:3], ["ingest_events", "train_churn"]),
+        ("check_drift", SourceError("no raw data"), 2, NAMES[:3], ["ingest_events", "train_churn"]),
+        ("train_churn", ModelError("too few"), 3, NAMES, ["ingest_events", "check_drift"]),
+        ("", None, 0, NAMES, NAMES),
+    ):
+        shop.does = {job: fails(error)} if error else {}
+        done = shop.run(parallel=parallel)
+        assert sorted(shop.begun) == sorted(begun)
+        assert set(done) == set(NAMES)
+        assert exit_code(list(done.values())) == code
+        assert done["ingest_events"].status in ("done", "nothing_new")
+        if code in (1, 2):
+            assert done["check_drift"].error is error
+            assert (done["write_report"].status, done["write_report"].error) == ("failed", None), "not begun"
+        assert shop.holding() == holding
+
+
+def test_what_holds_is_what_nothing_has_changed(new_lake, monkeypatch):
+    shop = TinyShop(new_lake(), monkeypatch)
+    lake, drift = shop.lake, shop.lake.name(t.FEATURE_DRIFT)
+    shop.run()
+    assert shop.holding() == NAMES
+    assert shop.holding(spark=lake.settings.spark.model_copy(update={"driver_memory": "12g"})) == NAMES
+    assert shop.holding(drift=lake.settings.drift.model_copy(update={"max_psi": 0.9})) == []
+    with monkeypatch.context() as newer:
+        newer.setattr(resume, "code_version", lambda: "0.2.0+00000000")
+        assert shop.holding() == []
+
+    def changed(statement: str) -> list[str]:
+        """What holds after a statement; then what did not runs again."""
+        lake.spark.sql(statement)
+        holding = shop.holding()
+        shop.run([job for job in TINY if job.name not in holding])
+        assert shop.holding() == NAMES
+        return holding
+
+    assert changed(f"OPTIMIZE {drift}") == NAMES
+    assert changed(f"DROP TABLE {drift}") == ["ingest_events", "train_churn"]
+    shop.run()  # another version
+    assert changed(f"RESTORE TABLE {drift} TO VERSION AS OF {lake.version(t.FEATURE_DRIFT) - 1}") == [
+        "ingest_events",
+        "train_churn",
+    ]
+    # Made anew by another day: the version that this day wrote is another day's.
+    at = lake.version(t.FEATURE_DRIFT)
+    lake.spark.sql(f"DROP TABLE {drift}")
+    other = Lake(lake.spark, lake.settings.model_copy(update={"as_of": FIRST}), job="check_drift")
+    for _ in range(at + 1):
+        shop._drift(other)
+    assert shop.holding() == ["ingest_events", "train_churn"]
+    shop.run()
+
+    shop.arrived += 1
+    shop.run(TINY[:1])
+    assert shop.holding() == ["ingest_events", "train_churn"], "a late file is news for those that read it"
+
+
+def test_resuming_takes_late_files_in_and_says_how_to_query(new_lake, monkeypatch, tmp_path, capsys):
+    shop = TinyShop(new_lake(), monkeypatch)
+    place, conf = shop.lake.settings.lakehouse, str(Path(__file__).parents[1] / "conf")
+    keys = {f"lakehouse.{name}": getattr(place, name) for name in ("path", "bronze", "silver", "gold", "analysts")}
+    keys |= {
+        "shop": "test_shop",
+        "privacy.key_file": shop.lake.settings.privacy.key_file,
+        "report.path": f"{tmp_path}/my report.html",
+    }
+    sets = [word for key, value in keys.items() for word in ("--set", f"{key}={value}")]
+    monkeypatch.setattr(cli, "find_jobs", lambda _: TINY)
+    monkeypatch.setattr(cli, "log_to_console", lambda: None)
+
+    def clm(*flags: str) -> tuple[int, list[str], str]:
+        shop.begun.clear()
+        monkeypatch.setattr(
+            "sys.argv", ["clm", "run", "all", "--as-of", "2024-03-01", "--conf-dir", conf, *sets, *flags]
+        )
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return int(end.value.code or 0), list(shop.begun), capsys.readouterr().out
+
+    code, begun, said = clm()
+    assert (code, begun) == (0, NAMES)
+    queries = [shlex.split(line) for line in said.splitlines() if " sql " in line]
+    assert len(queries) == 3
+    for words in queries:
+        assert words[:2] == [".venv/bin/clm", "sql"]
+        assert words[3:] == ["--profile", "local", *sets, "--conf-dir", conf]
+    code, begun, said = clm("--resume")
+    assert (code, begun) == (0, ["ingest_events"])
+    assert "left out, done before: check_drift, train_churn, write_report" in said
+    shop.arrived += 1
+    code, begun, said = clm("--resume")
+    assert (code, begun) == (0, ["ingest_events", "check_drift", "write_report"])
+    assert "left out, done before: train_churn" in said
+
+    def nothing_there(_: Lake) -> None:
+        raise SourceError("no raw data")
+
+    shop.does = {"ingest_events": nothing_there}
+    code, begun, said = clm("--resume")
+    assert (code, begun) == (2, ["ingest_events"])
+    assert "failed: ingest_events: no raw data" in said
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_after_a_signal_no_job_begins(new_lake, monkeypatch, parallel):
+    shop = TinyShop(new_lake(), monkeypatch)
+
+    def is_told_to_stop(_: Lake) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+
+    def plans(lake: Lake) -> None:
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        lake.spark.sparkContext._jvm.java.lang.Thread.sleep(1500)  # no Spark job that could be cancelled
+
+    for does in (is_told_to_stop, plans):
+        shop.does = {"ingest_events": does}
+        with pytest.raises(Stopped) as end, stopped_by_signals(shop.lake.spark):
+            shop.run([job for job in TINY if job.name != "train_churn"], parallel=parallel)
+        assert end.value.code == 143
+        assert shop.begun == ["ingest_events"]
+
+
 @pytest.mark.soak
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3000)
 def test_two_days_side_by_side(new_lake, tmp_path, monkeypatch):
     write_log(tmp_path / "whole.csv")
     header, *lines = (tmp_path / "whole.csv").read_text().splitlines()
@@ -80,29 +282,30 @@ def test_two_days_side_by_side(new_lake, tmp_path, monkeypatch):
         raise ValueError("out of luck")
 
     monkeypatch.setattr(check_drift, "run", drift_fails)
+    said.clear()
     second = run(SECOND)
     failed = {name for name, done in second.items() if done.status == "failed"}
-    assert failed == {"check_drift", "write_report"}, "what does not follow from it goes on"
+    assert failed == {"check_drift", "train_segments", "assign_segments", "write_report"}, "others do not depend on it"
     assert exit_code(list(second.values())) == 1
-    places = {step: number for number, step in enumerate(said[-2 * (len(JOBS) - 1) :])}
-    graph = graph_of(JOBS)
-    for job in JOBS[:-1]:
-        for before in graph[job.name]:
-            assert places[before, second[before].status] < places[job.name, "begins"]
+    places, graph = {step: number for number, step in enumerate(said)}, graph_of(JOBS)
+    begun = [job.name for job in JOBS if (job.name, "begins") in places]
+    assert begun == [job.name for job in JOBS if job.name not in failed - {"check_drift"}]
+    for name in begun:
+        for before in graph[name]:
+            assert places[before, second[before].status] < places[name, "begins"]
 
     monkeypatch.undo()
-    kept = jobs_that_hold(of_day(SECOND), JOBS)
-    assert kept == [job.name for job in JOBS if job.name not in failed]
-    before = {table.title: rows(table) for table in t.TABLES if lake.exists(table) and table is not t.RUNS}
-    left = [job for job in JOBS if job.name not in kept]
-    third = run(SECOND, left)
-    assert {name: done.status for name, done in third.items()} == {"check_drift": "done", "write_report": "done"}
+    holding = jobs_that_hold(of_day(SECOND), JOBS)
+    assert holding == [job.name for job in JOBS if job.name not in failed]
+    third = run(SECOND, [job for job in JOBS if job.name not in holding])
+    assert {name for name, done in third.items() if done.status in ("done", "nothing_new")} == failed
     assert jobs_that_hold(of_day(SECOND), JOBS) == [job.name for job in JOBS]
-    assert jobs_that_hold(of_day(FIRST), JOBS)[:1] == [], "the second day's file is news for the first"
+    assert jobs_that_hold(of_day(FIRST), JOBS) == [], "the second day's file is news for the first"
     # One after another they leave the same rows.
+    before = {table.title: rows(table) for table in t.TABLES if lake.exists(table) and table is not t.RUNS}
     run(SECOND, parallel=1)
     after = {table.title: rows(table) for table in t.TABLES if lake.exists(table) and table is not t.RUNS}
-    assert {name for name in before if before[name] != after[name]} <= {t.FEATURE_DRIFT.title}
+    assert {name for name in before if before[name] != after[name]} == set()
 
     runs = lake.read(t.RUNS).where(F.col("file").isNull()).collect()
     for job in JOBS:

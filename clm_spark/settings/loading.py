@@ -57,8 +57,8 @@ class Settings(Section):
 
     @property
     def digest(self) -> str:
-        """Names these settings, all of them: sha-256, hexadecimal."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """Names the settings that decide rows and where they go, all but Spark's: sha-256, hexadecimal."""
+        return hashlib.sha256(self.model_dump_json(exclude={"spark"}).encode()).hexdigest()
 
     def of(self, section: type[Asked]) -> Asked:
         """The section of a task or a model, which is declared where the model is; its defaults where none was read."""

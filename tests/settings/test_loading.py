@@ -22,6 +22,13 @@ def test_later_layers_win():
     assert settings.sessions.max_gap_minutes == 30  # the default
 
 
+def test_the_digest_names_what_decides_rows():
+    digest = load().digest
+    assert load("spark.driver_memory=12g", "spark.conf={spark.ui.enabled: 'false'}").digest == digest
+    for override in ("churn.horizon_days=28", "sessions.max_gap_minutes=31", "tracking.uri=/tmp/x"):
+        assert load(override).digest != digest
+
+
 @pytest.mark.parametrize(
     ("call", "expected"),
     [
