@@ -21,6 +21,7 @@ from clm_spark.events.ingest.claims import KAFKA, Batch
 from clm_spark.session import KAFKA_PACKAGE
 from clm_spark.settings import Settings
 from clm_spark.signals import asked_to_stop, raise_if_stopped
+from clm_spark.sources.paths import literal
 from clm_spark.sources.source import RawFile, Source, check_place
 from clm_spark.tables.catalog import COUNTS, INGESTED_BATCHES, INGESTED_FILES, RAW_EVENTS
 from clm_spark.tables.lake import Lake
@@ -42,7 +43,7 @@ def stream_files(lake: Lake, source: Source, settings: Settings) -> None:
         .option("recursiveFileLookup", "true")
         .option("pathGlobFilter", "{" + ",".join(f"*{ending}" for ending in source.file_endings) + "}")
         .option("maxFilesPerTrigger", settings.stream.max_files)
-        .load(settings.ingest.path)
+        .load(literal(settings.ingest.path))
         .select("path", "length", F.unix_millis("modificationTime").alias("modified_ms"))
     )
 
