@@ -38,7 +38,7 @@ def jobs_that_hold(lake: Lake, jobs: Sequence[Job]) -> list[str]:
         of_the_day = {each.name for each in jobs} - before
         seen = {title: version for title, version in run["inputs"].items() if title != RUNS.title}
         has_news = any(_has_news(commits(title), version, lake, of_the_day) for title, version in seen.items())
-        if not has_news and all(_is_intact(commits(row["table_name"]), row) for row in written.get(job.name, [])):
+        if not has_news and all(is_intact(commits(row["table_name"]), row) for row in written.get(job.name, [])):
             holding.append(job.name)
     return holding
 
@@ -77,7 +77,7 @@ def _has_news(commits: Sequence[Commit], seen: int, lake: Lake, of_the_day: set[
     )
 
 
-def _is_intact(commits: Sequence[Commit], wrote: Row) -> bool:
+def is_intact(commits: Sequence[Commit], wrote: Row) -> bool:
     """Whether a table has the commit that this row of gold.runs names, and only our jobs changed its rows since."""
     later = _since(commits, wrote["version"])
     if later is None or not all(commit.is_ours for commit in later if commit.changes_rows):

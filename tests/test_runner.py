@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from pyspark.sql import Row
 from pyspark.sql import functions as F
 from small_shop import write_log
 
@@ -18,11 +19,12 @@ from clm_spark.errors import ModelError, SourceError
 from clm_spark.job import JobDone
 from clm_spark.jobs import check_drift
 from clm_spark.pipeline import JOBS, Job, graph_of
-from clm_spark.resume import jobs_that_hold
+from clm_spark.resume import is_intact, jobs_that_hold
 from clm_spark.runner import exit_code, run_jobs
 from clm_spark.signals import Stopped, stopped_by_signals
 from clm_spark.summary import what_is_missing
 from clm_spark.tables import catalog as t
+from clm_spark.tables.commits import COMMIT_MARK, Commit
 from clm_spark.tables.lake import Lake
 
 FIRST, SECOND = date(2024, 2, 29), date(2024, 3, 1)
@@ -114,8 +116,7 @@ class TinyShop:
         return jobs_that_hold(Lake(self.lake.spark, self.lake.settings.model_copy(update=changes)), TINY)
 
 
-@pytest.mark.parametrize("parallel", [1, 2])
-def test_a_failure_stops_what_depends_on_it_and_nothing_else(new_lake, monkeypatch, parallel):
+def test_a_failure_stops_what_depends_on_it_and_nothing_else(new_lake, monkeypatch):
     def fails(error: Exception) -> Callable[[Lake], object]:
         def run(_: Lake) -> None:
             raise error
@@ -124,11 +125,11 @@ def test_a_failure_stops_what_depends_on_it_and_nothing_else(new_lake, monkeypat
 
     shop = TinyShop(new_lake(), monkeypatch)
     assert shop.holding() == []
-    for job, error, code, begun, holding in (
-        ("check_drift", ValueError("oh"), 1, NAMES[:3], ["ingest_events", "train_churn"]),
-        ("check_drift", SourceError("no raw data"), 2, NAMES[:3], ["ingest_events", "train_churn"]),
-        ("train_churn", ModelError("too few"), 3, NAMES, ["ingest_events", "check_drift"]),
-        ("", None, 0, NAMES, NAMES),
+    for parallel, job, error, code, begun, holding in (
+        (2, "check_drift", ValueError("oh"), 1, NAMES[:3], ["ingest_events", "train_churn"]),
+        (1, "check_drift", SourceError("no raw data"), 2, NAMES[:3], ["ingest_events", "train_churn"]),
+        (2, "train_churn", ModelError("too few"), 3, NAMES, ["ingest_events", "check_drift"]),
+        (1, "", None, 0, NAMES, NAMES),
     ):
         shop.does = {job: fails(error)} if error else {}
         done = shop.run(parallel=parallel)
@@ -168,18 +169,30 @@ def test_what_holds_is_what_nothing_has_changed(new_lake, monkeypatch):
         "ingest_events",
         "train_churn",
     ]
-    # Made anew by another day: the version that this day wrote is another day's.
-    at = lake.version(t.FEATURE_DRIFT)
-    lake.spark.sql(f"DROP TABLE {drift}")
-    other = Lake(lake.spark, lake.settings.model_copy(update={"as_of": FIRST}), job="check_drift")
-    for _ in range(at + 1):
-        shop._drift(other)
-    assert shop.holding() == ["ingest_events", "train_churn"]
-    shop.run()
-
     shop.arrived += 1
     shop.run(TINY[:1])
     assert shop.holding() == ["ingest_events", "train_churn"], "a late file is news for those that read it"
+
+
+def test_a_written_table_is_intact_while_only_our_jobs_write_to_it():
+    def commit(version: int, job: str = "score", as_of: date = FIRST, operation: str = "WRITE") -> Commit:
+        return Commit(version, operation, {"by": COMMIT_MARK, "job": job, "as_of": str(as_of)} if job else {})
+
+    wrote = Row(job="score", as_of=FIRST, version=2, num_rows=9)
+    begin = [commit(1, "", operation="CREATE TABLE"), commit(0, "", operation="CREATE TABLE")]
+    ours, other_day = commit(2), commit(2, as_of=SECOND)
+    for name, commits, row, expected in (
+        ("as written", [ours, *begin], wrote, True),
+        ("another job's rows came", [commit(3, "train"), ours, *begin], wrote, True),
+        ("files packed", [commit(3, "", operation="OPTIMIZE"), ours, *begin], wrote, True),
+        ("restored", [commit(3, "", operation="RESTORE"), ours, *begin], wrote, False),
+        ("updated by hand", [commit(3, "", operation="UPDATE"), ours, *begin], wrote, False),
+        ("dropped", [], wrote, False),
+        ("made anew, with fewer versions", begin, wrote, False),
+        ("made anew by another day", [commit(3), other_day, *begin], wrote, False),
+        ("nothing to write, so no commit", [other_day, *begin], Row(**(wrote.asDict() | {"num_rows": 0})), True),
+    ):
+        assert is_intact(commits, row) is expected, name
 
 
 def test_resuming_takes_late_files_in_and_says_how_to_query(new_lake, monkeypatch, tmp_path, capsys):
