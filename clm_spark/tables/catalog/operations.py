@@ -59,8 +59,8 @@ RUNS = Table(
         Column("num_rejected", BIGINT, "records set aside with a reason", nullable=True),
         Column("num_duplicates", BIGINT, "records that repeat an event", nullable=True),
         Column("inputs", T.MapType(STRING, BIGINT), "Delta version of every table read"),
-        Column("settings_hash", STRING, "sha-256 over the settings"),
-        Column("code_version", STRING, "version of clm-spark"),
+        Column("settings_hash", STRING, "sha-256 over the settings, Spark's own left out"),
+        Column("code_version", STRING, "release, and a digest of the sources"),
     ),
     checks={
         "nothing_is_lost": "num_read IS NULL OR num_read = num_kept + num_rejected + num_duplicates",
