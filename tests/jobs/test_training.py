@@ -7,10 +7,11 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from clm_spark.errors import ModelError
+from clm_spark.files import local_path
 from clm_spark.jobs import assign_segments, score_customers, train_churn, train_recommenders, train_segments
 from clm_spark.models.catalogue import settings_from
 from clm_spark.models.churn import Churn, LoggedRegression
-from clm_spark.models.contest import Contest
+from clm_spark.models.contest import HOLDOUT, Contest
 from clm_spark.models.registry import Registry
 from clm_spark.tables import catalog as t
 from clm_spark.tables.contract import Table
@@ -124,8 +125,9 @@ def test_an_incumbent_that_cannot_be_tested_fairly_is_not_compared(new_lake, cap
     lake.replace(their_orders(labelled), into=t.CUSTOMER_DAYS)
     registry, day = Registry(lake.settings), AS_OF - timedelta(days=1)
     old = registry.register(
-        "churn", "gbt", "gbt-of-old", save=lambda path: None, params={}, metrics={}, inputs={},
-        metadata={"signature": '{"num_orders_90d": "string", "num_faxes": "bigint"}'},
+        "churn", "gbt", "gbt-of-old", save=lambda path: local_path(f"{path}/{HOLDOUT}").mkdir(parents=True),
+        params={}, metrics={}, inputs={},
+        metadata={"signature": '{"num_orders_90d": "string", "num_faxes": "bigint"}', "tested_on": str(DAYS[1])},
     )  # fmt: skip
     registry.elect(old, from_on=day)
     with caplog.at_level("WARNING"):
