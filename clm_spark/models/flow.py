@@ -70,14 +70,14 @@ def score(lake: Lake, task: Task) -> None:
             f"run {task.train_job} for that day, or read in its log why it elected none"
         )
     model, inputs = model_named(task.name, served.model), task.population_rows(lake)
+    different = difference(model, served, served.path, inputs)
+    if different:
+        raise ModelError(f"{served.version} does not fit the rows of {inputs.as_of}: {different}; run {task.train_job}")
     if inputs.rows.isEmpty():
         raise ModelError(
             f"nobody can be asked on {inputs.as_of}: expected {task.population}, and there is none; "
             f"run the jobs before {task.score_job} for that day"
         )
-    different = difference(model, served, served.path, inputs)
-    if different:
-        raise ModelError(f"{served.version} does not fit the rows of {inputs.as_of}: {different}; run {task.train_job}")
     task.write(lake, model.score(served.path, inputs), served)
 
 
