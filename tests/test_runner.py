@@ -143,6 +143,7 @@ def test_a_failure_stops_what_depends_on_it_and_nothing_else(new_lake, monkeypat
         assert shop.holding() == holding
 
 
+@pytest.mark.long
 def test_what_holds_is_what_nothing_has_changed(new_lake, monkeypatch):
     shop = TinyShop(new_lake(), monkeypatch)
     lake, drift = shop.lake, shop.lake.name(t.FEATURE_DRIFT)
@@ -195,6 +196,7 @@ def test_a_written_table_is_intact_while_only_our_jobs_write_to_it():
         assert is_intact(commits, row) is expected, name
 
 
+@pytest.mark.long
 def test_resuming_takes_late_files_in_and_says_how_to_query(new_lake, monkeypatch, tmp_path, capsys):
     shop = TinyShop(new_lake(), monkeypatch)
     place, conf = shop.lake.settings.lakehouse, str(Path(__file__).parents[1] / "conf")

@@ -118,6 +118,7 @@ def test_an_incumbent_gives_way_only_to_what_is_better_beyond_chance(new_lake):
     assert registry.champion("churn", AS_OF) == trees
 
 
+@pytest.mark.long
 def test_an_incumbent_that_cannot_be_tested_fairly_is_not_compared(new_lake, caplog):
     lake = new_lake(**SECTIONS | {"evaluation": {"replicates": 50, "folds": 2, "leave_out": ["logistic_regression"]}})
     labelled = leaving_customers(lake.spark, days=DAYS, num_customers=100).persist()
@@ -155,6 +156,7 @@ def test_an_incumbent_that_cannot_be_tested_fairly_is_not_compared(new_lake, cap
         score_customers.run(on(lake, day), on(lake, day).settings)
 
 
+@pytest.mark.long
 def test_a_model_that_could_not_be_trained_is_tried_again_the_same_day(new_lake, monkeypatch):
     sections = SECTIONS | {"evaluation": {"replicates": 50, "folds": 2, "leave_out": ["gbt"]}}
     lake = new_lake(**sections)
