@@ -37,8 +37,8 @@ DAYS = ("2024-04-29", "2024-05-29")  # the first one's models are the second one
 LOG_DAYS = 150
 S3_PORT = 9123
 KEYS = ("the key of a shop that is nobody's\n", "the key that it goes on to, nobody's too\n")
-# What a run took and by which settings is its own, and a batch is named after the URLs of its files.
-DIFFERING = {"seconds", "settings_hash", "started_at", "ended_at", "batch_id"}
+# What a run took and by which settings is its own, and so is when a file was put there; a batch is named after its files.
+DIFFERING = {"seconds", "settings_hash", "started_at", "ended_at", "batch_id", "modified_at", "arrived_at"}
 SMALL = (
     "churn.horizon_days=28",
     "gbt.min_leaf_customers=10",
