@@ -82,7 +82,7 @@ class Gbt(Classifier):
 
     name = "gbt"
     task = Churn.name
-    words = "gradient-boosted trees"
+    words = "boosted trees"
     section = GbtSettings
     features = FEATURES
 

@@ -49,7 +49,7 @@ def metrics_grid(found: pd.DataFrame) -> Grid:
         of_metric = {row.metric: interval_text(row) for row in lines(figures_of_model)}
         figures = (of_metric.get(metric, "-") for metric in metrics)
         rows.append((words(str(model)), role(first), *figures, count_text(first.num_tested), _day(first.tested_on)))
-    header = ("model", "role", *map(words, metrics), "customers tested", "tested on days from")
+    header = ("model", "role", *map(words, metrics), "customers", "tested from")
     caption = (
         "Figures on days the models had not seen, with 95 % intervals over customers; higher is better. The champion is "
         "what is served."

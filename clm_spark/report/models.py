@@ -38,7 +38,8 @@ def models(lake: Lake) -> Section:
 
 def _asked(task: Task, settings: Settings) -> tuple[str, ...]:
     days = task.horizon_days(settings)
-    return words(task.name), task.question, task.grain, task.population, task.label, "-" if days is None else str(days)
+    population, label = (text.replace("`", "") for text in (task.population, task.label))  # settings' names
+    return words(task.name), task.question, task.grain, population, label, "-" if days is None else str(days)
 
 
 def _row(task: Task, found: pd.DataFrame) -> tuple[str, ...] | None:

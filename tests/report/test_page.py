@@ -59,10 +59,10 @@ def test_every_section_says_what_the_tables_say(page, small_shop):
         "shop": ["The week before 2024-03-01 brought", "each is whole"],
         "funnel": [f"Of {visits} visits in the 90 days before 2024-03-01, {buying / visits:.1%} end with a purchase."],
         "segments": ["2 segments as of 2024-03-01", "buys now and then", "Silhouette of K-Means: 0.512"],
-        "models": ["Churn Gradient-boosted trees", "Will an active customer buy nothing in the days to come?"],
+        "models": ["Churn Boosted trees", "Will an active customer buy nothing in the days to come?"],
         "churn": [
-            "Best model: Gradient-boosted trees. It beats the baseline Longest silence: Average precision 0.702 against 0.610.",
-            "Gradient-boosted trees champion 0.861 (0.841 to 0.881) 0.702 (0.682 to 0.722) 30 2024-02-02",
+            "Best model: Boosted trees. It beats the baseline Longest silence: Average precision 0.702 against 0.610.",
+            "Boosted trees champion 0.861 (0.841 to 0.881) 0.702 (0.682 to 0.722) 30 2024-02-02",
             f"by model {'churn-2024-03-01'}",
             "of 30 customers are expected to leave",
         ],
