@@ -38,7 +38,7 @@ def test_one_click_is_followed_to_what_it_causes(small_shop):
 
 def test_the_leavers_are_those_long_silent(small_shop):
     seen = run_cells("02_who_is_leaving", lake=small_shop.lake)
-    assert seen.figures.loc[(False, "gbt"), "auc"] == 0.861
+    assert seen.figures.loc[(False, "gbt", False), "auc"] == 0.861
     assert list(seen.today.num_customers) == [3] * 10
     assert seen.by_segment.num_asked.sum() == 30
     assert seen.by_segment.num_risky.sum() == 6
