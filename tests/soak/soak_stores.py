@@ -159,12 +159,12 @@ def _sorted_by(frame: pd.DataFrame) -> list[str]:
     return sorted(frame.columns, key=lambda name: (frame[name].dtype == np.float64, list(frame.columns).index(name)))
 
 
-def differences(local: pd.DataFrame, there: pd.DataFrame) -> str:
-    """Empty where the rows are the same, fractions to nine digits."""
+def differences(local: pd.DataFrame, there: pd.DataFrame, *, rtol: float = 1e-9) -> str:
+    """Empty where the rows are the same, fractions to nine digits unless `rtol` says otherwise."""
     if len(local) != len(there):
         return f"{len(local)} rows against {len(there)}"
     try:
-        pd.testing.assert_frame_equal(local, there, rtol=1e-9, atol=1e-12)
+        pd.testing.assert_frame_equal(local, there, rtol=rtol, atol=1e-12)
     except AssertionError as error:
         return " ".join(str(error).split())
     return ""
