@@ -29,10 +29,6 @@ class Difference(Interval):
 
     point: float
 
-    def is_above_zero(self) -> bool:
-        """Whether even the lower bound says that the model is better; false where the two are the same."""
-        return self.low > 0
-
 
 def intervals(
     sample: Sample,
