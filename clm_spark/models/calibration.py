@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from pyspark import SparkContext
 from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.functions import vector_to_array
 from pyspark.sql import Column, DataFrame
@@ -41,7 +42,18 @@ def fit_sigmoid(margins: DataFrame) -> Any:
         predictionCol="calibrated_prediction",
         tol=TOLERANCE,
     )
-    return sigmoid.fit(platt_rows(finite, is_positive=F.col("label") > 0))
+    return without_summary(sigmoid.fit(platt_rows(finite, is_positive=F.col("label") > 0)))
+
+
+def without_summary(model: Any) -> Any:
+    """The model without the record of its training, as it would be loaded.
+
+    The record holds the session, and once an `Observation` was used that cannot travel to the executors.
+    """
+    if getattr(model, "hasSummary", False):
+        jvm: Any = SparkContext.getOrCreate()._jvm
+        model._java_obj.setSummary(jvm.scala.Option.empty())
+    return model
 
 
 def platt_rows(scored: DataFrame, *, is_positive: Column) -> DataFrame:

@@ -3,14 +3,13 @@
 from functools import reduce
 from typing import Any, ClassVar
 
-from pyspark import SparkContext
 from pyspark.ml import Estimator, Pipeline, PipelineModel, Transformer
 from pyspark.ml.feature import SQLTransformer, VectorAssembler, VectorSlicer
 from pyspark.ml.functions import vector_to_array
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.models.calibration import PROBABILITY, fit_sigmoid, with_fold
+from clm_spark.models.calibration import PROBABILITY, fit_sigmoid, with_fold, without_summary
 from clm_spark.models.fixed_order import in_fixed_order
 from clm_spark.models.registry.flavours import load_spark_pipeline, save_spark_pipeline
 from clm_spark.models.task import Inputs, Model
@@ -59,7 +58,7 @@ class Classifier(Model):
             )
             margins = [each.select("margin", LABEL) for each in held_out]
             sigmoid = fit_sigmoid(reduce(DataFrame.unionByName, margins))
-            return PipelineModel([*before, *_fit(after, folded).stages, _without_summary(sigmoid)])
+            return PipelineModel([*before, *_fit(after, folded).stages, sigmoid])
 
     def score(self, path: str, inputs: Inputs) -> DataFrame:
         """One row per customer and as_of: the calibrated probability as `value`."""
@@ -83,22 +82,11 @@ class Rule(Classifier):
         ]
         pipeline = PipelineModel(stages)
         sigmoid = fit_sigmoid(pipeline.transform(rows).select("margin", LABEL))
-        return PipelineModel([*stages, _without_summary(sigmoid)])
+        return PipelineModel([*stages, sigmoid])
 
 
 def _fit(stages: list[Stage], rows: DataFrame) -> PipelineModel:
     fitted = Pipeline(stages=list(stages)).fit(rows)
     for stage in fitted.stages:
-        _without_summary(stage)
+        without_summary(stage)
     return fitted
-
-
-def _without_summary(model: Any) -> Any:
-    """The model without the record of its training, as it would be loaded.
-
-    The record holds the session, and once an `Observation` was used that cannot travel to the executors.
-    """
-    if getattr(model, "hasSummary", False):
-        jvm: Any = SparkContext.getOrCreate()._jvm
-        model._java_obj.setSummary(jvm.scala.Option.empty())
-    return model

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from pyspark.ml.feature import VectorAssembler
 from pyspark.ml.functions import vector_to_array
+from pyspark.sql import Observation
 from pyspark.sql import functions as F
 from sklearn.calibration import _SigmoidCalibration
 
@@ -23,6 +24,8 @@ def probabilities(spark, fitted, asked):
 
 
 def test_the_sigmoid_is_that_of_scikit_learn(spark):
+    # Spark cannot send a model whose training summary holds a session that has observed something.
+    spark.range(3).observe(Observation(), F.count("*").alias("rows")).collect()
     random = np.random.default_rng(8)
     happened = random.random(300) < 0.3
     scores = 40 * random.normal(size=300) + 60 * happened + 1000
