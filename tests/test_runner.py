@@ -116,6 +116,7 @@ class TinyShop:
         return jobs_that_hold(Lake(self.lake.spark, self.lake.settings.model_copy(update=changes)), TINY)
 
 
+@pytest.mark.long
 def test_a_failure_stops_what_depends_on_it_and_nothing_else(new_lake, monkeypatch):
     def fails(error: Exception) -> Callable[[Lake], object]:
         def run(_: Lake) -> None:

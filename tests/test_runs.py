@@ -30,6 +30,7 @@ def tables_of(lake: Lake) -> dict[str, int]:
     return {row.table_name: row.version for row in rows}
 
 
+@pytest.mark.long
 def test_a_run_says_how_it_ended(new_lake, caplog):
     lake = new_lake()
 

@@ -62,6 +62,7 @@ def rows_of(features):
     return {row.customer_id: row for row in features.collect()}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_step_of_a_day_equals_the_merge_of_all_days(spark):
     drawn = random.Random(11)

@@ -30,6 +30,7 @@ def found(lake, table, *names):
     return {(row.customer_id, row.as_of): tuple(row[name] for name in names) for row in rows.collect()}
 
 
+@pytest.mark.long
 def test_a_panel_is_what_each_morning_knew(new_lake):
     lake = new_lake(as_of="2024-03-01", panel=PANEL, features={"panel_size": 1})
     write(

@@ -39,6 +39,7 @@ def on(lake, as_of: date) -> Lake:
     return Lake(lake.spark, lake.settings.model_copy(update={"as_of": as_of}))
 
 
+@pytest.mark.long
 def test_churn_and_segments_are_trained_once_and_the_winner_is_served(new_lake):
     lake = new_lake(**SECTIONS)
     with pytest.raises(ModelError, match="no churn model is in use on 2024-03-01"):

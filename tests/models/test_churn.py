@@ -17,6 +17,7 @@ GBT = {"max_iterations": 5, "max_depth": 3, "step_size": 0.4, "feature_share": 1
 TODAY = date(2024, 3, 1)
 
 
+@pytest.mark.long
 def test_what_is_shipped_is_calibrated_on_rows_it_has_not_seen(spark, new_lake, tmp_path):
     labelled = leaving_customers(spark, days=DAYS).persist()
     lake, today = new_lake(gbt=GBT, evaluation={"folds": 2}), leaving_customers(spark, days=[TODAY]).persist()

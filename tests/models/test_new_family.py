@@ -50,6 +50,7 @@ def tree(tmp_path, monkeypatch):
     sys.modules.pop("clm_spark.models.spending", None)
 
 
+@pytest.mark.long
 def test_a_family_is_one_file_one_declaration_and_one_job(tree, new_lake, monkeypatch):
     grown = module_of(tree / "clm_spark/models/catalogue.py")
     assert len(grown.TASKS) == len(catalogue.TASKS) + 1

@@ -60,6 +60,7 @@ def test_a_folder_that_lacks_a_file_is_named(spark, journey):
         ingest(spark, CompleteJourney(str(journey)), journey)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_published_counts_hold(spark):
     if not FETCHED.is_dir():

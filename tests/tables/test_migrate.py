@@ -216,6 +216,7 @@ def test_what_loses_or_breaks_rows_is_refused_by_name(lake):
         put(lake, narrower, [("a", MONDAY, 0.5, 5)])
 
 
+@pytest.mark.long
 def test_a_step_changes_rows_in_one_commit_and_once(lake, monkeypatch):
     put(lake)
     before = lake.version(OLD)
@@ -249,6 +250,7 @@ def test_a_step_changes_rows_in_one_commit_and_once(lake, monkeypatch):
     assert "rule value_is_valid is value >= 0, and a stored row is" in refusal(lake, BY_UNIT)
 
 
+@pytest.mark.long
 def test_a_table_goes_through_all_steps_after_the_first_that_is_due(new_lake, monkeypatch):
     def renamed(before: str, after: str) -> Step:
         change = lambda rows: rows.withColumnRenamed(before, after)  # noqa: E731

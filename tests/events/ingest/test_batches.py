@@ -91,6 +91,7 @@ def test_files_and_events_are_ingested_once(new_lake, landing, monkeypatch):
         run_ingestion(lake, source="retailrocket")
 
 
+@pytest.mark.long
 def test_the_ledger_counts_files_of_any_name(new_lake, landing):
     names = ("my clicks.csv", "100%.csv", "clicks[1].csv", "Käufe.csv")
     for minute, name in enumerate(names, start=1):

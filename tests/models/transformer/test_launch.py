@@ -25,6 +25,7 @@ def fit(spark, tmp_path):
     return fit
 
 
+@pytest.mark.long
 def test_every_launcher_trains_the_same_model(fit, tmp_path):
     """Ranks compare their weights with rank 0's before they end; here launchers are compared with each other."""
     horovod, distributor, alone = map(fit, ("horovod", "torch_distributor", "one_process"))
