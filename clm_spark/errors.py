@@ -2,7 +2,14 @@
 
 
 class UserError(Exception):
-    """A mistake that the user can correct: the command line prints its text as one line and exits with 2."""
+    """A mistake that the user can correct: the command line prints its text as one line and exits with 2.
+
+    `example` is a record of the user's own log. It is shown, and stored nowhere: it may name a customer.
+    """
+
+    def __init__(self, message: str, *, example: str = "") -> None:
+        super().__init__(message)
+        self.example = example
 
 
 class SettingsError(UserError):

@@ -129,7 +129,7 @@ def user_mistakes_as_one_line(*, allow_missing: bool = False) -> Iterator[None]:
 
 def print_error(error: BaseException) -> None:
     """What an error says, in one line on standard error."""
-    text = str(error) if isinstance(error, UserError) else one_line(error)
+    text = f"{error}{error.example and f'; {error.example}'}" if isinstance(error, UserError) else one_line(error)
     console.print(f"clm: {' '.join(text.split())}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -115,6 +115,9 @@ def _session_conf() -> dict[str, str]:
         "spark.sql.inMemoryColumnarStorage.compressed": "false",
         # A daily run filters on a handful of days: above ten, Spark would push down only the first and the last.
         "spark.sql.parquet.pushdown.inFilterThreshold": "400",
+        # Shops write in more encodings than the seven that Spark's decode knows by itself; what is no letter is shown as none.
+        "spark.sql.legacy.javaCharsets": "true",
+        "spark.sql.legacy.codingErrorAction": "true",
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         # Spark has no time in nanoseconds and refuses such files: sources/parquet.py makes times of the numbers.
         "spark.sql.legacy.parquet.nanosAsLong": "true",

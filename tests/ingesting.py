@@ -51,7 +51,7 @@ def ingest(spark: SparkSession, source: Source, path: Path) -> Ingested:
     typed = typed.withColumn("happened", F.col("occurred_at").cast("string")).cache()
     events, none = typed.withColumn("batch_id", F.lit("batch-1")), spark.createDataFrame([], EVENTS.schema)
     results = validation_results(events)
-    with new_events(events, results, none, span=summarized(results).span) as new:
+    with new_events(events, results, none, span=summarized(results).span, repeating=source.repeating) as new:
         kept = new.rows.cache()
         assert kept.count() == new.num_new
     rejected = F.col("reason").isNotNull()

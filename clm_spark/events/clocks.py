@@ -7,7 +7,10 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 EARLIEST = "1995-01-01"  # no shop sold online before
-EPOCHS = {"epoch_ms": 1_000, "epoch_us": 1}
+EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
+EPOCH_NUMBER = "decimal(26,6)"
+DAYS_TO_1970 = 25_569  # of a spreadsheet, which counts days from 1899-12-30
+DAY_IN_SECONDS = 86_400
 DEVICE_TIME = "device_occurred_at"  # the attribute with the time of a device whose clock was wrong
 ISO_IN_UTC = "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX"
 
@@ -18,6 +21,9 @@ _CLOCK = r"[T ][\d:.]+"
 _ZONE = r" ?(?:Z|(?:UTC|GMT|UT)?[+-][\d:]+|UTC|GMT|[A-Z]\w+/[\w/+-]+)"
 ISO = rf"^{_DATE}(?:{_CLOCK}(?:{_ZONE})?)?$"
 ISO_WITHOUT_ZONE = rf"^{_DATE}(?:{_CLOCK})?$"
+_ORDINAL = r"^(\d{4})-?(\d{3})(?=T|$)"
+_WEEK = r"^(\d{4})-?W(\d{2})(?:-?(\d))?(?=T|$)"
+_MIDNIGHT_AFTER = r"[T ]24:00(?::00(?:\.0+)?)?(?=[^\d:.]|$)"
 
 
 def time_from_text(text: Column, time_format: str, *, time_zone: str = "UTC") -> Column:
@@ -26,19 +32,55 @@ def time_from_text(text: Column, time_format: str, *, time_zone: str = "UTC") ->
     A text that names no zone is a time of `time_zone`. Daylight saving goes by the rule of java.time: an hour that does
     not exist is moved forward by the gap, and of an hour that comes twice the first is meant.
     """
-    if time_format == "epoch_s":
-        return F.timestamp_seconds(text.try_cast("decimal(18,6)"))
     if time_format in EPOCHS:
-        return F.timestamp_micros(F.try_multiply(text.try_cast("bigint"), F.lit(EPOCHS[time_format])))
+        # As data frames write it, too: 1709208000.0, 1.709208E9.
+        units = F.try_multiply(text.try_cast(EPOCH_NUMBER), F.lit(EPOCHS[time_format]))
+        return F.timestamp_micros(F.floor(units).try_cast("bigint"))
     if time_format == "iso":
-        moment = F.when(text.rlike(ISO), text.try_cast("timestamp"))
-        is_local = text.rlike(ISO_WITHOUT_ZONE)
+        spelt = F.when(text.rlike(ISO), text).otherwise(_usual_iso(text))
+        is_after = spelt.rlike(_MIDNIGHT_AFTER)
+        early = F.when(is_after, F.regexp_replace(spelt, r"([T ])24:", "$100:")).otherwise(spelt)
+        moment = F.when(early.rlike(ISO), early.try_cast("timestamp"))
+        moment = F.when(is_after, moment + F.expr("INTERVAL 24 HOURS")).otherwise(moment)
+        is_local = spelt.rlike(ISO_WITHOUT_ZONE)
+    elif time_format == "spreadsheet":
+        days = text.try_cast("decimal(18,12)") - F.lit(DAYS_TO_1970)
+        moment = F.timestamp_millis(F.round(days * F.lit(DAY_IN_SECONDS * 1000)).try_cast("bigint"))
+        is_local = F.lit(True)
     else:
         moment = F.try_to_timestamp(text, F.lit(time_format))
         is_local = F.lit(not names_zone(time_format))
     if time_zone == "UTC":
         return moment
     return F.when(is_local, F.to_utc_timestamp(moment, time_zone)).otherwise(moment)
+
+
+def _usual_iso(text: Column) -> Column:
+    """The rarer spellings of ISO 8601 as the usual one: 20240229T120000Z, 2024-060, 2024-W09-4, 12:00:00,5, t and z."""
+    spelt = F.regexp_replace(F.regexp_replace(text, r"^([\d-]+)t", "$1T"), r"(\d)z$", "$1Z")
+    year = F.regexp_extract(spelt, r"^(\d{4})", 1).try_cast("int")
+    day = F.regexp_extract(spelt, _ORDINAL, 2).try_cast("int")
+    of_year = F.date_add(F.make_date(year, F.lit(1), F.lit(1)), day - 1)
+    week = F.regexp_extract(spelt, _WEEK, 2).try_cast("int")
+    weekday = F.coalesce(F.regexp_extract(spelt, _WEEK, 3).try_cast("int"), F.lit(1))
+    first_monday = F.trunc(F.make_date(year, F.lit(1), F.lit(4)), "week")
+    of_week = F.date_add(first_monday, (week - 1) * 7 + weekday - 1)
+    is_day = day.between(1, 366) & (F.year(of_year) == year)
+    # Thursday's year is the week's: there is no week 53 in a year of 52.
+    is_week = week.between(1, 53) & weekday.between(1, 7) & (F.year(F.date_add(F.trunc(of_week, "week"), 3)) == year)
+    spelt = (
+        F.when(is_day, F.concat(of_year.cast("string"), F.regexp_replace(spelt, _ORDINAL, "")))
+        .when(is_week, F.concat(of_week.cast("string"), F.regexp_replace(spelt, _WEEK, "")))
+        .otherwise(F.regexp_replace(spelt, r"^(\d{4})(\d{2})(\d{2})(?=T|$)", "$1-$2-$3"))
+    )
+    for compact, usual in (
+        (r"T(\d{2})(\d{2})(\d{2})(?=\D|$)", "T$1:$2:$3"),
+        (r"T(\d{2})(\d{2})(?=[^\d:]|$)", "T$1:$2"),
+        (r"T(\d{2})(?=[^\d:]|$)", "T$1:00"),
+        (r"(:\d{2}),(\d+)", "$1.$2"),
+    ):
+        spelt = F.regexp_replace(spelt, compact, usual)
+    return spelt
 
 
 def names_zone(pattern: str) -> bool:

@@ -10,6 +10,7 @@ from clm_spark.keys import KeyChain, hmac_sha256
 from clm_spark.tables.contract import Rekeyed, Table
 
 EVENT_ID_DIGITS = 32
+MOST_DIGITS = 20
 
 
 def pseudonym(text: Column, *, key: KeyChain) -> Column:
@@ -44,7 +45,12 @@ def visitor_key(key: KeyChain) -> KeyChain:
 
 
 def _hashed_on(name: Column, kind: Rekeyed, links: Sequence[bytes]) -> Column:
+    if kind != "event_id" or not links:
+        for link in links:
+            name = hmac_sha256(name, key=link)
+        return name
+    # Behind the digits stands which of several identical records it is.
+    digits, number = F.substring(name, 1, EVENT_ID_DIGITS), F.substring(name, EVENT_ID_DIGITS + 1, MOST_DIGITS)
     for link in links:
-        digest = hmac_sha256(name, key=link)
-        name = F.substring(digest, 1, EVENT_ID_DIGITS) if kind == "event_id" else digest
-    return name
+        digits = F.substring(hmac_sha256(digits, key=link), 1, EVENT_ID_DIGITS)
+    return F.concat(digits, number)

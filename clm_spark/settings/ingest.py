@@ -25,7 +25,11 @@ class IngestSettings(Section):
     )
     tolerated_rejects: Annotated[int, Field(ge=0)] = Field(
         20,
-        description="this many rejected records never stop a run, whatever their share: a step of a stream may be small",
+        description="up to this many rejected records do not stop a run though their share is above max_rejected_share: a "
+        "step of a stream may be small",
+    )
+    max_tolerated_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.25, description="... but not where they are a larger share than this, of however few records"
     )
     known_at: Literal["occurred", "arrived"] = Field(
         "occurred",

@@ -18,10 +18,11 @@ from clm_spark.errors import SourceError
 from clm_spark.sources.parquet import parquet_rows
 from clm_spark.sources.paths import decoded
 from clm_spark.sources.text import CORRUPT as CORRUPT
-from clm_spark.sources.text import FirstLine, text_lines
+from clm_spark.sources.text import FirstLine, cell_name, text_lines
 
 # The fields of a canonical event as a source gives them: text, in the units of the raw log.
 TEXT_FIELDS = (
+    "event_id",  # the record's own
     "customer_id",
     "visitor_id",  # of the device or cookie
     "occurred_at",
@@ -61,25 +62,11 @@ class RawFile:
 class Source(Protocol):
     """One raw format."""
 
-    @property
-    def name(self) -> str:
-        """The value of `source` in silver.events."""
-        ...
-
-    @property
-    def time_format(self) -> str:
-        """How times are written: iso, epoch_s, epoch_ms, epoch_us, or a Spark datetime pattern."""
-        ...
-
-    @property
-    def time_zone(self) -> str:
-        """The IANA name of the zone of times that name none."""
-        ...
-
-    @property
-    def file_endings(self) -> tuple[str, ...]:
-        """Which files of a folder are read."""
-        ...
+    name: str  # the value of `source` in silver.events
+    time_format: str  # iso, epoch_s, epoch_ms, epoch_us, spreadsheet, or a Spark datetime pattern
+    time_zone: str  # the IANA name of the zone of times that name none
+    file_endings: tuple[str, ...]  # which files of a folder are read
+    repeating: Sequence[str] = ()  # kinds of which identical records of one file are as many events
 
     def read(self, spark: SparkSession, files: Sequence[str]) -> DataFrame:
         """One row per line or row of the files: `file`, `position`, `arrived_at`, `header`, `record` and `is_record`.
@@ -92,11 +79,15 @@ class Source(Protocol):
         ...
 
     def fields(self, raw: DataFrame) -> DataFrame:
-        """`raw` with `TEXT_FIELDS` (text or null), `attributes` (map of text) and `is_parsable` (boolean) added.
+        """`raw` with `TEXT_FIELDS` (text or null), `attributes` (map of text), `is_parsable` and `is_wanted` added.
 
-        `new_columns` lists what the source does not know and found, or is null.
+        `known_attributes` are those that the source names, and `new_columns` lists what it found beside them, or is null.
         """
         ...
+
+    def advice(self, reason: str, values: Mapping[str, str | None]) -> str:
+        """What would mend records that are rejected for a reason; `values` are the texts of the fields concerned."""
+        return ""
 
 
 def list_files(spark: SparkSession, path: str, *, endings: tuple[str, ...]) -> list[RawFile]:
@@ -135,10 +126,11 @@ def read_lines(spark: SparkSession, files: Sequence[str], *, first_line: FirstLi
     return _placed(lines, F.monotonically_increasing_id()).withColumn("is_record", F.coalesce("is_record", F.lit(True)))
 
 
-def read_rows(spark: SparkSession, files: Sequence[str], *, columns: Sequence[str] = ()) -> DataFrame:
+def read_rows(spark: SparkSession, files: Sequence[str], *, columns: Sequence[Sequence[str]] = ()) -> DataFrame:
     """One row per row of Parquet files of one schema, as JSON; times are ISO in UTC.
 
-    Raises `SourceError` when a file is no Parquet, lacks one of `columns`, or differs from the first.
+    Raises `SourceError` when a file is no Parquet, lacks one of `columns`, each by any of its names, or differs from the
+    first.
     """
     rows = parquet_rows(spark, files, columns=columns).withColumns(
         {"is_record": F.lit(True), "header": F.lit(None).cast("string")}
@@ -185,6 +177,15 @@ def json_objects(columns: Sequence[str]) -> Column:
     return F.from_json(listed, T.ArrayType(text_struct(columns)), {"mode": "PERMISSIVE"})
 
 
+def placed_cells(cells: Column, columns: Sequence[str]) -> Column:
+    """A struct of text columns and `_corrupt` with its fields called by position: names may differ in case alone."""
+    named = T.StructType(
+        [T.StructField(cell_name(n), T.StringType()) for n in range(len(columns))]
+        + [T.StructField(CORRUPT, T.StringType())]
+    )
+    return cells.cast(named)
+
+
 def unknown_members(columns: Sequence[str]) -> Column:
     """The members of `record`, a JSON object, that are not among `columns`, as a map; null where there are none."""
     is_known = set(columns)
@@ -205,8 +206,11 @@ def with_fields(
     is_parsable: Column,
     attributes: dict[str, Column] | None = None,
     extra: Column | None = None,
+    is_wanted: Column | None = None,
 ) -> DataFrame:
     """Raw rows with the fields a source knows; the others are null.
+
+    Records that are not `is_wanted` are filtered out, with that as their reason.
 
     `extra` is a map of the columns that the source does not know. They are added to the attributes, except those named
     like an address, and `new_columns` lists them. Text for silver loses e-mail addresses, and the customer's raw id
@@ -231,7 +235,7 @@ def with_fields(
         mapped = F.when(is_any, F.map_filter(F.create_map(*pairs), _is_present)).otherwise(
             F.create_map().cast(ATTRIBUTES)
         )
-    new_columns = F.lit(None)
+    known, new_columns = mapped, F.lit(None)
     if extra is not None:
         new_columns = F.map_keys(extra)
         public = F.map_filter(extra, lambda name, value: value.isNotNull() & ~name.rlike(ADDRESS))
@@ -245,8 +249,10 @@ def with_fields(
         "record",
         *(text.alias(name) for name, text in texts.items()),
         mapped.alias("attributes"),
+        known.alias("known_attributes"),
         new_columns.cast("array<string>").alias("new_columns"),
         F.coalesce(is_parsable, F.lit(False)).alias("is_parsable"),
+        F.lit(True).alias("is_wanted") if is_wanted is None else F.coalesce(is_wanted, F.lit(False)).alias("is_wanted"),
     )
 
 

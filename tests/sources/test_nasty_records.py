@@ -7,7 +7,8 @@ import yaml
 from ingesting import ingest
 from pyspark.sql import functions as F
 
-from clm_spark.sources.mapping import MappedSource, read_mapping
+from clm_spark.sources.mapped import MappedSource
+from clm_spark.sources.mapping import read_mapping
 
 COLUMNS = ("customer_id", "occurred_at", "kind", "item_id", "quantity", "price", "amount", "order_id", "known_at")
 GOOD = dict(

@@ -56,8 +56,10 @@ def finish_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -
     read = {row["file"]: row["count"] for row in arrived.groupBy("file").count().collect()}
     with parsed(arrived, source, settings, batch_id=batch.batch_id) as (typed, results):
         summary = summarized(results)
-        check_share_rejected(summary, batch, settings)
-        num_kept, duplicates = write_new_events(lake, typed, results, summary.span, batch_id=batch.batch_id)
+        check_share_rejected(summary, typed, source, batch, settings)
+        num_kept, duplicates = write_new_events(
+            lake, typed, results, summary.span, batch_id=batch.batch_id, repeating=source.repeating
+        )
         num_rejected = _write_rejected(lake, typed, summary, batch)
         new_columns = _new_columns(results) if summary.num_with_new_columns else []
     lake.replace(_counted_files(lake, read, summary, duplicates, batch), into=INGESTED_FILES, batch_id=batch.batch_id)
@@ -88,18 +90,25 @@ def parsed(
 
 
 def write_new_events(
-    lake: Lake, typed: DataFrame, results: DataFrame, span: Span, *, batch_id: str
+    lake: Lake, typed: DataFrame, results: DataFrame, span: Span, *, batch_id: str, repeating: Sequence[str]
 ) -> tuple[int, dict[str, int]]:
     """Write the events of a batch that no other batch has; returns their number, and the duplicates of each file."""
     lake.create(EVENTS)
     earlier = lake.read(EVENTS).where(F.col("batch_id") != batch_id)
-    with new_events(typed, results, earlier, span=span) as new:
+    with new_events(typed, results, earlier, span=span, repeating=repeating) as new:
         # The key is proven: every event_id has just been counted.
         kept = lake.replace(new.rows, into=EVENTS, is_key_proven=True, batch_id=batch_id)
     if kept.num_rows != new.num_new:
         raise ContractError(
             f"batch {batch_id}: {new.num_new} new events were counted and {kept.num_rows} written; "
             "it is not complete: run it again, and report this if it comes back"
+        )
+    if new.num_repeated:
+        log.warning(
+            "batch %s: %s records repeat another of their file and count as events of their own (the mapping's "
+            "`identical_records`)",
+            batch_id,
+            f"{new.num_repeated:,}",
         )
     return kept.num_rows, new.duplicates
 

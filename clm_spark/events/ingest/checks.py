@@ -1,22 +1,26 @@
 """Refuse what must not be ingested: a second source, a wrong mapping, a batch of rejects, a damaged file."""
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.errors import ContractError, SourceError
 from clm_spark.events.ingest.claims import Batch
-from clm_spark.events.ingest.parse import typed_records
+from clm_spark.events.ingest.parse import FILTERED, typed_records
+from clm_spark.events.ingest.rejects import counts_listed, example_of_each
 from clm_spark.events.ingest.validation import ValidationSummary
 from clm_spark.settings import Settings
 from clm_spark.sources.source import RawFile, Source, records_of
 from clm_spark.tables.catalog import INGESTED_FILES
 from clm_spark.tables.lake import Lake
 
+log = logging.getLogger(__name__)
 SAMPLED_RECORDS = 1000
 DAMAGED = re.compile(r"FAILED_READ_FILE\S*\s+Encountered error while reading file (\S+?)\.?\s")
 
@@ -38,27 +42,44 @@ def check_usable(lake: Lake, source: Source, files: Sequence[RawFile], settings:
     """Refuse files of which no record can be used, before anything is written."""
     raw = records_of(source.read(lake.spark, [file.url for file in files])).limit(SAMPLED_RECORDS)
     with damage_named():
-        reasons = (
-            typed_records(raw, source, settings).groupBy("reason").count().collect()
-        )  # bounded by the list of reasons
-    if reasons and all(row["reason"] for row in reasons):
-        listed = ", ".join(f"{row['reason']} {row['count']}" for row in reasons)
+        typed = typed_records(raw, source, settings)
+        counted = typed.groupBy("reason").count().collect()  # bounded by the list of reasons
+    reasons = {row["reason"]: row["count"] for row in counted}
+    if reasons and not {None, FILTERED} & set(reasons):
         raise SourceError(
-            f"none of the first {sum(row['count'] for row in reasons)} records at {settings.ingest.path!r} can be used as "
-            f"{source.name} ({listed}): check ingest.source and, for source mapping, the mapping; nothing was written"
+            f"none of the first {sum(reasons.values())} records at {settings.ingest.path!r} can be used as "
+            f"{source.name} ({counts_listed(reasons)}): check ingest.source and, for source mapping, the mapping; nothing "
+            "was written",
+            example=example_of_each(typed, source),
         )
 
 
-def check_share_rejected(summary: ValidationSummary, batch: Batch, settings: Settings) -> None:
-    """Refuse a batch with too many unusable records, before silver changes."""
-    limit = settings.ingest.max_rejected_share
-    if summary.num_rejected > max(limit * summary.num_validated, settings.ingest.tolerated_rejects):
-        listed = ", ".join(f"{reason} {num:,}" for reason, num in sorted(summary.reasons.items()))
+def check_share_rejected(
+    summary: ValidationSummary, typed: DataFrame, source: Source, batch: Batch, settings: Settings
+) -> None:
+    """Refuse a batch with too many unusable records, before silver changes; say of others what they are."""
+    num_rejected = summary.num_rejected - summary.reasons[FILTERED]
+    if not num_rejected:
+        return
+    ingest = settings.ingest
+    listed = counts_listed(summary.reasons)
+    share = num_rejected / summary.num_validated
+    is_few = num_rejected <= ingest.tolerated_rejects and share <= ingest.max_tolerated_share
+    if share > ingest.max_rejected_share and not is_few:
         raise SourceError(
-            f"{summary.num_rejected:,} of {summary.num_validated:,} records of batch {batch.batch_id} ({batch.files[0]} and on) "
-            f"cannot be used ({listed}): expected at most {limit:.0%}; silver is unchanged: correct the mapping and run "
-            "again, or raise ingest.max_rejected_share or ingest.tolerated_rejects"
+            f"{num_rejected:,} of {summary.num_validated:,} records of batch {batch.batch_id} ({batch.files[0]} and on) "
+            f"cannot be used ({listed}): expected at most {ingest.max_rejected_share:.0%}; silver is unchanged: correct the "
+            "mapping and run again, or raise ingest.max_rejected_share",
+            example=example_of_each(typed, source),
         )
+    log.warning(
+        "batch %s: %s of %s records cannot be used (%s): %s",
+        batch.batch_id,
+        f"{num_rejected:,}",
+        f"{summary.num_validated:,}",
+        listed,
+        example_of_each(typed, source),
+    )
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Deduplication: an event that comes twice, in one batch or in two, becomes one row. Only candidates are shuffled."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,7 +8,9 @@ from datetime import timedelta
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from clm_spark.events.ingest.claims import KAFKA
 from clm_spark.events.ingest.validation import IS_USABLE, PLACE, Span, event_key, few
+from clm_spark.privacy.pseudonyms import EVENT_ID_DIGITS
 from clm_spark.session import persisted
 from clm_spark.tables.catalog import EVENTS
 
@@ -28,11 +30,17 @@ class NewEvents:
     duplicates: dict[str, int]
     num_usable: int
     num_new: int
+    num_repeated: int  # identical records that are events of their own
 
 
 @contextmanager
-def new_events(typed: DataFrame, results: DataFrame, earlier: DataFrame, *, span: Span) -> Iterator[NewEvents]:
+def new_events(
+    typed: DataFrame, results: DataFrame, earlier: DataFrame, *, span: Span, repeating: Sequence[str] = ()
+) -> Iterator[NewEvents]:
     """Drop duplicates from the usable records of a batch; `earlier` are the events of other batches.
+
+    Of the kinds `repeating`, identical records of one file are as many events: the second has the id of the first with
+    `-2` behind it, and so on, so that the same file under another name brings nothing new.
 
     The parsed records are read once for `rows`, and once more for the few candidates; all else is computed from the
     narrow validation `results`. Of duplicates the record that was known first stays, whatever the order of reading.
@@ -48,22 +56,27 @@ def new_events(typed: DataFrame, results: DataFrame, earlier: DataFrame, *, span
         assert found is not None
         events = typed.where(IS_USABLE)
         if not found["keys"]:
-            yield NewEvents(events.select(EVENTS.schema.names), {}, span.num_usable, span.num_usable)
+            yield NewEvents(events.select(EVENTS.schema.names), {}, span.num_usable, span.num_usable, 0)
             return
         keys = few(candidates.select("event_key"), num=found["keys"])
         repeated = results.where(IS_USABLE).join(keys, on="event_key", how="left_semi")
         places = few(repeated.select(*PLACE), num=found["records"])
         records = events.join(places, on=list(PLACE), how="left_semi")
         keyed = before.select("event_id", event_key().alias("event_key"))
+        if repeating:
+            records = _numbered(records, repeating)
+            keys = few(records.select(event_key().alias("event_key")).distinct(), num=found["records"])
         known = keyed.join(keys, on="event_key", how="left_semi").select("event_id").distinct()
         # Few as a rule, and read three times.
         with persisted(_with_is_new(records, known)) as copies:
             duplicates = copies.groupBy("file").agg(F.count_if(~F.col("_is_new")).alias("n")).collect()
             new = copies.where("_is_new")
+            num_repeated = new.where(F.length("event_id") > EVENT_ID_DIGITS).count() if repeating else 0
             num_new = span.num_usable - found["records"] + new.select("event_id").distinct().count()
             clean = events.join(places, on=list(PLACE), how="left_anti")
             rows = clean.select(EVENTS.schema.names).unionAll(new.select(EVENTS.schema.names))
-            yield NewEvents(rows, {row["file"]: row["n"] for row in duplicates}, span.num_usable, num_new)
+            counted = {row["file"]: row["n"] for row in duplicates}
+            yield NewEvents(rows, counted, span.num_usable, num_new, num_repeated)
 
 
 def _candidate_keys(usable: DataFrame, before: DataFrame) -> DataFrame:
@@ -72,6 +85,16 @@ def _candidate_keys(usable: DataFrame, before: DataFrame) -> DataFrame:
     known = before.select(event_key().alias("event_key")).distinct().withColumn("is_known", F.lit(True))
     marked = per_key.join(known, on="event_key", how="left")
     return marked.where((F.col("n") > 1) | F.coalesce("is_known", F.lit(False))).select("event_key", "n")
+
+
+def _numbered(records: DataFrame, repeating: Sequence[str]) -> DataFrame:
+    """The records of these kinds with ids that count identical ones within a file."""
+    identical = Window.partitionBy("file", "arrived_at", "event_id").orderBy("position")
+    number = F.row_number().over(identical)
+    own_id = F.concat("event_id", F.lit("-"), number.cast("string"))
+    # A message may be delivered again under another offset.
+    is_counted = F.col("kind").isin(*repeating) & ~F.col("file").startswith(KAFKA)
+    return records.withColumn("event_id", F.when(is_counted & (number > 1), own_id).otherwise(F.col("event_id")))
 
 
 def _with_is_new(records: DataFrame, known: DataFrame) -> DataFrame:

@@ -14,7 +14,8 @@ from clm_spark.sources.source import TEXT_FIELDS, Source
 from clm_spark.tables.catalog import EVENT_KINDS, EVENTS
 
 MAX_RECORD_BYTES = 1 << 20  # an event has a few hundred
-NEEDS_ITEM = ("view", "cart", "uncart", "purchase", "refund", "review")
+NEEDS_ITEM = ("view", "cart", "uncart", "review")
+FILTERED = "filtered"  # as the mapping says: no fault of the record
 SOLD_BY_THE_LINE = ("purchase", "refund")
 # What event_id is made of. Not the visitor_id: sent again with a device beside the login, it is the same event.
 IDENTIFYING_FIELDS = (
@@ -65,6 +66,7 @@ def typed_events(
         "record",
         "arrived_at",
         "is_parsable",
+        "is_wanted",
         F.lit(source).alias("source"),
         _text("customer_id").alias("raw_customer_id"),
         _text("visitor_id").alias("raw_visitor_id"),
@@ -82,7 +84,9 @@ def typed_events(
         ),
         F.expr("try_cast(quantity AS DECIMAL(18, 4))").alias("quantity_number"),
         *(cents(name).alias(f"{name}_cents") for name in ("price", "amount", "discount")),
+        _text("event_id").alias("own_id"),
         "attributes",
+        "known_attributes",
         "new_columns",
     )
     device_at, error = F.col("device_at"), F.col("clock_error")
@@ -125,6 +129,13 @@ def _text(name: str) -> Column:
     return F.when(F.col(name) != "", F.col(name))
 
 
+def _lacks_item() -> Column:
+    """What is bought or returned may be a whole order, of which the amount is known."""
+    is_worth_something = F.coalesce("amount_text", "price_text").isNotNull()
+    is_needed = F.col("kind").isin(*NEEDS_ITEM) | (_is_sold() & ~is_worth_something)
+    return is_needed & F.col("item_id").isNull()
+
+
 def _is_sold() -> Column:
     return F.col("kind").isin(*SOLD_BY_THE_LINE)
 
@@ -164,10 +175,11 @@ def _reason(*, max_clock_skew: timedelta | None, max_lateness: timedelta | None)
         F.when(F.octet_length("record") > MAX_RECORD_BYTES, "too_large")
         .when(~F.is_valid_utf8("record"), "wrong_encoding")
         .when(~F.col("is_parsable"), "unparsable")
+        .when(~F.col("is_wanted"), FILTERED)
         .when(F.coalesce("raw_customer_id", "raw_visitor_id").isNull(), "missing_customer")
         .when(F.col("kind").isNull() | ~F.col("kind").isin(*EVENT_KINDS), "unknown_kind")
         .when(_is_impossible_time(max_clock_skew), "impossible_time")
-        .when(F.col("kind").isin(*NEEDS_ITEM) & F.col("item_id").isNull(), "missing_item")
+        .when(_lacks_item(), "missing_item")
         .when(is_bad_number, "bad_number")
         .when(is_negative, "negative_quantity")
     )
@@ -192,4 +204,8 @@ def _event_id() -> Column:
     cells = [F.unix_micros("device_at") if name == "occurred_at" else F.col(name) for name in IDENTIFYING_FIELDS]
     texts = (F.coalesce(cell.cast("string"), F.lit("")) for cell in cells)
     # No cell is left out, so a cell cannot be taken for its neighbour.
-    return F.md5(F.concat_ws("\x1f", *texts, F.map_keys("attributes"), F.map_values("attributes")))
+    # Not of columns that the source does not know: the same event, exported again with a column more, is the same.
+    attributes = F.map_keys("known_attributes"), F.map_values("known_attributes")
+    content = F.md5(F.concat_ws("\x1f", *texts, *attributes))
+    own = F.md5(F.concat_ws("\x1f", "source", F.lit("event_id"), "own_id"))
+    return F.when(F.col("own_id").isNotNull(), own).otherwise(content)

@@ -1,0 +1,60 @@
+"""What is said of records that cannot be used: how many for each reason, and one of them with what would mend it."""
+
+from collections.abc import Mapping
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from clm_spark.events.ingest.parse import FILTERED
+from clm_spark.events.ingest.validation import IS_REJECTED
+from clm_spark.sources.source import TEXT_FIELDS, Source
+from clm_spark.tables.catalog import REJECT_REASONS
+
+MOST_OF_A_RECORD = 160  # characters that are shown
+OF_RECORD = ("file", "position", "arrived_at", "header", "record")
+# The fields that a reason is about.
+FIELDS_OF = {
+    "missing_customer": ("customer_id", "visitor_id"),
+    "missing_item": ("item_id",),
+    "unknown_kind": ("kind",),
+    "impossible_time": ("occurred_at", "known_at", "sent_at"),
+    "bad_number": ("quantity", "price", "amount", "discount"),
+    "negative_quantity": ("quantity", "price", "amount", "discount"),
+    "too_late": ("known_at",),
+}
+
+
+def counts_listed(reasons: Mapping[str, int]) -> str:
+    """`missing_customer 25, bad_number 1`."""
+    return ", ".join(f"{reason} {num:,}" for reason, num in sorted(reasons.items()))
+
+
+def example_of_each(typed: DataFrame, source: Source) -> str:
+    """For every reason one rejected record of parsed ones, by its file and place, and what to do about it.
+
+    The driver sees a record per reason.
+    """
+    rejected = typed.where(IS_REJECTED).where(F.col("reason") != FILTERED)
+    first = F.min_by(F.struct(*OF_RECORD), F.struct("file", "position")).alias("first")
+    examples = rejected.groupBy("reason").agg(first).select("reason", "first.*")
+    found = {row["reason"]: row for row in examples.collect()}
+    if not found:
+        return ""
+    told = source.fields(examples.select(*OF_RECORD)).select("file", "position", *TEXT_FIELDS)
+    texts = {(row["file"], row["position"]): row for row in told.collect()}
+    lines = []
+    for reason in (each for each in REJECT_REASONS if each in found):
+        row = found[reason]
+        said = texts[row["file"], row["position"]]
+        values = {name: said[name] for name in FIELDS_OF.get(reason, ())}
+        record = " ".join(row["record"].split())
+        cut = f"{record[:MOST_OF_A_RECORD]} ..." if len(record) > MOST_OF_A_RECORD else record
+        name = row["file"].rsplit("/", 1)[-1]
+        advice = source.advice(reason, values)
+        lines.append(f"{reason}: {name} line {row['position']} is {cut!r}{_read_as(values)}{advice and f': {advice}'}")
+    return "; ".join(lines)
+
+
+def _read_as(values: Mapping[str, str | None]) -> str:
+    read = [f"{name} {value!r}" for name, value in values.items() if value is not None]
+    return f", read as {', '.join(read)}" if read else ""
