@@ -1,10 +1,13 @@
 """ingested_batches, events -> bot_days: flag the days on which a customer was a bot."""
 
 import logging
+from collections.abc import Sequence
+from datetime import date
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.events.bots import bot_days_from_events
+from clm_spark.events.bots import CUSTOMER_DAY, bot_days_from_events, sources_without_minutes
 from clm_spark.events.ledger import days_of, is_on_days, mark_processed, unprocessed_batches
 from clm_spark.job import main
 from clm_spark.settings import Settings
@@ -16,16 +19,43 @@ log = logging.getLogger(__name__)
 
 def run(lake: Lake, settings: Settings) -> None:
     """Search all days that new batches have events of; flags depend on the events alone, whatever the as_of."""
-    rules = settings.bots.model_dump_json(exclude={"leave_out"})
+    rules = settings.bots.model_dump_json(exclude={"leave_out", "max_share"})
     batches = unprocessed_batches(lake, BOT_DAYS, made_with=rules)
     if not batches:
         log.info("no new events to search for bots")
         return
     events = lake.read(EVENTS)
+    if settings.bots.max_per_minute is not None:
+        _say_where_no_rate_is_told(events.where(F.col("batch_id").isin(batches.names)))
     days = days_of(events.where(F.col("batch_id").isin(batches.names)), "occurred_at", "occurred_at")
     found = bot_days_from_events(events.where(is_on_days("occurred_at", days)), rules=settings.bots)
     lake.replace(found, into=BOT_DAYS, is_key_proven=True, day_on=days)  # grouped by its key
     mark_processed(lake, batches)
+    _warn_of_many(lake, events.where(is_on_days("occurred_at", days)), days, settings)
+
+
+def _say_where_no_rate_is_told(events: DataFrame) -> None:
+    for row in sources_without_minutes(events).collect():  # bounded by the shop's sources
+        log.warning(
+            "the times of %s are whole hours: bots.max_per_minute does not apply to them, the rules of a day do",
+            row["source"],
+        )
+
+
+def _warn_of_many(lake: Lake, events: DataFrame, days: Sequence[date], settings: Settings) -> None:
+    """Say what share of the customers' days searched is flagged: people may have been taken for bots."""
+    flagged = lake.read(BOT_DAYS).where(F.col("day_on").isin(list(days))).select(*CUSTOMER_DAY).distinct().count()
+    if not flagged:
+        return
+    searched = events.select("customer_id", F.to_date("occurred_at").alias("day_on")).distinct().count()
+    share, limit = flagged / searched, settings.bots.max_share
+    log.info("%s of %s customers' days (%.1f %%) are flagged as bots'", f"{flagged:,}", f"{searched:,}", 100 * share)
+    if share > limit:
+        log.warning(
+            "expected at most %.0f %% (bots.max_share): look at silver.bot_days for the rule that most of them break, and "
+            "at its limit in the settings of bots",
+            100 * limit,
+        )
 
 
 if __name__ == "__main__":

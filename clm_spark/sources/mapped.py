@@ -112,6 +112,11 @@ class MappedSource(Source):
             )
         if reason == "wrong_encoding":
             return "set `encoding` (gbk, latin-1, windows-1252 ...)"
+        if reason == "missing_customer":
+            return (
+                "name fields.visitor_id too if the log has a device or cookie; the log without orders of guests is ingested "
+                "after --set ingest.max_rejected_share=SHARE"
+            )
         if reason == "missing_item" and quantity:
             return "a line without an item needs an amount"
         return ""

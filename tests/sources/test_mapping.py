@@ -113,7 +113,7 @@ BAD = [
     ({"fields": {"occurred_at": "t"}}, "expected fields.customer_id, fields.visitor_id or both"),
     ({"kind": "glance"}, "glance is no kind: a kind is one of view, search"),
     ({"kinds": {"x": "glance"}}, "glance is no kind"),
-    ({"kind": None}, "expected either kind"),
+    ({"kind": ""}, "is no kind"),
     ({"fields": {"customer_id": "u", "occurred_at": "t", "kind": "k"}}, "expected either kind"),
     ({"format": "csv"}, "expected either header"),
     ({"format": "csv", "header": "u,x"}, "t is no column of the log: it has u, x"),
