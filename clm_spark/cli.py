@@ -139,7 +139,7 @@ def _run_jobs(spark: SparkSession, settings: Settings, chosen: Sequence[Job], *,
         ended = {"done": "done", "nothing_new": "nothing new", "models_missing": "models missing"}
         text = f"    {job.name}: {ended.get(done.status, done.status)}, {done.seconds:.0f} s"
         console.print(text, highlight=False, soft_wrap=True)
-        for reason in done.missing:
+        for reason in (*done.missing, *done.too_little):
             console.print(f"    {reason}", style="yellow", markup=False, highlight=False, soft_wrap=True)
         if done.error is not None:
             print_error(done.error)

@@ -26,3 +26,15 @@ class ContractError(UserError):
 
 class ModelError(UserError):
     """A model that is missing, or that the store of models cannot give."""
+
+
+class TooLittleDataError(ModelError):
+    """There is too little to learn a model from: nothing is wrong, and nothing is to be done but to wait."""
+
+
+class NoModelInUseError(ModelError):
+    """No model has been chosen by the day that asks for one; `train_job` would choose it."""
+
+    def __init__(self, message: str, *, train_job: str) -> None:
+        super().__init__(message)
+        self.train_job = train_job

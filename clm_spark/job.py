@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from rich.console import Console
 from rich.logging import RichHandler
 
-from clm_spark.errors import ModelError, SettingsError, UserError
+from clm_spark.errors import ModelError, SettingsError, TooLittleDataError, UserError
 from clm_spark.models.catalogue import load_settings
 from clm_spark.pipeline import Run, find_jobs
 from clm_spark.runs import one_line, recorded
@@ -42,13 +42,14 @@ AllowMissing = Annotated[
 
 @dataclass(frozen=True)
 class JobDone:
-    """What one job did: how it ended, the models it had to do without, each with the reason, and what stopped it."""
+    """What one job did: how it ended, the models it had to do without, each with the reason, and what ended it early."""
 
     job: str
     seconds: float
     written: tuple[Written, ...]
     status: Status = "done"
     missing: tuple[str, ...] = ()
+    too_little: tuple[str, ...] = ()  # models for which there is too little data
     error: Exception | None = None
 
 
@@ -64,7 +65,7 @@ def run_job(spark: SparkSession, job: str, run: Run, settings: Settings, *, read
         if reads_events:
             check_as_of(lake)
         run(lake, settings)
-    return JobDone(job, record.seconds or 0.0, record.written, record.status, record.missing)
+    return JobDone(job, record.seconds or 0.0, record.written, record.status, record.missing, record.too_little)
 
 
 def check_as_of(lake: Lake) -> None:
@@ -116,14 +117,17 @@ def main(run: Run) -> int:
 
 @contextmanager
 def user_mistakes_as_one_line(*, allow_missing: bool = False) -> Iterator[None]:
-    """Turn a `UserError` into one line on standard error and exit code 2; or 3, or 0 if allowed, where a model is missing."""
+    """Turn a `UserError` into one line on standard error and exit code 2.
+
+    Where a model is missing the code is 3, or 0 if that is allowed, or if there is too little to learn it from.
+    """
     try:
         yield
     except UserError as error:
         print_error(error)
         if not isinstance(error, ModelError):
             raise SystemExit(USER_MISTAKE) from None
-        if not allow_missing:
+        if not allow_missing and not isinstance(error, TooLittleDataError):
             raise SystemExit(MODELS_MISSING) from None
 
 

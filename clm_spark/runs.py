@@ -22,7 +22,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 import clm_spark
-from clm_spark.errors import ModelError, UserError
+from clm_spark.errors import ModelError, TooLittleDataError, UserError
 from clm_spark.signals import Stopped, asked_to_stop, uncancelled
 from clm_spark.tables.catalog import COUNTS, EVENTS, INGESTED_BATCHES, INGESTED_FILES, RUNS, Status
 from clm_spark.tables.lake import Lake, Written
@@ -43,6 +43,7 @@ class RunRecord:
     status: Status = "running"
     ended_at: datetime | None = None
     missing: tuple[str, ...] = ()
+    too_little: tuple[str, ...] = ()
     error: str | None = None
     written: tuple[Written, ...] = ()
     inputs: Mapping[str, int] = field(default_factory=dict)
@@ -75,11 +76,13 @@ class RunRecord:
         self.written, self.inputs = tuple(self.lake.written), dict(self.lake.inputs)
         errors = () if error is None else (one_line(error),)
         has_failed = not (error is None or isinstance(error, ModelError))
-        self.missing = tuple(self.lake.missing) if has_failed else (*self.lake.missing, *errors)
-        self.error = "; ".join(errors if has_failed else self.missing)[:MAX_ERROR] or None
+        has_little = isinstance(error, TooLittleDataError)
+        self.missing = (*self.lake.missing, *(() if has_failed or has_little else errors))
+        self.too_little = (*self.lake.too_little, *(errors if has_little else ()))
+        self.error = "; ".join(errors if has_failed else (*self.missing, *self.too_little))[:MAX_ERROR] or None
         if has_failed:
             self.status = "failed"
-        elif self.missing:
+        elif self.missing or self.too_little:
             self.status = "models_missing"
         else:
             self.status = "done" if self.written or not self.writes_tables else "nothing_new"

@@ -9,7 +9,7 @@ from pydantic import Field
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.errors import ModelError
+from clm_spark.errors import TooLittleDataError
 from clm_spark.evaluation.classification import classification_metrics, score_deciles
 from clm_spark.evaluation.ranks import with_decile
 from clm_spark.evaluation.samples import sampled_labels
@@ -146,7 +146,7 @@ def last_answered_day(labelled: DataFrame, *, task: str, horizon_days: int) -> d
     }.items():
         positive, asked_of = sum(row["positive"] for row in rows), sum(row["all"] for row in rows)
         if not 0 < positive < asked_of:
-            raise ModelError(
+            raise TooLittleDataError(
                 f"{task} cannot be trained: {what}, it happened to {positive} of {asked_of} customers within "
                 f"{horizon_days} days, and both kinds are needed; give a later --as-of, a larger features.panel_size "
                 f"or a shorter {task}.horizon_days"

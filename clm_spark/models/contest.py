@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark import evaluation, files
-from clm_spark.errors import ModelError
+from clm_spark.errors import ModelError, TooLittleDataError
 from clm_spark.models.catalogue import find_model, model_named
 from clm_spark.models.gate import INCUMBENT, Election
 from clm_spark.models.registry import ModelVersion, Registry
@@ -124,7 +124,8 @@ class Contest:
                 model.fit(self.split.past, path, incumbent=self._in_use(model))
             except ModelError as error:
                 log.warning("%s takes no part: %s", model.name, error)
-                self.lake.missing.append(f"{model.name}: {error}")
+                told = self.lake.too_little if isinstance(error, TooLittleDataError) else self.lake.missing
+                told.append(f"{model.name}: {error}")
                 continue
             answers[model.name], self.folders[model.name] = model.score(path, self.split.test), path
         if self.incumbent is not None and self.incumbent_name == INCUMBENT:

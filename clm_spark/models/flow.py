@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from clm_spark import files
-from clm_spark.errors import ModelError
+from clm_spark.errors import ModelError, NoModelInUseError, TooLittleDataError
 from clm_spark.models.catalogue import MODELS, TASKS, entrants_of, model_named
 from clm_spark.models.contest import HOLDOUT, Contest, difference
 from clm_spark.models.gate import elect
@@ -38,7 +38,8 @@ def train(lake: Lake, task: Task) -> None:
         log.info("%s: %d models are compared (%s)", task.name, len(contest.entrants), reason)
         answers = contest.answers()
         if not contest.folders:
-            raise ModelError(
+            has_little = bool(lake.too_little) and not lake.missing
+            raise (TooLittleDataError if has_little else ModelError)(
                 f"{task.name} is answered by nobody: none of {', '.join(m.name for m in contest.entrants) or 'no models'} "
                 "could be trained (evaluation.leave_out may leave out too many); the warnings above say why"
             )
@@ -65,16 +66,17 @@ def score(lake: Lake, task: Task) -> None:
     """
     served = Registry(lake.settings).champion(task.name, lake.settings.as_of)
     if served is None:
-        raise ModelError(
+        raise NoModelInUseError(
             f"no {task.name} model is in use on {lake.settings.as_of}: expected one that won a comparison by then; "
-            f"run {task.train_job} for that day, or read in its log why it elected none"
+            f"run {task.train_job} for that day, or read in its log why it elected none",
+            train_job=task.train_job,
         )
     model, inputs = model_named(task.name, served.model), task.population_rows(lake)
     different = difference(model, served, served.path, inputs)
     if different:
         raise ModelError(f"{served.version} does not fit the rows of {inputs.as_of}: {different}; run {task.train_job}")
     if inputs.rows.isEmpty():
-        raise ModelError(
+        raise TooLittleDataError(
             f"nobody can be asked on {inputs.as_of}: expected {task.population}, and there is none; "
             f"run the jobs before {task.score_job} for that day"
         )

@@ -32,7 +32,15 @@ def segment_profiles(assigned: DataFrame) -> DataFrame:
             "revenue_share": F.coalesce(F.try_divide("_revenue", F.sum("_revenue").over(everyone)), F.lit(0.0)),
         }
     )
-    return shared.withColumn("description", _in_words(everyone)).drop("_revenue")
+    told = shared.withColumn("description", _in_words(everyone)).drop("_revenue")
+    # Segments never carry the same words twice.
+    alike = Window.partitionBy("as_of", "description")
+    by_spending = alike.orderBy(F.desc("mean_revenue_90d_cents"), "segment")
+    place = F.concat(
+        F.row_number().over(by_spending).cast("string"), F.lit(" of "), F.count("*").over(alike).cast("string")
+    )
+    apart = F.concat("description", F.lit(" ("), place, F.lit(" by spending)"))
+    return told.withColumn("description", F.when(F.count("*").over(alike) > 1, apart).otherwise(F.col("description")))
 
 
 def _in_words(everyone: WindowSpec) -> Column:

@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark import files
-from clm_spark.errors import ModelError
+from clm_spark.errors import TooLittleDataError
 from clm_spark.evaluation.samples import Means
 from clm_spark.evaluation.silhouette import customer_silhouette
 from clm_spark.models.comparison import SampledComparison
@@ -114,10 +114,11 @@ class Segmentation(Task):
         """No days follow: all customers of as_of are clustered, and the clusters held against the same customers."""
         with persisted(lake.read_as_of(CUSTOMER_FEATURES).select("customer_id", *FEATURES)) as customers:
             if customers.isEmpty():
-                raise ModelError(
+                raise TooLittleDataError(
                     f"customers cannot be segmented: {CUSTOMER_FEATURES.title} has none as of {lake.settings.as_of}; "
                     "run build_features for that day"
                 )
+            _check_enough(customers, at_least=lake.settings.of(SegmentSettings).k_from + 1)
             inputs = Inputs(lake, lake.settings.as_of, customers)
             yield Split(
                 past=inputs,
@@ -198,6 +199,16 @@ class RandomSegments(Model):
         return inputs.rows.withColumn("segment", drawn)
 
 
+def _check_enough(customers: DataFrame, *, at_least: int) -> None:
+    """Refuse customers of whom too few differ: each would be a segment."""
+    num_different = customers.select(*FEATURES).distinct().limit(at_least).count()
+    if num_different < at_least:
+        raise TooLittleDataError(
+            f"customers cannot be segmented: {num_different} of them differ in what segments are made of, and {at_least} "
+            "are needed; wait for more customers, or lower segments.k_from"
+        )
+
+
 def fit_segments(
     customers: DataFrame, *, settings: SegmentSettings, in_use: PipelineModel | None = None, first_free: int = 0
 ) -> tuple[PipelineModel, int]:
@@ -213,7 +224,7 @@ def fit_segments(
     points = scaler.transform(ordered)
     fits = [
         KMeans(k=k, seed=settings.seed, featuresCol="scaled").fit(points)
-        for k in range(settings.k_from, settings.k_to + 1)
+        for k in range(settings.k_from, min(settings.k_to, _num_different(points, settings.k_to + 1) - 1) + 1)
     ]
     best = max(fits, key=lambda fit: silhouette(fit.transform(points), by="prediction"))
     clustered = best.transform(points)
@@ -224,6 +235,10 @@ def fit_segments(
     listed = ", ".join(str(numbers[prediction]) for prediction in range(best.getK()))
     number = SQLTransformer(statement=f"SELECT *, element_at(array({listed}), prediction + 1) AS segment FROM __THIS__")
     return PipelineModel([*scaler.stages, best, number]), free + len(unnumbered)
+
+
+def _num_different(points: DataFrame, most: int) -> int:
+    return points.select("scaled").distinct().limit(most).count()
 
 
 def silhouette(assigned: DataFrame, *, by: str = "segment") -> float:

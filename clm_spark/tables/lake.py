@@ -62,6 +62,7 @@ class Lake:
     written: list[Written] = field(default_factory=list)
     inputs: dict[str, int] = field(default_factory=dict)  # Delta version of every table read, by title
     missing: list[str] = field(default_factory=list)  # models that could not take part, each with the reason
+    too_little: list[str] = field(default_factory=list)  # models for which there is too little data, in the same way
     _checked: set[str] = field(default_factory=set)
     _views: dict[str, str | None] = field(default_factory=dict)  # what each table says of its view; None: just made
 
