@@ -87,7 +87,11 @@ def test_the_job_compares_every_declared_feature(small_shop):
     assert {row.feature for row in rows} == set(t.ITEM_FEATURES.schema.names) - {"item_id", "as_of", "category"}
     assert {row.compared_with for row in rows} == {lake.settings.as_of - timedelta(days=28)}
     age = next(row for row in rows if row.feature == "age_days")
-    assert age.has_drifted, "every item is 28 days older"
+    assert age.psi > lake.settings.drift.max_psi, "every item is 28 days older"
+    assert not any(row.has_drifted for row in rows), "of twelve items nothing can be told"
+    few = lake.settings.drift.model_copy(update={"min_rows": 1})
+    check_drift.run(lake, lake.settings.model_copy(update={"drift": few}))
+    assert lake.read_as_of(t.FEATURE_DRIFT).where("feature = 'age_days'").head().has_drifted
     assert round(age.mean - age.mean_before, 9) == 28
 
 
