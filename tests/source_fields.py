@@ -16,7 +16,7 @@ def fields(spark, cases):
     """Rows as a source leaves them: case, is_parsable and the fields that differ from GOOD."""
     rows = []
     for position, (case, changes) in enumerate(cases):
-        said = {**GOOD, "is_parsable": True, "attributes": None, **changes}
+        said = {**GOOD, "is_parsable": True, "is_wanted": True, "attributes": None, **changes}
         texts = [said.get(name) for name in TEXT_FIELDS]
         rows.append(
             (
@@ -28,6 +28,7 @@ def fields(spark, cases):
                 position,
                 ARRIVED,
                 said["is_parsable"],
+                said["is_wanted"],
                 said["attributes"],
                 said["attributes"],
                 None,

@@ -1,13 +1,14 @@
 """Times as logs write them, to UTC: their spellings, their zones, and devices whose clocks are wrong."""
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 EARLIEST = "1995-01-01"  # no shop sold online before
-EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
+EPOCHS = {"epoch_ms": 1_000, "epoch_us": 1}
 EPOCH_NUMBER = "decimal(26,6)"
 DAYS_TO_1970 = 25_569  # of a spreadsheet, which counts days from 1899-12-30
 DAY_IN_SECONDS = 86_400
@@ -32,18 +33,20 @@ def time_from_text(text: Column, time_format: str, *, time_zone: str = "UTC") ->
     A text that names no zone is a time of `time_zone`. Daylight saving goes by the rule of java.time: an hour that does
     not exist is moved forward by the gap, and of an hour that comes twice the first is meant.
     """
+    if time_format == "epoch_s":
+        return F.timestamp_seconds(text.try_cast("decimal(18,6)"))
     if time_format in EPOCHS:
-        # As data frames write it, too: 1709208000.0, 1.709208E9.
-        units = F.try_multiply(text.try_cast(EPOCH_NUMBER), F.lit(EPOCHS[time_format]))
-        return F.timestamp_micros(F.floor(units).try_cast("bigint"))
+        unit = F.lit(EPOCHS[time_format])
+        whole = F.try_multiply(text.try_cast("bigint"), unit)
+        # As data frames write it: 1709208000000.0, 1.709208E12.
+        fraction = F.floor(F.try_multiply(text.try_cast(EPOCH_NUMBER), unit)).try_cast("bigint")
+        return F.timestamp_micros(F.when(text.rlike("[.eE]"), fraction).otherwise(whole))
     if time_format == "iso":
-        spelt = F.when(text.rlike(ISO), text).otherwise(_usual_iso(text))
-        is_after = spelt.rlike(_MIDNIGHT_AFTER)
-        early = F.when(is_after, F.regexp_replace(spelt, r"([T ])24:", "$100:")).otherwise(spelt)
-        moment = F.when(early.rlike(ISO), early.try_cast("timestamp"))
-        moment = F.when(is_after, moment + F.expr("INTERVAL 24 HOURS")).otherwise(moment)
-        is_local = spelt.rlike(ISO_WITHOUT_ZONE)
-    elif time_format == "spreadsheet":
+        usual = _iso_moment(text, time_zone)
+        # Bound to names, not repeated: as one expression the rare spellings would be thousands of nodes.
+        rare = _bound(text, lambda spelt: _bound(_usual_iso(spelt), lambda iso: _late(iso, time_zone)))
+        return F.when(text.isNotNull(), F.coalesce(usual, rare))  # of no text nothing is planned
+    if time_format == "spreadsheet":
         days = text.try_cast("decimal(18,12)") - F.lit(DAYS_TO_1970)
         moment = F.timestamp_millis(F.round(days * F.lit(DAY_IN_SECONDS * 1000)).try_cast("bigint"))
         is_local = F.lit(True)
@@ -55,32 +58,60 @@ def time_from_text(text: Column, time_format: str, *, time_zone: str = "UTC") ->
     return F.when(is_local, F.to_utc_timestamp(moment, time_zone)).otherwise(moment)
 
 
+def _iso_moment(text: Column, time_zone: str) -> Column:
+    """The usual spellings, or null."""
+    moment = F.when(text.rlike(ISO), text.try_cast("timestamp"))
+    if time_zone == "UTC":
+        return moment
+    return F.when(text.rlike(ISO_WITHOUT_ZONE), F.to_utc_timestamp(moment, time_zone)).otherwise(moment)
+
+
+def _late(iso: Column, time_zone: str) -> Column:
+    """The same, of a day that may end at 24:00."""
+    early = F.regexp_replace(iso, _MIDNIGHT_AFTER, "T00:00:00")
+    next_day = _iso_moment(early, time_zone) + F.expr("INTERVAL 24 HOURS")
+    return F.when(iso.rlike(_MIDNIGHT_AFTER), next_day).otherwise(_iso_moment(iso, time_zone))
+
+
 def _usual_iso(text: Column) -> Column:
     """The rarer spellings of ISO 8601 as the usual one: 20240229T120000Z, 2024-060, 2024-W09-4, 12:00:00,5, t and z."""
     spelt = F.regexp_replace(F.regexp_replace(text, r"^([\d-]+)t", "$1T"), r"(\d)z$", "$1Z")
-    year = F.regexp_extract(spelt, r"^(\d{4})", 1).try_cast("int")
-    day = F.regexp_extract(spelt, _ORDINAL, 2).try_cast("int")
+    return _bound(_with_usual_day(spelt), _with_usual_clock)
+
+
+def _with_usual_day(text: Column) -> Column:
+    year = F.regexp_extract(text, r"^(\d{4})", 1).try_cast("int")
+    day = F.regexp_extract(text, _ORDINAL, 2).try_cast("int")
+    week = F.regexp_extract(text, _WEEK, 2).try_cast("int")
+    weekday = F.coalesce(F.regexp_extract(text, _WEEK, 3).try_cast("int"), F.lit(1))
     of_year = F.date_add(F.make_date(year, F.lit(1), F.lit(1)), day - 1)
-    week = F.regexp_extract(spelt, _WEEK, 2).try_cast("int")
-    weekday = F.coalesce(F.regexp_extract(spelt, _WEEK, 3).try_cast("int"), F.lit(1))
-    first_monday = F.trunc(F.make_date(year, F.lit(1), F.lit(4)), "week")
-    of_week = F.date_add(first_monday, (week - 1) * 7 + weekday - 1)
+    # The week of 4 January is the first.
+    of_week = F.date_add(F.trunc(F.make_date(year, F.lit(1), F.lit(4)), "week"), (week - 1) * 7 + weekday - 1)
     is_day = day.between(1, 366) & (F.year(of_year) == year)
     # Thursday's year is the week's: there is no week 53 in a year of 52.
     is_week = week.between(1, 53) & weekday.between(1, 7) & (F.year(F.date_add(F.trunc(of_week, "week"), 3)) == year)
-    spelt = (
-        F.when(is_day, F.concat(of_year.cast("string"), F.regexp_replace(spelt, _ORDINAL, "")))
-        .when(is_week, F.concat(of_week.cast("string"), F.regexp_replace(spelt, _WEEK, "")))
-        .otherwise(F.regexp_replace(spelt, r"^(\d{4})(\d{2})(\d{2})(?=T|$)", "$1-$2-$3"))
+    return (
+        F.when(text.rlike(_ORDINAL) & is_day, F.concat(of_year.cast("string"), F.regexp_replace(text, _ORDINAL, "")))
+        .when(text.rlike(_WEEK) & is_week, F.concat(of_week.cast("string"), F.regexp_replace(text, _WEEK, "")))
+        .otherwise(F.regexp_replace(text, r"^(\d{4})(\d{2})(\d{2})(?=T|$)", "$1-$2-$3"))
     )
+
+
+def _with_usual_clock(text: Column) -> Column:
     for compact, usual in (
         (r"T(\d{2})(\d{2})(\d{2})(?=\D|$)", "T$1:$2:$3"),
         (r"T(\d{2})(\d{2})(?=[^\d:]|$)", "T$1:$2"),
         (r"T(\d{2})(?=[^\d:]|$)", "T$1:00"),
+        (r"([T ]\d{1,2}:\d{2})(?=[^\d:]|$)", "$1:00"),  # with a zone Spark wants seconds
         (r"(:\d{2}),(\d+)", "$1.$2"),
     ):
-        spelt = F.regexp_replace(spelt, compact, usual)
-    return spelt
+        text = F.regexp_replace(text, compact, usual)
+    return text
+
+
+def _bound(value: Column, use: Callable[[Column], Column]) -> Column:
+    """What `use` makes of the value, which is computed once however often it is used."""
+    return F.transform(F.array(value), use)[0]
 
 
 def names_zone(pattern: str) -> bool:

@@ -114,9 +114,9 @@ class ColumnSample:
     @property
     def field_scores(self) -> dict[str, int]:
         """How well its name suits each field: 3 the name itself, 2 a part of it."""
-        plain = plain_word(self.name.rsplit(".", 1)[-1])
+        plain = {plain_word(self.name), plain_word(self.name.rsplit(".", 1)[-1])}
         parts = {plain_word(part) for part in re.split(r"[^\w]|_|(?<=[a-z])(?=[A-Z])", self.name) if part}
-        scores = {field: 3 if plain in names else 2 if parts & names else 0 for field, names in SYNONYMS.items()}
+        scores = {field: 3 if plain & names else 2 if parts & names else 0 for field, names in SYNONYMS.items()}
         return {field: score for field, score in scores.items() if score}
 
 

@@ -127,12 +127,20 @@ def _suits(name: str, column: ColumnSample) -> float:
     if name == "event_id":
         return score if column.is_unique else 0
     if name == "kind":
-        known = sum(num for word, num in column.counts.items() if plain_word(word) in KIND_OF)
-        return score + known / len(column.values) if len(column.counts) <= MOST_KINDS else 0
+        return score + _share_of_kinds(column) if len(column.counts) <= MOST_KINDS else 0
+    if name == "item_id":
+        return score - _share_of_kinds(column)
     if name in ("customer_id", "visitor_id"):
         # Who comes once each is more likely the order, and who is often missing is not the one that the log goes by.
-        return score + 0.5 * (1 - len(column.counts) / len(column.values)) - column.num_empty / column.num_records
+        again = 1 - len(column.counts) / len(column.values)
+        personal = 1 if PERSONAL.search(column.name) else 0
+        return score + 0.5 * again - column.num_empty / column.num_records - personal
     return score
+
+
+def _share_of_kinds(column: ColumnSample) -> float:
+    known = sum(num for word, num in column.counts.items() if plain_word(word) in KIND_OF)
+    return known / len(column.values)
 
 
 def _times(columns: Mapping[str, ColumnSample], chosen: Mapping[str, str], draft: Draft) -> None:

@@ -15,7 +15,7 @@ from pyspark.sql import types as T
 from clm_spark.errors import SettingsError
 
 ANSI = "spark.sql.ansi.enabled"
-SQL = re.compile(r"""[()'"=<>+*/%|]|\s-\s|^\s*case\s|\bis\s+(not\s+)?null\b""", re.IGNORECASE)
+SQL = re.compile(r"""[()'"=<>+*/%|]|\s-\s|^\s*case\s+when\s|\bis\s+(not\s+)?null\b""", re.IGNORECASE)
 # What is not the same at every reading, looks beyond the record, or runs code.
 FORBIDDEN = {
     *("rand", "random", "randn", "uuid", "shuffle", "randstr", "uniform", "monotonically_increasing_id"),
@@ -59,6 +59,8 @@ def parsed(spark: SparkSession, place: str, text: str) -> Expression:
     numbers: set[str] = set()
     for node in _nodes(tree):
         kind = node.getClass().getSimpleName()
+        if kind in ("Alias", "MultiAlias"):  # of `case when` Spark makes a column `case` by the name of `when`
+            raise SettingsError(f"{place}: {text!r} is no SQL expression: expected a value, without a name behind it")
         if kind == "UnresolvedAttribute":
             columns[_path(node)] = None
         elif kind == "UnresolvedFunction":

@@ -166,8 +166,8 @@ class Mapping(Section):
     def _unknown_names(self) -> Iterator[str]:
         for name in sorted(set(self.fields) - set(TEXT_FIELDS)):
             yield f"fields.{name} is unknown: a field is one of {', '.join(TEXT_FIELDS)}"
-        constant = self.kind if self.kind and not looks_like_sql(self.kind) else None
-        for name in sorted({*self.kinds.values(), constant or "view"} - set(EVENT_KINDS)):
+        constant = None if self.kind is None or looks_like_sql(self.kind) else self.kind
+        for name in sorted({*self.kinds.values(), "view" if constant is None else constant} - set(EVENT_KINDS)):
             yield f"{name} is no kind: a kind is one of {', '.join(EVENT_KINDS)}"
         if self.format != "csv":
             return

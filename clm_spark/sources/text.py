@@ -145,13 +145,12 @@ def _own_header(file: str, came: str, first_line: FirstLine) -> str:
     missing = [either for either in first_line.needed if not set(either) & set(names)]
     if missing:
         new = [name for name in names if name and name not in usual]
-        advice = (
-            f"; if {new[0]} is {missing[0][0]} by a new name, write [{missing[0][0]}, {new[0]}] for it in the mapping"
-        )
+        old = missing[0][0]
+        advice = f"; if {new[0]} is {old} by a new name, write [{old}, {new[0]}] for it in the mapping" if new else ""
         raise SourceError(
             f"{file} has changed: expected columns {_listed(first_line.needed)}, came {came[:200]!r}, {_listed(missing)} "
             "missing; restore the file, or, for source mapping, bring the mapping up to the log of today (`optional` "
-            f"columns may be missing){advice if new else ''}"
+            f"columns may be missing){advice}"
         )
     _check_money(
         file, names, [name for name in names if name and name not in {*usual, *first_line.ignored}], first_line

@@ -34,7 +34,11 @@ def lines_in(content: bytes) -> int:
 def mapped(tmp_path, form: str) -> MappedSource:
     file = tmp_path / f"{form}.yml"
     header = {"header": ",".join(COLUMNS)} if form == "csv" else {}
-    file.write_text(yaml.safe_dump({"format": form, "fields": {name: name for name in COLUMNS}, **header}))
+    file.write_text(
+        yaml.safe_dump(
+            {"format": form, "identical_records": "one", "fields": {name: name for name in COLUMNS}, **header}
+        )
+    )
     return MappedSource(read_mapping(str(file)), name=form)
 
 
