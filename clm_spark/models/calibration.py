@@ -9,7 +9,7 @@ from pyspark.ml.functions import vector_to_array
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.errors import TooLittleDataError
+from clm_spark.errors import ModelError
 
 PROBABILITY = "calibrated_probability"
 PLATT_LABEL, PLATT_WEIGHT = "platt_label", "platt_weight"
@@ -28,11 +28,11 @@ def fit_sigmoid(margins: DataFrame) -> Any:
     """Platt's sigmoid, a fitted stage from `margin` to `calibrated_probability`; best of out-of-fold margins.
 
     `margins` has `margin`, a vector of one number, and `label`, 0 or 1. Three rows, customers of one kind or a constant
-    margin give the base rate. Rows without a finite margin are left out; raises `TooLittleDataError` where there are no others.
+    margin give the base rate. Rows without a finite margin are left out; raises `ModelError` where there are no others.
     """
     finite = margins.where(F.abs(vector_to_array(F.col("margin"))[0]) < F.lit(math.inf))
     if finite.isEmpty():
-        raise TooLittleDataError("its probabilities cannot be calibrated: no customer has a finite margin")
+        raise ModelError("its probabilities cannot be calibrated: no customer has a finite margin")
     sigmoid = LogisticRegression(
         featuresCol="margin",
         labelCol=PLATT_LABEL,

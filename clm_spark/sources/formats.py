@@ -16,7 +16,7 @@ PLAIN_NUMBER = r"^[+-]?\d+(?:\.\d+)?$"
 # 1.299 is thirteen hundred in one country and one and a bit in another; 0.299 and 12.99 are the same in all.
 AMBIGUOUS = r"^[+-]?[1-9]\d{0,2}(?:\.\d{3})+$"
 ID_AS_NUMBER = r"^(?:0|[1-9]\d*)\.0+$"
-ID_WITH_EXPONENT = r"^[1-9](?:\.\d+)?[eE]\+?\d{1,2}$"
+ID_WITH_EXPONENT = r"^[1-9]\.\d+[eE]\+?\d{1,2}$"  # 1E5 may be a name
 SPACES = r"[\s\p{Z}'\u2019]"
 CURRENCY = r"^([+-]?)(?:\p{Sc}|\p{Lu}{1,2}\p{Sc}|\p{Lu}{3})|(?:\p{Sc}|\p{Lu}{3}|\p{Lu}{1,2}\p{Sc})$"
 

@@ -89,7 +89,7 @@ def _candidate_keys(usable: DataFrame, before: DataFrame) -> DataFrame:
 
 def _numbered(records: DataFrame, repeating: Sequence[str]) -> DataFrame:
     """The records of these kinds with ids that count identical ones within a file."""
-    identical = Window.partitionBy("file", "arrived_at", "event_id").orderBy("position")
+    identical = Window.partitionBy("file", "arrived_at", "event_id", "record").orderBy("position")
     number = F.row_number().over(identical)
     own_id = F.concat("event_id", F.lit("-"), number.cast("string"))
     # A message may be delivered again under another offset.

@@ -47,7 +47,7 @@ def example_of_each(typed: DataFrame, source: Source) -> str:
         row = found[reason]
         said = texts[row["file"], row["position"]]
         values = {name: said[name] for name in FIELDS_OF.get(reason, ())}
-        record = " ".join(row["record"].split())
+        record = " ".join((row["record"] or "").split())
         cut = f"{record[:MOST_OF_A_RECORD]} ..." if len(record) > MOST_OF_A_RECORD else record
         name = row["file"].rsplit("/", 1)[-1]
         advice = source.advice(reason, values)
