@@ -141,7 +141,7 @@ def _run_jobs(spark: SparkSession, settings: Settings, chosen: Sequence[Job], *,
         console.print(text, highlight=False, soft_wrap=True)
         for reason in (*done.missing, *done.too_little):
             console.print(f"    {reason}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-        if done.error is not None:
+        if done.status == "failed" and done.error is not None:
             print_error(done.error)
 
     return run_jobs(spark, settings, chosen, parallel=parallel, say=say)

@@ -42,7 +42,10 @@ AllowMissing = Annotated[
 
 @dataclass(frozen=True)
 class JobDone:
-    """What one job did: how it ended, the models it had to do without, each with the reason, and what ended it early."""
+    """What one job did: how it ended, the models it had to do without, each with the reason, and what ended it early.
+
+    A `ModelError` that ended it is among the reasons, too.
+    """
 
     job: str
     seconds: float
@@ -54,18 +57,23 @@ class JobDone:
 
 
 def run_job(spark: SparkSession, job: str, run: Run, settings: Settings, *, reads_events: bool = True) -> JobDone:
-    """Run one job over the lakehouse, recorded in gold.runs however it ends.
+    """Run one job over the lakehouse, recorded in gold.runs however it ends. That a model is missing is no failure.
 
     Raises `ContractError` when the settings' key is not the lakehouse's, before the run begins.
     """
     lake, (declared,) = Lake(spark, settings, job=job), find_jobs(job)
     if not declared.changes_key:
         lake.schemas.check_key()
-    with recorded(lake, is_upkeep=declared.is_upkeep, writes_tables=bool(declared.writes)) as record:
-        if reads_events:
-            check_as_of(lake)
-        run(lake, settings)
-    return JobDone(job, record.seconds or 0.0, record.written, record.status, record.missing, record.too_little)
+    ended_by: ModelError | None = None
+    try:
+        with recorded(lake, is_upkeep=declared.is_upkeep, writes_tables=bool(declared.writes)) as record:
+            if reads_events:
+                check_as_of(lake)
+            run(lake, settings)
+    except ModelError as error:
+        ended_by = error
+    seconds, reasons = record.seconds or 0.0, (record.missing, record.too_little)
+    return JobDone(job, seconds, record.written, record.status, *reasons, ended_by)
 
 
 def check_as_of(lake: Lake) -> None:
@@ -106,6 +114,8 @@ def main(run: Run) -> int:
             log.info("%s: %s, %.0f s", job, done.status.replace("_", " "), done.seconds)
             if done.missing:
                 raise ModelError("; ".join(done.missing))
+            if done.too_little:
+                raise TooLittleDataError("; ".join(done.too_little))
 
     command.__doc__ = module.__doc__
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -7,9 +7,9 @@ from functools import reduce
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.errors import SettingsError
 from clm_spark.features.drift import feature_drift, sampled
 from clm_spark.job import main
+from clm_spark.models.made_days import check_made
 from clm_spark.session import persisted
 from clm_spark.settings import Settings
 from clm_spark.tables.catalog import CUSTOMER_FEATURES, FEATURE_DRIFT, ITEM_FEATURES
@@ -29,10 +29,8 @@ def run(lake: Lake, settings: Settings) -> None:
     for table, declared in ((CUSTOMER_FEATURES, FEATURES), (ITEM_FEATURES, OF_ITEMS)):
         now, before = lake.read_as_of(table, now_on), lake.read_as_of(table, before_on)
         num_rows, num_before = now.count(), before.count()
-        if not num_rows and table is CUSTOMER_FEATURES:
-            raise SettingsError(
-                f"{table.title} has no row as of {now_on}: run the job that writes it for that day first"
-            )
+        if not num_rows:
+            check_made(lake, table)
         if not (num_rows and num_before):
             log.info("%s has no row as of %s to compare", table.title, before_on if num_rows else now_on)
             continue

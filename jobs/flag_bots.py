@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.events.bots import CUSTOMER_DAY, bot_days_from_events, sources_without_minutes
+from clm_spark.events.guests import drop_guests
 from clm_spark.events.ledger import days_of, is_on_days, mark_processed, unprocessed_batches
 from clm_spark.job import main
 from clm_spark.settings import Settings
@@ -24,7 +25,7 @@ def run(lake: Lake, settings: Settings) -> None:
     if not batches:
         log.info("no new events to search for bots")
         return
-    events = lake.read(EVENTS)
+    events = drop_guests(lake.read(EVENTS))
     if settings.bots.max_per_minute is not None:
         _say_where_no_rate_is_told(events.where(F.col("batch_id").isin(batches.names)))
     days = days_of(events.where(F.col("batch_id").isin(batches.names)), "occurred_at", "occurred_at")

@@ -3,7 +3,7 @@
 import pytest
 
 from clm_spark import job
-from clm_spark.errors import ModelError, SourceError
+from clm_spark.errors import ModelError, NoModelInUseError, SourceError, TooLittleDataError
 from clm_spark.job import JobDone
 from clm_spark.jobs import score_customers
 
@@ -25,13 +25,20 @@ def test_exit_codes_of_a_jobs_file(spark, monkeypatch, capsys):
         return int(end.value.code or 0)
 
     missing = JobDone("score_customers", 1.0, (), "models_missing", ("no churn model",))
+    too_little = JobDone("score_customers", 1.0, (), "models_missing", (), ("nobody can be asked",))
+    both = JobDone("score_customers", 1.0, (), "models_missing", ("no churn model",), ("nobody can be asked",))
     cases = [
         (JobDone("score_customers", 1.0, ()), 0, 0),
         (missing, 3, 0),
+        (too_little, 0, 0),
+        (both, 3, 0),
         (ModelError("no churn model"), 3, 0),
+        (NoModelInUseError("no churn model", train_job="train_churn"), 3, 0),
+        (TooLittleDataError("nobody can be asked"), 0, 0),
         (SourceError("no raw data"), 2, 2),
     ]
     for done, code, allowed in cases:
         assert exit_code(done) == code
         assert exit_code(done, "--allow-missing") == allowed
-    assert capsys.readouterr().err.count("clm: no churn model") == 4
+    said = capsys.readouterr().err
+    assert (said.count("clm: no churn model"), said.count("clm: nobody can be asked")) == (8, 4)

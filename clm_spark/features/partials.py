@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from clm_spark.events.bots import CUSTOMER_DAY, bot_days_to_leave_out, with_flagged_on
 from clm_spark.events.changes import changes_since
+from clm_spark.events.guests import drop_guests, with_guests_as_one
 from clm_spark.events.ledger import days_of, is_on_days, mark_processed, unprocessed_batches
 from clm_spark.features.customer_days import customer_days_from_events
 from clm_spark.features.customer_item_days import customer_item_days_from_events
@@ -45,12 +46,14 @@ def update_customer_days(lake: Lake, settings: Settings) -> None:
     """
     max_gap = timedelta(minutes=settings.sessions.max_gap_minutes)
     made_with = f"max_gap {max_gap}, measures {digest(CUSTOMER_MEASURES)}"
-    _update_days(lake, CUSTOMER_DAYS, made_with, partial(customer_days_from_events, max_gap=max_gap))
+    make = partial(customer_days_from_events, max_gap=max_gap)
+    _update_days(lake, CUSTOMER_DAYS, made_with, make, of=drop_guests)
 
 
 def update_customer_item_days(lake: Lake) -> None:
-    """The same for customers' days with items."""
-    _update_days(lake, CUSTOMER_ITEM_DAYS, f"measures {digest(OF_ITEM)}", customer_item_days_from_events)
+    """The same for customers' days with items; what guests buy counts for its item."""
+    made_with = f"measures {digest(OF_ITEM)}"
+    _update_days(lake, CUSTOMER_ITEM_DAYS, made_with, customer_item_days_from_events, of=with_guests_as_one)
 
 
 def update_item_days(lake: Lake) -> None:
@@ -74,12 +77,19 @@ def update_item_days(lake: Lake) -> None:
             _replace_days(lake, ITEM_DAYS, renewed, pairs, days, made_with=made_with)
 
 
-def _update_days(lake: Lake, table: Table, made_with: str, make: Callable[[DataFrame], DataFrame]) -> None:
-    """Refresh a table of customers' days; `make` computes its rows from the events of whole days."""
+def _update_days(
+    lake: Lake,
+    table: Table,
+    made_with: str,
+    make: Callable[[DataFrame], DataFrame],
+    *,
+    of: Callable[[DataFrame], DataFrame],
+) -> None:
+    """Refresh a table of customers' days; `make` computes its rows from whole days of the events that `of` gives."""
     made_with += f", bots left out: {lake.settings.bots.leave_out}, key {lake.schemas.key.fingerprint}"
     batches = unprocessed_batches(lake, table, made_with=made_with)
     bot_days = bot_days_to_leave_out(lake)
-    events = lake.read(EVENTS)
+    events = of(lake.read(EVENTS))
     changes = None if batches.is_all else changes_since(lake, table)
     if changes is None:
         _write_all_days(lake, table, make(with_flagged_on(events, bot_days)))

@@ -1,7 +1,8 @@
 """The one flow of every task: train and test all models on the same days, elect, train the winner on all, and score."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 
 from clm_spark import files
@@ -9,6 +10,7 @@ from clm_spark.errors import ModelError, NoModelInUseError, TooLittleDataError
 from clm_spark.models.catalogue import MODELS, TASKS, entrants_of, model_named
 from clm_spark.models.contest import HOLDOUT, Contest, difference
 from clm_spark.models.gate import elect
+from clm_spark.models.made_days import check_made
 from clm_spark.models.registry import Registry
 from clm_spark.models.task import Task
 from clm_spark.tables.lake import Lake
@@ -23,25 +25,26 @@ def train(lake: Lake, task: Task) -> None:
     """Compare the task's models, put the best in use from as_of on, and write how all did to gold.model_metrics.
 
     A comparison of the same rows, settings, code and incumbent that was made before is found, and nothing is done.
-    Raises `ModelError` where there is too little to train or to test on.
+    Raises `TooLittleDataError` where there is too little to train or to test on, `SettingsError` where that is for want
+    of the task's tables of as_of, and `ModelError` where no model could be trained for another reason.
     """
     registry, as_of = Registry(lake.settings), lake.settings.as_of
     before = registry.champion(task.name, as_of - ONE_DAY)
     reason = task.reason_to_train(lake, before)
     if reason is None:
         return
-    with task.split(lake) as split:
+    with _unless_not_made(lake, task), task.split(lake) as split:
         contest = Contest(lake, registry, task, split, entrants_of(task, lake.settings), before)
         if contest.is_made:
             log.info("%s: the same models were compared on the same rows before", task.name)
             return
         log.info("%s: %d models are compared (%s)", task.name, len(contest.entrants), reason)
         answers = contest.answers()
-        if not contest.folders:
+        if not any(model.may_serve and model.name in contest.folders for model in contest.entrants):
             has_little = bool(lake.too_little) and not lake.missing
+            names = ", ".join(model.name for model in contest.entrants if model.may_serve)
             raise (TooLittleDataError if has_little else ModelError)(
-                f"{task.name} is answered by nobody: none of {', '.join(m.name for m in contest.entrants) or 'no models'} "
-                "could be trained (evaluation.leave_out may leave out too many); the warnings above say why"
+                f"{task.name} has no new model: {f'none of {names} could be trained' if names else 'evaluation.leave_out names all'}"
             )
         comparison = task.compare(answers, split)
         election = elect(
@@ -62,7 +65,8 @@ def train(lake: Lake, task: Task) -> None:
 def score(lake: Lake, task: Task) -> None:
     """Let the champion of as_of answer for everybody in the task's population, and write the answers.
 
-    Raises `ModelError` where none is in use, or the one in use does not fit today's rows.
+    Raises `ModelError` where none is in use, or the one in use does not fit today's rows, `TooLittleDataError` where
+    there is nobody to ask, and `SettingsError` where that is for want of the task's tables of as_of.
     """
     served = Registry(lake.settings).champion(task.name, lake.settings.as_of)
     if served is None:
@@ -76,11 +80,21 @@ def score(lake: Lake, task: Task) -> None:
     if different:
         raise ModelError(f"{served.version} does not fit the rows of {inputs.as_of}: {different}; run {task.train_job}")
     if inputs.rows.isEmpty():
+        check_made(lake, *task.asks)
         raise TooLittleDataError(
-            f"nobody can be asked on {inputs.as_of}: expected {task.population}, and there is none; "
-            f"run the jobs before {task.score_job} for that day"
+            f"nobody can be asked on {inputs.as_of}: expected {task.population}, and there is none"
         )
     task.write(lake, model.score(served.path, inputs), served)
+
+
+@contextmanager
+def _unless_not_made(lake: Lake, task: Task) -> Iterator[None]:
+    """Too little data is no reason where the tables that hold it were not made for as_of: then that is said."""
+    try:
+        yield
+    except TooLittleDataError:
+        check_made(lake, *task.asks)
+        raise
 
 
 def rekey(lake: Lake, *, links: Sequence[bytes], key: str) -> None:

@@ -35,12 +35,12 @@ def segment_profiles(assigned: DataFrame) -> DataFrame:
     told = shared.withColumn("description", _in_words(everyone)).drop("_revenue")
     # Segments never carry the same words twice.
     alike = Window.partitionBy("as_of", "description")
-    by_spending = alike.orderBy(F.desc("mean_revenue_90d_cents"), "segment")
-    place = F.concat(
-        F.row_number().over(by_spending).cast("string"), F.lit(" of "), F.count("*").over(alike).cast("string")
-    )
-    apart = F.concat("description", F.lit(" ("), place, F.lit(" by spending)"))
-    return told.withColumn("description", F.when(F.count("*").over(alike) > 1, apart).otherwise(F.col("description")))
+    revenue, num_alike = F.col("mean_revenue_90d_cents"), F.count("*").over(alike)
+    place = F.row_number().over(alike.orderBy(revenue.desc(), F.desc("num_customers"), "segment"))
+    differs = F.max(revenue).over(alike) > F.min(revenue).over(alike)
+    order = F.when(differs, "spending").otherwise("number of customers")
+    apart = F.format_string("%s (%d of %d by %s)", "description", place, num_alike, order)
+    return told.withColumn("description", F.when(num_alike > 1, apart).otherwise(F.col("description")))
 
 
 def _in_words(everyone: WindowSpec) -> Column:
@@ -51,11 +51,12 @@ def _in_words(everyone: WindowSpec) -> Column:
         often = F.when(orders >= least, words).otherwise(often)
     often = F.when(recency.isNull(), "has never bought").otherwise(often)
     revenue = F.col("mean_revenue_90d_cents")
+    highest, lowest = F.max(revenue).over(everyone), F.min(revenue).over(everyone)
     mean_revenue = _mean_of_all("mean_revenue_90d_cents", everyone)
     spends = (
-        F.when(revenue <= 0, None)
-        .when(revenue == F.max(revenue).over(everyone), "spends most")
-        .when(revenue == F.min(revenue).over(everyone), "spends least")
+        F.when((revenue <= 0) | (highest == lowest), None)
+        .when(revenue == highest, "spends most")
+        .when(revenue == lowest, "spends least")
         .when(revenue >= 1.25 * mean_revenue, "spends more than most")
         .when(revenue <= 0.75 * mean_revenue, "spends less than most")
         .otherwise("spends like the average")

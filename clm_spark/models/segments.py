@@ -114,11 +114,7 @@ class Segmentation(Task):
         """No days follow: all customers of as_of are clustered, and the clusters held against the same customers."""
         with persisted(lake.read_as_of(CUSTOMER_FEATURES).select("customer_id", *FEATURES)) as customers:
             if customers.isEmpty():
-                raise TooLittleDataError(
-                    f"customers cannot be segmented: {CUSTOMER_FEATURES.title} has none as of {lake.settings.as_of}; "
-                    "run build_features for that day"
-                )
-            _check_enough(customers, at_least=lake.settings.of(SegmentSettings).k_from + 1)
+                raise TooLittleDataError(f"customers cannot be segmented: none is known as of {lake.settings.as_of}")
             inputs = Inputs(lake, lake.settings.as_of, customers)
             yield Split(
                 past=inputs,
@@ -199,16 +195,6 @@ class RandomSegments(Model):
         return inputs.rows.withColumn("segment", drawn)
 
 
-def _check_enough(customers: DataFrame, *, at_least: int) -> None:
-    """Refuse customers of whom too few differ: each would be a segment."""
-    num_different = customers.select(*FEATURES).distinct().limit(at_least).count()
-    if num_different < at_least:
-        raise TooLittleDataError(
-            f"customers cannot be segmented: {num_different} of them differ in what segments are made of, and {at_least} "
-            "are needed; wait for more customers, or lower segments.k_from"
-        )
-
-
 def fit_segments(
     customers: DataFrame, *, settings: SegmentSettings, in_use: PipelineModel | None = None, first_free: int = 0
 ) -> tuple[PipelineModel, int]:
@@ -216,15 +202,22 @@ def fit_segments(
 
     `segment` 0 is the one with the highest mean revenue; with segments `in_use`, each new one takes the number of the
     one that holds most of its customers (Hungarian matching). Further ones get new numbers, from `first_free` on: a
-    number that was ever used means the same customers for good.
+    number that was ever used means the same customers for good. Raises `TooLittleDataError` where customers are at no
+    more than `k_from` different points: each would be a segment.
     """
     # Where the centres start depends on place and order.
     ordered = in_fixed_order(customers, "customer_id")
     scaler = _scaling().fit(ordered)
     points = scaler.transform(ordered)
+    num_different = points.select("scaled").distinct().limit(settings.k_to + 1).count()
+    if num_different <= settings.k_from:
+        raise TooLittleDataError(
+            f"customers cannot be segmented: more than {settings.k_from} must differ in what segments are cut by, and "
+            f"{num_different} do; wait for more customers, or lower segments.k_from"
+        )
     fits = [
         KMeans(k=k, seed=settings.seed, featuresCol="scaled").fit(points)
-        for k in range(settings.k_from, min(settings.k_to, _num_different(points, settings.k_to + 1) - 1) + 1)
+        for k in range(settings.k_from, min(settings.k_to, num_different - 1) + 1)
     ]
     best = max(fits, key=lambda fit: silhouette(fit.transform(points), by="prediction"))
     clustered = best.transform(points)
@@ -235,10 +228,6 @@ def fit_segments(
     listed = ", ".join(str(numbers[prediction]) for prediction in range(best.getK()))
     number = SQLTransformer(statement=f"SELECT *, element_at(array({listed}), prediction + 1) AS segment FROM __THIS__")
     return PipelineModel([*scaler.stages, best, number]), free + len(unnumbered)
-
-
-def _num_different(points: DataFrame, most: int) -> int:
-    return points.select("scaled").distinct().limit(most).count()
 
 
 def silhouette(assigned: DataFrame, *, by: str = "segment") -> float:

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 from clm_spark.keys import KeyChain, hmac_sha256
 from clm_spark.tables.contract import Rekeyed, Table
 
+GUEST = ""  # in place of a customer's id where it is a part of a key
 EVENT_ID_DIGITS = 32
 MOST_DIGITS = 20
 
@@ -46,9 +47,10 @@ def visitor_key(key: KeyChain) -> KeyChain:
 
 def _hashed_on(name: Column, kind: Rekeyed, links: Sequence[bytes]) -> Column:
     if kind != "event_id" or not links:
+        hashed = name
         for link in links:
-            name = hmac_sha256(name, key=link)
-        return name
+            hashed = hmac_sha256(hashed, key=link)
+        return F.when(name == GUEST, name).otherwise(hashed)
     # Behind the digits stands which of several identical records it is.
     digits, number = F.substring(name, 1, EVENT_ID_DIGITS), F.substring(name, EVENT_ID_DIGITS + 1, MOST_DIGITS)
     for link in links:

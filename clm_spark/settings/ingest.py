@@ -31,6 +31,16 @@ class IngestSettings(Section):
     max_tolerated_share: Annotated[float, Field(ge=0, le=1)] = Field(
         0.25, description="... but not where they are a larger share than this, of however few records"
     )
+    max_correction_days: Annotated[int, Field(ge=0, le=36_500)] = Field(
+        30,
+        description="for records with an id of their own (event_id): one that comes again at another time is the same event "
+        "where the times differ by at most so many days",
+    )
+    guests: Literal["rejected", "kept"] = Field(
+        "rejected",
+        description="orders without a customer: rejected as missing_customer, or kept as events of no customer, which count "
+        "for items and the shop, not for customers",
+    )
     known_at: Literal["occurred", "arrived"] = Field(
         "occurred",
         description="occurred: a history, each event known the moment it happened; "

@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from clm_spark.errors import SettingsError
-from clm_spark.sources.expressions import Expression, evaluated, parsed
+from clm_spark.sources.expressions import UNREADABLE, Expression, evaluated, parsed
 from clm_spark.sources.formats import ID_FIELDS, NUMBER_FIELDS, Format, id_text, number_text, without_null_words
 from clm_spark.sources.mapping import ADDRESS, ENDINGS, FILTER, TIME_FORMATS, Mapping, Recipe, unquoted
 from clm_spark.sources.source import (
@@ -26,7 +26,9 @@ from clm_spark.tables.catalog import EVENT_KINDS
 KIND = "kind"
 # Kinds of which identical records of one file are as many events: who buys two of a kind may get two lines.
 REPEATING = {"lines": ("purchase", "refund"), "one": (), "each": EVENT_KINDS}
-SIZES = ("quantity", "price", "amount", "discount")
+READS_CUSTOMER = ("fields.customer_id", "fields.visitor_id", "fields.kind", KIND, FILTER)
+DIGITS = r"^-?\d+$"
+SIZES = ("quantity", "price", "amount", "discount", "tax", "shipping")
 
 
 class MappedSource(Source):
@@ -48,7 +50,8 @@ class MappedSource(Source):
             )
         self.file_endings = mapping.endings or ENDINGS[mapping.format]
         # A record with an id of its own says itself what it repeats.
-        self.repeating = () if "event_id" in mapping.fields else REPEATING[mapping.identical_records]
+        self.has_own_ids = "event_id" in mapping.fields
+        self.repeating = () if self.has_own_ids else REPEATING[mapping.identical_records]
         self._parsed: dict[str, Expression] = {}
 
     def read(self, spark: SparkSession, files: Sequence[str]) -> DataFrame:
@@ -62,21 +65,14 @@ class MappedSource(Source):
         """Each record by the mapping; dots reach into JSON objects and Parquet structs."""
         mapping, expressions = self.mapping, self._expressions(raw.sparkSession)
         cells = self._cells(raw, self._columns(expressions))
-        if expressions:
-            paths = {path for each in expressions.values() for path in each.columns}
-            cells = evaluated(
-                cells,
-                {_key(place): each for place, each in expressions.items()},
-                cells={
-                    path: self._written(path, of_number=self._is_number(path, expressions)) for path in sorted(paths)
-                },
-                types={_key(place): "boolean" if place == FILTER else "string" for place in expressions},
-            )
+        for place, each in expressions.items():
+            read = {path: self._written(path, of_number=path in each.numbers) for path in each.columns}
+            cells = evaluated(cells, each, name=self._key(place), cells=read, wanted=_wanted(place))
         fields = {name: self._value(f"fields.{name}", recipe) for name, recipe in mapping.fields.items()}
         if mapping.kind in EVENT_KINDS:
             kind = F.lit(mapping.kind)
         else:
-            kind = self._kind(fields[KIND] if KIND in fields else F.col(_key(KIND)))
+            kind = self._kind(fields[KIND] if KIND in fields else self._value(KIND, (mapping.kind or "",)))
         # A refund's sign says no more than its kind, and a discount is one whichever way it is written.
         for name in SIZES:
             if name in fields:
@@ -89,7 +85,8 @@ class MappedSource(Source):
             is_parsable=F.col("cells").isNotNull() & F.col(f"cells.{CORRUPT}").isNull(),
             attributes={name: self._value(f"attributes.{name}", recipe) for name, recipe in mapping.attributes.items()},
             extra=F.col("extra"),
-            is_wanted=F.col(_key(FILTER)) if mapping.filter else None,
+            # What cannot be told is no reason to leave a record out: it may be worth money.
+            is_wanted=F.coalesce(self._key(FILTER), F.lit(True)) if mapping.filter else None,
         )
 
     def advice(self, reason: str, values: Dict[str, str | None]) -> str:
@@ -114,8 +111,8 @@ class MappedSource(Source):
             return "set `encoding` (gbk, latin-1, windows-1252 ...)"
         if reason == "missing_customer":
             return (
-                "name fields.visitor_id too if the log has a device or cookie; the log without orders of guests is ingested "
-                "after --set ingest.max_rejected_share=SHARE"
+                "name fields.visitor_id too if the log has a device or cookie; orders of guests are kept, as events of no "
+                "customer, after --set ingest.guests=kept, and left out after --set ingest.max_rejected_share=SHARE"
             )
         if reason == "missing_item" and quantity:
             return "a line without an item needs an amount"
@@ -125,36 +122,65 @@ class MappedSource(Source):
         recipe = self.mapping.fields.get(field, ())
         return (self.mapping.columns_of(recipe) or ("",))[0]
 
+    def unseen(self, raw: DataFrame) -> list[str]:
+        """Columns of the mapping that no record has; of CSV and Parquet the files' headers tell, and refuse, earlier."""
+        if self.mapping.format != "jsonl":
+            return []
+        members = raw.select(F.explode(F.json_object_keys("record")).alias("name")).distinct().collect()
+        seen = {row["name"] for row in members}
+        read_by_sql = [(path,) for each in self._parsed.values() for path in each.columns]
+        wanted = dict.fromkeys((*self.mapping.needed, *read_by_sql))
+        return [
+            names[0] for names in wanted if not seen & {part for name in names for part in (name, name.split(".")[0])}
+        ]
+
     def _expressions(self, spark: SparkSession) -> dict[str, Expression]:
         """The mapping's expressions by place, checked once."""
         mapping = self.mapping
-        for place, text in mapping.expressions.items():
-            if place not in self._parsed:
-                expression = parsed(spark, f"mapping {self.name.partition(':')[2]}, {place}", text)
+        if len(self._parsed) < len(mapping.expressions):
+            numbers = {column for name in NUMBER_FIELDS for column in mapping.columns_of(mapping.fields.get(name, ()))}
+            for place, text in mapping.expressions.items():
+                where = f"mapping {self.name.partition(':')[2]}, {place}"
+                expression = parsed(spark, where, text, wanted=_wanted(place), number_columns=numbers)
                 unknown = [path for path in expression.columns if mapping.format == "csv" and path not in mapping.names]
                 if unknown:
                     raise SettingsError(
-                        f"{expression.place}: {unknown[0]} is no column of the log: it has {', '.join(mapping.names)}; a name "
+                        f"{where}: {unknown[0]} is no column of the log: it has {', '.join(mapping.names)}; a name "
                         "with blanks or signs stands in `backticks`"
                     )
-                self._check_raw_ids(expression, place)
                 self._parsed[place] = expression
+            self._check_raw_ids()
         return self._parsed
 
-    def _check_raw_ids(self, expression: Expression, place: str) -> None:
-        who = self.mapping.fields.get("customer_id", ())
-        if place in ("fields.customer_id", "fields.visitor_id", "kind", "fields.kind", FILTER):
-            return
-        same = [path for path in expression.columns if path in who]
-        if same:
-            raise SettingsError(
-                f"{expression.place} reads the customer's own column {same[0]}: raw ids stay in bronze, leave it out"
-            )
-        addresses = [path for path in expression.columns if ADDRESS.search(path)]
-        if addresses:
-            raise SettingsError(
-                f"{expression.place} reads an address: addresses stay in bronze, leave {addresses[0]} out"
-            )
+    def _check_raw_ids(self) -> None:
+        """Refuse to write into silver what names a customer, as it is or by way of SQL."""
+        mapping = self.mapping
+        read = {
+            place: (*mapping.columns_of(recipe), *self._read_by_sql(place)) for place, recipe in mapping.recipes.items()
+        }
+        who = read.get("fields.customer_id", ())
+        for place, columns in read.items():
+            if place in READS_CUSTOMER:
+                continue
+            same = [path for path in columns if any(f"{login}.".startswith(f"{path}.") for login in who)]
+            if same:
+                raise SettingsError(
+                    f"mapping {self.name.partition(':')[2]}, {place} reads the customer's own column {same[0]}: raw ids stay "
+                    "in bronze, leave it out"
+                )
+            addresses = [path for path in self._read_by_sql(place) if ADDRESS.search(path)]
+            if addresses:
+                raise SettingsError(
+                    f"mapping {self.name.partition(':')[2]}, {place} reads an address: addresses stay in bronze, leave "
+                    f"{addresses[0]} out"
+                )
+
+    def _read_by_sql(self, place: str) -> tuple[str, ...]:
+        return self._parsed[place].columns if place in self._parsed else ()
+
+    def _key(self, place: str) -> str:
+        """The column with the value of an expression."""
+        return f"_sql_{list(self.mapping.expressions).index(place)}"
 
     def _columns(self, expressions: Dict[str, Expression]) -> tuple[str, ...]:
         """The columns of a record: of CSV in the order of the usual line, then those of other files."""
@@ -199,11 +225,13 @@ class MappedSource(Source):
         return objects.withColumns({"cells": placed_cells(one, columns), "extra": unknown_members(known)})
 
     def _value(self, place: str, recipe: Recipe) -> Column:
-        """The text of a field or an attribute."""
-        name = place.partition(".")[2] if place.startswith("fields.") else ""
+        """The text of a field, the kind or an attribute."""
+        name = place.partition(".")[2] if place.startswith("fields.") else place
+        if place in self.mapping.expressions:
+            value = F.col(self._key(place))
+            # What a figure or a kind cannot be told from must not pass for one that is not given.
+            return F.coalesce(self._key(place) + UNREADABLE, value) if name in (*NUMBER_FIELDS, KIND) else value
         columns = self.mapping.columns_of(recipe)
-        if not columns:
-            return F.col(_key(place))
         value = F.coalesce(*(self._written(column, of_number=name in NUMBER_FIELDS) for column in columns))
         return id_text(value) if name in ID_FIELDS and self.mapping.ids == "normalised" else value
 
@@ -215,12 +243,6 @@ class MappedSource(Source):
             kind = F.when(said == theirs.strip().lower(), ours).otherwise(kind)
         return kind
 
-    def _is_number(self, path: str, expressions: Dict[str, Expression]) -> bool:
-        """Whether a column that expressions read is a number."""
-        mapped = [self.mapping.fields.get(name, ()) for name in NUMBER_FIELDS]
-        counted = any(path in each.numbers for each in expressions.values())
-        return counted or any(path in recipe for recipe in mapped)
-
     def _written(self, column: str, *, of_number: bool) -> Column:
         """A column's text as it is written, but for words that mean nothing and the ways to write a number."""
         mapping = self.mapping
@@ -231,7 +253,12 @@ class MappedSource(Source):
         if not of_number and not declares:
             return text
         decimal, thousands = (written if declares else mapping).decimal, (written if declares else mapping).thousands
-        return number_text(text, decimal=decimal, thousands=thousands, is_sure=mapping.format != "csv")
+        number = number_text(text, decimal=decimal, thousands=thousands, is_sure=mapping.format == "parquet")
+        if mapping.format != "jsonl":
+            return number
+        # JSON's own numbers have a point; what stands in quotes is as ambiguous as in CSV.
+        is_quoted = F.col("record").rlike(rf'"{re.escape(column.rsplit(".", 1)[-1])}"\s*:\s*"')
+        return F.when(~text.rlike(DIGITS) & is_quoted, number).otherwise(text)
 
     def _cell(self, column: str) -> Column:
         columns = self._columns(self._parsed)
@@ -247,5 +274,5 @@ def _backticked(column: str) -> str:
     return column if re.fullmatch(r"[A-Za-z_]\w*", column) else f"`{column}`"
 
 
-def _key(place: str) -> str:
-    return "_sql_" + re.sub(r"\W", "_", place)
+def _wanted(place: str) -> str:
+    return "boolean" if place == FILTER else "string"

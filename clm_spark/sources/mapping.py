@@ -174,7 +174,7 @@ class Mapping(Section):
         # Of several names, one is in the usual header; the others are those of other files.
         first = [names for recipe in self.recipes.values() if (names := self.columns_of(recipe))]
         wrong = {names[0] for names in first if not set(names) & set(self.names)}
-        wrong |= {*self.ignored, *self.formats} - {*self.names, *(name for names in first for name in names)}
+        wrong |= {*self.formats} - {*self.names, *(name for names in first for name in names)}
         for name in sorted(wrong):
             yield f"{name} is no column of the log: it has {', '.join(self.names)}"
 

@@ -36,6 +36,8 @@ TEXT_FIELDS = (
     "price",  # of one unit, in currency units
     "amount",  # of the line, in currency units
     "discount",  # of the line, in currency units
+    "tax",  # of the line, in currency units
+    "shipping",  # in currency units
     "order_id",
     "campaign_id",
     "source_session_id",
@@ -66,6 +68,7 @@ class Source(Protocol):
     time_format: str  # iso, epoch_s, epoch_ms, epoch_us, spreadsheet, or a Spark datetime pattern
     time_zone: str  # the IANA name of the zone of times that name none
     file_endings: tuple[str, ...]  # which files of a folder are read
+    has_own_ids: bool = False  # event_id is a field: the time of a record that comes again may be another
     repeating: Sequence[str] = ()  # kinds of which identical records of one file are as many events
 
     def read(self, spark: SparkSession, files: Sequence[str]) -> DataFrame:
@@ -84,6 +87,10 @@ class Source(Protocol):
         `known_attributes` are those that the source names, and `new_columns` lists what it found beside them, or is null.
         """
         ...
+
+    def unseen(self, raw: DataFrame) -> list[str]:
+        """Columns that the source reads and none of these records has, as far as no header tells."""
+        return []
 
     def advice(self, reason: str, values: Mapping[str, str | None]) -> str:
         """What would mend records that are rejected for a reason; `values` are the texts of the fields concerned."""

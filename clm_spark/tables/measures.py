@@ -98,10 +98,10 @@ OF_ITEM = (
     *(_OF_EVENTS[name] for name in ("revenue_cents", "refund_cents", "discount_cents")),
 )
 
-# Over the customers of an item's day. A row has the figures above, of one customer.
+# Over the customers of an item's day. A row has the figures above, of one customer; of all guests, whose id is empty.
 OF_CUSTOMERS = (
     *(Measure(measure.name, measure.meaning, f"sum({measure.name})") for measure in OF_ITEM),
     Measure("num_co_views", "other items that its viewers viewed that day", "sum(num_co_views)"),
-    _events("num_viewer_days", "customers who viewed it", "num_views > 0"),
-    _events("num_buyer_days", "customers who bought it", "num_lines > 0"),
+    _events("num_viewer_days", "customers who viewed it", "num_views > 0 AND customer_id != ''"),
+    _events("num_buyer_days", "customers who bought it", "num_lines > 0 AND customer_id != ''"),
 )

@@ -15,7 +15,9 @@ OF_ORDERS = {"format": "csv", "header": "when,who,sku,qty,price", "kind": "purch
 DAY = "2024-01-10 10:00:00"
 
 
-def read(spark, tmp_path, files: dict[str, list[str]] | list[str], **keys: object) -> Ingested:
+def read(
+    spark, tmp_path, files: dict[str, list[str]] | list[str], *, keeps_guests: bool = False, **keys: object
+) -> Ingested:
     """The log, of one file or several, as the mapping reads it; every record is accounted for."""
     named = files if isinstance(files, dict) else {"log": files}
     folder = tmp_path / "log"
@@ -27,7 +29,7 @@ def read(spark, tmp_path, files: dict[str, list[str]] | list[str], **keys: objec
         yaml.safe_dump({key: value for key, value in mapping.items() if value is not None})
     )
     source = open_source(IngestSettings(source="mapping", path="unused", mapping=str(tmp_path / "shop.yml")))
-    ingested = ingest(spark, source, folder)
+    ingested = ingest(spark, source, folder, keeps_guests=keeps_guests)
     assert ingested.is_whole
     return ingested
 
@@ -108,14 +110,15 @@ def test_columns_of_one_name_and_lines_that_end_in_a_separator(spark, tmp_path):
     ingested = read(spark, tmp_path, ended)
     assert (kept(ingested, "item_id"), ingested.reasons) == ([("a",), ("b,c",)], {"unparsable": 1})
     twins = [
-        json.dumps({"userId": "u1", "userid": "x", "ts": DAY, "user.name": "n", "price": "1.299"}),
+        json.dumps({"userId": "u1", "userid": "x", "ts": DAY, "user.name": "n", "price": "1.30"}),
         json.dumps({"userId": "u2", "ts": DAY, "user": {"name": "m"}, "price": 1.299}),
+        json.dumps({"userId": "u3", "ts": DAY, "price": "1.299"}),  # of two meanings, as a number is not
     ]
     keys = {"format": "jsonl", "header": None, "kind": "search", "attributes": {"other": "userid", "name": "user.name"}}
     fields = {"occurred_at": "ts", "customer_id": "userId", "price": "price"}
     ingested = read(spark, tmp_path, {"twins": twins}, **keys, fields=fields)
     came = ingested.kept.select("attributes", "price_cents").collect()
-    assert [row.price_cents for row in came] == [130, 130]
+    assert ([row.price_cents for row in came], ingested.reasons) == ([130, 130], {"bad_number": 1})
     assert sorted(sorted(row.attributes.items()) for row in came) == [[("name", "m")], [("name", "n"), ("other", "x")]]
 
 
@@ -211,9 +214,45 @@ def test_orders_without_items_and_discounts_below_zero(spark, tmp_path):
 
 
 def test_what_is_filtered_out_is_counted_apart(spark, tmp_path):
-    lines = ["when,who,sku,qty,price", f"{DAY},u1,a,1,5.00", f"{DAY},u1,test-1,1,5.00", f"{DAY},,test-2,1,5.00"]
+    lines = [
+        "when,who,sku,qty,price",
+        f"{DAY},u1,a,1,5.00",
+        f"{DAY},u1,test-1,1,5.00",
+        f"{DAY},,test-2,1,5.00",
+        f"{DAY},u1,,1,5.00",  # the filter cannot tell: no reason to lose the money
+    ]
     ingested = read(spark, tmp_path, lines, filter="sku not like 'test%'")
-    assert (kept(ingested, "item_id"), ingested.reasons) == ([("a",)], {"filtered": 2})
+    assert (kept(ingested, "amount_cents"), ingested.reasons) == ([(500,), (500,)], {"filtered": 2})
+
+
+def test_money_that_cannot_be_computed_is_refused_and_not_lost(spark, tmp_path):
+    lines = ["when,who,sku,qty,price", *(f"{DAY},u1,{n},{qty},5.00" for n, qty in enumerate(("2", "0", "x", "")))]
+    fields = {name: ORDER[name] for name in ("occurred_at", "customer_id", "item_id")} | {"amount": "price / qty"}
+    ingested = read(spark, tmp_path, lines, fields=fields)
+    assert kept(ingested, "item_id", "amount_cents") == [("0", 250), ("3", None)]
+    assert ingested.reasons == {"bad_number": 2}
+
+
+def test_orders_of_guests_are_events_of_no_customer(spark, tmp_path):
+    header = "when,who,what,sku,price,tax,postage"
+    fields = {
+        "occurred_at": "when", "customer_id": "who", "kind": "what", "item_id": "sku", "price": "price", "tax": "tax",
+        "shipping": "postage",
+    }  # fmt: skip
+    lines = [
+        header,
+        f"{DAY},u1,purchase,a,5.00,0.80,3.90",
+        f"{DAY},,purchase,a,5.00,,",
+        f"{DAY},,refund,b,2.00,,",
+        f"{DAY},,view,a,5.00,,",
+    ]
+    keys = {"header": header, "fields": fields, "kind": None}
+    ingested = read(spark, tmp_path, lines, **keys, keeps_guests=True)
+    guests = ingested.kept.where("customer_id IS NULL").select("kind", "amount_cents")
+    assert sorted(map(tuple, guests.collect())) == [("purchase", 500), ("refund", 200)]
+    assert ingested.reasons == {"missing_customer": 1}
+    assert [tuple(row) for row in ingested.kept.where("tax_cents = 80").select("shipping_cents").collect()] == [(390,)]
+    assert read(spark, tmp_path, lines, **keys).reasons == {"missing_customer": 3}
 
 
 @pytest.mark.parametrize(
@@ -222,10 +261,14 @@ def test_what_is_filtered_out_is_counted_apart(spark, tmp_path):
         ({"kind": "case when qtty < 0 then 'refund' end"}, "qtty is no column of the log: it has when, who, sku"),
         ({"kind": "rand() < 0.5"}, "rand is not allowed"),
         ({"fields": ORDER | {"order_id": "concat(who, '-', sku)"}}, "reads the customer's own column who"),
+        (
+            {"fields": ORDER | {"customer_id": "lower(who)"}, "attributes": {"login": "who"}},
+            "attributes.login reads the customer's own column who",
+        ),
         ({"attributes": {"where": "lower(ip_address)"}, "header": "when,who,sku,qty,price,ip_address"}, "an address"),
         ({"fields": ORDER | {"quantity": "case when qty"}}, "fields.quantity: 'case when qty' is no SQL expression"),
     ],
-    ids=["unknown column", "forbidden function", "raw id", "address", "no SQL"],
+    ids=["unknown column", "forbidden function", "raw id", "raw id by SQL", "address", "no SQL"],
 )
 def test_an_expression_is_checked_before_anything_is_read(spark, tmp_path, change, expected):
     with pytest.raises(SettingsError) as error:

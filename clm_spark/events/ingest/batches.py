@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame
@@ -12,7 +13,7 @@ from clm_spark.errors import ContractError, SourceError
 from clm_spark.events.clocks import available_at
 from clm_spark.events.ingest.checks import check_share_rejected, check_source, check_usable, damage_named
 from clm_spark.events.ingest.claims import Batch, claim_batches, new_files
-from clm_spark.events.ingest.duplicates import new_events
+from clm_spark.events.ingest.duplicates import MAX_TRANSMISSION, new_events
 from clm_spark.events.ingest.parse import typed_records
 from clm_spark.events.ingest.validation import IS_REJECTED, Span, ValidationSummary, summarized, validation_results
 from clm_spark.session import spread_over_cores
@@ -57,15 +58,17 @@ def finish_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -
     with parsed(arrived, source, settings, batch_id=batch.batch_id) as (typed, results):
         summary = summarized(results)
         check_share_rejected(summary, typed, source, batch, settings)
-        num_kept, duplicates = write_new_events(
-            lake, typed, results, summary.span, batch_id=batch.batch_id, repeating=source.repeating
-        )
+        num_kept, duplicates = write_new_events(lake, source, typed, results, summary.span, batch_id=batch.batch_id)
         num_rejected = _write_rejected(lake, typed, summary, batch)
         new_columns = _new_columns(results) if summary.num_with_new_columns else []
     lake.replace(_counted_files(lake, read, summary, duplicates, batch), into=INGESTED_FILES, batch_id=batch.batch_id)
     # Each count comes from another source, or the rule that they add up would prove nothing.
     counts = (sum(read.values()), num_kept, num_rejected, sum(duplicates.values()))
     complete_batch(lake, source, batch.batch_id, num_files=len(batch.files), counts=counts, new_columns=new_columns)
+    if summary.num_guests:
+        log.info(
+            "batch %s: %s orders or lines of guests, events of no customer", batch.batch_id, f"{summary.num_guests:,}"
+        )
     if new_columns:
         listed = ", ".join(new_columns)
         log.warning("batch %s: columns new to %s, kept in attributes: %s", batch.batch_id, source.name, listed)
@@ -90,12 +93,14 @@ def parsed(
 
 
 def write_new_events(
-    lake: Lake, typed: DataFrame, results: DataFrame, span: Span, *, batch_id: str, repeating: Sequence[str]
+    lake: Lake, source: Source, typed: DataFrame, results: DataFrame, span: Span, *, batch_id: str
 ) -> tuple[int, dict[str, int]]:
     """Write the events of a batch that no other batch has; returns their number, and the duplicates of each file."""
     lake.create(EVENTS)
     earlier = lake.read(EVENTS).where(F.col("batch_id") != batch_id)
-    with new_events(typed, results, earlier, span=span, repeating=repeating) as new:
+    days = timedelta(days=lake.settings.ingest.max_correction_days)
+    max_shift = max(MAX_TRANSMISSION, days) if source.has_own_ids else MAX_TRANSMISSION
+    with new_events(typed, results, earlier, span=span, repeating=source.repeating, max_shift=max_shift) as new:
         # The key is proven: every event_id has just been counted.
         kept = lake.replace(new.rows, into=EVENTS, is_key_proven=True, batch_id=batch_id)
     if kept.num_rows != new.num_new:

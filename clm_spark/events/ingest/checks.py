@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -15,8 +16,9 @@ from clm_spark.events.ingest.claims import Batch
 from clm_spark.events.ingest.parse import FILTERED, typed_records
 from clm_spark.events.ingest.rejects import counts_listed, example_of_each
 from clm_spark.events.ingest.validation import ValidationSummary
+from clm_spark.session import persisted
 from clm_spark.settings import Settings
-from clm_spark.sources.source import RawFile, Source, records_of
+from clm_spark.sources.source import RawFile, Source, records_of, with_line_numbers
 from clm_spark.tables.catalog import INGESTED_FILES
 from clm_spark.tables.lake import Lake
 
@@ -39,18 +41,29 @@ def check_source(lake: Lake, source: Source) -> None:
 
 
 def check_usable(lake: Lake, source: Source, files: Sequence[RawFile], settings: Settings) -> None:
-    """Refuse files of which no record can be used, before anything is written."""
-    raw = records_of(source.read(lake.spark, [file.url for file in files])).limit(SAMPLED_RECORDS)
-    with damage_named():
-        typed = typed_records(raw, source, settings)
-        counted = typed.groupBy("reason").count().collect()  # bounded by the list of reasons
-    reasons = {row["reason"]: row["count"] for row in counted}
-    if reasons and not {None, FILTERED} & set(reasons):
-        raise SourceError(
-            f"none of the first {sum(reasons.values())} records at {settings.ingest.path!r} can be used as "
-            f"{source.name} ({counts_listed(reasons)}): check ingest.source and, for source mapping, the mapping; nothing "
-            "was written",
-            example=example_of_each(typed, source),
+    """Refuse files of which no record can be used, before anything is written; name columns that no record has."""
+    first = source.read(lake.spark, [file.url for file in files]).limit(SAMPLED_RECORDS)
+    # The same thousand lines at every reading, so that they have the numbers that a reader of the file counts.
+    with damage_named(), persisted(first) as lines, persisted(records_of(with_line_numbers(lines))) as raw:
+        unseen = source.unseen(raw)
+        with persisted(typed_records(raw, source, settings)) as typed:
+            counted = typed.groupBy("reason").count().collect()  # bounded by the list of reasons
+            reasons = Counter({row["reason"]: row["count"] for row in counted})
+            num_rejected = reasons.total() - reasons[None] - reasons[FILTERED]
+            is_sample_of_others = reasons[FILTERED] and num_rejected <= settings.ingest.tolerated_rejects
+            if num_rejected and not reasons[None] and not is_sample_of_others:
+                raise SourceError(
+                    f"none of the first {reasons.total()} records at {settings.ingest.path!r} can be used as {source.name} "
+                    f"({counts_listed(reasons)}): check ingest.source and, for source mapping, the mapping; nothing was "
+                    "written",
+                    example=example_of_each(typed, source),
+                )
+    if unseen:
+        log.warning(
+            "%s: none of the first %s records has a column %s: check the mapping, unless it is a rare one",
+            source.name,
+            f"{reasons.total():,}",
+            ", ".join(unseen),
         )
 
 
@@ -58,16 +71,25 @@ def check_share_rejected(
     summary: ValidationSummary, typed: DataFrame, source: Source, batch: Batch, settings: Settings
 ) -> None:
     """Refuse a batch with too many unusable records, before silver changes; say of others what they are."""
-    num_rejected = summary.num_rejected - summary.reasons[FILTERED]
+    num_filtered = summary.reasons[FILTERED]
+    num_rejected, num_wanted = summary.num_rejected - num_filtered, summary.num_validated - num_filtered
+    if num_filtered:
+        told = log.info if num_wanted else log.warning
+        told(
+            "batch %s: the mapping's filter leaves out %s of %s records",
+            batch.batch_id,
+            f"{num_filtered:,}",
+            f"{summary.num_validated:,}",
+        )
     if not num_rejected:
         return
-    ingest = settings.ingest
-    listed = counts_listed(summary.reasons)
-    share = num_rejected / summary.num_validated
-    is_few = num_rejected <= ingest.tolerated_rejects and share <= ingest.max_tolerated_share
-    if share > ingest.max_rejected_share and not is_few:
+    listed, ingest = counts_listed(summary.reasons), settings.ingest
+    share = num_rejected / num_wanted
+    # A step of a stream may be of three messages: it cannot be mended, and must not stop at one of them for good.
+    is_small_part = share <= ingest.max_tolerated_share or batch.is_stream
+    if share > ingest.max_rejected_share and not (num_rejected <= ingest.tolerated_rejects and is_small_part):
         raise SourceError(
-            f"{num_rejected:,} of {summary.num_validated:,} records of batch {batch.batch_id} ({batch.files[0]} and on) "
+            f"{num_rejected:,} of {num_wanted:,} records of batch {batch.batch_id} ({batch.files[0]} and on) "
             f"cannot be used ({listed}): expected at most {ingest.max_rejected_share:.0%}; silver is unchanged: correct the "
             "mapping and run again, or raise ingest.max_rejected_share",
             example=example_of_each(typed, source),
@@ -76,9 +98,9 @@ def check_share_rejected(
         "batch %s: %s of %s records cannot be used (%s): %s",
         batch.batch_id,
         f"{num_rejected:,}",
-        f"{summary.num_validated:,}",
+        f"{num_wanted:,}",
         listed,
-        example_of_each(typed, source),
+        example_of_each(typed, source, is_logged=True),
     )
 
 

@@ -1,7 +1,7 @@
 """Deduplication: an event that comes twice, in one batch or in two, becomes one row. Only candidates are shuffled."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -35,9 +35,17 @@ class NewEvents:
 
 @contextmanager
 def new_events(
-    typed: DataFrame, results: DataFrame, earlier: DataFrame, *, span: Span, repeating: Sequence[str] = ()
+    typed: DataFrame,
+    results: DataFrame,
+    earlier: DataFrame,
+    *,
+    span: Span,
+    repeating: Sequence[str] = (),
+    max_shift: timedelta = MAX_TRANSMISSION,
 ) -> Iterator[NewEvents]:
     """Drop duplicates from the usable records of a batch; `earlier` are the events of other batches.
+
+    The times of two records of an event differ by `max_shift` at most.
 
     Of the kinds `repeating`, identical records of one file are as many events: the second has the id of the first with
     `-2` behind it, and so on, so that the same file under another name brings nothing new.
@@ -46,12 +54,11 @@ def new_events(
     narrow validation `results`. Of duplicates the record that was known first stays, whatever the order of reading.
     `rows` can be read inside the block.
     """
-    # Duplicates have the same time: file statistics on occurred_at skip most files of a long history.
+    # Duplicates have nearly the same time: file statistics on occurred_at skip most files of a long history.
     first, last = (F.timestamp_micros(F.lit(us).cast("bigint")) for us in (span.first_us, span.last_us))
-    before = earlier.where(
-        F.col("occurred_at").between(first - F.lit(MAX_TRANSMISSION), last + F.lit(MAX_TRANSMISSION))
-    )
-    with persisted(_candidate_keys(results.where(IS_USABLE), before)) as candidates:
+    before = earlier.where(F.col("occurred_at").between(first - F.lit(max_shift), last + F.lit(max_shift)))
+    with ExitStack() as stack:
+        candidates = stack.enter_context(persisted(_candidate_keys(results.where(IS_USABLE), before)))
         found = candidates.agg(F.count("*").alias("keys"), F.coalesce(F.sum("n"), F.lit(0)).alias("records")).head()
         assert found is not None
         events = typed.where(IS_USABLE)
@@ -64,19 +71,19 @@ def new_events(
         records = events.join(places, on=list(PLACE), how="left_semi")
         keyed = before.select("event_id", event_key().alias("event_key"))
         if repeating:
-            records = _numbered(records, repeating)
+            records = stack.enter_context(persisted(_numbered(records, repeating)))
             keys = few(records.select(event_key().alias("event_key")).distinct(), num=found["records"])
         known = keyed.join(keys, on="event_key", how="left_semi").select("event_id").distinct()
         # Few as a rule, and read three times.
-        with persisted(_with_is_new(records, known)) as copies:
-            duplicates = copies.groupBy("file").agg(F.count_if(~F.col("_is_new")).alias("n")).collect()
-            new = copies.where("_is_new")
-            num_repeated = new.where(F.length("event_id") > EVENT_ID_DIGITS).count() if repeating else 0
-            num_new = span.num_usable - found["records"] + new.select("event_id").distinct().count()
-            clean = events.join(places, on=list(PLACE), how="left_anti")
-            rows = clean.select(EVENTS.schema.names).unionAll(new.select(EVENTS.schema.names))
-            counted = {row["file"]: row["n"] for row in duplicates}
-            yield NewEvents(rows, counted, span.num_usable, num_new, num_repeated)
+        copies = stack.enter_context(persisted(_with_is_new(records, known)))
+        duplicates = copies.groupBy("file").agg(F.count_if(~F.col("_is_new")).alias("n")).collect()
+        new = copies.where("_is_new")
+        num_repeated = new.where(F.length("event_id") > EVENT_ID_DIGITS).count() if repeating else 0
+        num_new = span.num_usable - found["records"] + new.select("event_id").distinct().count()
+        clean = events.join(places, on=list(PLACE), how="left_anti")
+        rows = clean.select(EVENTS.schema.names).unionAll(new.select(EVENTS.schema.names))
+        counted = {row["file"]: row["n"] for row in duplicates}
+        yield NewEvents(rows, counted, span.num_usable, num_new, num_repeated)
 
 
 def _candidate_keys(usable: DataFrame, before: DataFrame) -> DataFrame:

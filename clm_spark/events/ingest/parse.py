@@ -17,6 +17,7 @@ MAX_RECORD_BYTES = 1 << 20  # an event has a few hundred
 NEEDS_ITEM = ("view", "cart", "uncart", "review")
 FILTERED = "filtered"  # as the mapping says: no fault of the record
 SOLD_BY_THE_LINE = ("purchase", "refund")
+MONEY = ("price", "amount", "discount", "tax", "shipping")  # fields in currency units
 # What event_id is made of. Not the visitor_id: sent again with a device beside the login, it is the same event.
 IDENTIFYING_FIELDS = (
     "source",
@@ -44,6 +45,7 @@ def typed_events(
     time_zone: str = "UTC",
     max_clock_skew: timedelta | None = None,
     max_lateness: timedelta | None = None,
+    keeps_guests: bool = False,
 ) -> DataFrame:
     """Each raw record typed: the columns of silver.events beside those of its raw record, and `reason`.
 
@@ -51,7 +53,7 @@ def typed_events(
     occurred, or arrived. Quantities are rounded up to whole units. A purchase or refund without an amount gets
     price times quantity, and one without a quantity is of one unit. Without a login the visitor id is the customer's.
     Where a record has the time of sending, and the device's clock was wrong by more than `max_clock_skew`, `occurred_at`
-    is corrected to the server's clock.
+    is corrected to the server's clock. With `keeps_guests` a purchase or refund may be of no customer.
     """
 
     def time(name: str) -> Column:
@@ -78,12 +80,9 @@ def typed_events(
             _text(name).alias(name)
             for name in ("item_id", "category", "brand", "order_id", "campaign_id", "source_session_id")
         ),
-        *(
-            _text(name).alias(f"{name}_text")
-            for name in ("known_at", "sent_at", "quantity", "price", "amount", "discount")
-        ),
+        *(_text(name).alias(f"{name}_text") for name in ("known_at", "sent_at", "quantity", *MONEY)),
         F.expr("try_cast(quantity AS DECIMAL(18, 4))").alias("quantity_number"),
-        *(cents(name).alias(f"{name}_cents") for name in ("price", "amount", "discount")),
+        *(cents(name).alias(f"{name}_cents") for name in MONEY),
         _text("event_id").alias("own_id"),
         "attributes",
         "known_attributes",
@@ -94,7 +93,8 @@ def typed_events(
     timed = typed.withColumn("clock_error", _clock_error(max_clock_skew))
     corrected = timed.withColumn("occurred_at", clocks.corrected(device_at, error))
     known = corrected.withColumn("known_at", F.coalesce("logged_known_at", default_known_at))
-    validated = known.withColumn("reason", _reason(max_clock_skew=max_clock_skew, max_lateness=max_lateness))
+    reason = _reason(max_clock_skew=max_clock_skew, max_lateness=max_lateness, keeps_guests=keeps_guests)
+    validated = known.withColumn("reason", reason)
     sold = validated.withColumns({"amount_cents": _line_amount(), "quantity": _units()})
     visited = sold.withColumn("visitor_id", pseudonym(F.col("raw_visitor_id"), key=visitor_key(key.first)))
     login = pseudonym(F.col("raw_customer_id"), key=key.first)
@@ -117,6 +117,7 @@ def typed_records(raw: DataFrame, source: Source, settings: Settings) -> DataFra
         key=pseudonym_key(settings),
         max_clock_skew=timedelta(seconds=wanted.max_clock_skew_seconds),
         max_lateness=None if wanted.max_lateness_days is None else timedelta(days=wanted.max_lateness_days),
+        keeps_guests=wanted.guests == "kept",
     )
 
 
@@ -156,27 +157,20 @@ def _clock_error(max_skew: timedelta | None) -> Column:
     return clocks.clock_error(F.col("logged_known_at"), F.col("sent_at"), max_skew=max_skew)
 
 
-def _reason(*, max_clock_skew: timedelta | None, max_lateness: timedelta | None) -> Column:
+def _reason(*, max_clock_skew: timedelta | None, max_lateness: timedelta | None, keeps_guests: bool) -> Column:
+    numbers = {"quantity": "quantity_number", **{name: f"{name}_cents" for name in MONEY}}
     is_bad_number = F.lit(False)
-    for name, number in (
-        ("quantity", "quantity_number"),
-        ("price", "price_cents"),
-        ("amount", "amount_cents"),
-        ("discount", "discount_cents"),
-    ):
+    for name, number in numbers.items():
         is_bad_number |= F.col(f"{name}_text").isNotNull() & F.col(number).isNull()
-    is_negative = F.least(
-        *(
-            F.coalesce(F.col(name), F.lit(0))
-            for name in ("quantity_number", "price_cents", "amount_cents", "discount_cents")
-        )
-    ) < F.lit(0)
+    is_negative = F.least(*(F.coalesce(F.col(number), F.lit(0)) for number in numbers.values())) < F.lit(0)
+    is_of_nobody = F.coalesce("raw_customer_id", "raw_visitor_id").isNull()
+    is_guest = _is_sold() if keeps_guests else F.lit(False)
     reason = (
         F.when(F.octet_length("record") > MAX_RECORD_BYTES, "too_large")
         .when(~F.is_valid_utf8("record"), "wrong_encoding")
         .when(~F.col("is_parsable"), "unparsable")
         .when(~F.col("is_wanted"), FILTERED)
-        .when(F.coalesce("raw_customer_id", "raw_visitor_id").isNull(), "missing_customer")
+        .when(is_of_nobody & ~F.coalesce(is_guest, F.lit(False)), "missing_customer")
         .when(F.col("kind").isNull() | ~F.col("kind").isin(*EVENT_KINDS), "unknown_kind")
         .when(_is_impossible_time(max_clock_skew), "impossible_time")
         .when(_lacks_item(), "missing_item")

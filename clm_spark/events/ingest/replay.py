@@ -32,9 +32,7 @@ def replay_rejected(lake: Lake, source: Source, settings: Settings) -> None:
         # Days already computed without these events must not change when they are computed again.
         known_at = F.greatest(F.col("known_at"), F.lit(settings.as_of).cast("timestamp"))
         late = typed.withColumn("known_at", known_at)
-        num_kept, duplicates = write_new_events(
-            lake, late, results, summary.span, batch_id=batch_id, repeating=source.repeating
-        )
+        num_kept, duplicates = write_new_events(lake, source, late, results, summary.span, batch_id=batch_id)
         counts = (pending.count(), num_kept, summary.num_rejected, sum(duplicates.values()))
         # Before the records are marked as replayed: a second run after a crash still finds them.
         complete_batch(lake, source, batch_id, num_files=num_files, counts=counts)
