@@ -138,10 +138,9 @@ class MappedSource(Source):
         """The mapping's expressions by place, checked once."""
         mapping = self.mapping
         if len(self._parsed) < len(mapping.expressions):
-            numbers = {column for name in NUMBER_FIELDS for column in mapping.columns_of(mapping.fields.get(name, ()))}
             for place, text in mapping.expressions.items():
                 where = f"mapping {self.name.partition(':')[2]}, {place}"
-                expression = parsed(spark, where, text, wanted=_wanted(place), number_columns=numbers)
+                expression = parsed(spark, where, text, wanted=_wanted(place), number_columns=self._number_columns)
                 unknown = [path for path in expression.columns if mapping.format == "csv" and path not in mapping.names]
                 if unknown:
                     raise SettingsError(
@@ -151,6 +150,12 @@ class MappedSource(Source):
                 self._parsed[place] = expression
             self._check_raw_ids()
         return self._parsed
+
+    @property
+    def _number_columns(self) -> set[str]:
+        """The columns of quantities and money."""
+        fields = self.mapping.fields
+        return {column for name in NUMBER_FIELDS for column in self.mapping.columns_of(fields.get(name, ()))}
 
     def _check_raw_ids(self) -> None:
         """Refuse to write into silver what names a customer, as it is or by way of SQL."""
@@ -229,8 +234,12 @@ class MappedSource(Source):
         name = place.partition(".")[2] if place.startswith("fields.") else place
         if place in self.mapping.expressions:
             value = F.col(self._key(place))
-            # What a figure or a kind cannot be told from must not pass for one that is not given.
-            return F.coalesce(self._key(place) + UNREADABLE, value) if name in (*NUMBER_FIELDS, KIND) else value
+            # What a figure or a kind cannot be told from must not pass for one that is not given. A kind that is told from
+            # the quantity leaves it to that field to say what is wrong.
+            is_told = name in NUMBER_FIELDS or (
+                name == KIND and not self._parsed[place].numbers <= self._number_columns
+            )
+            return F.coalesce(self._key(place) + UNREADABLE, value) if is_told else value
         columns = self.mapping.columns_of(recipe)
         value = F.coalesce(*(self._written(column, of_number=name in NUMBER_FIELDS) for column in columns))
         return id_text(value) if name in ID_FIELDS and self.mapping.ids == "normalised" else value

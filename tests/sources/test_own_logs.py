@@ -45,6 +45,7 @@ def test_a_sign_or_a_number_says_that_a_line_is_a_return(spark, tmp_path):
         "C70001,S0,-3,1/2/2024 8:01,2.50,17850",
         "700002,S1,-1,1/3/2024 8:02,2.50,00123",
         "C70003,S1,2,1/4/2024 8:02,-2.50,00123",
+        "700004,S1,many,1/4/2024 8:02,2.50,00123",
     ]
     fields = {
         "occurred_at": "InvoiceDate",
@@ -64,7 +65,8 @@ def test_a_sign_or_a_number_says_that_a_line_is_a_return(spark, tmp_path):
         ("C70003", "refund", 2, 500),
     ]
     assert ingested.kept.select("customer_id").distinct().count() == 2
-    assert read(spark, tmp_path, lines, **keys, kind="purchase").reasons == {"negative_quantity": 3}
+    assert ingested.reasons == {"bad_number": 1}
+    assert read(spark, tmp_path, lines, **keys, kind="purchase").reasons == {"negative_quantity": 3, "bad_number": 1}
 
 
 def test_words_for_nothing_and_ids_that_became_numbers(spark, tmp_path):
