@@ -25,7 +25,7 @@ test: ## set up, then pass the tests but the long ones (PYTEST="-k lake" chooses
 	@infra/setup.sh dev
 	@$(BIN)/python -m pytest -m "not long and not soak" $(PYTEST)
 
-test-long: ## the long ones: streams, late files, persons, bots, keys and lists through their jobs, a rank that fails
+test-long: ## the long ones: whole jobs, training, migrations, streams, late files, persons, bots, keys, a rank that fails
 	@infra/setup.sh dev
 	@$(BIN)/python -m pytest -m "long and not soak"
 

@@ -166,6 +166,7 @@ JOBS = (
             t.INGESTED_BATCHES,
             t.REJECTED_EVENTS,
             t.EVENTS,
+            t.IDENTITIES,
             t.SESSIONS,
             t.CUSTOMER_DAYS,
             t.CUSTOMER_FEATURES,
