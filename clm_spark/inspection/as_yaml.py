@@ -1,5 +1,6 @@
 """A draft as the YAML file of a mapping, with its reasons as comments."""
 
+import textwrap
 import unicodedata
 from collections.abc import Iterator
 
@@ -9,11 +10,18 @@ from clm_spark.inspection.draft import Draft
 from clm_spark.inspection.sample import Sample
 
 ANY_WIDTH = 1 << 20
+COMMENT_WIDTH = 100
 
 
 def mapping_yaml(sample: Sample, draft: Draft) -> str:
     """The file; `read_mapping` reads from it what the draft says, whatever the log's columns are called."""
     return "".join(f"{line}\n" for line in _lines(sample, draft))
+
+
+def questions_yaml(draft: Draft) -> str:
+    """What is undecided, as comments to stand above it."""
+    lines = (line for question in draft.open_questions for line in _comment(f"UNDECIDED: {question}"))
+    return "".join(f"{line}\n" for line in lines)
 
 
 def shown(text: str) -> str:
@@ -27,12 +35,12 @@ def shown(text: str) -> str:
 def _lines(sample: Sample, draft: Draft) -> Iterator[str]:
     files = f"{sample.num_files} file{'s' if sample.num_files > 1 else ''}"
     yield f"# Drafted from {len(sample.records):,} records of {files}. conf/sources/example.yml explains every key."
-    yield from (f"# UNDECIDED: {shown(question)}" for question in draft.open_questions)
     for key, value in draft.keys.items():
         if key == "fields":
-            yield from (f"# {shown(note)}" for note in draft.notes)
+            for note in draft.notes:
+                yield from _comment(note)
         if key in draft.reasons and key not in draft.fields:
-            yield f"# {shown(draft.reasons[key])}"
+            yield from _comment(draft.reasons[key])
         if isinstance(value, dict) and value:
             yield f"{key}:"
             yield from (
@@ -40,6 +48,12 @@ def _lines(sample: Sample, draft: Draft) -> Iterator[str]:
             )
         else:
             yield f"{key}: {_scalar(value)}"
+
+
+def _comment(text: str) -> Iterator[str]:
+    width = COMMENT_WIDTH - len("# ")
+    for line in textwrap.wrap(shown(text), width, break_long_words=False, break_on_hyphens=False):
+        yield f"# {line}"
 
 
 def _remark(key: str, name: str, draft: Draft) -> str:
@@ -60,7 +74,7 @@ def _scalar(value: object) -> str:
         width=ANY_WIDTH,
         sort_keys=False,
     )
-    return text.removesuffix("...\n").strip()
+    return text.removesuffix("...\n").removesuffix("\n")
 
 
 def _texts(value: object) -> Iterator[str]:

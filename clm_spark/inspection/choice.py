@@ -81,6 +81,8 @@ def _suits(name: str, column: ColumnSample) -> float:
         return score + column.kinds_share if is_known and len(column.counts) <= MOST_KINDS else 0
     if name == "item_id":
         return score - column.kinds_share
+    if name == "source_session_id" and set(column.counts) <= {"0", "1"}:
+        return 0  # whether there was a visit
     return _suits_as_somebody(column, score) if name in WHO else score
 
 

@@ -12,8 +12,9 @@ from clm_spark.inspection.vocabulary import ID_BY_ITSELF, IDS, KIND_OF, NO_IDS, 
 from clm_spark.sources.formats import NULL_WORDS
 
 NEARLY_ALL = 0.95
-OF_SOMEBODY_OR_SOMETHING = ("customer_id", "visitor_id", "item_id", "order_id")
-BY_NAME = {"item_id": {"name", "title"}}  # what stands for an id where there is none
+MOST_SHOWN = 40  # characters of a value
+IDS_OF_SOMETHING = ("customer_id", "visitor_id", "item_id", "order_id", "campaign_id", "source_session_id")
+BY_NAME = {"item_id": {"name", "title"}, "campaign_id": {"name"}}  # what stands for an id where there is none
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class ColumnSample:
     def _has_part(self, field: str, names: frozenset[str]) -> bool:
         parts = parts_of(self.name)
         found = parts & names
-        if field not in OF_SOMEBODY_OR_SOMETHING:
+        if field not in IDS_OF_SOMETHING:
             return bool(found)
         is_id = parts & (IDS | BY_NAME.get(field, set())) or any(map(ID_BY_ITSELF.search, found))
         return bool(found and is_id) and not parts & NO_IDS

@@ -1,16 +1,16 @@
 """A draft of the mapping, from a sample: what each column seems to be, why, and what could not be decided."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from clm_spark.inspection.choice import MOST_KINDS, WHO, choices
-from clm_spark.inspection.columns import ColumnSample, columns_of
-from clm_spark.inspection.numbers import NumberSigns, is_below_zero, number_signs
+from clm_spark.inspection.choice import WHO, choices
+from clm_spark.inspection.columns import MOST_SHOWN, ColumnSample, columns_of
+from clm_spark.inspection.kinds import kind_of, sql_name
+from clm_spark.inspection.numbers import NumberSigns, number_signs
 from clm_spark.inspection.others import attributes_of, optional_of, with_other_names
 from clm_spark.inspection.sample import Sample
 from clm_spark.inspection.times import names_zone
-from clm_spark.inspection.vocabulary import GUESTS, KIND_OF, plain_word
+from clm_spark.inspection.vocabulary import GUESTS
 from clm_spark.settings import IngestSettings
 from clm_spark.sources.expressions import looks_like_sql
 from clm_spark.sources.formats import NULL_WORDS
@@ -21,7 +21,6 @@ SHOWN_VALUES = (
     *("quantity", "price", "amount", "discount"),
 )
 NUMBERS = ("amount", "price", "discount", "quantity")
-MOST_SHOWN = 40  # characters of a value
 MOST_NAMES = 12
 
 
@@ -62,7 +61,7 @@ def draft_of(sample: Sample) -> Draft:
         f"{each[1]} of some files seems to be {each[0]} by another name" for each in named.values() if each[1:]
     ]
     draft.keys["fields"] = {name: _recipe(names, sample) for name, names in named.items()}
-    _kind(columns, chosen, sample, draft)
+    _kind(columns, chosen, draft)
     _others(columns, chosen, named, sample, draft)
     if sample.num_spanning_lines:
         draft.open_questions.append(
@@ -94,18 +93,24 @@ def _choose(columns: Mapping[str, ColumnSample], draft: Draft) -> dict[str, str]
             draft.open_questions.append(
                 f"{choice.field} is {choice.column}, or {' or '.join(choice.as_good)}: the names say the same"
             )
-    if "occurred_at" not in chosen:
-        draft.open_questions.append(
-            f"no column was found to be a time ({_listed(columns)}): write fields.occurred_at, and time_format"
-        )
-    if not {*WHO} & set(chosen):
-        session = chosen.get("source_session_id")
-        instead = f"; {session} may stand for the visitor where the log knows no more" if session else ""
-        draft.open_questions.append(
-            f"no column was found to be the customer ({_listed(columns)}): write fields.customer_id or "
-            f"fields.visitor_id{instead}"
-        )
+    draft.open_questions += _not_found(chosen, columns)
     return chosen
+
+
+def _not_found(chosen: Mapping[str, str], columns: Mapping[str, ColumnSample]) -> list[str]:
+    """What no mapping can do without."""
+    session = chosen.get("source_session_id")
+    instead = f"; {session} may stand for the visitor where the log knows no more" if session else ""
+    needed = {}
+    if "occurred_at" not in chosen:
+        needed["a time"] = "fields.occurred_at and time_format"
+    if not {*WHO} & set(chosen):
+        needed["the customer"] = f"fields.customer_id or fields.visitor_id{instead}"
+    if not needed:
+        return []
+    return [
+        f"no column was found to be {' or '.join(needed)} ({_listed(columns)}): write {', and '.join(needed.values())}"
+    ]
 
 
 def _examples(name: str, column: ColumnSample) -> str:
@@ -134,15 +139,15 @@ def _numbers(columns: Mapping[str, ColumnSample], chosen: Mapping[str, str], sam
         column: NumberSigns() if column in sample.number_columns else number_signs(columns[column].values)
         for column in (chosen[name] for name in NUMBERS if name in chosen)
     }
-    draft.open_questions += [f"{column}: {each.question}" for column, each in signs.items() if each.question]
     usual = next((each.keys for each in signs.values() if each.keys), {})
-    if usual.get("decimal") == ",":
-        usual = {"thousands": ".", **usual}
-    draft.keys |= dict(sorted(usual.items()))
+    if not usual:
+        draft.open_questions += [f"{column}: {each.question}" for column, each in signs.items() if each.question]
+        return
+    draft.keys |= {"thousands": ".", **usual} if usual.get("decimal") == "," else usual
     for column, each in signs.items():
-        has_points = not each.keys and any("." in text for text in columns[column].values)
-        own = {"decimal": "."} if has_points else each.keys
-        if usual and own and own.get("decimal") != usual.get("decimal"):
+        has_points = not each.question and any("." in text for text in columns[column].values)
+        own = each.keys or ({"decimal": "."} if has_points else {})
+        if own and own.get("decimal") != usual.get("decimal"):
             _format_of(column, draft).update(own)
 
 
@@ -173,9 +178,9 @@ def _guests(columns: Mapping[str, ColumnSample], chosen: Mapping[str, str], draf
     )
     if share > IngestSettings().max_rejected_share:
         draft.open_questions.append(
-            f"what to do with the {share:.0%} of the records that name no customer: --set ingest.guests=kept keeps them as "
-            "events of no customer, which count in figures of items and of the shop; a run that is to go on without them "
-            f"needs --set ingest.max_rejected_share={min(1.0, share * 1.5):.2f}"
+            f"what to do with the {share:.0%} of the records that name no customer: --set ingest.guests=kept keeps their "
+            "orders as events of no customer, which count in figures of items and of the shop; a run that is to go on without "
+            f"them needs --set ingest.max_rejected_share={min(1.0, share * 1.5):.2f}"
         )
 
 
@@ -187,66 +192,13 @@ def _recipe(names: Sequence[str], sample: Sample) -> str | list[str]:
     return sql_name(names[0]) if is_taken_for_sql else names[0]
 
 
-def sql_name(column: str) -> str:
-    """A column in an expression."""
-    if re.fullmatch(r"[A-Za-z_]\w*", column, re.ASCII):
-        return column
-    return ".".join("`" + part.replace("`", "``") + "`" for part in column.split("."))
-
-
-def _kind(columns: Mapping[str, ColumnSample], chosen: Mapping[str, str], sample: Sample, draft: Draft) -> None:
-    signs = [
-        chosen[name]
-        for name in ("quantity", "amount", "price")
-        if name in chosen and any(map(is_below_zero, columns[chosen[name]].values))
-    ]
-    if "kind" in chosen:
-        _words(columns[chosen["kind"]], draft)
-        _returns_by_another_kind(columns[chosen["kind"]], [columns[sign] for sign in signs], draft)
-        return
-    if not {"order_id", "quantity", "amount", "price"} & set(chosen):
-        draft.keys["kind"] = "view"
-        draft.reasons["kind"] = "no column says what happened, and nothing seems to be sold: every record is a view"
-        return
-    draft.keys["kind"] = "purchase"
-    draft.reasons["kind"] = "no column says what happened: every record is a purchase"
-    if not {"order_id", "quantity", "amount"} & set(chosen):
-        draft.open_questions.append(
-            f"whether a record is a purchase or a view: there is {chosen['price']}, and nothing else that says so; write "
-            "kind: view if it is one"
-        )
-    if signs:
-        is_return = " or ".join(f"{sql_name(sign)} < 0" for sign in signs)
-        draft.keys["kind"] = f"case when {is_return} then 'refund' else 'purchase' end"
-        num = sum(map(is_below_zero, columns[signs[0]].values))
-        draft.reasons["kind"] = f"{num} of {len(sample.records)} records have a {signs[0]} below zero: they are returns"
-
-
-def _words(column: ColumnSample, draft: Draft) -> None:
-    """What the log's words for what happened mean."""
-    words = column.counts
-    draft.kinds = dict(words.most_common(MOST_KINDS))
-    meant = {word: KIND_OF[plain_word(word)] for word in words if plain_word(word) in KIND_OF}
-    differing = {word: kind for word, kind in meant.items() if word.lower() != kind}
-    if differing:
-        draft.keys["kinds"] = differing
-    unknown = [f"{word[:MOST_SHOWN]} ({num})" for word, num in words.items() if word not in meant]
-    if unknown:
-        draft.open_questions.append(
-            f"what these words of {column.name} mean: {', '.join(unknown[:10])}: write it under kinds, or leave them out "
-            "by `filter`"
-        )
-
-
-def _returns_by_another_kind(kind: ColumnSample, sizes: list[ColumnSample], draft: Draft) -> None:
-    for size in sizes:
-        below = [word for word, text in zip(kind.texts, size.texts, strict=True) if text and is_below_zero(text)]
-        num = sum(KIND_OF.get(plain_word(word or "")) != "refund" for word in below)
-        if num:
-            draft.open_questions.append(
-                f"{num} records have a {size.name} below zero, and {kind.name} does not call them returns: they are rejected "
-                "as negative_quantity, unless `kind` is an expression that says what they are"
-            )
+def _kind(columns: Mapping[str, ColumnSample], chosen: Mapping[str, str], draft: Draft) -> None:
+    of_kind = kind_of(columns, chosen)
+    draft.kinds = of_kind.counts
+    draft.keys |= {key: value for key, value in (("kind", of_kind.rule), ("kinds", of_kind.words)) if value}
+    draft.open_questions += of_kind.open_questions
+    if of_kind.reason:
+        draft.reasons["kind"] = of_kind.reason
 
 
 def _others(

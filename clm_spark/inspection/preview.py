@@ -13,7 +13,7 @@ from rich.text import Text
 from clm_spark.errors import SettingsError, UserError
 from clm_spark.events.ingest.parse import typed_events
 from clm_spark.events.ingest.rejects import counts_listed, example_of_each
-from clm_spark.inspection.as_yaml import mapping_yaml, shown
+from clm_spark.inspection.as_yaml import mapping_yaml, questions_yaml, shown
 from clm_spark.inspection.draft import draft_of
 from clm_spark.inspection.sample import MOST_RECORDS, Sample, read_sample
 from clm_spark.keys import KeyChain
@@ -41,7 +41,7 @@ def inspect_log(spark: SparkSession, path: str, out: Console, *, write_to: Path 
     for question in draft.open_questions:
         _print(f"undecided: {shown(question)}", out, style="yellow")
     if write_to is not None:
-        _write(text, write_to)
+        _write(questions_yaml(draft) + text, write_to)
         _print(f"written to {write_to}", out)
 
 
@@ -80,7 +80,7 @@ def _show_events(spark: SparkSession, sample: Sample, text: str, out: Console) -
 
 def _typed(spark: SparkSession, source: MappedSource, sample: Sample) -> DataFrame:
     """The first records as they would become; pseudonyms are by a key that is thrown away."""
-    first = source.read(spark, sample.files).limit(MOST_RECORDS)
+    first = source.read(spark, sample.files).limit(MOST_RECORDS + len(sample.files))  # with their headers
     return typed_events(
         source.fields(records_of(with_line_numbers(first))),
         source=source.name,
@@ -98,6 +98,7 @@ def _print_events(typed: DataFrame, source: MappedSource, out: Console) -> None:
     num_records = sum(row["count"] for row in counted)
     num_events = num_records - sum(reasons.values())
     if num_events:
+        _print("the first events, times in UTC, customers by pseudonym:", out)
         out.print(_grid(typed))
     _print(f"{num_events:,} of the first {num_records:,} records are events", out)
     num_same = num_events - typed.where("reason IS NULL").select("event_id").distinct().count()
@@ -119,7 +120,7 @@ def _grid(typed: DataFrame) -> Grid:
     )
     rows = named.select(*SHOWN).collect()  # bounded by `SHOWN_EVENTS`
     filled = [name for name in SHOWN if any(row[name] is not None for row in rows)]
-    grid = Grid(*filled, title="the first events, times in UTC, customers by pseudonym", title_justify="left")
+    grid = Grid(*filled)
     for row in rows:
         # As text: what stands in square brackets is no colour.
         grid.add_row(*(Text("" if row[name] is None else shown(str(row[name]))) for name in filled))

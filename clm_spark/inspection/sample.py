@@ -54,7 +54,7 @@ def read_sample(spark: SparkSession, path: str) -> Sample:
     found = list_files(spark, path, endings=EVERY_ENDING)
     kind = _largest_kind(found)
     urls = [file.url for file in found if _kind_of(file.url) == kind]
-    others = [file.url for file in found if _kind_of(file.url) != kind]
+    others = [file.url.rsplit("/", 1)[-1] for file in found if _kind_of(file.url) != kind]
     some = urls if len(urls) <= MOST_FILES else [*urls[: MOST_FILES // 2], *urls[-(MOST_FILES // 2) :]]
     if kind == ".parquet":
         sample = _of_objects("parquet", some, parquet_objects(spark, some, most=MOST_RECORDS // len(some)))
@@ -62,13 +62,17 @@ def read_sample(spark: SparkSession, path: str) -> Sample:
         sample = _of_text(kind, beginnings(spark, some))
     usual = ENDINGS[sample.format]
     own = tuple(ending for ending in EVERY_ENDING if _kind_of(ending) == kind)
-    is_usual = set(own) <= set(usual) and not any(url.endswith(usual) for url in others)
-    left_out = [f"{_listed(others)} left out: a mapping reads files of one kind, and most are {kind}"] if others else []
+    is_usual = {*own} <= {*usual} and not any(name.endswith(usual) for name in others)
+    is_left_out = (
+        f"{_listed(others, 'is', 'are')} left out: a mapping reads files of one kind, and most are {kind}"
+        if others
+        else ""
+    )
     return replace(
         sample,
         num_files=len(urls),
         endings=() if is_usual else own,
-        open_questions=(*left_out, *sample.open_questions),
+        open_questions=(*filter(None, [is_left_out]), *sample.open_questions),
     )
 
 
@@ -125,19 +129,18 @@ def _of_objects(format_: Literal["jsonl", "parquet"], urls: Sequence[str], objec
 
 def _of_tables(found: Sequence[Beginning]) -> Sample:
     separator, tables = tables_of(found)
-    alike = [table for table in tables if set(table.names) & set(tables[0].names)]
-    strangers = [table.url for table in tables if table not in alike]
-    usual = tables[0].names
+    first = tables[0]
+    alike = [table for table in tables if {*table.names} & {*first.names} - {""}]
     records = [record for table in alike for record in table.records]
-    if not records:
-        raise SourceError(f"{found[0].url} has no record: expected lines of the columns {', '.join(usual)[:200]!r}")
-    columns = tuple(dict.fromkeys(name for table in alike for name in table.names))
-    questions = [f"{_listed(strangers)} left out: no column of {tables[0].name} is there"] if strangers else []
-    if len(usual) == 1:
-        questions.append(
-            "no comma, semicolon, tab or | cuts the lines into columns: write the log as CSV, or set separator"
+    if len(first.names) == 1:
+        raise SourceError(
+            f"neither comma, semicolon, tab nor | cuts most lines of {first.url} into as many columns: expected CSV, JSON "
+            "lines or Parquet"
         )
-    num_misfits = sum(table.num_misfits for table in alike)
+    if not records:
+        raise SourceError(f"{first.url} has no record: expected lines of the columns {', '.join(first.names)[:200]!r}")
+    columns = tuple(dict.fromkeys(name for table in alike for name in table.names))
+    misfits = sum(table.num_misfits for table in alike)
     return Sample(
         "csv",
         tuple(table.url for table in alike),
@@ -145,13 +148,21 @@ def _of_tables(found: Sequence[Beginning]) -> Sample:
         columns,
         tuple({name: record.get(name) for name in columns} for record in _spread(records)),
         separator=separator,
-        header=tables[0].header,
-        other_columns=tuple(dict.fromkeys(table.names for table in alike if table.names != usual)),
+        header=first.header,
+        other_columns=tuple(dict.fromkeys(table.names for table in alike if table.names != first.names)),
         num_spanning_lines=sum(table.num_spanning_lines for table in alike),
         open_questions=(
-            *questions,
-            *_misfits(num_misfits, len(records), "of another number of columns than the first"),
+            *_strangers([table.name for table in tables if table not in alike], first.name),
+            *_misfits(misfits, len(records), "of another number of columns than the first"),
         ),
+    )
+
+
+def _strangers(names: Sequence[str], first: str) -> tuple[str, ...]:
+    if not names:
+        return ()
+    return (
+        f"{_listed(names, 'has', 'have')} no column of {first}, and a run refuses them together: move one elsewhere",
     )
 
 
@@ -161,12 +172,11 @@ def _misfits(num: int, num_records: int, what: str) -> tuple[str, ...]:
     return (f"{num:,} of {num + num_records:,} lines are {what}: they are rejected as unparsable",)
 
 
-def _listed(urls: Sequence[str]) -> str:
-    names = [url.rsplit("/", 1)[-1] for url in urls]
-    return f"{names[0]} is" if len(names) == 1 else f"{names[0]} and {len(names) - 1} more are"
+def _listed(names: Sequence[str], verb: str, plural: str) -> str:
+    return f"{names[0]} {verb}" if len(names) == 1 else f"{names[0]} and {len(names) - 1} more {plural}"
 
 
 def _spread(records: Sequence[Any]) -> Sequence[Any]:
     """At most `MOST_RECORDS`, from all of them."""
-    step = max(1, len(records) // MOST_RECORDS)
+    step = -(-len(records) // MOST_RECORDS) or 1
     return records[::step][:MOST_RECORDS]

@@ -99,9 +99,9 @@ def _separator(text: str) -> str:
 
 
 def _is_header(rows: Sequence[tuple[str, ...]]) -> bool:
-    """Whether the first line names columns: no cell is a number or a time, and few come again below."""
+    """Whether the first line names columns: no cell is a number, a time or an address, and few come again below."""
     first = [(place, cell) for place, cell in enumerate(rows[0]) if cell]
-    if not first or any(set(cell) <= NUMBER_LETTERS or ISO.match(cell) for _, cell in first):
+    if not first or any(set(cell) <= NUMBER_LETTERS or ISO.match(cell) or "@" in cell for _, cell in first):
         return False
     below = [row for row in rows[1:] if row != rows[0]]  # people concatenate files
     again = [place for place, cell in first if any(row[place : place + 1] == (cell,) for row in below)]

@@ -70,8 +70,8 @@ class Recommendation(Task):
         past, now = (_pairs(lake, day) for day in (tested_on, as_of))
         if past.limit(1).count() == 0:
             raise TooLittleDataError(
-                f"recommenders cannot be trained: nothing was known {lake.settings.recommend.test_days} days before "
-                f"{as_of}; give a later --as-of or fewer recommend.test_days"
+                f"recommenders cannot be trained: nobody was known to have taken to an indexed item before {tested_on}; "
+                "give a later --as-of, or lower recommend.test_days or recommend.min_item_events"
             )
         people = drop_bot_days(lake.read_as_of(EVENTS), bot_days_to_leave_out(lake))
         events = with_person(people, known_persons(lake, [tested_on]))

@@ -1,13 +1,9 @@
-"""How the letters of a text file are written: the names of encodings in Python and in Java, and bytes as text."""
+"""The encodings of text files, by their names in Python and in Java."""
 
 import codecs
 
-from pyspark.sql import Column
-from pyspark.sql import functions as F
-
 BOM = "\ufeff"
 BYTE_ORDERS = {b"\xff\xfe": "utf-16le", b"\xfe\xff": "utf-16be"}
-NOT_UTF_8 = "FF"  # a byte that UTF-8 never has
 # In these a line end, a quote and a separator are the bytes of ASCII. By Python's names, which Java knows, too ...
 _SHARED = """
     ascii big5 big5hkscs cp437 cp737 cp775 cp850 cp852 cp855 cp857 cp858 cp860 cp861 cp862 cp863 cp865 cp866 cp869 cp1250
@@ -41,10 +37,11 @@ def encoding_name(name: str) -> str:
     Raises `ValueError` for what is no encoding of text, or none that Java has.
     """
     try:
-        found = codecs.lookup(name.strip()).name
+        found = codecs.lookup(name.strip()).name.replace("utf-16-", "utf-16")
     except (LookupError, ValueError):
         found = ""
-    found = {"utf-8-sig": "utf-8"}.get(found, found).replace("utf-16-", "utf-16")
+    if found == "utf-8-sig":
+        return "utf-8"
     if found not in ENCODINGS:
         raise ValueError("expected an encoding such as utf-8, utf-16, gbk, latin-1 or windows-1252")
     return found
@@ -55,18 +52,14 @@ def java_name(encoding: str) -> str:
     return _JAVA_NAMES.get(encoding, encoding)
 
 
-def byte_order(content: bytes) -> str:
-    """The encoding of a file of UTF-16 by its beginning: by the mark, or by where zeros stand, which are half of ASCII."""
+def with_byte_order(encoding: str, content: bytes) -> str:
+    """UTF-16 in the byte order of a file, by its beginning; other encodings as they are.
+
+    Without a mark it is the order that was named, or that by which more letters are of ASCII.
+    """
+    if not encoding.startswith("utf-16"):
+        return encoding
     marked = next((order for mark, order in BYTE_ORDERS.items() if content.startswith(mark)), None)
-    return marked or ("utf-16be" if content[::2].count(0) > content[1::2].count(0) else "utf-16le")
-
-
-def is_lossy(content: Column, encoding: str) -> Column:
-    """Whether bytes are no letters of an encoding; U+FFFD may truly stand there."""
-    letters = F.decode(content, java_name(encoding))
-    return F.contains(letters, F.lit("\ufffd")) & (F.encode(letters, java_name(encoding)) != content)
-
-
-def with_losses_marked(text: Column, lossy: Column) -> Column:
-    """Text that is not valid UTF-8 where letters were lost; the others are there to be read."""
-    return F.when(lossy, F.replace(text, F.lit("\ufffd"), F.unhex(F.lit(NOT_UTF_8)).cast("string"))).otherwise(text)
+    if marked or encoding != "utf-16":
+        return marked or encoding
+    return "utf-16be" if content[::2].count(0) > content[1::2].count(0) else "utf-16le"

@@ -14,7 +14,10 @@ NUMBER_FIELDS = ("quantity", "price", "amount", "discount", "tax", "shipping")
 ID_FIELDS = ("customer_id", "visitor_id", "item_id", "order_id", "campaign_id", "source_session_id")
 PLAIN_NUMBER = r"^[+-]?\d+(?:\.\d+)?$"
 # 1.299 is thirteen hundred in one country and one and a bit in another; 0.299 and 12.99 are the same in all.
-AMBIGUOUS = r"^[+-]?[1-9]\d{0,2}(?:\.\d{3})+$"
+AMBIGUOUS = r"^([+-]?[1-9]\d{0,2}(?:\.\d{3})+)$"
+PLAIN_AND_SURE = rf"(?!{AMBIGUOUS}){PLAIN_NUMBER}"
+# A sign between groups of three digits, of a number that has nothing but such groups before its decimal sign.
+GROUPED = r"(?<=^[+-]?\d{{1,3}}(?:{sign}\d{{3}}){{0,6}}){sign}(?=\d{{3}}(?:{sign}\d{{3}})*(?:{point}\d*)?$)"
 ID_AS_NUMBER = r"^(?:0|[1-9]\d*)\.0+$"
 ID_WITH_EXPONENT = r"^[1-9]\.\d+[eE]\+?\d{1,2}$"  # 1E5 may be a name
 SPACES = r"[\s\p{Z}'\u2019]"
@@ -50,22 +53,22 @@ def number_text(text: Column, *, decimal: str | None, thousands: str | None, is_
     Where neither sign is declared, a number that may mean two figures (1.299) stays as it is with `?` behind, so that
     it is none, unless `is_sure`: the log has a type for numbers. What is no number stays as it is.
     """
+    # A chain, in which each step reads the one before once: the plan would grow by every further reading.
     bare = F.regexp_replace(text, SPACES, "")
     bare = F.regexp_replace(F.translate(bare, "\u2212\u2013", "--"), CURRENCY, "$1")
     bare = F.regexp_replace(F.regexp_replace(bare, r"^\((.+)\)$", "-$1"), r"^([^-].*)-$", "-$1")
     bare = F.regexp_replace(bare, CURRENCY, "$1")  # of -€5 and (5 EUR)
     if thousands and thousands not in " '":
-        point = re.escape(decimal or ("," if thousands == "." else "."))
-        in_groups = rf"^[+-]?\d{{1,3}}(?:{re.escape(thousands)}\d{{3}})+(?:{point}\d*)?$"
-        bare = F.when(bare.rlike(in_groups), F.replace(bare, F.lit(thousands), F.lit(""))).otherwise(bare)
+        point, sign = re.escape(decimal or ("," if thousands == "." else ".")), re.escape(thousands)
+        bare = F.regexp_replace(bare, GROUPED.format(sign=sign, point=point), "")
+    is_plain = text.rlike(PLAIN_NUMBER)
     if decimal == "," or (decimal is None and thousands == "."):
         # A point that is left is no decimal sign here.
-        bare = F.when(~F.contains(bare, F.lit(".")), F.translate(bare, ",", ".")).otherwise(F.concat(bare, F.lit("?")))
-        return F.when(text.rlike(r"^[+-]?\d+$"), text).otherwise(bare)
-    is_plain = text.rlike(PLAIN_NUMBER)
-    if decimal is None and thousands is None and not is_sure:
-        bare = F.when(bare.rlike(AMBIGUOUS), F.concat(bare, F.lit("?"))).otherwise(bare)
-        is_plain &= ~text.rlike(AMBIGUOUS)
+        bare = F.translate(F.regexp_replace(bare, r"^(.*\..*)$", "$1?"), ",", ".")
+        is_plain = text.rlike(r"^[+-]?\d+$")
+    elif decimal is None and thousands is None and not is_sure:
+        bare = F.regexp_replace(bare, AMBIGUOUS, "$1?")
+        is_plain = text.rlike(PLAIN_AND_SURE)
     return F.when(is_plain, text).otherwise(bare)
 
 

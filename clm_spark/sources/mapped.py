@@ -70,18 +70,19 @@ class MappedSource(Source):
             cells = evaluated(cells, each, name=self._key(place), cells=read, wanted=_wanted(place))
         fields = {name: self._value(f"fields.{name}", recipe) for name, recipe in mapping.fields.items()}
         if mapping.kind in EVENT_KINDS:
-            kind = F.lit(mapping.kind)
+            fields[KIND] = F.lit(mapping.kind)
         else:
-            kind = self._kind(fields[KIND] if KIND in fields else self._value(KIND, (mapping.kind or "",)))
+            fields[KIND] = self._kind(fields[KIND] if KIND in fields else self._value(KIND, (mapping.kind or "",)))
+        # In a projection of their own, as they are read more than once below.
+        rows = cells.withColumns({f"_field_{name}": value for name, value in fields.items()})
+        texts = {name: F.col(f"_field_{name}") for name in fields}
         # A refund's sign says no more than its kind, and a discount is one whichever way it is written.
-        for name in SIZES:
-            if name in fields:
-                size = F.regexp_replace(fields[name], r"^-(?=[\d.])", "")
-                is_size = F.lit(True) if name == "discount" else kind == "refund"
-                fields[name] = F.when(is_size, size).otherwise(fields[name])
+        for name in (size for size in SIZES if size in fields):
+            is_size = F.lit(True) if name == "discount" else texts[KIND] == "refund"
+            texts[name] = F.when(is_size, F.regexp_replace(texts[name], r"^-(?=[\d.])", "")).otherwise(texts[name])
         return with_fields(
-            cells,
-            {**fields, KIND: kind},
+            rows,
+            texts,
             is_parsable=F.col("cells").isNotNull() & F.col(f"cells.{CORRUPT}").isNull(),
             attributes={name: self._value(f"attributes.{name}", recipe) for name, recipe in mapping.attributes.items()},
             extra=F.col("extra"),

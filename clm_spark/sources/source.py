@@ -17,6 +17,7 @@ from pyspark.sql import types as T
 from clm_spark.errors import SourceError
 from clm_spark.sources.parquet import parquet_rows
 from clm_spark.sources.paths import decoded
+from clm_spark.sources.spanning import lines_joined
 from clm_spark.sources.text import CORRUPT as CORRUPT
 from clm_spark.sources.text import FirstLine, cell_name, text_lines
 
@@ -126,11 +127,13 @@ def check_place(spark: SparkSession, path: str, *, endings: tuple[str, ...]) -> 
 def read_lines(spark: SparkSession, files: Sequence[str], *, first_line: FirstLine) -> DataFrame:
     """One row per line of text files, plain or compressed; neither headers nor blank lines are records.
 
-    Raises `SourceError` when a file does not begin with `first_line`.
+    `with_line_numbers` makes records of lines that quotes span. Raises `SourceError` when a file does not begin with
+    `first_line`.
     """
     # The number is the same on every reading of the same files and split size.
     lines = text_lines(spark, files, first_line=first_line)
-    return _placed(lines, F.monotonically_increasing_id()).withColumn("is_record", F.coalesce("is_record", F.lit(True)))
+    placed = _placed(lines, F.monotonically_increasing_id(), "separator", "is_open")
+    return placed.withColumn("is_record", F.coalesce("is_record", F.lit(True)))
 
 
 def read_rows(spark: SparkSession, files: Sequence[str], *, columns: Sequence[Sequence[str]] = ()) -> DataFrame:
@@ -147,27 +150,37 @@ def read_rows(spark: SparkSession, files: Sequence[str], *, columns: Sequence[Se
 
 def records_of(raw: DataFrame) -> DataFrame:
     """The records among the rows that `Source.read` gives."""
-    return raw.where("is_record").drop("is_record", "block")
+    return raw.where("is_record").drop("is_record", "block", "separator", "is_open")
 
 
 def with_line_numbers(raw: DataFrame) -> DataFrame:
     """What `Source.read` gives with `position` as the line of a text file, from 1, whatever the number of tasks.
 
-    Reads the text once to count the lines of each block; the driver holds a row per block of a file, not per line.
+    A record that quotes span over several lines is one row, at its first line. Reads the text once to count the lines of
+    each block; the driver holds a row per block of a file, not per line.
     """
-    texts = raw.where(F.col("block").isNotNull())
-    blocks = texts.groupBy("file", "block").agg(F.count("*").alias("n"), F.min("position").alias("first")).collect()
+    if "is_open" not in raw.columns:
+        return raw
+    counts = (F.count("*").alias("n"), F.min("position").alias("first"), F.bool_or("is_open").alias("is_open"))
+    blocks = raw.groupBy("file", "block").agg(*counts).collect()
     if not blocks:
         return raw
+    spanned = {block["file"] for block in blocks if block["is_open"]}
     before: Counter[str] = Counter()
     starts = []
     for block in sorted(blocks):
-        starts.append((block["file"], block["block"], before[block["file"]] - block["first"] + 1))
-        before[block["file"]] += block["n"]
-    shift = raw.sparkSession.createDataFrame(starts, "file string, block bigint, shift bigint")
+        file = block["file"]
+        starts.append((file, block["block"], before[file] - block["first"] + 1, file in spanned))
+        before[file] += block["n"]
+    shift = raw.sparkSession.createDataFrame(starts, "file string, block bigint, shift bigint, is_spanned boolean")
     shifted = raw.join(F.broadcast(shift), on=["file", "block"], how="left")
-    line = F.col("position") + F.coalesce("shift", F.lit(0))
-    return shifted.withColumn("position", line).select(raw.columns)
+    lines = shifted.withColumn("position", F.col("position") + F.coalesce("shift", F.lit(0)))
+    if not spanned:
+        return lines.select(raw.columns)
+    # Of other files no line needs to be sorted.
+    is_spanned = F.coalesce("is_spanned", F.lit(False))
+    single, spanning = (lines.where(which).select(raw.columns) for which in (~is_spanned, is_spanned))
+    return single.union(lines_joined(spanning))
 
 
 def json_record(columns: Sequence[str]) -> Column:
@@ -307,7 +320,7 @@ def _found(spark: SparkSession, path: str, endings: tuple[str, ...]) -> tuple[An
     return place, system
 
 
-def _placed(rows: DataFrame, position: Column) -> DataFrame:
+def _placed(rows: DataFrame, position: Column, *more: str) -> DataFrame:
     return rows.select(
         decoded(F.col("_metadata.file_path")).alias("file"),
         F.col("_metadata.file_block_start").alias("block"),
@@ -316,6 +329,7 @@ def _placed(rows: DataFrame, position: Column) -> DataFrame:
         "header",
         "record",
         "is_record",
+        *more,
     )
 
 

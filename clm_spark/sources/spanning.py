@@ -1,7 +1,7 @@
 """CSV records that span lines: a quote that is left open at the end of a line, and the lines up to the one that closes it."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 
 import numpy as np
@@ -50,7 +50,7 @@ def _open_at_end(separator: str) -> str:
     return f'^(?:(?:{cell}){cut})*+"{INSIDE_QUOTES}(?!")'
 
 
-def _joined(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _joined(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     held: list[pa.RecordBatch] = []  # lines of a record whose end is in the next batch
     for batch in batches:
         lines = pa.Table.from_batches([*held, batch])

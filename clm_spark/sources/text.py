@@ -1,24 +1,24 @@
-"""Text files as raw records: which files belong to a format, which lines are records, which fields a line has."""
+"""Text files as raw records: which files belong to a format, which lines are records, which fields a record has."""
 
 import csv
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
 
-from py4j.protocol import Py4JJavaError
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from clm_spark.errors import SourceError
-from clm_spark.sources.paths import literal
+from clm_spark.sources.encodings import BOM as BOM
+from clm_spark.sources.encodings import with_byte_order
+from clm_spark.sources.first_bytes import first_bytes
+from clm_spark.sources.lines import text_file_lines
+from clm_spark.sources.spanning import left_open
 
 CSV_ENDINGS = (".csv", ".csv.gz", ".csv.bz2")
 CORRUPT = "_corrupt"
-BOM = "\ufeff"
-BYTE_ORDERS = {b"\xff\xfe": "utf-16le", b"\xfe\xff": "utf-16be"}
-LONGEST_FIRST_LINE = 65_536
+LONGEST_FIRST_LINE = 65_536  # bytes
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class FirstLine:
     encoding: str = "utf-8"
     money: tuple[tuple[str, ...], ...] = ()  # columns that say what a line is worth
     ignored: tuple[str, ...] = ()
+    is_csv: bool = True  # so that a record may span lines inside quotes
 
     def fits(self, line: str) -> bool:
         """Whether a file that begins so is of this format; a header may be quoted."""
@@ -50,12 +51,14 @@ class FirstLine:
 def text_lines(spark: SparkSession, files: Sequence[str], *, first_line: FirstLine) -> DataFrame:
     """One row per line, plain or compressed: `record`, `header`, `_metadata`, and `is_record`, false for headers and blanks.
 
-    `header` is null unless the file has another one than usual. A record must not span lines. Raises `SourceError` when
-    a file, whichever of them, begins otherwise or lacks a column.
+    `header` is null unless the file has another one than usual. `is_open` tells lines that end inside quotes, of cells cut
+    by `separator`; `lines_joined` makes records of them. Raises `SourceError` when a file, whichever of them, begins
+    otherwise or lacks a column.
     """
     together: dict[tuple[str, str], list[str]] = {}
-    for file in files:
-        line, encoding = _first_line(spark, file, first_line.encoding)
+    contents = first_bytes(spark, files, num_bytes=LONGEST_FIRST_LINE)
+    for file, content in zip(files, contents, strict=True):
+        line, encoding = _first_line(content, first_line.encoding)
         together.setdefault((_own_header(file, line, first_line), encoding), []).append(file)
     parts = (
         _lines_under(spark, header, alike, first_line, encoding)
@@ -112,7 +115,10 @@ def csv_record(columns: Sequence[str], *, separator: str = ",", record: Column |
     schema = ", ".join(f"`{name}` string" for name in (*columns, CORRUPT))
     # A quote inside quotes is doubled (RFC 4180); Spark's own default is a backslash.
     options = {"sep": separator, "escape": '"', "mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT}
-    return F.from_csv(F.col("record") if record is None else record, schema, options)
+    text = F.col("record") if record is None else record
+    # Spark would close an open quote in the last column: close it here, with too many columns behind it.
+    closed = F.concat(text, F.lit('"' + separator * len(columns)))
+    return F.from_csv(F.when(left_open(text, separator), closed).otherwise(text), schema, options)
 
 
 def column_names(header: str, *, separator: str) -> list[str]:
@@ -191,25 +197,19 @@ def _lines_under(
 ) -> DataFrame:
     # A header is no record wherever it stands: people concatenate files.
     headers = (header, *first_line.headers) if header else first_line.headers
-    spellings = [spelt for line in headers for spelt in (line, BOM + line, _quoted(line))]
+    spellings = [spelt for line in headers for spelt in (line, _quoted(line))]
     is_record = F.trim("value") != ""
     if spellings:
         is_record &= ~F.col("value").isin(spellings)
-    own = F.lit(header or None).cast("string")
-    lines = _decoded_lines(spark, files, encoding)
-    return lines.select(F.col("value").alias("record"), own.alias("header"), "_metadata", is_record.alias("is_record"))
-
-
-def _decoded_lines(spark: SparkSession, files: Sequence[str], encoding: str) -> DataFrame:
-    """One row per line, `value`, whatever it was written in; what is no letter there becomes U+FFFD."""
-    reader = spark.read
-    if encoding == "utf-8":
-        return reader.text([*map(literal, files)])
-    if encoding in BYTE_ORDERS.values():  # line ends are two bytes
-        reader = reader.option("encoding", encoding).option("lineSep", "\n")
-    lines = reader.text([*map(literal, files)])
-    letters = F.decode(F.col("value").cast("binary"), encoding)
-    return lines.withColumn("value", F.regexp_replace(F.regexp_replace(letters, "\r$", ""), f"^{BOM}", ""))
+    separator = first_line.separator
+    return text_file_lines(spark, files, encoding).select(
+        F.col("value").alias("record"),
+        F.lit(header or None).cast("string").alias("header"),
+        "_metadata",
+        is_record.alias("is_record"),
+        F.lit(separator).alias("separator"),
+        (left_open(F.col("value"), separator) if first_line.is_csv else F.lit(False)).alias("is_open"),
+    )
 
 
 def _wanted_cells(columns: Sequence[str], names: Sequence[str]) -> Callable[[Column], Column]:
@@ -236,28 +236,11 @@ def _quoted(header: str) -> str:
     return separator.join(f'"{name}"' for name in header.split(separator))
 
 
-def _first_line(spark: SparkSession, file: str, encoding: str) -> tuple[str, str]:
-    """The first line of a file and its encoding, of UTF-16 with the byte order; on the driver, file by file.
+def _first_line(content: bytes, encoding: str) -> tuple[str, str]:
+    """The first line of a file, by its beginning, and its encoding, of UTF-16 with the byte order.
 
     The line is cut when it is overlong, and has no byte order mark.
     """
-    jvm: Any = spark._jvm
-    hadoop = jvm.org.apache.hadoop
-    conf = spark._jsc.hadoopConfiguration()
-    path = hadoop.fs.Path(file)
-    codec = hadoop.io.compress.CompressionCodecFactory(conf).getCodec(path)
-    line = hadoop.io.Text()
-    stream = path.getFileSystem(conf).open(path)
-    try:
-        unpacked = codec.createInputStream(stream) if codec else stream
-        hadoop.util.LineReader(unpacked, conf).readLine(line, LONGEST_FIRST_LINE, LONGEST_FIRST_LINE)
-    except Py4JJavaError as error:
-        came = str(error.java_exception.getMessage())
-        raise SourceError(f"{file} cannot be unpacked ({came}): restore it, or give it the right ending") from None
-    finally:
-        stream.close()
-    content = bytes(line.copyBytes())
-    if encoding == "utf-16":
-        encoding = next((order for mark, order in BYTE_ORDERS.items() if content.startswith(mark)), "utf-16le")
-        content = content[: len(content) // 2 * 2]
-    return content.decode(encoding, errors="replace").removeprefix(BOM), encoding
+    encoding = with_byte_order(encoding, content)
+    text = content.decode(encoding, errors="replace").removeprefix(BOM)
+    return re.split("[\r\n]", text, maxsplit=1)[0], encoding

@@ -1,159 +1,153 @@
-"""What `clm inspect` makes of logs as shops have them."""
+"""What a draft says of a sample, and what it asks."""
 
-import gzip
-import io
-import json
-
-import pytest
-import yaml
-from ingesting import ingest
-from rich.console import Console
-
-from clm_spark.errors import SettingsError, SourceError
-from clm_spark.inspection.columns import columns_of, number_signs
 from clm_spark.inspection.draft import draft_of
-from clm_spark.inspection.preview import inspect_log
-from clm_spark.inspection.sample import Sample, read_sample
-from clm_spark.settings import IngestSettings
-from clm_spark.sources import open_source
+from clm_spark.inspection.sample import Sample
 
-SIGNS = [  # numbers, decimal sign, sign of thousands, whether that is asked
-    (["5.00", "12"], None, None, False),
-    (["5,00", "12"], ",", None, False),
-    (["1.299,00", "5,00"], ",", ".", False),
-    (["$1,299.00"], ".", ",", False),
-    (["1.299", "12.499"], None, None, True),
-    (["1.299", "5.5"], ".", None, False),
-    (["12", "7"], None, None, False),
-]
-TIMES = [
-    (["2024-02-29 12:00", "2024-03-01"], ["iso"]),
-    (["1709208000", "1709208000.5", "1.7092E9"], ["epoch_s"]),
-    (["1709208000000"], ["epoch_ms"]),
-    (["45351.5", "45352"], ["spreadsheet"]),
-    (["1/2/2024 8:00", "13/2/2024 18:30"], ["d/M/yyyy H:mm"]),
-    (["1/2/2024 8:00", "2/13/2024 18:30"], ["M/d/yyyy H:mm"]),
-    (["1/2/2024", "2/3/2024"], ["d/M/yyyy", "M/d/yyyy"]),
-    (["29.02.2024 12:00:05"], ["d.M.yyyy H:mm:ss"]),
-    (["2/29/2024 1:05 PM"], ["M/d/yyyy h:mm a"]),
-    (["2024-01-10 20"], ["yyyy-M-d H"]),
-    (["20240229"], ["yyyyMMdd"]),
-    (["noon"], []),
-]
-HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"
-ONLINE_RETAIL = [
-    HEADER,
-    "536365,85123A,WHITE HANGING HEART,6,12/1/2010 8:26,2.55,17850.0,United Kingdom",
-    "536366,22633,HAND WARMER,6,12/13/2010 8:28,1.85,17850.0,United Kingdom",
-    "536367,84879,BIRD ORNAMENT,32,12/13/2010 8:34,1.69,13047.0,United Kingdom",
-    "C536379,D,Discount,-1,12/14/2010 9:41,27.50,14527.0,United Kingdom",
-    *(f"53{n},71053,LANTERN,6,12/14/2010 9:4{n % 10},3.39,{13000 + n % 5}.0,France" for n in range(6400, 6420)),
-    "536414,22139,,56,12/14/2010 11:52,0.0,,United Kingdom",
-]
+DAYS = ("2024-01-01T10:00:00Z", "2024-01-02T10:00:00Z", "2024-01-03T10:00:00Z", "2024-01-04T10:00:00Z")
+BUYERS = {"when": DAYS, "who": ("u1", "u2", "u1", "u2")}
 
 
-def test_signs_of_numbers():
-    for values, decimal, thousands, is_asked in SIGNS:
-        came = number_signs(values)
-        assert (*came[:2], bool(came[2])) == (decimal, thousands, is_asked), values
-
-
-def test_formats_of_times():
-    for values, expected in TIMES:
-        column = columns_of([{"t": value} for value in values], ["t"])["t"]
-        assert list(column.time_formats) == expected, values
-
-
-def written(tmp_path, name: str, lines: list[str], encoding: str = "utf-8"):
-    folder = tmp_path / name
-    folder.mkdir()
-    (folder / "log.csv").write_bytes("\n".join(lines).encode(encoding))
-    return folder
-
-
-def shown(spark, folder, tmp_path) -> tuple[str, object]:
-    """What is printed, and the source that the written mapping gives."""
-    file = tmp_path / f"{folder.name}.yml"
-    console = Console(record=True, width=200, file=io.StringIO())
-    inspect_log(spark, str(folder), console, write_to=file)
-    return console.export_text(), open_source(IngestSettings(source="mapping", mapping=str(file)))
-
-
-def test_online_retail_is_read_by_its_draft(spark, tmp_path):
-    folder = written(tmp_path, "retail", ONLINE_RETAIL)
-    text, source = shown(spark, folder, tmp_path)
-    assert yaml.safe_load((tmp_path / "retail.yml").read_text()) == {
-        "format": "csv",
-        "header": HEADER,
-        "time_format": "M/d/yyyy H:mm",
-        "fields": {
-            "occurred_at": "InvoiceDate",
-            "customer_id": "CustomerID",
-            "item_id": "StockCode",
-            "order_id": "InvoiceNo",
-            "quantity": "Quantity",
-            "price": "UnitPrice",
-        },
-        "kind": "case when Quantity < 0 then 'refund' else 'purchase' end",
-        "attributes": {"description": "Description", "country": "Country"},
-    }
-    assert "24 of the first records are events" in text
-    assert "rejected: missing_customer 1: missing_customer: log.csv line 26 is '536414,22139" in text
-    assert "undecided" not in text
-    ingested = ingest(spark, source, folder)
-    assert (ingested.kinds, ingested.reasons) == ({"purchase": 23, "refund": 1}, {"missing_customer": 1})
-    with pytest.raises(SettingsError, match=r"retail\.yml is there already"):
-        shown(spark, folder, tmp_path)
-
-
-def test_separator_encoding_and_kinds_are_found(spark, tmp_path):
-    lines = [
-        "wann;wer;was;artikel;preis",
-        *(f"0{n}.02.2024 10:00;Käufer{n};Kauf;Größe;1.2{n}9,50" for n in range(1, 9)),
-    ]
-    folder = written(tmp_path, "german", [*lines, "09.02.2024 10:00;Käufer9;gucken;x;5,00"], "cp1252")
-    text, source = shown(spark, folder, tmp_path)
-    keys = yaml.safe_load((tmp_path / "german.yml").read_text())
-    assert (keys["separator"], keys["decimal"], keys["thousands"], keys["kinds"]) == (
-        ";",
-        ",",
-        ".",
-        {"Kauf": "purchase"},
-    )
-    assert "undecided: what these words of was mean: gucken (1)" in text
-    rows = ingest(spark, source, folder).kept.select("item_id", "amount_cents").collect()
-    assert sorted(map(tuple, rows)) == [("Größe", 100 * (1_209 + 10 * n) + 50) for n in range(1, 9)]
-
-
-def test_json_and_parquet_and_packed_files_are_looked_at(spark, tmp_path):
-    objects = [
-        {"user": {"id": n % 2, "email": "a@b.c"}, "ts": 1709208000 + n, "event": "addToCart", "sku": "a"}
-        for n in range(4)
-    ]
-    folder = tmp_path / "json"
-    folder.mkdir()
-    (folder / "log.json.gz").write_bytes(gzip.compress("\n".join(map(json.dumps, objects)).encode()))
-    sample = read_sample(spark, str(folder))
-    assert (sample.format, len(sample.records)) == ("jsonl", 4)
-    draft = draft_of(sample)
-    assert draft.fields == {"occurred_at": "ts", "customer_id": "user.id", "item_id": "sku", "kind": "event"}
-    assert (draft.keys["time_format"], draft.keys["kinds"]) == ("epoch_s", {"addToCart": "cart"})
-    assert draft.keys["ignored"] == ["user.email"]
+def sample(columns, format_="csv", **more) -> Sample:
+    records = tuple(dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+    header = ",".join(columns) if format_ == "csv" else None
+    return Sample(format_, ("log",), 1, tuple(columns), records, header=header, **more)
 
 
 def test_what_cannot_be_told_is_asked():
-    records = tuple({"a": "x", "b": str(n)} for n in range(3))
-    draft = draft_of(Sample("csv", ("log.csv",), 1, ("a", "b"), records, header="a,b"))
-    assert len(draft.open_questions) == 2
-    assert "no column was found to be a time (a, b)" in draft.open_questions[0]
-    two = tuple({"date": "1/2/2024", "user": "u", "client": "c"} for _ in range(3))
-    questions = draft_of(Sample("csv", ("log.csv",), 1, ("date", "user", "client"), two, header="date,user,client"))
-    assert any("may be d/M/yyyy or M/d/yyyy" in question for question in questions.open_questions)
-    assert any("customer_id is user, or client" in question for question in questions.open_questions)
+    draft = draft_of(sample({"a": ("x", "y"), "b": ("1", "2")}))
+    assert draft.open_questions == [
+        "no column was found to be a time or the customer (a, b): write fields.occurred_at and time_format, and "
+        "fields.customer_id or fields.visitor_id"
+    ]
+    assert not draft.is_readable
+    (question,) = draft_of(sample({"date": DAYS, "sessionid": ("1", "1", "2", "2")})).open_questions
+    assert question.endswith("fields.visitor_id; sessionid may stand for the visitor where the log knows no more")
+    (question,) = draft_of(sample({"date": ("1/2/2024", "2/3/2024"), "user": ("u", "v")})).open_questions
+    assert question.startswith("date may be d/M/yyyy or M/d/yyyy (1/2/2024)")
 
 
-def test_nothing_to_look_at_is_one_line(spark, tmp_path):
-    with pytest.raises(SourceError, match="no raw data"):
-        read_sample(spark, str(tmp_path / "none"))
-    with pytest.raises(SourceError, match=r"has no line|nothing to read"):
-        read_sample(spark, str(written(tmp_path, "empty", ["", ""])))
+def test_only_what_json_has_no_type_for_is_ambiguous():
+    ambiguous = BUYERS | {"amount": ("1.299", "2.499", "7.000", "5.100")}
+    asked = [
+        len(draft_of(sample(ambiguous, "jsonl", number_columns=numbers)).open_questions)
+        for numbers in (frozenset(), frozenset(["amount"]))
+    ]
+    assert asked == [1, 0]
+    draft = draft_of(sample(BUYERS | {"amount": ("1.299,00", "5,00", "7,00", "5,10")}, "jsonl"))
+    assert (draft.keys["decimal"], draft.keys["thousands"], draft.open_questions) == (",", ".", [])
+
+
+def test_a_column_with_signs_of_its_own_has_a_format_of_its_own():
+    columns = BUYERS | {
+        "amount": ("5,00", "1.299,00", "7,50", "5,10"),
+        "quantity": ("1.0", "2.0", "1.0", "2.0"),  # a data frame's
+        "price": ("1.299", "2.499", "7.000", "5.100"),  # as the amount is written
+        "discount": ("1", "2", "1", "2"),
+    }
+    keys = draft_of(sample(columns)).keys
+    assert (keys["decimal"], keys["thousands"], keys["formats"]) == (",", ".", {"quantity": {"decimal": "."}})
+
+
+def test_guests_are_counted_also_where_a_word_stands_for_them():
+    draft = draft_of(sample({"when": DAYS, "who": ("guest", "u1", "", "u1"), "amount": ("1", "2", "3", "4")}))
+    assert draft.keys["formats"]["who"]["null_words"][-1] == "guest"
+    assert draft.notes == [
+        "2 of 4 records name no customer: they are rejected as missing_customer, unless ingest.guests is kept"
+    ]
+    (question,) = draft.open_questions
+    assert "the 50% of the records" in question
+    assert "--set ingest.guests=kept" in question
+    assert "--set ingest.max_rejected_share=0.75" in question
+
+
+def test_who_has_a_visitor_or_a_login_is_no_guest():
+    draft = draft_of(sample({"when": DAYS, "user": ("a", "", "b", ""), "visitor": ("1", "2", "1", "")}))
+    assert draft.notes == [
+        "1 of 4 records name no customer: they are rejected as missing_customer, unless ingest.guests is kept"
+    ]
+
+
+def test_below_zero_is_a_return_by_whichever_figure():
+    columns = BUYERS | {"order.qty": ("1", "-1", "2", "1"), "price": ("5.00", "5.00", "(3.00)", "5.00")}
+    keys = draft_of(sample(columns)).keys
+    assert keys["kind"] == "case when `order`.`qty` < 0 or price < 0 then 'refund' else 'purchase' end"
+    by_words = draft_of(sample(BUYERS | {"what": ("kauf", "Kauf", "storno", "kauf"), "amount": ("1", "-2", "-3", "4")}))
+    assert by_words.keys["kinds"] == {"kauf": "purchase", "Kauf": "purchase", "storno": "refund"}
+    assert by_words.kinds == {"kauf": 2, "Kauf": 1, "storno": 1}
+    (question,) = by_words.open_questions
+    assert question.startswith("1 records are below zero in amount, and what does not call them returns")
+
+
+def test_what_is_not_named_is_a_purchase_where_something_is_sold():
+    drafts = [
+        draft_of(sample(BUYERS | more))
+        for more in ({}, {"price": ("1", "2", "3", "4")}, {"amount": ("1", "2", "3", "4")})
+    ]
+    assert [draft.keys["kind"] for draft in drafts] == ["view", "purchase", "purchase"]
+    assert [draft.open_questions for draft in drafts] == [
+        [],
+        ["whether a record is a purchase, as it has price: if not, write kind: view"],
+        [],
+    ]
+
+
+def test_who_somebody_is_stays_out_of_attributes_and_comments():
+    columns = BUYERS | {
+        "login": ("u1", "u2", "u1", "u2"),  # as good a name for the customer
+        "first_name": ("Ann", "Ben", "Ann", "Ben"),
+        "kontakt": ("a@b.de", "c@d.de", "a@b.de", "c@d.de"),
+        "same": ("u1", "u2", "u1", "u2"),
+        "category": ("shoes", "x@y.de", "hats", "hats"),
+        "order_id": ("o1", "o2", "o3", "o4"),
+        "product_name": ("Shoe", "Hat", "Shoe", "Hat"),
+        "sku": ("s1", "s2", "s1", "s2"),
+        "colour": ("red", "blue", "red", "blue"),
+    }
+    draft = draft_of(sample(columns))
+    assert draft.keys["ignored"] == ["login", "first_name", "kontakt", "same"]
+    assert draft.keys["attributes"] == {"product_name": "product_name", "colour": "colour"}
+    assert {name: draft.reasons[name] for name in ("customer_id", "order_id", "category", "item_id")} == {
+        "customer_id": "by its name",
+        "order_id": "by its name",
+        "category": "by its name; shoes, hats",
+        "item_id": "by its name; s1, s2",
+    }
+
+
+def test_an_object_of_which_nothing_is_used_is_left_out_whole():
+    columns = {
+        "at": DAYS,
+        "user.id": ("a", "b", "a", "b"),
+        "user.email": ("a@b.de",) * 4,
+        "contact.phone": ("1", "2", "1", "2"),
+        "time": DAYS,
+    }
+    draft = draft_of(sample(columns, "jsonl"))
+    assert draft.keys["ignored"] == ["user.email", "contact.phone", "contact"]
+
+
+def test_attributes_never_share_a_name():
+    columns = BUYERS | {name: ("x", "y", "z", "x") for name in ("Size", "size", "size (EU)", "(!)")}
+    assert draft_of(sample(columns)).keys["attributes"] == {
+        "size": "Size",
+        "size_2": "size",
+        "size_eu": "size (EU)",
+        "column": "(!)",
+    }
+
+
+def test_names_that_look_like_sql_stand_in_backticks_where_no_header_tells():
+    columns = BUYERS | {"price (EUR)": ("1", "2", "3", "4"), "a.b/c": ("x", "y", "z", "x")}
+    written = {"price": "`price (EUR)`", "a_b_c": "`a`.`b/c`"}
+    for format_, price, other in (("jsonl", *written.values()), ("csv", "price (EUR)", "a.b/c")):
+        draft = draft_of(sample(columns, format_))
+        assert (draft.fields["price"], draft.keys["attributes"]) == (price, {"a_b_c": other})
+
+
+def test_columns_of_other_files_are_other_names_or_optional_or_missing():
+    columns = BUYERS | {"price": ("1", "2", "3", "4"), "qty": ("1", "2", "3", "4"), "shop": ("a", "b", "a", "b")}
+    draft = draft_of(sample(columns, other_columns=(("when", "who", "unit price", "pieces"),)))
+    assert draft.fields["price"] == ["price", "unit price"]
+    assert draft.notes == ["unit price of some files seems to be price by another name"]
+    assert draft.keys["optional"] == ["shop"]
+    assert draft.open_questions == ["qty is missing in some files: a run refuses these"]
