@@ -1,5 +1,6 @@
 """Orders of guests and records with an id of their own, over two batches: who and what they count for."""
 
+import pytest
 import yaml
 
 from clm_spark.features.items import pair_features
@@ -25,6 +26,8 @@ SECOND = [
 ]
 
 
+@pytest.mark.long
+@pytest.mark.timeout(900)
 def test_guests_count_for_items_and_not_as_customers(new_lake, tmp_path):
     folder, mapping = tmp_path / "log", tmp_path / "shop.yml"
     folder.mkdir()
