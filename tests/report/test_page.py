@@ -5,7 +5,8 @@ import pytest
 from pyspark.sql import functions as F
 
 from clm_spark.jobs import write_report
-from clm_spark.report.page import page_from_tables, report_path
+from clm_spark.report.page import page_from_tables
+from clm_spark.report.place import report_path
 from clm_spark.tables import catalog as t
 
 # Whichever test comes first waits for the small shop to be filled.
