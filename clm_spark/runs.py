@@ -97,8 +97,8 @@ class RunRecord:
         return book.read(RUNS).where(is_mine & F.col("table_name").isNull()).select("status", "started_at").head()
 
     def _book(self) -> Lake:
-        """A lake of its own: the record is no work of the job's."""
-        return Lake(self.lake.spark, self.lake.settings, job=self.lake.job)
+        """The record is no work of the job's."""
+        return self.lake.beside()
 
     def _write(self, book: Lake, rows: DataFrame, *, is_whole: bool = False) -> None:
         place: dict[str, Any] = {"as_of": self.lake.settings.as_of, "job": self.lake.job}
@@ -219,10 +219,9 @@ def _records_taken_in(book: Lake) -> tuple[dict[str, int], list[dict[str, Any]]]
     From the ledger, not from this process: a run that was killed signed some of them off and did not say so.
     """
     mine = (F.col("job") == book.job) & (F.col("as_of") == F.lit(book.settings.as_of))
-    batches = book.read(INGESTED_BATCHES).where(mine)
-    summed = batches.agg(*(F.sum(name).alias(name) for name in COUNTS)).head()
-    assert summed is not None
-    files = book.read(INGESTED_FILES).join(batches, on="batch_id", how="left_semi")
+    batches = book.read(INGESTED_BATCHES).where(mine).select("batch_id", *COUNTS).collect()
+    summed = {name: sum(batch[name] for batch in batches) for name in COUNTS}
+    files = book.read(INGESTED_FILES).where(F.col("batch_id").isin([batch["batch_id"] for batch in batches]))
     # A file may come changed under its name, and a stream's partition comes with every step.
     per_file = files.groupBy("file").agg(*(F.sum(name).alias(name) for name in COUNTS)).orderBy("file")
-    return summed.asDict(), [{**row.asDict(), "num_rows": row["num_kept"]} for row in per_file.collect()]
+    return summed, [{**row.asDict(), "num_rows": row["num_kept"]} for row in per_file.collect()]

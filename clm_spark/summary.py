@@ -9,7 +9,7 @@ from rich.table import Table as Grid
 
 from clm_spark.job import JobDone
 from clm_spark.report.metrics import role
-from clm_spark.report.page import report_path
+from clm_spark.report.place import report_path
 from clm_spark.report.rows import known_rows
 from clm_spark.runs import one_line
 from clm_spark.settings import Settings

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property, reduce
 from typing import Any
@@ -75,6 +75,12 @@ class Lake:
     def guard(self) -> Guard:
         """What refuses stored tables."""
         return Guard(self.schemas)
+
+    def beside(self) -> "Lake":
+        """The same lake for work that is not the job's: tables are not checked again, and nothing goes on its record."""
+        beside = replace(self, written=[], inputs={}, missing=[], too_little=[])
+        beside.schemas, beside.guard = self.schemas, self.guard
+        return beside
 
     def name(self, table: Table) -> str:
         """`catalog.schema.table` as SQL wants it."""

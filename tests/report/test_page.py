@@ -8,7 +8,8 @@ from pyspark.sql import functions as F
 from clm_spark.errors import TooLittleDataError
 from clm_spark.job import run_job
 from clm_spark.jobs import write_report
-from clm_spark.report.page import page_from_tables, report_path
+from clm_spark.report.page import page_from_tables
+from clm_spark.report.place import report_path
 from clm_spark.tables import catalog as t
 from clm_spark.tables.lake import Lake
 
