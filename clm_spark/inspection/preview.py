@@ -1,6 +1,8 @@
 """What `clm inspect` shows and writes: the draft with its reasons, and the first events that would come of it."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -41,20 +43,23 @@ def inspect_log(spark: SparkSession, path: str, out: Console, *, write_to: Path 
     for question in draft.open_questions:
         _print(f"undecided: {shown(question)}", out, style="yellow")
     if write_to is not None:
-        _write(questions_yaml(draft) + text, write_to)
+        with _written(write_to):
+            write_to.write_text(questions_yaml(draft) + text, "utf-8")
         _print(f"written to {write_to}", out)
 
 
 def _check_place(file: Path) -> None:
-    if file.exists():
-        raise SettingsError(f"{file} is there already: name another file, or remove it")
-    if not file.parent.is_dir():
-        raise SettingsError(f"there is no folder {file.parent}: make it, or name a file elsewhere")
+    with _written(file):
+        if file.exists():
+            raise SettingsError(f"{file} is there already: name another file, or remove it")
+        if not file.parent.is_dir():
+            raise SettingsError(f"there is no folder {file.parent}: make it, or name a file elsewhere")
 
 
-def _write(text: str, file: Path) -> None:
+@contextmanager
+def _written(file: Path) -> Iterator[None]:
     try:
-        file.write_text(text, "utf-8")
+        yield
     except OSError as error:
         raise SettingsError(f"{file} cannot be written ({error.strerror}): name a file elsewhere") from None
 

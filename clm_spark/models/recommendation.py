@@ -70,7 +70,7 @@ class Recommendation(Task):
         past, now = (_pairs(lake, day) for day in (tested_on, as_of))
         if past.limit(1).count() == 0:
             raise TooLittleDataError(
-                f"recommenders cannot be trained: nobody was known to have taken to an indexed item before {tested_on}; "
+                f"recommenders cannot be trained: no customer had taken to an indexed item before {tested_on}; "
                 "give a later --as-of, or lower recommend.test_days or recommend.min_item_events"
             )
         people = drop_bot_days(lake.read_as_of(EVENTS), bot_days_to_leave_out(lake))

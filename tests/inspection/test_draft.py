@@ -127,7 +127,7 @@ def test_an_object_of_which_nothing_is_used_is_left_out_whole():
 
 
 def test_attributes_never_share_a_name():
-    columns = BUYERS | {name: ("x", "y", "z", "x") for name in ("Size", "size", "size (EU)", "(!)")}
+    columns = BUYERS | dict.fromkeys(("Size", "size", "size (EU)", "(!)"), ("x", "y", "z", "x"))
     assert draft_of(sample(columns)).keys["attributes"] == {
         "size": "Size",
         "size_2": "size",
