@@ -1,19 +1,17 @@
 """The beginning of each file of a log: unpacked, and as text."""
 
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from charset_normalizer import from_bytes
-from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from clm_spark.errors import SourceError
-from clm_spark.sources.text import BOM
+from clm_spark.sources.encodings import BOM, BYTE_ORDERS, encoding_name, with_byte_order
+from clm_spark.sources.first_bytes import first_bytes
 
 MOST_BYTES = 1 << 18  # of each file
-# What most shops outside UTF-8 write; others are left to charset-normalizer.
+# What most shops outside UTF-8 write, the likeliest first; others are left to charset-normalizer.
 LIKELY = ("gb18030", "cp1252", "cp1250", "cp1251", "big5", "shift_jis", "euc_kr")
 
 
@@ -23,7 +21,7 @@ class Beginning:
 
     url: str
     text: str
-    encoding: str
+    encoding: str  # as a mapping names it
 
     @property
     def name(self) -> str:
@@ -33,48 +31,48 @@ class Beginning:
 
 def beginnings(spark: SparkSession, urls: Sequence[str]) -> list[Beginning]:
     """Those of the files that have any line. Raises `SourceError` where none has, or one cannot be read."""
-    found = [each for url in urls if (each := _beginning(url, _content(spark, url))).text.strip()]
+    contents = first_bytes(spark, urls, num_bytes=MOST_BYTES)
+    files = [beginning(url, content) for url, content in zip(urls, contents, strict=True)]
+    found = [file for file in files if file.text.strip()]
     if not found:
         raise SourceError(f"{urls[0]} has no line: expected records")
     return found
 
 
-def _beginning(url: str, content: bytes) -> Beginning:
-    is_whole = len(content) < MOST_BYTES
+def beginning(url: str, content: bytes) -> Beginning:
+    """The whole lines of what was read of a file. Raises `SourceError` where no line ends in so many bytes."""
     end = max(content.rfind(b"\n"), content.rfind(b"\r")) + 1
-    if not is_whole and not end:
+    if len(content) < MOST_BYTES:
+        end = len(content)
+    elif not end:
         raise SourceError(f"{url} has no line end in its first {MOST_BYTES:,} bytes: expected a record a line")
-    encoding = _encoding(content[:end] or content)
-    text = content.decode(encoding, errors="replace").removeprefix(BOM)
-    return Beginning(url, text if is_whole else text[: max(text.rfind("\n"), text.rfind("\r")) + 1], encoding)
+    encoding = _encoding(content[:end])
+    text = content[:end].decode(with_byte_order(encoding, content), errors="replace")
+    return Beginning(url, text.removeprefix(BOM), encoding)
 
 
 def _encoding(lines: bytes) -> str:
     """The encoding of whole lines; of letters of ASCII alone UTF-8."""
-    if lines.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if lines.startswith((*BYTE_ORDERS,)) or lines.count(b"\0") > len(lines) // 4:
         return "utf-16"
-    if lines.count(b"\0") > len(lines) // 4:
-        return "utf-16-be" if lines[:1] == b"\0" else "utf-16-le"
     try:
         lines.decode("utf-8")
     except UnicodeDecodeError:
-        best = from_bytes(lines, cp_isolation=list(LIKELY)).best() or from_bytes(lines).best()
-        return "gbk" if best and best.encoding == "gb18030" else best.encoding if best else "latin-1"
+        return next(_readable(lines), "latin-1")
     return "utf-8"
 
 
-def _content(spark: SparkSession, url: str) -> bytes:
-    jvm: Any = spark._jvm
-    hadoop, io = jvm.org.apache.hadoop, jvm.org.apache.commons.io
-    conf = spark._jsc.hadoopConfiguration()
-    path = hadoop.fs.Path(url)
-    try:
-        codec = hadoop.io.compress.CompressionCodecFactory(conf).getCodec(path)
-        with closing(path.getFileSystem(conf).open(path)) as stream:
-            unpacked = codec.createInputStream(stream) if codec else stream
-            return bytes(io.IOUtils.toByteArray(io.input.BoundedInputStream(unpacked, MOST_BYTES)))
-    except Py4JJavaError as error:
-        came = " ".join(str(error.java_exception.getMessage()).split())
-        raise SourceError(
-            f"{url} cannot be read or unpacked ({came}): restore it, or give it the right ending"
-        ) from None
+def _readable(lines: bytes) -> Iterator[str]:
+    """What it may be, the likeliest first, of what the log can be read in."""
+    for isolated in ([*LIKELY], None):
+        fitting = [
+            (match.chaos, -match.coherence, LIKELY.index(name) if name in LIKELY else len(LIKELY), name)
+            for match in from_bytes(lines, cp_isolation=isolated)
+            for name in match.could_be_from_charset
+        ]
+        for *_, name in sorted(fitting):
+            try:
+                encoding_name(name)
+            except ValueError:
+                continue
+            yield "gbk" if name == "gb18030" else name

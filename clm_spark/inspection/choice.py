@@ -12,7 +12,18 @@ WHO = ("customer_id", "visitor_id")
 # In this order: what must be there is chosen first.
 FIELDS = (
     *("occurred_at", "customer_id", "visitor_id", "item_id", "kind", "order_id", "event_id", "quantity", "price"),
-    *("amount", "discount", "category", "brand", "known_at", "sent_at", "campaign_id", "source_session_id"),
+    *(
+        "amount",
+        "discount",
+        "tax",
+        "shipping",
+        "category",
+        "brand",
+        "known_at",
+        "sent_at",
+        "campaign_id",
+        "source_session_id",
+    ),
 )
 MUST_BE_RIGHT = ("customer_id", "item_id", "amount", "price", "quantity")
 MOST_KINDS = 30

@@ -9,7 +9,7 @@ from functools import cached_property
 from clm_spark.inspection.numbers import MONEY
 from clm_spark.inspection.times import NUMBER, time_formats
 from clm_spark.inspection.vocabulary import ID_BY_ITSELF, IDS, KIND_OF, NO_IDS, SYNONYMS, parts_of, plain_word
-from clm_spark.sources.formats import NULL_WORDS
+from clm_spark.sources.formats import NULL_WORDS, NUMBER_FIELDS
 
 NEARLY_ALL = 0.95
 MOST_SHOWN = 40  # characters of a value
@@ -87,6 +87,8 @@ class ColumnSample:
     def _has_part(self, field: str, names: frozenset[str]) -> bool:
         parts = parts_of(self.name)
         found = parts & names
+        if field in NUMBER_FIELDS:
+            return bool(found) and not parts & IDS
         if field not in IDS_OF_SOMETHING:
             return bool(found)
         is_id = parts & (IDS | BY_NAME.get(field, set())) or any(map(ID_BY_ITSELF.search, found))

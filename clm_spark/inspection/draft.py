@@ -18,9 +18,9 @@ from clm_spark.sources.formats import NULL_WORDS
 # Of these, values may stand in a file that is passed on. Ids of people and orders stay in the log.
 SHOWN_VALUES = (
     *("occurred_at", "known_at", "sent_at", "item_id", "kind", "category", "brand"),
-    *("quantity", "price", "amount", "discount"),
+    *("quantity", "price", "amount", "discount", "tax", "shipping"),
 )
-NUMBERS = ("amount", "price", "discount", "quantity")
+NUMBERS = ("amount", "price", "discount", "tax", "shipping", "quantity")
 MOST_NAMES = 12
 
 
@@ -64,10 +64,7 @@ def draft_of(sample: Sample) -> Draft:
     _kind(columns, chosen, draft)
     _others(columns, chosen, named, sample, draft)
     if sample.num_spanning_lines:
-        draft.open_questions.append(
-            f"{sample.num_spanning_lines} records of the sample have line breaks inside quotes: such lines are rejected as "
-            "unparsable; write the log without them"
-        )
+        draft.notes.append(f"{sample.num_spanning_lines} records have line breaks inside quotes: each is one record")
     return draft
 
 

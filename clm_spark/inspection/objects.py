@@ -30,6 +30,7 @@ class Objects:
 
     records: list[dict[str, str | None]]
     number_columns: frozenset[str]
+    first_columns: tuple[str, ...] = ()  # where files have columns: of the first, and of those that differ
     other_columns: tuple[tuple[str, ...], ...] = ()
     num_unreadable: int = 0
 
@@ -64,7 +65,7 @@ def parquet_objects(spark: SparkSession, urls: Sequence[str], *, most: int) -> O
         columns.append(tuple(paths))
         numbers |= {path for path, kind in paths.items() if isinstance(kind, T.NumericType)}
     others = tuple(dict.fromkeys(each for each in columns if each != columns[0]))
-    return Objects(records, numbers, others)
+    return Objects(records, numbers, columns[0], others)
 
 
 def _paths(struct: T.StructType, above: str = "") -> Iterator[tuple[str, T.DataType]]:

@@ -13,12 +13,14 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from clm_spark.errors import SettingsError, UserError
+from clm_spark.events.ingest.checks import damage_named
 from clm_spark.events.ingest.parse import typed_events
 from clm_spark.events.ingest.rejects import counts_listed, example_of_each
 from clm_spark.inspection.as_yaml import mapping_yaml, questions_yaml, shown
 from clm_spark.inspection.draft import draft_of
 from clm_spark.inspection.sample import MOST_RECORDS, Sample, read_sample
 from clm_spark.keys import KeyChain
+from clm_spark.session import persisted
 from clm_spark.sources.mapped import MappedSource
 from clm_spark.sources.mapping import read_mapping
 from clm_spark.sources.source import records_of, with_line_numbers
@@ -74,20 +76,18 @@ def _show_events(spark: SparkSession, sample: Sample, text: str, out: Console) -
         file.write_text(text, "utf-8")
         try:
             source = MappedSource(read_mapping(str(file)), name="draft")
-            typed = _typed(spark, source, sample).cache()
-            _print_events(typed, source, out)
+            first = source.read(spark, sample.files).limit(MOST_RECORDS + len(sample.files))  # with their headers
+            with damage_named(), persisted(first) as lines, persisted(_typed(lines, source)) as typed:
+                _print_events(typed, source, out)
         except UserError as error:
             message = shown(str(error).replace(f"{folder}/", ""))
             _print(f"the draft does not read the log yet: {message}", out, style="yellow")
-            return
-    typed.unpersist()
 
 
-def _typed(spark: SparkSession, source: MappedSource, sample: Sample) -> DataFrame:
-    """The first records as they would become; pseudonyms are by a key that is thrown away."""
-    first = source.read(spark, sample.files).limit(MOST_RECORDS + len(sample.files))  # with their headers
+def _typed(lines: DataFrame, source: MappedSource) -> DataFrame:
+    """What would become of them; pseudonyms are by a key that is thrown away."""
     return typed_events(
-        source.fields(records_of(with_line_numbers(first))),
+        source.fields(records_of(with_line_numbers(lines))),
         source=source.name,
         time_format=source.time_format,
         time_zone=source.time_zone,

@@ -36,6 +36,7 @@ class Sample:
     separator: str = ","
     header: str | None = None  # the first line as it is written
     endings: tuple[str, ...] = ()  # where the mapping has to name them
+    first_columns: tuple[str, ...] = ()  # of the first file, where no header tells and not all files have the same
     number_columns: frozenset[str] = frozenset()  # numbers by their type, however they look
     other_columns: tuple[tuple[str, ...], ...] = ()  # of files that have not the columns of the first
     num_spanning_lines: int = 0  # records with a line break inside quotes
@@ -45,7 +46,7 @@ class Sample:
     def usual_columns(self) -> tuple[str, ...]:
         """The columns of the first file."""
         if self.header is None:
-            return self.columns
+            return self.first_columns or self.columns
         return tuple(column_names(self.header, separator=self.separator))
 
 
@@ -92,8 +93,7 @@ def _largest_kind(files: Sequence[RawFile]) -> str:
 def _of_text(kind: str, found: Sequence[Beginning]) -> Sample:
     first, urls = found[0], [each.url for each in found]
     encodings = dict.fromkeys(each.encoding for each in found if not each.text.isascii()) or {"utf-8": None}
-    utf_16 = [each.encoding for each in found if each.encoding.startswith("utf-16")]
-    encoding = (utf_16 or [*encodings])[0]
+    encoding = "utf-16" if any(each.encoding == "utf-16" for each in found) else next(iter(encodings))
     begins = first.text.lstrip()
     if re.match(r"\[\s*[{\[]", begins):
         raise SourceError(f"{first.url} is one array of JSON: expected an object a line, without brackets around them")
@@ -121,6 +121,7 @@ def _of_objects(format_: Literal["jsonl", "parquet"], urls: Sequence[str], objec
         len(urls),
         columns,
         tuple({name: record.get(name) for name in columns} for record in _spread(objects.records)),
+        first_columns=tuple(name for name in objects.first_columns if name in frequent),
         number_columns=objects.number_columns,
         other_columns=objects.other_columns,
         open_questions=_misfits(objects.num_unreadable, len(objects.records), "no JSON object"),

@@ -20,6 +20,8 @@ NAMES = {
     "price": "price unitprice preis einzelpreis itemprice 单价 价格",
     "amount": "amount total paid revenue sales salesvalue linetotal totalprice ordertotal betrag summe umsatz value 金额 总价",
     "discount": "discount discountamount rabatt retaildisc 折扣",
+    "tax": "tax taxes taxamount salestax vat mwst ust steuer 税",
+    "shipping": "shipping shippingcost postage freight versand versandkosten porto 运费",
     "order_id": "orderid order orderno invoiceno invoice invoiceid transactionid transaction basketid basket receipt receiptid "
     "bestellung bestellnummer rechnung orderreference 订单 订单号",
     "campaign_id": "campaignid campaign couponid",

@@ -29,7 +29,13 @@ def rekeyed(rows: DataFrame, table: Table, *, links: Sequence[bytes]) -> DataFra
     if not links or not named:
         return rows
     hashed = rows.withColumns(
-        {column.name: _hashed_on(F.col(column.name), column.rekeyed, links) for column in named if column.rekeyed}
+        {
+            column.name: F.when(F.col(column.name) == GUEST, GUEST).otherwise(
+                _hashed_on(F.col(column.name), column.rekeyed, links)
+            )
+            for column in named
+            if column.rekeyed
+        }
     )
     visits = [column.name for column in table.columns if column.rekeyed == "visit_id"]
     return hashed.withColumns({name: visit_id(F.col("customer_id"), F.col("started_at")) for name in visits})
@@ -47,10 +53,9 @@ def visitor_key(key: KeyChain) -> KeyChain:
 
 def _hashed_on(name: Column, kind: Rekeyed, links: Sequence[bytes]) -> Column:
     if kind != "event_id" or not links:
-        hashed = name
         for link in links:
-            hashed = hmac_sha256(hashed, key=link)
-        return F.when(name == GUEST, name).otherwise(hashed)
+            name = hmac_sha256(name, key=link)
+        return name
     # Behind the digits stands which of several identical records it is.
     digits, number = F.substring(name, 1, EVENT_ID_DIGITS), F.substring(name, EVENT_ID_DIGITS + 1, MOST_DIGITS)
     for link in links:

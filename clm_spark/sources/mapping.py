@@ -1,6 +1,5 @@
 """The YAML file that maps the columns of any CSV, JSON lines or Parquet log to the fields of an event."""
 
-import codecs
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -18,6 +17,7 @@ from pydantic import (
 
 from clm_spark.errors import SettingsError
 from clm_spark.settings import Section, ZoneName, conf_file
+from clm_spark.sources.encodings import encoding_name
 from clm_spark.sources.expressions import looks_like_sql
 from clm_spark.sources.formats import NULL_WORDS, DecimalSign, Format
 from clm_spark.sources.source import TEXT_FIELDS
@@ -44,17 +44,6 @@ def _as_separator(value: object) -> object:
     return "\t" if value in ("\\t", "tab") else value
 
 
-def _as_encoding(name: str) -> str:
-    """The name that Python and Java share."""
-    try:
-        codec = codecs.lookup(name)
-    except LookupError:
-        raise ValueError("expected an encoding such as utf-8, utf-16, gbk, latin-1 or windows-1252") from None
-    if codec.name.startswith("utf-8"):
-        return "utf-8"
-    return codec.name.replace("utf-16-", "utf-16").replace("cp125", "windows-125")
-
-
 # The names of a column, of which a file has one, the usual first; or one SQL expression.
 Recipe = Annotated[tuple[str, ...], BeforeValidator(_as_names), Field(min_length=1)]
 
@@ -66,7 +55,7 @@ class Mapping(Section):
 
     format: Literal["csv", "jsonl", "parquet"]
     separator: Annotated[str, BeforeValidator(_as_separator)] = Field(",", min_length=1, max_length=1)
-    encoding: Annotated[str, AfterValidator(_as_encoding)] = "utf-8"
+    encoding: Annotated[str, AfterValidator(encoding_name)] = "utf-8"
     header: str | None = None
     columns: tuple[str, ...] = ()
     endings: tuple[str, ...] = ()

@@ -30,6 +30,8 @@ CASES = [  # columns, and the fields they must be
     # A type of something else is no kind, and whether there was a visit is no session.
     ({"device_type": ["phone", "tablet", "phone"], "visit": ["0", "1", "1"]}, {}),
     ({"event_type": ["view", "cart", "x"]}, {"kind": "event_type"}),
+    ({"tax": ["1", "2", "3"], "Shipping Cost": ["4", "5", "6"]}, {"tax": "tax", "shipping": "Shipping Cost"}),
+    ({"tax_id": ["1", "2", "3"], "discount_code": ["4", "5", "6"]}, {}),
     ({"price": ["cheap", "dear", "dear"], "qty": ["1", "2", "3"]}, {"quantity": "qty"}),
 ]  # fmt: skip
 

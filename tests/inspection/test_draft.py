@@ -146,8 +146,13 @@ def test_names_that_look_like_sql_stand_in_backticks_where_no_header_tells():
 
 def test_columns_of_other_files_are_other_names_or_optional_or_missing():
     columns = BUYERS | {"price": ("1", "2", "3", "4"), "qty": ("1", "2", "3", "4"), "shop": ("a", "b", "a", "b")}
-    draft = draft_of(sample(columns, other_columns=(("when", "who", "unit price", "pieces"),)))
-    assert draft.fields["price"] == ["price", "unit price"]
-    assert draft.notes == ["unit price of some files seems to be price by another name"]
-    assert draft.keys["optional"] == ["shop"]
-    assert draft.open_questions == ["qty is missing in some files: a run refuses these"]
+    others = {"other_columns": (("when", "who", "unit price", "pieces"),)}
+    both = columns | {"unit price": ("1", "2", "3", "4"), "pieces": ("1", "2", "3", "4")}
+    for draft in (
+        draft_of(sample(columns, **others)),
+        draft_of(sample(both, "parquet", first_columns=tuple(columns), **others)),
+    ):
+        assert draft.fields["price"] == ["price", "unit price"]
+        assert draft.notes == ["unit price of some files seems to be price by another name"]
+        assert draft.keys["optional"] == ["shop"]
+        assert draft.open_questions == ["qty is missing in some files: a run refuses these"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from clm_spark.errors import SourceError
 from clm_spark.inspection.as_yaml import mapping_yaml
-from clm_spark.inspection.beginning import _beginning
+from clm_spark.inspection.beginning import beginning
 from clm_spark.inspection.draft import draft_of
 from clm_spark.inspection.sample import MOST_FILES, MOST_RECORDS, _of_text, read_sample
 
@@ -77,15 +77,25 @@ def test_a_sample_is_of_all_of_the_beginning(read):
     assert sample.records[-1]["who"] == f"u{MOST_RECORDS * 3 - 3}"
 
 
-def test_encodings_are_found(read, tmp_path):
-    chinese = "时间,用户\n2024-01-01,用户甲\n2024-01-02,用户乙\n" * 20
-    for encoding, python in (("utf-8", "utf-8-sig"), ("gbk", "gbk"), ("utf-16", "utf-16")):
-        sample = read(log__csv=chinese.encode(python))
-        assert (sample.encoding, sample.usual_columns) == (encoding, ("时间", "用户"))
-    for python in ("utf-16-le", "utf-16-be"):
-        assert read(log__csv=LINES.encode(python)).encoding == python
-    # The letters of the second file decide, as the first has none but those of ASCII.
-    assert read(log__csv=LINES, other__csv=(LINES + "2024-01-03,Jörg,view\n" * 9).encode("cp1252")).encoding == "cp1252"
+ENCODED = [  # a log, how it is written, and what a mapping says of it
+    ("时间,用户\n2024-01-01,用户甲\n2024-01-02,用户乙\n", "utf-8-sig", "utf-8"),
+    ("时间,用户\n2024-01-01,用户甲\n2024-01-02,用户乙\n", "gbk", "gbk"),
+    ("时间,用户\n2024-01-01,用户甲\n2024-01-02,用户乙\n", "utf-16", "utf-16"),
+    (LINES, "utf-16-le", "utf-16"),
+    (LINES, "utf-16-be", "utf-16"),
+    ("wann;wer\nKäufer;Größe\n", "cp1252", "cp1252"),
+    ("kdy;kdo\nřeka;Žluťoučký kůň\n", "cp1250", "cp1250"),
+    ("когда;кто\nдень;люди\n", "cp1251", "cp1251"),
+]
+
+
+def test_encodings_are_found():
+    came = [beginning("file:/log/a.csv", text.encode(python)) for text, python, _ in ENCODED]
+    assert [(file.text, file.encoding) for file in came] == [(text, encoding) for text, _, encoding in ENCODED]
+
+
+def test_a_file_that_is_ascii_alone_leaves_the_encoding_to_the_others(read):
+    assert read(a__csv=LINES, b__csv=(LINES + "2024-01-03,Jörg,view\n").encode("cp1252")).encoding == "cp1252"
 
 
 def test_files_of_two_encodings_are_named(read):
@@ -107,6 +117,7 @@ def test_parquet_is_read_by_its_types_and_of_every_file(spark, tmp_path):
         spark.sql(f"SELECT {columns}").coalesce(1).write.parquet(str(tmp_path / name))
     sample = read_sample(spark, str(tmp_path))
     assert sample.columns == ("price", "paid", "user.id", "unit_price")
+    assert sample.usual_columns == ("price", "paid", "user.id")
     assert sample.number_columns == {"paid", "user.id"}
     assert sample.other_columns == (("unit_price",),)
 
@@ -116,8 +127,8 @@ BROKEN = {  # the files, and what is said
     "no line": ({"a__csv": "\n \r\n"}, "has no line: expected records"),
     "nothing packed": ({"a__csv__gz": gzip.compress(b"")}, "has no line: expected records"),
     "a header alone": ({"a__csv": "when,who\n"}, "has no record: expected lines of the columns 'when, who'"),
-    "cut off": ({"a__csv__gz": gzip.compress(noise(50_000))[:20_000]}, "cannot be read or unpacked"),
-    "not packed": ({"a__csv__gz": LINES}, "cannot be read or unpacked"),
+    "cut off": ({"a__csv__gz": gzip.compress(noise(50_000))[:20_000]}, "cannot be read to its end"),
+    "not packed": ({"a__csv__gz": LINES}, "cannot be unpacked"),
     "one line": ({"a__json": '{"a": "' + "x" * 300_000}, "has no line end in its first 262,144 bytes"),
     "an array": ({"a__json": '[\n {"a": 1}\n]\n'}, "is one array of JSON: expected an object a line"),
     "no JSON": ({"a__jsonl": LINES}, "is not JSON: expected an object a line"),
@@ -142,7 +153,7 @@ def test_what_cannot_be_read_is_one_line(read, case):
 @example(b"a,a,,A\n1,2,3,4\n")
 @example(b'{"a": {"a": [{}]}}\n{"a": "\\ud800"}\n{}')
 def test_any_bytes_are_drafted_or_refused_in_one_line(content):
-    found = _beginning("file:/log/a.csv", content)
+    found = beginning("file:/log/a.csv", content)
     assume(found.text.strip())
     message = ""
     try:
