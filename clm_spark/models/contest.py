@@ -116,7 +116,11 @@ class Contest:
         return next(same, INCUMBENT)
 
     def answers(self) -> dict[str, DataFrame]:
-        """What every entrant that could be trained answers, and the incumbent."""
+        """What every entrant that could be trained answers, and the incumbent.
+
+        Raises `TooLittleDataError` where there is too little for any that may serve, `ModelError` where none of them
+        could be trained for another reason.
+        """
         answers = {}
         for model in self.entrants:
             path = self.registry.staging(f"{self.task.name}/{self.lake.settings.as_of}/{model.name}")
@@ -128,9 +132,18 @@ class Contest:
                 told.append(f"{model.name}: {error}")
                 continue
             answers[model.name], self.folders[model.name] = model.score(path, self.split.test), path
+        self._check_candidates()
         if self.incumbent is not None and self.incumbent_name == INCUMBENT:
             answers[INCUMBENT] = self.incumbent.model.score(self.incumbent.path, self.split.test)
         return answers
+
+    def _check_candidates(self) -> None:
+        names = [model.name for model in self.entrants if model.may_serve]
+        if any(name in self.folders for name in names):
+            return
+        reason = f"none of {', '.join(names)} could be trained" if names else "evaluation.leave_out names them all"
+        has_little = bool(self.lake.too_little) and not self.lake.missing
+        raise (TooLittleDataError if has_little else ModelError)(f"{self.task.name} has no new model: {reason}")
 
     def served(self, election: Election, comparison: Comparison) -> ModelVersion:
         """The version in use from as_of on: the incumbent's, or the winner's, trained on all rows and registered."""

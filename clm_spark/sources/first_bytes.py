@@ -1,6 +1,6 @@
 """The first bytes of files, wherever they lie, unpacked: read on the driver, many at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -13,14 +13,15 @@ from clm_spark.errors import SourceError
 MOST_AT_ONCE = 16  # each waits for its file system
 
 
-def first_bytes(spark: SparkSession, files: Sequence[str], *, num_bytes: int) -> Iterator[bytes]:
+def first_bytes(spark: SparkSession, files: Sequence[str], *, num_bytes: int) -> list[bytes]:
     """At most so many bytes of each file, in the order of the files.
 
     Raises `SourceError` for a file that cannot be opened, is packed in another way than its ending says, or is cut off.
     """
     opener = _Opener(spark, num_bytes)
     with ThreadPoolExecutor(min(MOST_AT_ONCE, max(1, len(files)))) as pool:
-        yield from pool.map(opener.content, files)
+        # No generator: one left unfinished would wait for the pool wherever the garbage collector finds it.
+        return list(pool.map(opener.content, files))
 
 
 class _Opener:

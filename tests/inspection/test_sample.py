@@ -85,7 +85,7 @@ ENCODED = [  # a log, how it is written, and what a mapping says of it
     (LINES, "utf-16-be", "utf-16"),
     ("wann;wer\nKäufer;Größe\n", "cp1252", "cp1252"),
     ("kdy;kdo\nřeka;Žluťoučký kůň\n", "cp1250", "cp1250"),
-    ("когда;кто\nдень;люди\n", "cp1251", "cp1251"),
+    ("когда;кто\nзима;вид\n", "cp1251", "cp1251"),
 ]
 
 
