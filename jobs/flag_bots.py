@@ -7,10 +7,10 @@ from datetime import date
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.events.bots import CUSTOMER_DAY, bot_days_from_events, sources_without_minutes
+from clm_spark.events.bots import COARSE_CLOCK_US, CUSTOMER_DAY, bot_days_from_events, sources_without_minutes
 from clm_spark.events.ledger import days_of, is_on_days, mark_processed, unprocessed_batches
 from clm_spark.job import main
-from clm_spark.settings import Settings
+from clm_spark.settings import BotSettings, Settings
 from clm_spark.tables.catalog import BOT_DAYS, EVENTS
 from clm_spark.tables.lake import Lake
 
@@ -19,8 +19,7 @@ log = logging.getLogger(__name__)
 
 def run(lake: Lake, settings: Settings) -> None:
     """Search all days that new batches have events of; flags depend on the events alone, whatever the as_of."""
-    rules = settings.bots.model_dump_json(exclude={"leave_out", "max_share"})
-    batches = unprocessed_batches(lake, BOT_DAYS, made_with=rules)
+    batches = unprocessed_batches(lake, BOT_DAYS, made_with=made_with(settings.bots))
     if not batches:
         log.info("no new events to search for bots")
         return
@@ -34,10 +33,17 @@ def run(lake: Lake, settings: Settings) -> None:
     _warn_of_many(lake, events.where(is_on_days("occurred_at", days)), days, settings)
 
 
+def made_with(rules: BotSettings) -> str:
+    """What the flags follow from beside the events: after a change all days are searched again."""
+    limits = rules.model_dump_json(exclude={"leave_out", "max_share"})
+    return f"{limits}, clocks coarser than {COARSE_CLOCK_US}"
+
+
 def _say_where_no_rate_is_told(events: DataFrame) -> None:
     for row in sources_without_minutes(events).collect():  # bounded by the shop's sources
         log.warning(
-            "the times of %s are whole hours: bots.max_per_minute does not apply to them, the rules of a day do",
+            "the times of %s are all multiples of five minutes: bots.max_per_minute does not apply to them, the rules of a "
+            "day do",
             row["source"],
         )
 

@@ -11,7 +11,8 @@ from clm_spark.tables.lake import Lake
 # What a visitor does one at a time. The lines of a basket share one moment, and a page shows many impressions.
 ACTS = ("view", "click", "search", "cart")
 LOOKS = ("view", "click")
-HOUR_IN_MICROSECONDS = 3_600_000_000
+# Every zone is a multiple of fifteen minutes from UTC: an hour or five minutes of a local clock are a multiple of this.
+COARSE_CLOCK_US = 300_000_000
 CUSTOMER_DAY = ("customer_id", "day_on")
 
 
@@ -26,7 +27,7 @@ def bot_days_from_events(events: DataFrame, *, rules: BotSettings) -> DataFrame:
     since = F.greatest("available_on", "source_looks_on")
     has_looked = F.coalesce(F.col("looked_on") <= since, F.lit(False))
     of_carts = F.col("source_looks_on").isNotNull() & ~has_looked & _reaches("num_carts", rules.carts_without_view)
-    # A log whose times are whole hours has no minutes: its acts of an hour are not of one minute.
+    # A log whose clock is coarser than a minute has no minutes: its acts of an hour are not of one minute.
     in_a_minute = F.col("minutes_on").isNotNull() & _exceeds("num_a_minute", rules.max_per_minute)
     with_minutes = F.greatest("available_on", "minutes_on")
     breaches = (
@@ -41,7 +42,7 @@ def bot_days_from_events(events: DataFrame, *, rules: BotSettings) -> DataFrame:
 
 
 def sources_without_minutes(events: DataFrame) -> DataFrame:
-    """One row per `source` whose times are whole hours on every day of these events: no rate per minute can be told."""
+    """One row per `source` all of whose times here are multiples of five minutes: no rate per minute can be told."""
     return events.groupBy("source").agg(F.bool_or(_has_minutes()).alias("has_minutes")).where("NOT has_minutes")
 
 
@@ -96,7 +97,7 @@ def _acts(events: DataFrame, rules: BotSettings) -> DataFrame:
 
 
 def _has_minutes() -> Column:
-    return F.unix_micros("occurred_at") % HOUR_IN_MICROSECONDS != 0
+    return F.unix_micros("occurred_at") % COARSE_CLOCK_US != 0
 
 
 def _versions_of_days(acts: DataFrame) -> DataFrame:
@@ -125,7 +126,7 @@ def _versions_of_days(acts: DataFrame) -> DataFrame:
     )
     of_minute = Window.partitionBy(*CUSTOMER_DAY, "minute_at").orderBy("available_on")
     of_day = Window.partitionBy(*CUSTOMER_DAY).orderBy("available_on")
-    # Of sources without minutes an hour's acts say nothing of a rate.
+    # Of sources without minutes the acts of one time say nothing of a rate.
     of_rate = F.when(F.col("minutes_on").isNotNull(), F.sum("num_acts").over(of_minute))
     minutes = minutes_known.withColumn("num_a_minute", F.coalesce(of_rate, F.lit(0)))
     days = minutes.groupBy(*CUSTOMER_DAY, "available_on").agg(

@@ -24,7 +24,7 @@ ISO = rf"^{_DATE}(?:{_CLOCK}(?:{_ZONE})?)?$"
 ISO_WITHOUT_ZONE = rf"^{_DATE}(?:{_CLOCK})?$"
 _ORDINAL = r"^(\d{4})-?(\d{3})(?=T|$)"
 _WEEK = r"^(\d{4})-?W(\d{2})(?:-?(\d))?(?=T|$)"
-_MIDNIGHT_AFTER = r"[T ]24:00(?::00(?:\.0+)?)?(?=[^\d:.]|$)"
+_DAY_BEFORE_MIDNIGHT = rf"^({_DATE})[T ]24:00(?::00(?:\.0+)?)?(?=[^\d:.]|$)"
 
 
 def time_from_text(text: Column, time_format: str, *, time_zone: str = "UTC") -> Column:
@@ -68,9 +68,10 @@ def _iso_moment(text: Column, time_zone: str) -> Column:
 
 def _late(iso: Column, time_zone: str) -> Column:
     """The same, of a day that may end at 24:00."""
-    early = F.regexp_replace(iso, _MIDNIGHT_AFTER, "T00:00:00")
-    next_day = _iso_moment(early, time_zone) + F.expr("INTERVAL 24 HOURS")
-    return F.when(iso.rlike(_MIDNIGHT_AFTER), next_day).otherwise(_iso_moment(iso, time_zone))
+    day = F.regexp_extract(iso, _DAY_BEFORE_MIDNIGHT, 1).try_cast("date")
+    # The day, not 24 hours later: a day of daylight saving has 23 or 25.
+    midnight = F.concat(F.date_add(day, 1).cast("string"), F.regexp_replace(iso, _DAY_BEFORE_MIDNIGHT, "T00:00:00"))
+    return _iso_moment(F.when(iso.rlike(_DAY_BEFORE_MIDNIGHT), midnight).otherwise(iso), time_zone)
 
 
 def _usual_iso(text: Column) -> Column:
