@@ -62,7 +62,9 @@ def run_job(spark: SparkSession, job: str, run: Run, settings: Settings, *, read
     lake, (declared,) = Lake(spark, settings, job=job), find_jobs(job)
     if not declared.changes_key:
         lake.schemas.check_key()
-    with recorded(lake, is_upkeep=declared.is_upkeep, writes_tables=bool(declared.writes)) as record:
+    lake.schemas.keep_time_zone()
+    written = bool(declared.writes)
+    with lake.in_shops_zone(), recorded(lake, is_upkeep=declared.is_upkeep, writes_tables=written) as record:
         if reads_events:
             check_as_of(lake)
         run(lake, settings)

@@ -57,7 +57,9 @@ def test_a_shop_that_was_closed_runs_on_monday(new_lake, caplog):
         caplog.clear()
         asked = Lake(lake.spark, lake.settings.model_copy(update={"as_of": on(as_of)}))
         for _ in range(2):
-            with nullcontext() if is_allowed else pytest.raises(SettingsError, match="between 2024-03-02 and 2024-03-09"):
+            with (
+                nullcontext() if is_allowed else pytest.raises(SettingsError, match="between 2024-03-02 and 2024-03-09")
+            ):
                 job.check_as_of(asked)
         said = f"no event is known of the {(on(as_of) - on('2024-03-02')).days} days before as_of {as_of}"
         # Once, though two jobs ask.

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -162,6 +163,11 @@ def available_at() -> Column:
 def available_on() -> Column:
     """The day of `available_at`."""
     return F.to_date(available_at())
+
+
+def midnight(day: date, zone: str) -> datetime:
+    """When the day begins in the zone."""
+    return datetime.combine(day, time.min, tzinfo=ZoneInfo(zone))
 
 
 def is_too_late(occurred_at: Column, *, known_at: Column, max_lateness: timedelta) -> Column:

@@ -13,6 +13,7 @@ from clm_spark.events.clocks import available_at
 from clm_spark.events.ingest.checks import check_share_rejected, check_source, check_usable, damage_named
 from clm_spark.events.ingest.claims import Batch, claim_batches, new_files
 from clm_spark.events.ingest.duplicates import new_events
+from clm_spark.events.ingest.history import as_begun
 from clm_spark.events.ingest.parse import typed_records
 from clm_spark.events.ingest.validation import IS_REJECTED, Span, ValidationSummary, summarized, validation_results
 from clm_spark.session import spread_over_cores
@@ -29,6 +30,7 @@ MOST_NEW_COLUMNS = 100
 def ingest_files(lake: Lake, source: Source, files: Sequence[RawFile], settings: Settings) -> int:
     """Ingest the new ones among the files, and what an earlier run left unfinished; returns the number of batches."""
     check_source(lake, source)
+    settings = as_begun(lake, source, settings)
     new = new_files(lake, files, source)
     if new:
         check_usable(lake, source, new, settings)

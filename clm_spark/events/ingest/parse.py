@@ -1,6 +1,6 @@
 """From a source's text fields to typed events, or the reason for rejection."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -9,10 +9,12 @@ from clm_spark.events import clocks
 from clm_spark.events.clocks import time_from_text
 from clm_spark.keys import KeyChain, pseudonym_key
 from clm_spark.privacy.pseudonyms import pseudonym, rekeyed, visitor_key
+from clm_spark.session import in_zone
 from clm_spark.settings import Settings
 from clm_spark.sources.source import TEXT_FIELDS, Source
 from clm_spark.tables.catalog import EVENT_KINDS, EVENTS
 
+ONE_DAY = timedelta(days=1)
 MAX_RECORD_BYTES = 1 << 20  # an event has a few hundred
 NEEDS_ITEM = ("view", "cart", "uncart", "review")
 FILTERED = "filtered"  # as the mapping says: no fault of the record
@@ -44,11 +46,13 @@ def typed_events(
     time_zone: str = "UTC",
     max_clock_skew: timedelta | None = None,
     max_lateness: timedelta | None = None,
+    known_from: datetime | None = None,
 ) -> DataFrame:
     """Each raw record typed: the columns of silver.events beside those of its raw record, and `reason`.
 
     `reason` is null where the record can be used. `known_at` is how to fill that time where the record has none:
-    occurred, or arrived. Quantities are rounded up to whole units. A purchase or refund without an amount gets
+    occurred, not before `known_from` where that is given, or arrived. Quantities are rounded up to whole units. A
+    purchase or refund without an amount gets
     price times quantity, and one without a quantity is of one unit. Without a login the visitor id is the customer's.
     Where a record has the time of sending, and the device's clock was wrong by more than `max_clock_skew`, `occurred_at`
     is corrected to the server's clock.
@@ -57,7 +61,8 @@ def typed_events(
     def time(name: str) -> Column:
         return time_from_text(_text(name), time_format, time_zone=time_zone)
 
-    default_known_at = F.col("occurred_at") if known_at == "occurred" else F.col("arrived_at")
+    happened = F.col("occurred_at") if known_from is None else F.greatest("occurred_at", F.lit(known_from))
+    default_known_at = F.col("arrived_at") if known_at == "arrived" else happened
     trimmed = fields.withColumns({name: F.trim(name) for name in TEXT_FIELDS})  # by itself, so that it is done once
     typed = trimmed.select(
         "file",
@@ -106,18 +111,28 @@ def typed_events(
 
 
 def typed_records(raw: DataFrame, source: Source, settings: Settings) -> DataFrame:
-    """`typed_events` of raw records, by the settings."""
+    """`typed_events` of raw records, by the settings: the same whatever the zone of the shop's days."""
     wanted = settings.ingest
-    return typed_events(
-        source.fields(raw),
-        source=source.name,
-        time_format=source.time_format,
-        time_zone=source.time_zone,
-        known_at=wanted.known_at,
-        key=pseudonym_key(settings),
-        max_clock_skew=timedelta(seconds=wanted.max_clock_skew_seconds),
-        max_lateness=None if wanted.max_lateness_days is None else timedelta(days=wanted.max_lateness_days),
-    )
+    with in_zone(raw.sparkSession, "UTC"):
+        return typed_events(
+            source.fields(raw),
+            source=source.name,
+            time_format=source.time_format,
+            time_zone=source.time_zone,
+            known_at=wanted.known_at,
+            known_from=_known_from(settings),
+            key=pseudonym_key(settings),
+            max_clock_skew=timedelta(seconds=wanted.max_clock_skew_seconds),
+            max_lateness=None if wanted.max_lateness_days is None else timedelta(days=wanted.max_lateness_days),
+        )
+
+
+def _known_from(settings: Settings) -> datetime | None:
+    """From when on the as_of of this run, and no earlier one, sees what happened before; None for a history."""
+    until = settings.ingest.history_until
+    if settings.ingest.known_at != "ingested" or until is None or settings.as_of <= until:
+        return None
+    return clocks.midnight(settings.as_of - ONE_DAY, settings.shop.time_zone or "UTC")
 
 
 def cents(name: str) -> Column:
