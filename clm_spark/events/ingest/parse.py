@@ -77,6 +77,7 @@ def typed_events(
         _text("visitor_id").alias("raw_visitor_id"),
         F.lower(_text("kind")).alias("kind"),
         time("occurred_at").alias("device_at"),
+        F.col("occurred_at").alias("occurred_text"),
         time("known_at").alias("logged_known_at"),
         time("sent_at").alias("sent_at"),
         *(
@@ -98,7 +99,10 @@ def typed_events(
     # Where a source has no sent_at, Spark folds all of this away when it plans.
     timed = typed.withColumn("clock_error", _clock_error(max_clock_skew))
     corrected = timed.withColumn("occurred_at", clocks.corrected(device_at, error))
-    known = corrected.withColumn("known_at", F.coalesce("logged_known_at", default_known_at))
+    twice = clocks.comes_twice(_text("occurred_text"), device_at, time_format, time_zone=time_zone)
+    known = corrected.withColumn("comes_twice", twice).withColumn(
+        "known_at", F.coalesce("logged_known_at", default_known_at)
+    )
     validated = known.withColumn("reason", _reason(max_clock_skew=max_clock_skew, max_lateness=max_lateness))
     sold = validated.withColumns({"amount_cents": _line_amount(), "quantity": _units()})
     visited = sold.withColumn("visitor_id", pseudonym(F.col("raw_visitor_id"), key=visitor_key(key.first)))

@@ -43,11 +43,11 @@ class ValidationSummary:
 
 
 def validation_results(typed: DataFrame) -> DataFrame:
-    """One row per parsed record: its place, `reason`, `occurred_at`, `new_columns` and `event_key`.
+    """One row per parsed record: its place, `reason`, `occurred_at`, `comes_twice`, `new_columns` and `event_key`.
 
     Narrow, because it is read many times; the parsed records are as large as the batch.
     """
-    return typed.select(*PLACE, "reason", "occurred_at", "new_columns", event_key().alias("event_key"))
+    return typed.select(*PLACE, "reason", "occurred_at", "comes_twice", "new_columns", event_key().alias("event_key"))
 
 
 def event_key() -> Column:
