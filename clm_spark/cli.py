@@ -278,8 +278,9 @@ def sql(
     settings = load_settings(profile, as_of=NO_DAY, overrides=overrides or [], conf_dir=conf_dir)
     spark = build_session(settings, app_name="clm-spark sql")
     try:
-        rows = spark.sql(query)
-        _print_rows(rows, style, limit)
+        with Lake(spark, settings).in_shops_zone():
+            rows = spark.sql(query)
+            _print_rows(rows, style, limit)
     except PySparkException as error:
         first = " ".join(str(error).split("\n\nJVM stacktrace", 1)[0].split(";\n", 1)[0].split())
         raise SettingsError(f"the query failed: {first}") from None

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
+from functools import cache
 from typing import Annotated
 
 import typer
@@ -64,9 +65,10 @@ def run_job(spark: SparkSession, job: str, run: Run, settings: Settings, *, read
     lake, (declared,) = Lake(spark, settings, job=job), find_jobs(job)
     if not declared.changes_key:
         lake.schemas.check_key()
-    ended_by: ModelError | None = None
+    lake.schemas.keep_time_zone()
+    written, ended_by = bool(declared.writes), None
     try:
-        with recorded(lake, is_upkeep=declared.is_upkeep, writes_tables=bool(declared.writes)) as record:
+        with lake.in_shops_zone(), recorded(lake, is_upkeep=declared.is_upkeep, writes_tables=written) as record:
             if reads_events:
                 check_as_of(lake)
             run(lake, settings)
@@ -77,7 +79,7 @@ def run_job(spark: SparkSession, job: str, run: Run, settings: Settings, *, read
 
 
 def check_as_of(lake: Lake) -> None:
-    """Refuse a day outside the time span of the ingested events."""
+    """Refuse a day outside the time span of the ingested events, but for a few quiet days after it."""
     lake.read(EVENTS)  # refused where there is none, or none of ours
     batches = lake.read(INGESTED_BATCHES)
     span = batches.agg(F.to_date(F.min("first_known_at")), F.to_date(F.max("last_known_at"))).head()
@@ -85,11 +87,27 @@ def check_as_of(lake: Lake) -> None:
     first, last = span
     if first is None:
         raise SettingsError("silver.events is empty: expected events to work on; run ingest_events with data first")
-    if not first < lake.settings.as_of <= last + timedelta(days=1):
+    as_of, morning_after = lake.settings.as_of, last + timedelta(days=1)
+    latest = morning_after + timedelta(days=lake.settings.shop.max_quiet_days)
+    if not first < as_of <= latest:
         raise SettingsError(
-            f"as_of {lake.settings.as_of} is outside the data: events, by the time they were known, run from {first} to {last}; "
-            f"give --as-of between {first + timedelta(days=1)} and {last + timedelta(days=1)}"
+            f"as_of {as_of} is outside the data: events, by the time they were known, run from {first} to {last}; give "
+            f"--as-of between {first + timedelta(days=1)} and {latest} (shop.max_quiet_days after the last event)"
         )
+    if as_of > morning_after:
+        _warn_of_quiet_days(as_of, last)
+
+
+@cache
+def _warn_of_quiet_days(as_of: date, last: date) -> None:
+    """Once in a process, not in every job."""
+    log.warning(
+        "no event is known of the %d days before as_of %s, the last one is of %s: the shop was closed, or its log has not "
+        "arrived",
+        (as_of - last).days - 1,
+        as_of,
+        last,
+    )
 
 
 def main(run: Run) -> int:

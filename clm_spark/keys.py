@@ -55,9 +55,9 @@ def pseudonym_key(settings: Settings) -> KeyChain:
     """
     chain = _named_key(settings.privacy)
     is_public = all(hashlib.sha256(link).hexdigest() == DEMO_KEY for link in chain.links)
-    if is_public and settings.shop not in PUBLIC_SHOPS:
+    if is_public and settings.shop.name not in PUBLIC_SHOPS:
         raise SettingsError(
-            f"shop {settings.shop!r} would name its customers by the public demo key, which lets anyone find them: "
+            f"shop {settings.shop.name!r} would name its customers by the public demo key, which lets anyone find them: "
             "expected a secret of your own; make one (openssl rand -hex 32 > FILE, outside the repository) and set "
             "privacy.key_file"
         )

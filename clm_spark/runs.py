@@ -125,6 +125,7 @@ class RunRecord:
             "job": self.lake.job,
             "as_of": settings.as_of,
             "inputs": dict(sorted(self.inputs.items())),
+            "time_zone": self.lake.time_zone,
             "settings_hash": settings.digest,
             "code_version": code_version(),
         }

@@ -30,10 +30,11 @@ GIGABYTE = 1 << 30
 DRIVERS_SHARE_OF_MEMORY = 0.4
 MOST_DRIVER_MEMORY = 31 * GIGABYTE  # from 32 GB on, a JVM's pointers are twice as long
 CLUSTER_SHUFFLE_PARTITIONS = 200
+SESSION_ZONE = "spark.sql.session.timeZone"
 
 
 def build_session(settings: Settings, *, app_name: str) -> SparkSession:
-    """Build, or take over, the session that the settings describe; clocks are UTC.
+    """Build, or take over, the session that the settings describe; days are those of UTC, but inside `in_zone`.
 
     Raises `SettingsError` when Java is missing or another process holds the local metastore.
     """
@@ -75,6 +76,17 @@ def is_local(settings: Settings) -> bool:
     return (settings.spark.master or "").startswith("local")
 
 
+@contextmanager
+def in_zone(spark: SparkSession, zone: str) -> Iterator[None]:
+    """Let days and hours be those of the zone in every frame that is made inside the block, wherever it is computed."""
+    before = spark.conf.get(SESSION_ZONE)
+    spark.conf.set(SESSION_ZONE, zone)
+    try:
+        yield
+    finally:
+        spark.conf.set(SESSION_ZONE, str(before))
+
+
 def spread_over_cores(rows: DataFrame) -> DataFrame:
     """Few rows that cost much each: a task per core, where one small file or shuffle would be a single task."""
     return rows.repartition(rows.sparkSession.sparkContext.defaultParallelism)
@@ -104,7 +116,7 @@ def _spark_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:
 def _session_conf() -> dict[str, str]:
     """Settings of every session, whoever started Spark."""
     return {
-        "spark.sql.session.timeZone": "UTC",
+        SESSION_ZONE: "UTC",
         # Rows written after a schema check must not be cast by guess.
         "spark.sql.storeAssignmentPolicy": "STRICT",
         # Up to so many partitions are written side by side, without sorting all rows by partition first.

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 def run(lake: Lake, settings: Settings) -> None:
     """Search all days that new batches have events of; flags depend on the events alone, whatever the as_of."""
-    batches = unprocessed_batches(lake, BOT_DAYS, made_with=made_with(settings.bots))
+    batches = unprocessed_batches(lake, BOT_DAYS, made_with=made_with(settings.bots, zone=lake.time_zone))
     if not batches:
         log.info("no new events to search for bots")
         return
@@ -34,10 +34,10 @@ def run(lake: Lake, settings: Settings) -> None:
     _warn_of_many(lake, events.where(is_on_days("occurred_at", days)), days, settings)
 
 
-def made_with(rules: BotSettings) -> str:
+def made_with(rules: BotSettings, *, zone: str) -> str:
     """What the flags follow from beside the events: after a change all days are searched again."""
     limits = rules.model_dump_json(exclude={"leave_out", "max_share"})
-    return f"{limits}, clocks coarser than {COARSE_CLOCK_US}"
+    return f"{limits}, clocks coarser than {COARSE_CLOCK_US}, days of {zone}"
 
 
 def _say_where_no_rate_is_told(events: DataFrame) -> None:

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -31,7 +32,7 @@ def time_from_text(text: Column, time_format: str, *, time_zone: str = "UTC") ->
     """A UTC time, or null where the text is none; digits beyond a microsecond are cut off.
 
     A text that names no zone is a time of `time_zone`. Daylight saving goes by the rule of java.time: an hour that does
-    not exist is moved forward by the gap, and of an hour that comes twice the first is meant.
+    not exist is moved forward by the gap, and an hour that comes twice is read as the first of the two.
     """
     if time_format == "epoch_s":
         return F.timestamp_seconds(text.try_cast("decimal(18,6)"))
@@ -56,6 +57,15 @@ def time_from_text(text: Column, time_format: str, *, time_zone: str = "UTC") ->
     if time_zone == "UTC":
         return moment
     return F.when(is_local, F.to_utc_timestamp(moment, time_zone)).otherwise(moment)
+
+
+def comes_twice(text: Column, moment: Column, time_format: str, *, time_zone: str) -> Column:
+    """Whether a text without a zone shows a time that the clock of `time_zone` shows again an hour after `moment`."""
+    if time_zone == "UTC" or time_format.startswith("epoch") or (time_format != "iso" and names_zone(time_format)):
+        return F.lit(False)
+    is_local = text.rlike(ISO_WITHOUT_ZONE) if time_format == "iso" else F.lit(True)
+    now, later = (F.from_utc_timestamp(at, time_zone) for at in (moment, moment + F.expr("INTERVAL 1 HOUR")))
+    return F.coalesce(is_local & (now == later), F.lit(False))
 
 
 def _iso_moment(text: Column, time_zone: str) -> Column:
@@ -162,6 +172,11 @@ def available_at() -> Column:
 def available_on() -> Column:
     """The day of `available_at`."""
     return F.to_date(available_at())
+
+
+def midnight(day: date, zone: str) -> datetime:
+    """When the day begins in the zone."""
+    return datetime.combine(day, time.min, tzinfo=ZoneInfo(zone))
 
 
 def is_too_late(occurred_at: Column, *, known_at: Column, max_lateness: timedelta) -> Column:

@@ -42,7 +42,7 @@ def update_customer_days(lake: Lake, settings: Settings) -> None:
     """Write the versions of customers' days that new events or bot flags change; all days in an empty table.
 
     Only the days that they fall on are read of silver.events. All days are recomputed after a change of `max_gap`,
-    `bots.leave_out`, the key or the measures.
+    `bots.leave_out`, the key, the shop's zone or the measures.
     """
     max_gap = timedelta(minutes=settings.sessions.max_gap_minutes)
     made_with = f"max_gap {max_gap}, measures {digest(CUSTOMER_MEASURES)}"
@@ -86,7 +86,9 @@ def _update_days(
     of: Callable[[DataFrame], DataFrame],
 ) -> None:
     """Refresh a table of customers' days; `make` computes its rows from whole days of the events that `of` gives."""
-    made_with += f", bots left out: {lake.settings.bots.leave_out}, key {lake.schemas.key.fingerprint}"
+    made_with += (
+        f", bots left out: {lake.settings.bots.leave_out}, key {lake.schemas.key.fingerprint}, days of {lake.time_zone}"
+    )
     batches = unprocessed_batches(lake, table, made_with=made_with)
     bot_days = bot_days_to_leave_out(lake)
     events = of(lake.read(EVENTS))

@@ -20,7 +20,7 @@ def page_from_tables(lake: Lake) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("clm_spark.report").joinpath("page.html.j2").read_text("utf-8"))
     return template.render(
-        shop=lake.settings.shop.replace("_", " "),
+        shop=lake.settings.shop.name.replace("_", " "),
         as_of=lake.settings.as_of,
         span=span_of_data(lake),
         tiles=tiles(lake),

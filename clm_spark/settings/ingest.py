@@ -1,5 +1,6 @@
 """How raw records become events."""
 
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -41,13 +42,22 @@ class IngestSettings(Section):
         description="orders without a customer: rejected as missing_customer, or kept as events of no customer, which count "
         "for items and the shop, not for customers",
     )
-    known_at: Literal["occurred", "arrived"] = Field(
-        "occurred",
-        description="occurred: a history, each event known the moment it happened; "
-        "arrived: known when its file was last modified",
+    known_at: Literal["ingested", "occurred", "arrived"] = Field(
+        "ingested",
+        description="where a record does not say when it became known. ingested: the first load is a history, each event "
+        "known the moment it happened; an event that a later run brings is known to that run's as_of and to no earlier "
+        "one. occurred: all is history, and a late file changes what past days knew. arrived: when its file was last "
+        "modified",
+    )
+    history_until: date | None = Field(
+        None,
+        description="runs up to this as_of load the history; written into the lakehouse once, by its first run. None: that "
+        "run's own as_of",
     )
     time_zone: ZoneName = Field(
-        "UTC", description="zone of times that name none, where a mapping has no time_zone; public formats know theirs"
+        "UTC",
+        description="zone of times that name none, where a mapping has no time_zone; public formats know theirs. The days "
+        "of the shop are those of shop.time_zone",
     )
     max_clock_skew_seconds: Annotated[int, Field(ge=0, le=10**9)] = Field(
         60,

@@ -13,6 +13,7 @@ from clm_spark.sources.paths import literal
 
 LARGEST_EXACT = 2.0**53  # beyond it floats skip whole numbers
 MICROSECONDS = {
+    "timeZone": "UTC",  # whatever the session's: a record is the same in every shop
     "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX",
     "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS",
 }

@@ -5,7 +5,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property, reduce
@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 
 import clm_spark
 from clm_spark.errors import ContractError
-from clm_spark.session import persisted
+from clm_spark.session import in_zone, persisted
 from clm_spark.settings import Settings
 from clm_spark.tables.commits import COMMIT_MARK, Commit, marked
 from clm_spark.tables.conflicts import conflicts_with, with_retries
@@ -70,6 +70,15 @@ class Lake:
     def schemas(self) -> Schemas:
         """The schemas its tables lie in."""
         return Schemas(self.spark, self.settings)
+
+    @cached_property
+    def time_zone(self) -> str:
+        """The zone of the shop's days, looked up once."""
+        return self.schemas.time_zone
+
+    def in_shops_zone(self) -> AbstractContextManager[None]:
+        """Let days be the shop's in every frame made inside the block."""
+        return in_zone(self.spark, self.time_zone)
 
     @cached_property
     def guard(self) -> Guard:

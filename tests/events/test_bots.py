@@ -201,7 +201,7 @@ def test_the_job_searches_new_batches_and_visits_leave_bots_out(new_lake):
 
 
 def new_batches(lake):
-    return unprocessed_batches(lake, t.BOT_DAYS, made_with=flag_bots.made_with(lake.settings.bots))
+    return unprocessed_batches(lake, t.BOT_DAYS, made_with=flag_bots.made_with(lake.settings.bots, zone="UTC"))
 
 
 def with_rules(lake, **rules):

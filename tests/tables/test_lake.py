@@ -6,6 +6,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from clm_spark.errors import ContractError
+from clm_spark.settings import ShopSettings
 from clm_spark.tables.contract import Column, Table
 from clm_spark.tables.lake import Lake
 
@@ -165,6 +166,6 @@ def test_missing_tables_and_other_shops_are_named(lake):
     with pytest.raises(ContractError, match=r"gold\.lake_test_visits does not exist"):
         lake.read(VISITS)
     lake.replace(visits(lake, ("a", MONDAY, 1)), into=VISITS)
-    other = Lake(lake.spark, lake.settings.model_copy(update={"shop": "rival"}))
+    other = Lake(lake.spark, lake.settings.model_copy(update={"shop": ShopSettings(name="rival")}))
     with pytest.raises(ContractError, match="holds another shop's data: expected shop 'rival'"):
         other.read(VISITS)

@@ -11,9 +11,11 @@ from pyspark.sql import functions as F
 
 from clm_spark.errors import ContractError, SourceError
 from clm_spark.events.clocks import available_at
+from clm_spark.events.ingest.autumn import second_hours, with_second_hours
 from clm_spark.events.ingest.checks import check_share_rejected, check_source, check_usable, damage_named
 from clm_spark.events.ingest.claims import Batch, claim_batches, new_files
 from clm_spark.events.ingest.duplicates import MAX_TRANSMISSION, new_events
+from clm_spark.events.ingest.history import as_begun
 from clm_spark.events.ingest.parse import typed_records
 from clm_spark.events.ingest.validation import IS_REJECTED, Span, ValidationSummary, summarized, validation_results
 from clm_spark.session import spread_over_cores
@@ -23,13 +25,24 @@ from clm_spark.tables.catalog import COUNTS, EVENTS, INGESTED_BATCHES, INGESTED_
 from clm_spark.tables.lake import Lake
 
 log = logging.getLogger(__name__)
-PARSED = (*EVENTS.schema.names, "file", "position", "arrived_at", "header", "record", "reason", "new_columns")
+PARSED = (
+    *EVENTS.schema.names,
+    "file",
+    "position",
+    "arrived_at",
+    "header",
+    "record",
+    "reason",
+    "new_columns",
+    "comes_twice",
+)
 MOST_NEW_COLUMNS = 100
 
 
 def ingest_files(lake: Lake, source: Source, files: Sequence[RawFile], settings: Settings) -> int:
     """Ingest the new ones among the files, and what an earlier run left unfinished; returns the number of batches."""
     check_source(lake, source)
+    settings = as_begun(lake, source, settings)
     new = new_files(lake, files, source)
     if new:
         check_usable(lake, source, new, settings)
@@ -86,7 +99,11 @@ def parsed(
     typed.persist(StorageLevel.DISK_ONLY)
     results.persist(StorageLevel.DISK_ONLY)
     try:
-        yield typed, results
+        if results.where("comes_twice").isEmpty():
+            yield typed, results
+        else:
+            stretches = second_hours(results, time_zone=source.time_zone).localCheckpoint()  # a few in a year
+            yield with_second_hours(typed, stretches), with_second_hours(results, stretches)
     finally:
         results.unpersist()
         typed.unpersist()

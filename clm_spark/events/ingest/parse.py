@@ -1,6 +1,6 @@
 """From a source's text fields to typed events, or the reason for rejection."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -9,10 +9,12 @@ from clm_spark.events import clocks
 from clm_spark.events.clocks import time_from_text
 from clm_spark.keys import KeyChain, pseudonym_key
 from clm_spark.privacy.pseudonyms import pseudonym, rekeyed, visitor_key
+from clm_spark.session import in_zone
 from clm_spark.settings import Settings
 from clm_spark.sources.source import TEXT_FIELDS, Source
 from clm_spark.tables.catalog import EVENT_KINDS, EVENTS
 
+ONE_DAY = timedelta(days=1)
 MAX_RECORD_BYTES = 1 << 20  # an event has a few hundred
 NEEDS_ITEM = ("view", "cart", "uncart", "review")
 FILTERED = "filtered"  # as the mapping says: no fault of the record
@@ -46,11 +48,13 @@ def typed_events(
     max_clock_skew: timedelta | None = None,
     max_lateness: timedelta | None = None,
     keeps_guests: bool = False,
+    known_from: datetime | None = None,
 ) -> DataFrame:
     """Each raw record typed: the columns of silver.events beside those of its raw record, and `reason`.
 
     `reason` is null where the record can be used. `known_at` is how to fill that time where the record has none:
-    occurred, or arrived. Quantities are rounded up to whole units. A purchase or refund without an amount gets
+    occurred, not before `known_from` where that is given, or arrived. Quantities are rounded up to whole units. A
+    purchase or refund without an amount gets
     price times quantity, and one without a quantity is of one unit. Without a login the visitor id is the customer's.
     Where a record has the time of sending, and the device's clock was wrong by more than `max_clock_skew`, `occurred_at`
     is corrected to the server's clock. With `keeps_guests` a purchase or refund may be of no customer.
@@ -59,7 +63,8 @@ def typed_events(
     def time(name: str) -> Column:
         return time_from_text(_text(name), time_format, time_zone=time_zone)
 
-    default_known_at = F.col("occurred_at") if known_at == "occurred" else F.col("arrived_at")
+    happened = F.col("occurred_at") if known_from is None else F.greatest("occurred_at", F.lit(known_from))
+    default_known_at = F.col("arrived_at") if known_at == "arrived" else happened
     trimmed = fields.withColumns({name: F.trim(name) for name in TEXT_FIELDS})  # by itself, so that it is done once
     typed = trimmed.select(
         "file",
@@ -74,6 +79,7 @@ def typed_events(
         _text("visitor_id").alias("raw_visitor_id"),
         F.lower(_text("kind")).alias("kind"),
         time("occurred_at").alias("device_at"),
+        F.col("occurred_at").alias("occurred_text"),
         time("known_at").alias("logged_known_at"),
         time("sent_at").alias("sent_at"),
         *(
@@ -92,7 +98,10 @@ def typed_events(
     # Where a source has no sent_at, Spark folds all of this away when it plans.
     timed = typed.withColumn("clock_error", _clock_error(max_clock_skew))
     corrected = timed.withColumn("occurred_at", clocks.corrected(device_at, error))
-    known = corrected.withColumn("known_at", F.coalesce("logged_known_at", default_known_at))
+    twice = clocks.comes_twice(_text("occurred_text"), device_at, time_format, time_zone=time_zone)
+    known = corrected.withColumn("comes_twice", twice).withColumn(
+        "known_at", F.coalesce("logged_known_at", default_known_at)
+    )
     reason = _reason(max_clock_skew=max_clock_skew, max_lateness=max_lateness, keeps_guests=keeps_guests)
     validated = known.withColumn("reason", reason)
     sold = validated.withColumns({"amount_cents": _line_amount(), "quantity": _units()})
@@ -106,19 +115,29 @@ def typed_events(
 
 
 def typed_records(raw: DataFrame, source: Source, settings: Settings) -> DataFrame:
-    """`typed_events` of raw records, by the settings."""
+    """`typed_events` of raw records, by the settings: the same whatever the zone of the shop's days."""
     wanted = settings.ingest
-    return typed_events(
-        source.fields(raw),
-        source=source.name,
-        time_format=source.time_format,
-        time_zone=source.time_zone,
-        known_at=wanted.known_at,
-        key=pseudonym_key(settings),
-        max_clock_skew=timedelta(seconds=wanted.max_clock_skew_seconds),
-        max_lateness=None if wanted.max_lateness_days is None else timedelta(days=wanted.max_lateness_days),
-        keeps_guests=wanted.guests == "kept",
-    )
+    with in_zone(raw.sparkSession, "UTC"):
+        return typed_events(
+            source.fields(raw),
+            source=source.name,
+            time_format=source.time_format,
+            time_zone=source.time_zone,
+            known_at=wanted.known_at,
+            known_from=_known_from(settings),
+            key=pseudonym_key(settings),
+            max_clock_skew=timedelta(seconds=wanted.max_clock_skew_seconds),
+            max_lateness=None if wanted.max_lateness_days is None else timedelta(days=wanted.max_lateness_days),
+            keeps_guests=wanted.guests == "kept",
+        )
+
+
+def _known_from(settings: Settings) -> datetime | None:
+    """From when on the as_of of this run, and no earlier one, sees what happened before; None for a history."""
+    until = settings.ingest.history_until
+    if settings.ingest.known_at != "ingested" or until is None or settings.as_of <= until:
+        return None
+    return clocks.midnight(settings.as_of - ONE_DAY, settings.shop.time_zone or "UTC")
 
 
 def cents(name: str) -> Column:

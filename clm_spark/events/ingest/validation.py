@@ -44,12 +44,13 @@ class ValidationSummary:
 
 
 def validation_results(typed: DataFrame) -> DataFrame:
-    """One row per parsed record: its place, `reason`, `occurred_at`, `new_columns`, `is_guest` and `event_key`.
+    """One row per parsed record: place, `reason`, `occurred_at`, `comes_twice`, `new_columns`, `is_guest`, `event_key`.
 
     Narrow, because it is read many times; the parsed records are as large as the batch.
     """
     is_guest = F.col("customer_id").isNull().alias("is_guest")
-    return typed.select(*PLACE, "reason", "occurred_at", "new_columns", is_guest, event_key().alias("event_key"))
+    more = ("comes_twice", "new_columns", is_guest, event_key().alias("event_key"))
+    return typed.select(*PLACE, "reason", "occurred_at", *more)
 
 
 def event_key() -> Column:

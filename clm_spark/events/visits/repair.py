@@ -38,11 +38,14 @@ class _Log:
 def build_sessions(lake: Lake, settings: Settings) -> None:
     """Recompute the visits that new events reach, and those of ids that moved to another person or were flagged as bots.
 
-    All visits are recomputed where there are none yet, where `max_gap`, the key or `bots.leave_out` changed, or where
+    All visits are recomputed where there are none yet, where `max_gap`, the key, the shop's zone or `bots.leave_out` changed, or where
     VACUUM removed the versions of persons and bots that the visits were made with.
     """
     max_gap = timedelta(minutes=settings.sessions.max_gap_minutes)
-    made_with = f"max_gap {max_gap}, bots left out: {settings.bots.leave_out}, key {lake.schemas.key.fingerprint}"
+    made_with = (
+        f"max_gap {max_gap}, bots left out: {settings.bots.leave_out}, key {lake.schemas.key.fingerprint}, "
+        f"days of {lake.time_zone}"
+    )
     batches = unprocessed_batches(lake, SESSIONS, made_with=made_with)
     events = drop_bot_days(drop_guests(lake.read(EVENTS)), bot_days_to_leave_out(lake))
     known = _Log(events, known_persons(lake, [date.max]))
