@@ -12,7 +12,7 @@ from clm_spark.sources.first_bytes import first_bytes
 
 MOST_BYTES = 1 << 18  # of each file
 # What most shops outside UTF-8 write, the likeliest first; others are left to charset-normalizer.
-LIKELY = ("gb18030", "cp1252", "cp1250", "cp1251", "big5", "shift_jis", "euc_kr")
+LIKELY = ("cp1252", "gb18030", "cp1250", "cp1251", "big5", "shift_jis", "euc_kr")
 
 
 @dataclass(frozen=True)

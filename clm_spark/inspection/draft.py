@@ -60,7 +60,7 @@ def draft_of(sample: Sample) -> Draft:
     draft.notes += [
         f"{each[1]} of some files seems to be {each[0]} by another name" for each in named.values() if each[1:]
     ]
-    draft.keys["fields"] = {name: _recipe(names, sample) for name, names in named.items()}
+    draft.keys["fields"] = {name: _recipe(names, sample, of_number=name in NUMBERS) for name, names in named.items()}
     _kind(columns, chosen, draft)
     _others(columns, chosen, named, sample, draft)
     if sample.num_spanning_lines:
@@ -181,12 +181,16 @@ def _guests(columns: Mapping[str, ColumnSample], chosen: Mapping[str, str], draf
         )
 
 
-def _recipe(names: Sequence[str], sample: Sample) -> str | list[str]:
-    """A column as a mapping names it: in JSON and Parquet one whose name looks like SQL stands in backticks."""
+def _recipe(names: Sequence[str], sample: Sample, *, of_number: bool = False) -> str | list[str]:
+    """A column as a mapping names it: in JSON and Parquet one whose name looks like SQL stands in backticks.
+
+    To SQL a column is a number where it counts with it.
+    """
     if len(names) > 1:
         return [*names]
-    is_taken_for_sql = sample.format != "csv" and looks_like_sql(names[0])
-    return sql_name(names[0]) if is_taken_for_sql else names[0]
+    if sample.format == "csv" or not looks_like_sql(names[0]):
+        return names[0]
+    return f"{sql_name(names[0])} + 0" if of_number else sql_name(names[0])
 
 
 def _kind(columns: Mapping[str, ColumnSample], chosen: Mapping[str, str], draft: Draft) -> None:

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 NUMBER = re.compile(r"^[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$")
 ISO = re.compile(
-    r"^\d{4}-\d{1,2}-\d{1,2}(?:[Tt ]\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?(?:[Zz]|UTC|GMT|[+-]\d{2}(?::?\d{2})?))?)?$"
+    r"^\d{4}-\d{1,2}-\d{1,2}(?:[Tt ]\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?(?:[Zz]|UTC|GMT|[+-]\d{2}(?::?\d{2})?|[A-Z]\w+/[\w/+-]+))?)?$"
     r"|^\d{8}T\d{4,6}(?:Z|[+-]\d{2,4})?$"
 )
-ZONED = re.compile(r"[Zz]$|\d\d:\d\d.*[+-]\d\d(?::?\d\d)?$|T\d{4,6}[+-]\d{2,4}$|UTC|GMT")
+ZONED = re.compile(r"[Zz]$|\d\d:\d\d.*[+-]\d\d(?::?\d\d)?$|T\d{4,6}[+-]\d{2,4}$|UTC|GMT| [A-Z]\w+/\w")
 EPOCHS = (("epoch_s", 1), ("epoch_ms", 10**3), ("epoch_us", 10**6))
 FIRST_SECOND, LAST_SECOND = 788_918_400, 4_102_444_800  # 1995 and 2100
 SERIAL_DAYS = (34_700, 73_000)  # the same, as a spreadsheet counts
@@ -64,7 +64,7 @@ def _formats() -> Iterator[tuple[str, Callable[[str], bool]]]:
         for sign in ("/", ".", "-"):
             day = re.escape(sign).join(_PARTS[part] for part in order)
             for clock, pattern in _CLOCKS:
-                is_iso = order[0] == "yyyy" and sign == "-" and clock not in ("", " H", " h:mm a", " h:mm:ss a")
+                is_iso = order[0] == "yyyy" and sign == "-" and clock not in (" H", " h:mm a", " h:mm:ss a")
                 if not is_iso:
                     yield sign.join(order) + clock, _dates(f"^{day}{pattern}$")
     yield "yyyyMMdd", _dates(r"^(?:19|20)\d\d(?P<M>[01]\d)(?P<d>[0-3]\d)$")

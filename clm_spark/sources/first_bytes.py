@@ -1,27 +1,35 @@
 """The first bytes of files, wherever they lie, unpacked: read on the driver, many at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import Any
+from typing import Any, TypeVar
 
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from clm_spark.errors import SourceError
 
+T = TypeVar("T")
 MOST_AT_ONCE = 16  # each waits for its file system
 
 
 def first_bytes(spark: SparkSession, files: Sequence[str], *, num_bytes: int) -> list[bytes]:
-    """At most so many bytes of each file, in the order of the files.
+    """At most so many bytes of each of a few files; raises as `from_first_bytes` does."""
+    return from_first_bytes(spark, files, bytes, num_bytes=num_bytes)
+
+
+def from_first_bytes(
+    spark: SparkSession, files: Sequence[str], read: Callable[[bytes], T], *, num_bytes: int
+) -> list[T]:
+    """What is read from at most so many bytes of each file, in the order of the files; no more of them is held.
 
     Raises `SourceError` for a file that cannot be opened, is packed in another way than its ending says, or is cut off.
     """
     opener = _Opener(spark, num_bytes)
     with ThreadPoolExecutor(min(MOST_AT_ONCE, max(1, len(files)))) as pool:
         # No generator: one left unfinished would wait for the pool wherever the garbage collector finds it.
-        return list(pool.map(opener.content, files))
+        return list(pool.map(lambda file: read(opener.content(file)), files))
 
 
 class _Opener:

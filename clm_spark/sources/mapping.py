@@ -33,6 +33,7 @@ TIME_FORMATS = ("iso", "epoch_s", "epoch_ms", "epoch_us", "spreadsheet")
 FILTER = "filter"
 MONEY_FIELDS = ("price", "amount")
 ADDRESS = re.compile(r"address(?!ed|ing)", re.IGNORECASE)
+QUOTED = re.compile(r"^`([^`]+)`$")  # a column whose name could be taken for SQL
 PATTERN_LETTERS = set("GyMLdQqEDFahKkHmsSVzOXx")  # what Spark reads, outside quotes
 
 
@@ -134,10 +135,12 @@ class Mapping(Section):
 
     def columns_of(self, recipe: Recipe) -> tuple[str, ...]:
         """The names of a column, where the recipe is no expression."""
-        return () if len(recipe) == 1 and self._is_sql(recipe[0]) else recipe
+        if len(recipe) == 1 and self._is_sql(recipe[0]):
+            return ()
+        return tuple(quoted[1] if (quoted := QUOTED.match(name)) else name for name in recipe)
 
     def _is_sql(self, text: str) -> bool:
-        is_column = self.format == "csv" and text in self.names
+        is_column = (self.format == "csv" and text in self.names) or QUOTED.match(text)
         return not is_column and looks_like_sql(text)
 
     def _missing(self) -> list[str]:

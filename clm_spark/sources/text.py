@@ -4,15 +4,14 @@ import csv
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from clm_spark.errors import SourceError
-from clm_spark.sources.encodings import BOM as BOM
-from clm_spark.sources.encodings import with_byte_order
-from clm_spark.sources.first_bytes import first_bytes
+from clm_spark.sources.encodings import BOM, with_byte_order
+from clm_spark.sources.first_bytes import from_first_bytes
 from clm_spark.sources.lines import text_file_lines
 from clm_spark.sources.spanning import left_open
 
@@ -56,9 +55,9 @@ def text_lines(spark: SparkSession, files: Sequence[str], *, first_line: FirstLi
     otherwise or lacks a column.
     """
     together: dict[tuple[str, str], list[str]] = {}
-    contents = first_bytes(spark, files, num_bytes=LONGEST_FIRST_LINE)
-    for file, content in zip(files, contents, strict=True):
-        line, encoding = _first_line(content, first_line.encoding)
+    begin = partial(_first_line, encoding=first_line.encoding)
+    begun = from_first_bytes(spark, files, begin, num_bytes=LONGEST_FIRST_LINE)
+    for file, (line, encoding) in zip(files, begun, strict=True):
         together.setdefault((_own_header(file, line, first_line), encoding), []).append(file)
     parts = (
         _lines_under(spark, header, alike, first_line, encoding)

@@ -48,7 +48,7 @@ def flaws(raw) -> pd.Series:
     flaw[raw.kind == "?"] = "unknown_kind"
     flaw[raw.occurred_at < "1995"] = "impossible_time"
     flaw[needs_item & (raw.item_id == "")] = "missing_item"
-    flaw[raw.price == "NaN"] = "bad_number"
+    flaw[raw.price == "Infinity"] = "bad_number"
     flaw[raw.quantity == "-1"] = "negative_quantity"
     return flaw
 

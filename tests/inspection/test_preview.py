@@ -104,7 +104,7 @@ def test_names_that_look_like_sql_are_read_by_their_draft(spark, tmp_path):
     file = tmp_path / "json.yml"
     assert "10 of the first 10 records are events" in inspected(spark, folder, file)
     keys = yaml.safe_load(file.read_text())
-    assert keys["fields"]["price"] == "`net price (EUR)`"
+    assert keys["fields"]["price"] == "`net price (EUR)` + 0"
     source = open_source(IngestSettings(source="mapping", mapping=str(file)))
     rows = ingest(spark, source, folder).kept.select("amount_cents").collect()
     assert sorted(row[0] for row in rows) == [100 * (1_099 + 100 * n) + 50 + n for n in range(10)]

@@ -83,9 +83,11 @@ ENCODED = [  # a log, how it is written, and what a mapping says of it
     ("时间,用户\n2024-01-01,用户甲\n2024-01-02,用户乙\n", "utf-16", "utf-16"),
     (LINES, "utf-16-le", "utf-16"),
     (LINES, "utf-16-be", "utf-16"),
+    ("商品,价格\n苹果,5\n", "gbk", "gbk"),
+    (LINES + "2024-01-03,Jörg,view\n", "cp1252", "cp1252"),
     ("wann;wer\nKäufer;Größe\n", "cp1252", "cp1252"),
     ("kdy;kdo\nřeka;Žluťoučký kůň\n", "cp1250", "cp1250"),
-    ("когда;кто\nзима;вид\n", "cp1251", "cp1251"),
+    ("когда;кто\nдни;пиццы\n", "cp1251", "cp1251"),
 ]
 
 
