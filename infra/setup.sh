@@ -143,7 +143,7 @@ prepare_startup() {
     local stamp
     stamp=$(startup_stamp)
     [[ -f $stamp ]] && return
-    say "archiving the classes that a session loads, a minute's work"
+    say "archiving the classes that a session loads, which takes a minute or two"
     # Sessions start without it as well, only later.
     "$venv/bin/python" infra/startup.py >"$venv/.clm-setup/startup.log" 2>&1 ||
         say "without success (.venv/.clm-setup/startup.log): sessions take some seconds longer to start"

@@ -1,7 +1,7 @@
 """Keep in .venv what clm_spark/startup.py looks for: Delta's jars, and an archive of the classes of a first day's work.
 
 infra/setup.sh runs it. The archive is what a JVM has loaded by the end of a small shop's ingestion; another JVM of the same
-build, with the same jars, maps it instead of reading, checking and linking some 25,000 classes.
+build, with the same jars, maps it instead of reading, checking and linking those classes one by one.
 """
 
 import os
