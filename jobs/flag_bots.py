@@ -51,7 +51,9 @@ def _say_where_no_rate_is_told(events: DataFrame) -> None:
 
 def _warn_of_many(lake: Lake, events: DataFrame, days: Sequence[date], settings: Settings) -> None:
     """Say what share of the customers' days searched is flagged: people may have been taken for bots."""
-    flagged = lake.read(BOT_DAYS).where(F.col("day_on").isin(list(days))).select(*CUSTOMER_DAY).distinct().count()
+    flagged = (
+        lake.beside().read(BOT_DAYS).where(F.col("day_on").isin(list(days))).select(*CUSTOMER_DAY).distinct().count()
+    )
     if not flagged:
         return
     searched = events.select("customer_id", F.to_date("occurred_at").alias("day_on")).distinct().count()

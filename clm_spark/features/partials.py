@@ -47,7 +47,7 @@ def update_customer_days(lake: Lake, settings: Settings) -> None:
     max_gap = timedelta(minutes=settings.sessions.max_gap_minutes)
     made_with = f"max_gap {max_gap}, measures {digest(CUSTOMER_MEASURES)}"
     make = partial(customer_days_from_events, max_gap=max_gap)
-    _update_days(lake, CUSTOMER_DAYS, made_with, make, of=drop_guests)
+    _update_days(lake, CUSTOMER_DAYS, made_with, make, of=drop_guests, reach=1)
 
 
 def update_customer_item_days(lake: Lake) -> None:
@@ -84,8 +84,12 @@ def _update_days(
     make: Callable[[DataFrame], DataFrame],
     *,
     of: Callable[[DataFrame], DataFrame],
+    reach: int = 0,
 ) -> None:
-    """Refresh a table of customers' days; `make` computes its rows from whole days of the events that `of` gives."""
+    """Refresh a table of customers' days; `make` computes its rows from whole days of the events that `of` gives.
+
+    A row follows from the events of its day and of `reach` days before and after it.
+    """
     made_with += (
         f", bots left out: {lake.settings.bots.leave_out}, key {lake.schemas.key.fingerprint}, days of {lake.time_zone}"
     )
@@ -100,14 +104,22 @@ def _update_days(
         touched = [came.select("customer_id", F.to_date("occurred_at").alias("day_on"))]
         if changes.bot_days is not None:
             touched.append(changes.bot_days.select(*CUSTOMER_DAY))
-        with persisted(reduce(DataFrame.unionByName, touched).distinct()) as pairs:
-            days = days_of(pairs, "day_on", "day_on")
+        with persisted(_with_days_around(reduce(DataFrame.unionByName, touched), reach)) as pairs:
+            of_events = _with_days_around(pairs, reach)
+            days = days_of(of_events, "day_on", "day_on")
             dated = events.where(is_on_days("occurred_at", days)).withColumn("day_on", F.to_date("occurred_at"))
-            theirs = dated.join(pairs, on=list(CUSTOMER_DAY), how="left_semi").drop("day_on")
-            with persisted(make(with_flagged_on(theirs, bot_days))) as renewed:
-                _replace_days(lake, table, renewed, pairs, days)
+            theirs = dated.join(of_events, on=list(CUSTOMER_DAY), how="left_semi").drop("day_on")
+            made = make(with_flagged_on(theirs, bot_days)).join(pairs, on=list(CUSTOMER_DAY), how="left_semi")
+            with persisted(made) as renewed:
+                _replace_days(lake, table, renewed, pairs, days_of(pairs, "day_on", "day_on"))
     if batches:
         mark_processed(lake, batches)
+
+
+def _with_days_around(pairs: DataFrame, reach: int) -> DataFrame:
+    """The customers' days and those up to `reach` days away, each once."""
+    around = F.explode(F.sequence(F.date_sub("day_on", reach), F.date_add("day_on", reach)))
+    return pairs.select("customer_id", around.alias("day_on")).distinct() if reach else pairs.distinct()
 
 
 def _touched_items(lake: Lake, now: DataFrame, made_with: str) -> DataFrame | None:

@@ -51,7 +51,11 @@ class MappedSource(Source):
         self.file_endings = mapping.endings or ENDINGS[mapping.format]
         # A record with an id of its own says itself what it repeats.
         self.has_own_ids = "event_id" in mapping.fields
+        self.refuses_changes = mapping.same_id == "refused"
+        self.last_by = mapping.last_by
         self.repeating = () if self.has_own_ids else REPEATING[mapping.identical_records]
+        # Where every line is said to be of one kind, nothing tells returns from the rest, and their money would be missing.
+        self.never_tolerated = ("negative_quantity",) if mapping.kind in EVENT_KINDS else ()
         self._parsed: dict[str, Expression] = {}
 
     def read(self, spark: SparkSession, files: Sequence[str]) -> DataFrame:
@@ -95,8 +99,9 @@ class MappedSource(Source):
         kind, quantity = values.get(KIND), self._name_of("quantity")
         if reason == "negative_quantity":
             field = next((name for name, value in values.items() if (value or "").startswith("-")), "quantity")
-            rule = f"case when {_backticked(self._name_of(field))} < 0 then 'refund' else 'purchase' end"
-            return f'if such a line is a return, write `kind: "{rule}"`'
+            rule = f"case when {_backticked(self._name_of(field))} < 0 then 'refund' else {self._kind_as_sql()} end"
+            place = "fields.kind" if KIND in self.mapping.fields else KIND
+            return f'if such a line is a return, write `{place}: "{rule}"`'
         if reason == "bad_number":
             return (
                 'say how numbers are written, as in `decimal: ","` and `thousands: "."`, or which words mean none in '
@@ -118,6 +123,17 @@ class MappedSource(Source):
         if reason == "missing_item" and quantity:
             return "a line without an item needs an amount"
         return ""
+
+    def _kind_as_sql(self) -> str:
+        """What the mapping says of the kind so far."""
+        kind = self.mapping.kind
+        if kind in EVENT_KINDS:
+            return f"'{kind}'"
+        return (
+            self.mapping.expressions.get(KIND)
+            or self.mapping.expressions.get("fields.kind")
+            or _backticked(self._name_of(KIND) or kind or "")
+        )
 
     def _name_of(self, field: str) -> str:
         recipe = self.mapping.fields.get(field, ())

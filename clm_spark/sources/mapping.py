@@ -33,6 +33,7 @@ TIME_FORMATS = ("iso", "epoch_s", "epoch_ms", "epoch_us", "spreadsheet")
 FILTER = "filter"
 MONEY_FIELDS = ("price", "amount")
 ADDRESS = re.compile(r"address(?!ed|ing)", re.IGNORECASE)
+LAST_BY = re.compile(r"^last by (\w+)$")
 QUOTED = re.compile(r"^`([^`]+)`$")  # a column whose name could be taken for SQL
 PATTERN_LETTERS = set("GyMLdQqEDFahKkHmsSVzOXx")  # what Spark reads, outside quotes
 
@@ -68,6 +69,7 @@ class Mapping(Section):
     formats: dict[str, Format] = Field(default_factory=dict)
     ids: Literal["normalised", "as_written"] = "normalised"
     identical_records: Literal["lines", "one", "each"] = "lines"
+    same_id: str = "first"
     fields: dict[str, Recipe]
     kind: str | None = None
     kinds: dict[str, str] = Field(default_factory=dict)
@@ -98,6 +100,12 @@ class Mapping(Section):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    @property
+    def last_by(self) -> str | None:
+        """The attribute by which the last of records with the same event_id counts."""
+        last = LAST_BY.match(self.same_id)
+        return last[1] if last else None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -151,6 +159,12 @@ class Mapping(Section):
             problems.append("expected either kind (the same for every record) or fields.kind (a column)")
         if "sent_at" in self.fields and "known_at" not in self.fields:
             problems.append("fields.sent_at needs fields.known_at: a device's clock is compared with the server's")
+        if self.same_id not in ("first", "refused") and self.last_by not in self.attributes:
+            problems.append(
+                f"same_id: expected first, refused or `last by` an attribute of the mapping, got {self.same_id!r}"
+            )
+        if self.same_id != "first" and "event_id" not in self.fields:
+            problems.append("same_id is about records with the same fields.event_id: name it, or leave same_id out")
         if self.format == "csv" and bool(self.header) == bool(self.columns):
             problems.append("expected either header (the first line as it is written) or columns (no header line)")
         return problems

@@ -70,7 +70,10 @@ class Source(Protocol):
     time_zone: str  # the IANA name of the zone of times that name none
     file_endings: tuple[str, ...]  # which files of a folder are read
     has_own_ids: bool = False  # event_id is a field: the time of a record that comes again may be another
+    refuses_changes: bool = False  # records with the same event_id and other content stop a batch
+    last_by: str | None = None  # the attribute by which the last of such records counts; None: the first counts
     repeating: Sequence[str] = ()  # kinds of which identical records of one file are as many events
+    never_tolerated: Sequence[str] = ()  # reasons to reject of which one record stops a batch of files
 
     def read(self, spark: SparkSession, files: Sequence[str]) -> DataFrame:
         """One row per line or row of the files: `file`, `position`, `arrived_at`, `header`, `record` and `is_record`.

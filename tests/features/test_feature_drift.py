@@ -10,6 +10,7 @@ from clm_spark.errors import SettingsError
 from clm_spark.features.drift import NUM_BINS, feature_drift, sampled
 from clm_spark.jobs import check_drift
 from clm_spark.tables import catalog as t
+from clm_spark.tables.lake import Lake
 
 
 def index(now: np.ndarray, before: np.ndarray) -> float:
@@ -98,4 +99,4 @@ def test_the_job_compares_every_declared_feature(small_shop):
 def test_a_day_without_features_is_named(small_shop):
     early = small_shop.lake.settings.model_copy(update={"as_of": on("2024-01-15")})
     with pytest.raises(SettingsError, match=r"gold\.customer_features has no row as of 2024-01-15: run the job that"):
-        check_drift.run(small_shop.lake, early)
+        check_drift.run(Lake(small_shop.lake.spark, early), early)

@@ -120,6 +120,11 @@ BAD = [
     ({"attributes": {"login": "u"}}, "attributes.login is the customer's own column u: raw ids stay in bronze"),
     ({"fields": {"customer_id": "u.id", "occurred_at": "t", "order_id": "u"}}, "fields.order_id is the customer's own"),
     ({"attributes": {"ip": "ipAddress"}}, "attributes.ip is an address"),
+    ({"same_id": "refused"}, "same_id is about records with the same fields.event_id"),
+    (
+        {"same_id": "last by when"},
+        "same_id: expected first, refused or `last by` an attribute of the mapping, got 'last by when'",
+    ),
     ({"time_format": "epoch"}, "time_format: expected iso, epoch_s"),
     ({"time_format": "HH:mm"}, "time_format: expected iso, epoch_s"),
     ({"time_format": "yyyy-mm-dd"}, "time_format: expected iso, epoch_s"),  # minutes for months

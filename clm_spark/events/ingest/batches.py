@@ -14,7 +14,7 @@ from clm_spark.events.clocks import available_at
 from clm_spark.events.ingest.autumn import second_hours, with_second_hours
 from clm_spark.events.ingest.checks import check_share_rejected, check_source, check_usable, damage_named
 from clm_spark.events.ingest.claims import Batch, claim_batches, new_files
-from clm_spark.events.ingest.duplicates import MAX_TRANSMISSION, new_events
+from clm_spark.events.ingest.duplicates import MAX_TRANSMISSION, Changed, new_events
 from clm_spark.events.ingest.history import as_begun
 from clm_spark.events.ingest.parse import typed_records
 from clm_spark.events.ingest.validation import IS_REJECTED, Span, ValidationSummary, summarized, validation_results
@@ -117,7 +117,18 @@ def write_new_events(
     earlier = lake.read(EVENTS).where(F.col("batch_id") != batch_id)
     days = timedelta(days=lake.settings.ingest.max_correction_days)
     max_shift = max(MAX_TRANSMISSION, days) if source.has_own_ids else MAX_TRANSMISSION
-    with new_events(typed, results, earlier, span=span, repeating=source.repeating, max_shift=max_shift) as new:
+    with new_events(
+        typed,
+        results,
+        earlier,
+        span=span,
+        repeating=source.repeating,
+        max_shift=max_shift,
+        has_own_ids=source.has_own_ids,
+        last_by=source.last_by,
+    ) as new:
+        if new.changed:
+            _say_changed(new.changed, source, batch_id)
         # The key is proven: every event_id has just been counted.
         kept = lake.replace(new.rows, into=EVENTS, is_key_proven=True, batch_id=batch_id)
     if kept.num_rows != new.num_new:
@@ -133,6 +144,28 @@ def write_new_events(
             f"{new.num_repeated:,}",
         )
     return kept.num_rows, new.duplicates
+
+
+def _say_changed(changed: Changed, source: Source, batch_id: str) -> None:
+    """Say that records with the same id differ; raises `SourceError` where the mapping wants them refused."""
+    what = (
+        f"{changed.num_events:,} events come with the same event_id and other content, as in "
+        f"{changed.file.rsplit('/', 1)[-1]} line {changed.position}"
+    )
+    if source.refuses_changes:
+        raise SourceError(
+            f"batch {batch_id}: {what}: expected one content for an id (the mapping's same_id: refused); silver is "
+            "unchanged: mend the log, or write `same_id: first` or `same_id: last by ATTRIBUTE`, and run again"
+        )
+    rule = f"the last by {source.last_by} counts" if source.last_by else "the first counts"
+    log.warning(
+        "batch %s: %s: %s (the mapping's same_id)%s",
+        batch_id,
+        what,
+        rule,
+        f"; {changed.num_known:,} of them are events of earlier batches, and stay as they were"
+        * bool(changed.num_known),
+    )
 
 
 def complete_batch(

@@ -85,6 +85,14 @@ def check_share_rejected(
         return
     listed, ingest = counts_listed(summary.reasons), settings.ingest
     share = num_rejected / num_wanted
+    unexplained = {reason: summary.reasons[reason] for reason in source.never_tolerated if summary.reasons[reason]}
+    if unexplained and not batch.is_stream:
+        raise SourceError(
+            f"the mapping does not say what {sum(unexplained.values()):,} of {num_wanted:,} records of batch "
+            f"{batch.batch_id} ({batch.files[0]} and on) are ({counts_listed(unexplained)}), and without them the money "
+            "would be wrong: silver is unchanged: add a rule, or leave such records out by `filter`, and run again",
+            example=example_of_each(typed, source, reasons=tuple(unexplained)),
+        )
     # A step of a stream may be of three messages: it cannot be mended, and must not stop at one of them for good.
     is_small_part = share <= ingest.max_tolerated_share or batch.is_stream
     if share > ingest.max_rejected_share and not (num_rejected <= ingest.tolerated_rejects and is_small_part):

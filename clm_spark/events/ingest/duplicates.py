@@ -17,6 +17,13 @@ from clm_spark.tables.catalog import EVENTS
 # A corrected time differs between two sendings of an event by their transmission times.
 MAX_TRANSMISSION = timedelta(hours=1)
 
+# What a record tells of its event: not its time, which the correction of a clock moves, nor what else is kept of it.
+SAID = [
+    name
+    for name in EVENTS.schema.names
+    if name not in ("event_id", "occurred_at", "known_at", "attributes", "source", "batch_id")
+]
+
 
 @dataclass(frozen=True)
 class NewEvents:
@@ -31,6 +38,17 @@ class NewEvents:
     num_usable: int
     num_new: int
     num_repeated: int  # identical records that are events of their own
+    changed: "Changed | None" = None  # None, too, where ids follow from what records say
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Events of which records with the same id say different things, and the last such record of the batch."""
+
+    num_events: int
+    num_known: int  # of them events that earlier batches have
+    file: str
+    position: int
 
 
 @contextmanager
@@ -42,6 +60,8 @@ def new_events(
     span: Span,
     repeating: Sequence[str] = (),
     max_shift: timedelta = MAX_TRANSMISSION,
+    has_own_ids: bool = False,
+    last_by: str | None = None,
 ) -> Iterator[NewEvents]:
     """Drop duplicates from the usable records of a batch; `earlier` are the events of other batches.
 
@@ -51,7 +71,8 @@ def new_events(
     `-2` behind it, and so on, so that the same file under another name brings nothing new.
 
     The parsed records are read once for `rows`, and once more for the few candidates; all else is computed from the
-    narrow validation `results`. Of duplicates the record that was known first stays, whatever the order of reading.
+    narrow validation `results`. Of duplicates the record that was known first stays, whatever the order of reading; of those
+    in one batch the one with the greatest number or text in the attribute `last_by`, where one is named.
     `rows` can be read inside the block.
     """
     # Duplicates have nearly the same time: file statistics on occurred_at skip most files of a long history.
@@ -69,13 +90,14 @@ def new_events(
         repeated = results.where(IS_USABLE).join(keys, on="event_key", how="left_semi")
         places = few(repeated.select(*PLACE), num=found["records"])
         records = events.join(places, on=list(PLACE), how="left_semi")
-        keyed = before.select("event_id", event_key().alias("event_key"))
+        says = [F.xxhash64(*SAID).alias("says")] if has_own_ids else []
+        keyed = before.select("event_id", event_key().alias("event_key"), *says)
         if repeating:
             records = stack.enter_context(persisted(_numbered(records, repeating)))
             keys = few(records.select(event_key().alias("event_key")).distinct(), num=found["records"])
-        known = keyed.join(keys, on="event_key", how="left_semi").select("event_id").distinct()
+        known = keyed.join(keys, on="event_key", how="left_semi").drop("event_key").distinct()
         # Few as a rule, and read three times.
-        copies = stack.enter_context(persisted(_with_is_new(records, known)))
+        copies = stack.enter_context(persisted(_with_is_new(records, known.select("event_id"), last_by)))
         duplicates = copies.groupBy("file").agg(F.count_if(~F.col("_is_new")).alias("n")).collect()
         new = copies.where("_is_new")
         num_repeated = new.where(F.length("event_id") > EVENT_ID_DIGITS).count() if repeating else 0
@@ -83,7 +105,8 @@ def new_events(
         clean = events.join(places, on=list(PLACE), how="left_anti")
         rows = clean.select(EVENTS.schema.names).unionAll(new.select(EVENTS.schema.names))
         counted = {row["file"]: row["n"] for row in duplicates}
-        yield NewEvents(rows, counted, span.num_usable, num_new, num_repeated)
+        changed = _changed(copies, known) if has_own_ids else None
+        yield NewEvents(rows, counted, span.num_usable, num_new, num_repeated, changed)
 
 
 def _candidate_keys(usable: DataFrame, before: DataFrame) -> DataFrame:
@@ -104,9 +127,25 @@ def _numbered(records: DataFrame, repeating: Sequence[str]) -> DataFrame:
     return records.withColumn("event_id", F.when(is_counted & (number > 1), own_id).otherwise(F.col("event_id")))
 
 
-def _with_is_new(records: DataFrame, known: DataFrame) -> DataFrame:
-    """Add `_is_new`: true for the first record of an event that is not among the `known` ones."""
-    copies = Window.partitionBy("event_id").orderBy("known_at", "record", "file", "position")
+def _with_is_new(records: DataFrame, known: DataFrame, last_by: str | None) -> DataFrame:
+    """Add `_is_new`: true for the record that counts of an event that is not among the `known` ones."""
+    value = F.col("attributes")[last_by] if last_by else None
+    latest = [] if value is None else [F.desc(value.try_cast("double")), F.desc(value)]
+    copies = Window.partitionBy("event_id").orderBy(*latest, "known_at", "record", "file", "position")
     known = known.withColumn("_was_known", F.lit(True))
     marked = records.withColumn("_copy", F.row_number().over(copies)).join(known, on="event_id", how="left")
     return marked.withColumn("_is_new", (F.col("_copy") == 1) & F.col("_was_known").isNull())
+
+
+def _changed(copies: DataFrame, known: DataFrame) -> Changed | None:
+    """What records say of events that other records, or the `known` events, tell otherwise."""
+    place, is_known = F.struct("file", "position"), F.lit(False).alias("is_known")
+    told = copies.select("event_id", F.xxhash64(*SAID).alias("says"), place.alias("place"), is_known)
+    nowhere = F.lit(None).cast(told.schema["place"].dataType).alias("place")
+    stored = known.select("event_id", "says", nowhere, F.lit(True).alias("is_known"))
+    per_event = told.unionByName(stored).groupBy("event_id")
+    last = per_event.agg(
+        F.count_distinct("says").alias("n"), F.max("place").alias("place"), F.bool_or("is_known").alias("is_known")
+    )
+    found = last.where("n > 1").agg(F.count("*"), F.count_if("is_known"), F.max("place")).head()
+    return Changed(found[0], found[1], *found[2]) if found and found[0] else None

@@ -1,6 +1,6 @@
 """What is said of records that cannot be used: how many for each reason, and one of them with what would mend it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -31,8 +31,10 @@ def counts_listed(reasons: Mapping[str, int]) -> str:
     return ", ".join(f"{reason} {num:,}" for reason, num in sorted(reasons.items()))
 
 
-def example_of_each(typed: DataFrame, source: Source, *, is_logged: bool = False) -> str:
-    """For every reason one rejected record of parsed ones, by its file and place, and what to do about it.
+def example_of_each(
+    typed: DataFrame, source: Source, *, reasons: Collection[str] = REJECT_REASONS, is_logged: bool = False
+) -> str:
+    """For each of these reasons one rejected record of parsed ones, by its file and place, and what to do about it.
 
     The driver sees a record per reason. What is logged is stored: it has neither the record nor the customer's ids.
     """
@@ -45,7 +47,7 @@ def example_of_each(typed: DataFrame, source: Source, *, is_logged: bool = False
     told = source.fields(examples.select(*OF_RECORD)).select("file", "position", *TEXT_FIELDS)
     texts = {(row["file"], row["position"]): row for row in told.collect()}
     lines = []
-    for reason in (each for each in REJECT_REASONS if each in found):
+    for reason in (each for each in reasons if each in found):
         row = found[reason]
         said = texts[row["file"], row["position"]]
         values = {name: said[name] for name in FIELDS_OF.get(reason, ())}

@@ -36,7 +36,8 @@ def with_visit_number(slots: DataFrame, *, max_gap: timedelta, within: Sequence[
     before = F.max("ended_us").over(history.rowsBetween(Window.unboundedPreceding, -1))
     gap_us = int(max_gap.total_seconds()) * SECOND_US
     is_first = before.isNull() | (F.col("started_us") - before > gap_us)
-    counted = F.sum(F.when(is_first, 1).otherwise(0)).over(history.rowsBetween(Window.unboundedPreceding, 0))
+    # By range: slots that begin at the same time are of one visit, whichever of them was taken for its first.
+    counted = F.sum(F.when(is_first, 1).otherwise(0)).over(history.rangeBetween(Window.unboundedPreceding, 0))
     is_visit = F.col("started_us").isNotNull()
     return slots.withColumn("visit", F.when(is_visit, counted))
 

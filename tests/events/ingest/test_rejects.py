@@ -57,7 +57,7 @@ def test_every_reason_is_shown_by_a_record_with_its_place_and_what_would_mend_it
     told = example_of_each(typed, source)
     for expected in (
         "negative_quantity: log.csv line 2 is '2024-02-01 10:00:00,u1,purchase,a,-2', read as quantity '-2': if such a line is "
-        "a return, write `kind: \"case when qty < 0 then 'refund' else 'purchase' end\"`",
+        "a return, write `fields.kind: \"case when qty < 0 then 'refund' else what end\"`",
         "missing_customer: log.csv line 3",
         "unknown_kind: log.csv line 4 is '2024-02-01 10:00:00,u1,Kauf,a,1', read as kind 'kauf': write what it means, as in "
         "`kinds: {kauf: view}`",
@@ -67,6 +67,18 @@ def test_every_reason_is_shown_by_a_record_with_its_place_and_what_would_mend_it
     ):
         assert expected in told
     assert "\n" not in told
+
+
+def test_a_return_that_the_mapping_cannot_tell_stops_a_batch_however_large(rejected, tmp_path, caplog):
+    good, back = f"{WHEN},u1,purchase,a,1", f"{WHEN},u1,purchase,a,-1"
+    fields = {name: column for name, column in KEYS["fields"].items() if name != "kind"}
+    one_kind = rejected([*[good] * 40, back], fields=fields, kind="purchase")
+    with pytest.raises(SourceError, match=r"does not say what 1 of 41 records .* \(negative_quantity 1\)") as error:
+        check(tmp_path, *one_kind, max_rejected_share=0.5)
+    assert "`kind: \"case when qty < 0 then 'refund' else 'purchase' end\"`" in error.value.example
+    # A log that has a word for a refund tells returns from the rest: this record is broken, as any other.
+    check(tmp_path, *rejected([*[good] * 40, back]))
+    assert "1 of 41 records cannot be used (negative_quantity 1)" in caplog.text
 
 
 def test_share_and_number_both_matter(rejected, tmp_path, caplog):
