@@ -68,7 +68,7 @@ class MappedSource(Source):
     def fields(self, raw: DataFrame) -> DataFrame:
         """Each record by the mapping; dots reach into JSON objects and Parquet structs."""
         mapping, expressions = self.mapping, self._expressions(raw.sparkSession)
-        cells = self._cells(raw, self._columns(expressions))
+        cells = self._with_texts(self._cells(raw, self._columns(expressions)))
         for place, each in expressions.items():
             read = {path: self._written(path, of_number=path in each.numbers) for path in each.columns}
             cells = evaluated(cells, each, name=self._key(place), cells=read, wanted=_wanted(place))
@@ -246,6 +246,21 @@ class MappedSource(Source):
         one = F.when(F.size("objects") == 1, F.col("objects")[0])
         return objects.withColumns({"cells": placed_cells(one, columns), "extra": unknown_members(known)})
 
+    def _with_texts(self, cells: DataFrame) -> DataFrame:
+        """Add the text of each column that is read, or null, in a projection of its own, as many expressions read it."""
+        named = [name for recipe in self.mapping.recipes.values() for name in self.mapping.columns_of(recipe)]
+        read = dict.fromkeys((*named, *(path for each in self._parsed.values() for path in each.columns)))
+        return cells.withColumns(
+            {self._text(column): without_null_words(self._cell(column), self._null_words(column)) for column in read}
+        )
+
+    def _null_words(self, column: str) -> tuple[str, ...]:
+        own = self.mapping.formats.get(column, Format()).null_words
+        return self.mapping.null_words if own is None else own
+
+    def _text(self, column: str) -> str:
+        return f"_text_{self._columns(self._parsed).index(column)}"
+
     def _value(self, place: str, recipe: Recipe) -> Column:
         """The text of a field, the kind or an attribute."""
         name = place.partition(".")[2] if place.startswith("fields.") else place
@@ -272,9 +287,7 @@ class MappedSource(Source):
     def _written(self, column: str, *, of_number: bool) -> Column:
         """A column's text as it is written, but for words that mean nothing and the ways to write a number."""
         mapping = self.mapping
-        written = mapping.formats.get(column, Format())
-        words = mapping.null_words if written.null_words is None else written.null_words
-        text = without_null_words(self._cell(column), words)
+        written, text = mapping.formats.get(column, Format()), F.col(self._text(column))
         declares = written.decimal or written.thousands
         if not of_number and not declares:
             return text

@@ -57,7 +57,7 @@ def test_of_records_with_one_id_the_first_or_the_last_counts(spark):
         record("in silver", "5", "2", "12:00:00"),
         record("in silver, the same", "1", "2", "12:00:00"),
     ]
-    log = typed(spark, cases).withColumn("batch_id", F.lit("b1"))
+    log = typed(spark, cases).withColumn("batch_id", F.lit("b1")).cache()
     earlier = (
         log.where("record LIKE 'in silver%'")
         .withColumn("quantity", F.lit(1).cast("bigint"))
