@@ -48,6 +48,7 @@ def ingest(spark: SparkSession, source: Source, path: Path, *, keeps_guests: boo
         known_at="occurred",
         key=KEY,
         keeps_guests=keeps_guests,
+        tells_lines_by_time=source.tells_lines_by_time,
     )
     typed = typed.withColumn("happened", F.col("occurred_at").cast("string")).cache()
     events, none = typed.withColumn("batch_id", F.lit("batch-1")), spark.createDataFrame([], EVENTS.schema)

@@ -51,6 +51,7 @@ class MappedSource(Source):
         self.file_endings = mapping.endings or ENDINGS[mapping.format]
         # A record with an id of its own says itself what it repeats.
         self.has_own_ids = "event_id" in mapping.fields
+        self.tells_lines_by_time = mapping.identical_records == "each"
         self.refuses_changes = mapping.same_id == "refused"
         self.last_by = mapping.last_by
         self.repeating = () if self.has_own_ids else REPEATING[mapping.identical_records]

@@ -183,6 +183,26 @@ def test_any_encoding_is_read_and_a_wrong_one_is_named(spark, tmp_path):
                 ingest(spark, source("utf-8"), folder)
 
 
+def test_an_order_that_a_page_sent_again_is_one(spark, tmp_path):
+    header = "when,who,sku,qty,price,order,what"
+    fields = ORDER | {"order_id": "order", "kind": "what"}
+    lines = [
+        header,
+        "2024-01-10 10:00:00,u1,a,1,5.00,o1,purchase",
+        "2024-01-10 10:00:01,u1,a,1.0,5.00,o1,purchase",
+        "2024-01-10 18:00:00,u1,a,1,5,o1,purchase",
+        "2024-01-10 10:00:00,u1,b,1,5.00,o1,purchase",  # another line of it
+        "2024-01-10 10:00:01,u1,a,2,5.00,o1,purchase",  # two of them are no repetition of one
+        "2024-01-11 10:00:01,u1,a,1,5.00,o1,purchase",  # receipts that are numbered anew every day
+        *["2024-01-12 10:00:00,u1,a,1,5.00,o2,purchase"] * 2,  # two tickets
+        *(f"2024-01-12 10:00:0{second},u1,a,1,5.00,,purchase" for second in (0, 1)),  # no order that would tell
+        *(f"2024-01-12 11:00:0{second},u1,a,1,5.00,o2,refund" for second in (0, 1)),
+    ]
+    for identical, kept_of_them in (("lines", 10), ("each", 12)):
+        ingested = read(spark, tmp_path, lines, header=header, fields=fields, kind=None, identical_records=identical)
+        assert (ingested.num_read, ingested.num_kept) == (12, kept_of_them), identical
+
+
 def test_the_record_s_own_id_decides(spark, tmp_path):
     header = "id,when,who,sku,price"
     fields = {"occurred_at": "when", "customer_id": "who", "item_id": "sku", "price": "price", "event_id": "id"}

@@ -14,7 +14,7 @@ from clm_spark.events.clocks import available_at
 from clm_spark.events.ingest.autumn import second_hours, with_second_hours
 from clm_spark.events.ingest.checks import check_share_rejected, check_source, check_usable, damage_named
 from clm_spark.events.ingest.claims import Batch, claim_batches, new_files
-from clm_spark.events.ingest.duplicates import MAX_TRANSMISSION, Changed, new_events
+from clm_spark.events.ingest.duplicates import MAX_SHIFT, Changed, new_events
 from clm_spark.events.ingest.history import as_begun
 from clm_spark.events.ingest.parse import typed_records
 from clm_spark.events.ingest.validation import IS_REJECTED, Span, ValidationSummary, summarized, validation_results
@@ -116,7 +116,7 @@ def write_new_events(
     lake.create(EVENTS)
     earlier = lake.read(EVENTS).where(F.col("batch_id") != batch_id)
     days = timedelta(days=lake.settings.ingest.max_correction_days)
-    max_shift = max(MAX_TRANSMISSION, days) if source.has_own_ids else MAX_TRANSMISSION
+    max_shift = max(MAX_SHIFT, days) if source.has_own_ids else MAX_SHIFT
     with new_events(
         typed,
         results,
@@ -142,6 +142,13 @@ def write_new_events(
             "`identical_records`)",
             batch_id,
             f"{new.num_repeated:,}",
+        )
+    if new.num_retold:
+        log.warning(
+            "batch %s: %s lines of orders come again at another time of their day and count once (the mapping's "
+            "`identical_records: each` counts them all)",
+            batch_id,
+            f"{new.num_retold:,}",
         )
     return kept.num_rows, new.duplicates
 

@@ -14,8 +14,8 @@ from clm_spark.privacy.pseudonyms import EVENT_ID_DIGITS
 from clm_spark.session import persisted
 from clm_spark.tables.catalog import EVENTS
 
-# A corrected time differs between two sendings of an event by their transmission times.
-MAX_TRANSMISSION = timedelta(hours=1)
+# A line of an order may come again at another time of its day, and a corrected time differs by the time of transmission.
+MAX_SHIFT = timedelta(days=1)
 
 # What a record tells of its event: not its time, which the correction of a clock moves, nor what else is kept of it.
 SAID = [
@@ -38,6 +38,7 @@ class NewEvents:
     num_usable: int
     num_new: int
     num_repeated: int  # identical records that are events of their own
+    num_retold: int = 0  # lines of orders that came at another time of their day, too, and are duplicates
     changed: "Changed | None" = None  # None, too, where ids follow from what records say
 
 
@@ -59,7 +60,7 @@ def new_events(
     *,
     span: Span,
     repeating: Sequence[str] = (),
-    max_shift: timedelta = MAX_TRANSMISSION,
+    max_shift: timedelta = MAX_SHIFT,
     has_own_ids: bool = False,
     last_by: str | None = None,
 ) -> Iterator[NewEvents]:
@@ -98,7 +99,9 @@ def new_events(
         known = keyed.join(keys, on="event_key", how="left_semi").drop("event_key").distinct()
         # Few as a rule, and read three times.
         copies = stack.enter_context(persisted(_with_is_new(records, known.select("event_id"), last_by)))
-        duplicates = copies.groupBy("file").agg(F.count_if(~F.col("_is_new")).alias("n")).collect()
+        is_again = ~F.col("_is_new")
+        per_file = copies.groupBy("file").agg(F.count_if(is_again).alias("n"), F.count_if("_is_retold").alias("retold"))
+        duplicates = per_file.collect()
         new = copies.where("_is_new")
         num_repeated = new.where(F.length("event_id") > EVENT_ID_DIGITS).count() if repeating else 0
         num_new = span.num_usable - found["records"] + new.select("event_id").distinct().count()
@@ -106,7 +109,8 @@ def new_events(
         rows = clean.select(EVENTS.schema.names).unionAll(new.select(EVENTS.schema.names))
         counted = {row["file"]: row["n"] for row in duplicates}
         changed = _changed(copies, known) if has_own_ids else None
-        yield NewEvents(rows, counted, span.num_usable, num_new, num_repeated, changed)
+        num_retold = 0 if has_own_ids else sum(row["retold"] for row in duplicates)
+        yield NewEvents(rows, counted, span.num_usable, num_new, num_repeated, num_retold, changed)
 
 
 def _candidate_keys(usable: DataFrame, before: DataFrame) -> DataFrame:
@@ -128,12 +132,18 @@ def _numbered(records: DataFrame, repeating: Sequence[str]) -> DataFrame:
 
 
 def _with_is_new(records: DataFrame, known: DataFrame, last_by: str | None) -> DataFrame:
-    """Add `_is_new`: true for the record that counts of an event that is not among the `known` ones."""
+    """Add `_is_new`: true for the record that counts of an event that is not among the `known` ones.
+
+    And `_is_retold`: true for those that tell another time than this record.
+    """
     value = F.col("attributes")[last_by] if last_by else None
     latest = [] if value is None else [F.desc(value.try_cast("double")), F.desc(value)]
     copies = Window.partitionBy("event_id").orderBy(*latest, "known_at", "record", "file", "position")
     known = known.withColumn("_was_known", F.lit(True))
-    marked = records.withColumn("_copy", F.row_number().over(copies)).join(known, on="event_id", how="left")
+    is_line = (F.col("kind") == "purchase") & F.col("order_id").isNotNull()
+    is_retold = is_line & (F.first("occurred_at").over(copies) != F.col("occurred_at"))
+    numbered = records.withColumns({"_copy": F.row_number().over(copies), "_is_retold": is_retold})
+    marked = numbered.join(known, on="event_id", how="left")
     return marked.withColumn("_is_new", (F.col("_copy") == 1) & F.col("_was_known").isNull())
 
 

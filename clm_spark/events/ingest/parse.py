@@ -20,6 +20,7 @@ NEEDS_ITEM = ("view", "cart", "uncart", "review")
 FILTERED = "filtered"  # as the mapping says: no fault of the record
 SOLD_BY_THE_LINE = ("purchase", "refund")
 MONEY = ("price", "amount", "discount", "tax", "shipping")  # fields in currency units
+DAY_US = 86_400_000_000
 # What event_id is made of. Not the visitor_id: sent again with a device beside the login, it is the same event.
 IDENTIFYING_FIELDS = (
     "source",
@@ -49,6 +50,7 @@ def typed_events(
     max_lateness: timedelta | None = None,
     keeps_guests: bool = False,
     known_from: datetime | None = None,
+    tells_lines_by_time: bool = False,
 ) -> DataFrame:
     """Each raw record typed: the columns of silver.events beside those of its raw record, and `reason`.
 
@@ -58,6 +60,8 @@ def typed_events(
     price times quantity, and one without a quantity is of one unit. Without a login the visitor id is the customer's.
     Where a record has the time of sending, and the device's clock was wrong by more than `max_clock_skew`, `occurred_at`
     is corrected to the server's clock. With `keeps_guests` a purchase or refund may be of no customer.
+
+    A line of an order that is bought again at another time of the same day is the same event, unless `tells_lines_by_time`.
     """
 
     def time(name: str) -> Column:
@@ -108,9 +112,10 @@ def typed_events(
     visited = sold.withColumn("visitor_id", pseudonym(F.col("raw_visitor_id"), key=visitor_key(key.first)))
     login = pseudonym(F.col("raw_customer_id"), key=key.first)
     named = visited.withColumn("customer_id", F.coalesce(login, "visitor_id"))
+    event_id = _event_id(tells_lines_by_time=tells_lines_by_time)
     # The id is made of the uncorrected device time, as the correction differs a little each time an event is sent. It
     # begins with the first key, so that an event sent again after a change of key has the same id.
-    identified = rekeyed(named.withColumn("event_id", _event_id()), EVENTS, links=key.links[1:])
+    identified = rekeyed(named.withColumn("event_id", event_id), EVENTS, links=key.links[1:])
     return identified.withColumn("attributes", clocks.with_device_time(F.col("attributes"), device_at, error))
 
 
@@ -129,6 +134,7 @@ def typed_records(raw: DataFrame, source: Source, settings: Settings) -> DataFra
             max_clock_skew=timedelta(seconds=wanted.max_clock_skew_seconds),
             max_lateness=None if wanted.max_lateness_days is None else timedelta(days=wanted.max_lateness_days),
             keeps_guests=wanted.guests == "kept",
+            tells_lines_by_time=source.tells_lines_by_time,
         )
 
 
@@ -212,9 +218,13 @@ def _is_impossible_time(max_clock_skew: timedelta | None) -> Column:
     return cannot_be | clocks.is_sent_before(F.col("device_at"), sent_at=F.col("sent_at"), max_skew=max_clock_skew)
 
 
-def _event_id() -> Column:
+def _event_id(*, tells_lines_by_time: bool) -> Column:
+    # A page that is loaded again sends its order again, a second or an hour later: a line of an order is told by its day.
+    is_line = F.lit(not tells_lines_by_time) & (F.col("kind") == "purchase") & F.col("order_id").isNotNull()
+    at_us = F.unix_micros("device_at")
+    told_us = F.when(is_line, at_us - F.pmod(at_us, F.lit(DAY_US))).otherwise(at_us)
     # Times as numbers, and attributes as they are, in order of name: turning them into text costs more than all the rest.
-    cells = [F.unix_micros("device_at") if name == "occurred_at" else F.col(name) for name in IDENTIFYING_FIELDS]
+    cells = [told_us if name == "occurred_at" else F.col(name) for name in IDENTIFYING_FIELDS]
     texts = (F.coalesce(cell.cast("string"), F.lit("")) for cell in cells)
     # No cell is left out, so a cell cannot be taken for its neighbour.
     # Not of columns that the source does not know: the same event, exported again with a column more, is the same.
