@@ -52,7 +52,7 @@ def ingest(spark: SparkSession, source: Source, path: Path, *, keeps_guests: boo
     )
     typed = typed.withColumn("happened", F.col("occurred_at").cast("string")).cache()
     events, none = typed.withColumn("batch_id", F.lit("batch-1")), spark.createDataFrame([], EVENTS.schema)
-    results = validation_results(events)
+    results = validation_results(events).cache()
     with new_events(events, results, none, span=summarized(results).span, repeating=source.repeating) as new:
         kept = new.rows.cache()
         assert kept.count() == new.num_new

@@ -73,7 +73,7 @@ class Source(Protocol):
     refuses_changes: bool = False  # records with the same event_id and other content stop a batch
     last_by: str | None = None  # the attribute by which the last of such records counts; None: the first counts
     repeating: Sequence[str] = ()  # kinds of which identical records of one file are as many events
-    tells_lines_by_time: bool = False  # a line of an order that comes again at another time of the day is another line
+    tells_lines_by_time: bool = True  # a line of an order that comes again at another time of the day is another line
     never_tolerated: Sequence[str] = ()  # reasons to reject of which one record stops a batch of files
 
     def read(self, spark: SparkSession, files: Sequence[str]) -> DataFrame:

@@ -143,7 +143,7 @@ def write_new_events(
             batch_id,
             f"{new.num_repeated:,}",
         )
-    if new.num_retold:
+    if new.num_retold and not source.tells_lines_by_time:
         log.warning(
             "batch %s: %s lines of orders come again at another time of their day and count once (the mapping's "
             "`identical_records: each` counts them all)",

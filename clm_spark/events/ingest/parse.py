@@ -50,7 +50,7 @@ def typed_events(
     max_lateness: timedelta | None = None,
     keeps_guests: bool = False,
     known_from: datetime | None = None,
-    tells_lines_by_time: bool = False,
+    tells_lines_by_time: bool = True,
 ) -> DataFrame:
     """Each raw record typed: the columns of silver.events beside those of its raw record, and `reason`.
 
