@@ -18,7 +18,7 @@ SECOND_US = 1_000_000
 def slots_from_events(
     events: DataFrame, *, max_gap: timedelta, by: Sequence[str], measures: Sequence[Measure] = OF_EVENTS
 ) -> DataFrame:
-    """One row per `by` and slot, a slot ending at midnight: `slot`, the measures, and `started_us` and `ended_us`.
+    """One row per `by` and slot, a slot ending at midnight at the latest: `slot`, the measures, and `started_us` and `ended_us`.
 
     The last two, in microseconds since 1970, span the events that make a visit; null where there are none.
     """
