@@ -81,9 +81,12 @@ def run_all(new_lake: Callable[..., Lake], tmp_path: Path) -> Callable[[Iterator
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("log", "not_learned"),
-    [(one_customer, SEGMENTS | CHURN | RECOMMENDATION), (only_looks, CHURN | RECOMMENDATION), (twenty_alike, SEGMENTS | CHURN)],
-    ids=["one customer", "only looks", "twenty alike"],
-)  # fmt: skip
+    [
+        pytest.param(one_customer, SEGMENTS | CHURN | RECOMMENDATION, id="one customer"),
+        pytest.param(only_looks, CHURN | RECOMMENDATION, id="only looks", marks=pytest.mark.soak),
+        pytest.param(twenty_alike, SEGMENTS | CHURN, id="twenty alike", marks=pytest.mark.soak),
+    ],
+)
 def test_a_thin_shop_runs_and_names_what_it_cannot_learn(log, not_learned, run_all, tmp_path):
     lake, done = run_all(log())
     assert [each.job for each in done] == [job.name for job in JOBS]
