@@ -20,9 +20,10 @@ def with_every_version(available: DataFrame, *, sums: Sequence[str], others: Seq
     Rows may have `flagged_on`: a version of that day or later is empty, with `sums` of 0 and no `others`, and is left
     out where there is no earlier one.
     """
-    versions = F.collect_set("available_on").over(Window.partitionBy(*CUSTOMER_DAY))
-    if "flagged_on" in available.columns:
-        versions = F.array_compact(F.array_union(versions, F.array("flagged_on")))
+    day = Window.partitionBy(*CUSTOMER_DAY)
+    versions = F.collect_set("available_on").over(day)
+    if "flagged_on" in available.columns:  # of the day, or of one beside it that rows were taken from
+        versions = F.array_union(versions, F.collect_set("flagged_on").over(day))
     known = F.filter("_versions", lambda version: version >= F.col("available_on"))
     versioned = available.withColumn("_versions", versions).withColumn("known_on", F.explode(known)).drop("_versions")
     if "flagged_on" not in available.columns:

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 
 from clm_spark.inspection.choice import WHO, choices
 from clm_spark.inspection.columns import MOST_SHOWN, ColumnSample, columns_of
-from clm_spark.inspection.kinds import kind_of, sql_name
+from clm_spark.inspection.kinds import kind_of
 from clm_spark.inspection.numbers import NumberSigns, number_signs
 from clm_spark.inspection.others import attributes_of, optional_of, with_other_names
 from clm_spark.inspection.sample import Sample
 from clm_spark.inspection.times import names_zone
 from clm_spark.inspection.vocabulary import GUESTS
 from clm_spark.settings import IngestSettings
-from clm_spark.sources.expressions import looks_like_sql
+from clm_spark.sources.expressions import looks_like_sql, sql_name
 from clm_spark.sources.formats import NULL_WORDS
 
 # Of these, values may stand in a file that is passed on. Ids of people and orders stay in the log.

@@ -1,6 +1,5 @@
 """What happened, by the log's words for it or by the signs of its figures."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -8,6 +7,7 @@ from clm_spark.inspection.choice import MOST_KINDS
 from clm_spark.inspection.columns import MOST_SHOWN, ColumnSample
 from clm_spark.inspection.numbers import is_below_zero
 from clm_spark.inspection.vocabulary import KIND_OF, plain_word
+from clm_spark.sources.expressions import sql_name
 
 SIZES = ("quantity", "amount", "price")
 MOST_WORDS = 10
@@ -47,13 +47,6 @@ def kind_of(columns: Mapping[str, ColumnSample], chosen: Mapping[str, str]) -> K
         reason=f"{num} of {len(below[0].texts)} records are below zero in {below[0].name}: they are returns",
         open_questions=questions,
     )
-
-
-def sql_name(column: str) -> str:
-    """A column in an expression."""
-    if re.fullmatch(r"[A-Za-z_]\w*", column, re.ASCII):
-        return column
-    return ".".join("`" + part.replace("`", "``") + "`" for part in column.split("."))
 
 
 def _is_ever_below(size: ColumnSample) -> bool:

@@ -17,7 +17,7 @@ OF_MORE_RECORDS = {
 # Functions that give a number of numbers.
 COUNTING = {
     *("abs", "round", "bround", "ceil", "ceiling", "floor", "sign", "signum", "negative", "positive", "mod", "pmod"),
-    *("try_add", "try_subtract", "try_multiply", "try_divide", "int", "bigint", "double", "float", "decimal"),
+    *("try_add", "try_subtract", "try_multiply", "try_divide", "bigint", "double", "float", "decimal"),
 }
 # Functions of which the arguments, or those between which they choose, have one type.
 CHOOSING = {"coalesce", "nvl", "ifnull", "nullif", "greatest", "least", "if", "nvl2", "between"}

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from operator import and_
 from typing import Any
@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from clm_spark.errors import SettingsError
+from clm_spark.session import in_zone
 from clm_spark.sources.allowed_sql import (
     ARITHMETIC,
     CASE,
@@ -44,6 +45,7 @@ OF_TODAY = re.compile(
 )
 NUMBER = "decimal(38,6)"
 UNREADABLE = "_unreadable"
+WITH_OFFSET = "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX"
 ARITHMETIC_ALONE = {COLUMN, LITERAL, CAST, *ARITHMETIC}
 
 
@@ -56,6 +58,15 @@ class Expression:
     columns: tuple[str, ...]
     numbers: frozenset[str]
     is_arithmetic: bool  # of columns and constants alone: null only where a column is, or it cannot be computed
+    parts: Mapping[str, tuple[str, ...]]  # of each column's path, as SQL has it: a name in backticks may hold a dot
+    is_time: bool = False  # its value is a timestamp
+
+
+def sql_name(column: str) -> str:
+    """A column in an expression; dots reach into objects."""
+    if re.fullmatch(r"[A-Za-z_]\w*", column, re.ASCII):
+        return column
+    return ".".join("`" + part.replace("`", "``") + "`" for part in column.split("."))
 
 
 def looks_like_sql(text: str) -> bool:
@@ -80,7 +91,8 @@ def parsed(
             raise SettingsError(f"{place}: {problem}")
     if OF_TODAY.search(text):
         raise SettingsError(f"{place}: {text!r} depends on the day of the reading: write the date")
-    columns = tuple(dict.fromkeys(node.path for node in nodes if node.kind == COLUMN))
+    parts = {node.path: node.parts for node in nodes if node.kind == COLUMN}
+    columns = tuple(parts)
     numbers = _counted(tree, number_columns)
     for node in nodes:
         if (node.kind in ORDERINGS or node.function in ORDERING) and _are_texts(node.children, numbers):
@@ -90,22 +102,30 @@ def parsed(
                 f"{second} + 0 if they are numbers, date({first}) or timestamp({first}) if they are times"
             )
     is_arithmetic = all(node.kind in ARITHMETIC_ALONE or node.function in COUNTING for node in nodes)
-    expression = Expression(place, text, columns, frozenset(numbers & set(columns)), is_arithmetic)
-    _try_out(spark, expression, wanted)
-    return expression
+    expression = Expression(place, text, columns, frozenset(numbers & set(columns)), is_arithmetic, parts)
+    return replace(expression, is_time=isinstance(_type_of(spark, expression, wanted), T.TimestampType))
 
 
 def evaluated(
-    rows: DataFrame, expression: Expression, *, name: str, cells: Mapping[str, Column], wanted: str = "string"
+    rows: DataFrame,
+    expression: Expression,
+    *,
+    name: str,
+    cells: Mapping[str, Column],
+    wanted: str = "string",
+    time_zone: str = "UTC",
 ) -> DataFrame:
     """The rows with a column `name`, the value of the expression, and `NAME_unreadable` beside it.
 
-    `cells` has the text of every column that it reads, by path, null where there is none. A value that cannot be computed
-    is null. `NAME_unreadable` is the text of a column that the expression counts with and that is no number, or the
+    `cells` has the text of every column that it reads, by path, null where there is none. Times without a zone are read as
+    those of `time_zone`, and a timestamp is given with its offset. A value that cannot be computed is null. `NAME_unreadable` is the text of a column that the expression counts with and that is no number, or the
     expression itself where arithmetic of given numbers has no result (a division by zero); else null.
     """
     own = [f"_own_{number}" for number in range(len(rows.columns))]
-    typed = {path: cells[path].try_cast(NUMBER) if path in expression.numbers else cells[path] for path in cells}
+    typed = {
+        expression.parts[path]: cell.try_cast(NUMBER) if path in expression.numbers else cell
+        for path, cell in cells.items()
+    }
     counted = [cells[path] for path in sorted(expression.numbers)]
     is_given = reduce(and_, (cell.isNotNull() for cell in cells.values()), F.lit(expression.is_arithmetic))
     beside = rows.select(
@@ -114,8 +134,9 @@ def evaluated(
         is_given.alias("_own_given"),
         *_tree_of(typed),
     )
-    with _forgiving(rows.sparkSession):
-        value = F.expr(expression.text).cast(wanted)
+    with in_zone(rows.sparkSession, time_zone), _forgiving(rows.sparkSession):
+        computed = F.expr(expression.text)
+        value = F.date_format(computed, WITH_OFFSET) if expression.is_time else computed.cast(wanted)
         not_computed = F.when(F.col("_own_given") & value.isNull(), F.lit(expression.text))
         return beside.select(
             *(F.col(alias).alias(column) for column, alias in zip(rows.columns, own, strict=True)),
@@ -142,9 +163,14 @@ class _Node:
             yield from child.below()
 
     @cached_property
+    def parts(self) -> tuple[str, ...]:
+        """Of a column's path."""
+        return tuple(map(str, _items(self.java.nameParts()))) if self.kind == COLUMN else ()
+
+    @property
     def path(self) -> str:
         """Of a column."""
-        return ".".join(_items(self.java.nameParts())) if self.kind == COLUMN else ""
+        return ".".join(self.parts)
 
     @cached_property
     def function(self) -> str:
@@ -176,6 +202,8 @@ def _not_allowed(node: _Node, text: str) -> str:
             f"{node.function or node.kind} is not allowed in {text!r}: an expression gives the same at every reading, from the "
             "record alone; docs/your-own-log.md lists its functions"
         )
+    if node.kind == CAST and node.type.startswith(("Integer", "Short", "Byte")):
+        return f"{text!r} keeps the last digits of a large number only: cast to bigint or decimal, or use floor"
     is_pattern = node.kind in PATTERNS or node.function in WRITTEN_OUT
     if is_pattern and any(child.kind != LITERAL for child in node.children[1:]):
         return f"{text!r} takes a pattern, a format or a place from a column: expected it to be written out"
@@ -227,14 +255,17 @@ def _are_texts(nodes: Sequence[_Node], numbers: Set[str]) -> bool:
     return len(nodes) > 1 and all(node.kind == COLUMN and node.path not in numbers for node in nodes)
 
 
-def _try_out(spark: SparkSession, expression: Expression, wanted: str) -> None:
-    """Compute the expression on a record of ones; raises `SettingsError` where Spark refuses or gives another type."""
+def _type_of(spark: SparkSession, expression: Expression, wanted: str) -> T.DataType:
+    """What the expression gives for a record of ones; raises `SettingsError` where Spark refuses or gives another type."""
     place, text = expression.place, expression.text
     ones = spark.sql("SELECT one FROM VALUES ('1') AS ones (one)")
-    cells = {path: F.col("one").cast(NUMBER if path in expression.numbers else "string") for path in expression.columns}
+    ones_of = {
+        expression.parts[path]: F.col("one").cast(NUMBER if path in expression.numbers else "string")
+        for path in expression.columns
+    }
     try:
         with _forgiving(spark):
-            value = (ones.select(*_tree_of(cells)) if cells else ones).select(F.expr(text).alias("value"))
+            value = (ones.select(*_tree_of(ones_of)) if ones_of else ones).select(F.expr(text).alias("value"))
             came = value.schema["value"].dataType
             value.collect()  # one row, which Spark computes as it plans
     except (Py4JJavaError, PySparkException) as error:
@@ -244,6 +275,7 @@ def _try_out(spark: SparkSession, expression: Expression, wanted: str) -> None:
             f"{place}: expected {'a condition' if wanted == 'boolean' else 'one text or number'} of one record, and "
             f"{text!r} gives {came.simpleString()}"
         )
+    return came
 
 
 def _fits(came: T.DataType, wanted: str) -> bool:
@@ -263,13 +295,12 @@ def _forgiving(spark: SparkSession) -> Iterator[None]:
         spark.conf.set(ANSI, str(before))
 
 
-def _tree_of(cells: Mapping[str, Column]) -> list[Column]:
+def _tree_of(cells: Mapping[tuple[str, ...], Column]) -> list[Column]:
     """A column for every first part of a path, a struct where there are further ones."""
-    below: dict[str, dict[str, Column]] = {}
-    for path, cell in cells.items():
-        first, _, rest = path.partition(".")
-        below.setdefault(first, {})[rest] = cell
-    return [(parts[""] if "" in parts else F.struct(*_tree_of(parts))).alias(first) for first, parts in below.items()]
+    below: dict[str, dict[tuple[str, ...], Column]] = {}
+    for (first, *rest), cell in cells.items():
+        below.setdefault(first, {})[tuple(rest)] = cell
+    return [(parts[()] if () in parts else F.struct(*_tree_of(parts))).alias(first) for first, parts in below.items()]
 
 
 def _items(scala: Any) -> Sequence[Any]:

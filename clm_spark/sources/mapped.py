@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from clm_spark.errors import SettingsError
-from clm_spark.sources.expressions import UNREADABLE, Expression, evaluated, parsed
+from clm_spark.sources.expressions import UNREADABLE, Expression, evaluated, parsed, sql_name
 from clm_spark.sources.formats import ID_FIELDS, NUMBER_FIELDS, Format, id_text, number_text, without_null_words
 from clm_spark.sources.mapping import ADDRESS, ENDINGS, FILTER, TIME_FORMATS, Mapping, Recipe, unquoted
 from clm_spark.sources.source import (
@@ -72,7 +72,9 @@ class MappedSource(Source):
         cells = self._with_texts(self._cells(raw, self._columns(expressions)))
         for place, each in expressions.items():
             read = {path: self._written(path, of_number=path in each.numbers) for path in each.columns}
-            cells = evaluated(cells, each, name=self._key(place), cells=read, wanted=_wanted(place))
+            cells = evaluated(
+                cells, each, name=self._key(place), cells=read, wanted=_wanted(place), time_zone=self.time_zone
+            )
         fields = {name: self._value(f"fields.{name}", recipe) for name, recipe in mapping.fields.items()}
         if mapping.kind in EVENT_KINDS:
             fields[KIND] = F.lit(mapping.kind)
@@ -99,8 +101,9 @@ class MappedSource(Source):
         """What to write into the mapping where records are rejected for a reason; `values` are the fields concerned."""
         kind, quantity = values.get(KIND), self._name_of("quantity")
         if reason == "negative_quantity":
-            field = next((name for name, value in values.items() if (value or "").startswith("-")), "quantity")
-            rule = f"case when {_backticked(self._name_of(field))} < 0 then 'refund' else {self._kind_as_sql()} end"
+            sizes = (name for name in SIZES if name in self.mapping.fields)
+            field = next((name for name, value in values.items() if (value or "").startswith("-")), next(sizes, ""))
+            rule = f"case when {self._as_sql(field)} < 0 then 'refund' else {self._kind_as_sql()} end"
             place = "fields.kind" if KIND in self.mapping.fields else KIND
             return f'if such a line is a return, write `{place}: "{rule}"`'
         if reason == "bad_number":
@@ -128,13 +131,13 @@ class MappedSource(Source):
     def _kind_as_sql(self) -> str:
         """What the mapping says of the kind so far."""
         kind = self.mapping.kind
-        if kind in EVENT_KINDS:
-            return f"'{kind}'"
-        return (
-            self.mapping.expressions.get(KIND)
-            or self.mapping.expressions.get("fields.kind")
-            or _backticked(self._name_of(KIND) or kind or "")
-        )
+        return f"'{kind}'" if kind in EVENT_KINDS else self._as_sql(KIND)
+
+    def _as_sql(self, field: str) -> str:
+        """What the mapping reads a field from, as a part of an expression."""
+        recipe = self.mapping.fields.get(field) or (self.mapping.kind or "",)
+        columns = self.mapping.columns_of(recipe)
+        return sql_name(columns[0]) if columns else f"({recipe[0]})"
 
     def _name_of(self, field: str) -> str:
         recipe = self.mapping.fields.get(field, ())
@@ -164,6 +167,11 @@ class MappedSource(Source):
                     raise SettingsError(
                         f"{where}: {unknown[0]} is no column of the log: it has {', '.join(mapping.names)}; a name "
                         "with blanks or signs stands in `backticks`"
+                    )
+                if expression.is_time and place.startswith("fields.") and self.time_format != "iso":
+                    raise SettingsError(
+                        f"{where}: {text!r} gives a time, and time_format is {self.time_format}: expected a text in that "
+                        "format, or time_format iso"
                     )
                 self._parsed[place] = expression
             self._check_raw_ids()
@@ -241,7 +249,13 @@ class MappedSource(Source):
     def _cells(self, raw: DataFrame, columns: Sequence[str]) -> DataFrame:
         if self.mapping.format == "csv":
             usual = len(self.mapping.names)
-            return with_cells(raw, columns[:usual], further=columns[usual:], separator=self.mapping.separator)
+            return with_cells(
+                raw,
+                columns[:usual],
+                further=columns[usual:],
+                ignored=self.mapping.ignored,
+                separator=self.mapping.separator,
+            )
         objects = raw.withColumn("objects", json_objects(columns))
         known = (*columns, *self.mapping.ignored)
         one = F.when(F.size("objects") == 1, F.col("objects")[0])
@@ -308,10 +322,6 @@ class MappedSource(Source):
             return own
         # A member may be called user.id, too.
         return F.coalesce(F.get_json_object(F.col("cells")[cell_name(columns.index(name))], f"$.{path}"), own)
-
-
-def _backticked(column: str) -> str:
-    return column if re.fullmatch(r"[A-Za-z_]\w*", column) else f"`{column}`"
 
 
 def _wanted(place: str) -> str:

@@ -186,12 +186,12 @@ class Mapping(Section):
 
     def _raw_ids(self) -> list[str]:
         """Where a raw customer id or an address would leave bronze."""
-        who = self.fields.get("customer_id", ())
+        who = self.columns_of(self.fields.get("customer_id", ()))
         others = {place: recipe for place, recipe in self.recipes.items() if place != "fields.customer_id"}
         same = [
             place
             for place, recipe in others.items()
-            if any(f"{login}.".startswith(f"{name}.") for login in who for name in recipe)
+            if any(f"{login}.".startswith(f"{name}.") for login in who for name in self.columns_of(recipe))
         ]
         addresses = [
             name

@@ -67,9 +67,14 @@ def text_lines(spark: SparkSession, files: Sequence[str], *, first_line: FirstLi
 
 
 def with_cells(
-    raw: DataFrame, columns: Sequence[str], *, further: Sequence[str] = (), separator: str = ","
+    raw: DataFrame,
+    columns: Sequence[str],
+    *,
+    further: Sequence[str] = (),
+    ignored: Sequence[str] = (),
+    separator: str = ",",
 ) -> DataFrame:
-    """CSV lines with `cells`, a struct of the usual columns and `_corrupt`, and `extra`, a map of all other columns.
+    """CSV lines with `cells`, a struct of the usual columns and `_corrupt`, and `extra`, a map of others but those `ignored`.
 
     The struct's fields are `cell_name(0)` and on, in the order of `columns` and then of those `further` ones that only
     other headers have: names may differ in case alone. Each line is read by the header of its own file; the driver sees
@@ -87,7 +92,7 @@ def with_cells(
         read = F.array(_placed_record(len(names), separator))
         is_so = F.col("header") == header
         cells = cells.when(is_so, F.transform(read, _wanted_cells(wanted, names))[0])
-        if new := sorted(set(names) - {*wanted, ""}):
+        if new := sorted(set(names) - {*wanted, *ignored, ""}):
             extra = F.when(is_so, F.transform(read, _map_of(new, names))[0]).otherwise(extra)
     return raw.withColumns({"cells": cells, "extra": extra})
 

@@ -203,6 +203,31 @@ def test_an_order_that_a_page_sent_again_is_one(spark, tmp_path):
         assert (ingested.num_read, ingested.num_kept) == (12, kept_of_them), identical
 
 
+def test_an_expression_s_time_keeps_its_zone_and_a_quoted_name_its_dot(spark, tmp_path):
+    header = "paid,made,who,sku,Avg. Price"
+    fields = {
+        "occurred_at": "greatest(timestamp(paid), timestamp(made))", "customer_id": "who", "item_id": "sku",
+        "price": "`Avg. Price` * 2",
+    }  # fmt: skip
+    lines = [header, "2024-07-01T12:00:00Z,2024-07-01 10:00:00,u1,a,5.00", "2024-07-01 09:00:00,,u1,a,5.00"]
+    ingested = read(spark, tmp_path, lines, header=header, fields=fields, time_zone="Europe/Vienna")
+    told = ingested.typed.select("happened", "price_cents").collect()
+    assert sorted(map(tuple, told)) == [
+        ("2024-07-01 07:00:00", 1000),  # nine in Vienna
+        ("2024-07-01 12:00:00", 1000),
+    ]
+
+
+def test_ignored_columns_and_the_customer_s_own_stay_in_bronze(spark, tmp_path):
+    files = {
+        "a": [OF_ORDERS["header"], f"{DAY},u1,a,1,5.00"],
+        "b": ["when,who,sku,qty,price,phone", f"{DAY},u1,b,1,5.00,+43"],
+    }
+    assert read(spark, tmp_path, files, ignored=["phone"]).kept.where("attributes['phone'] IS NOT NULL").isEmpty()
+    with pytest.raises(SettingsError, match=r"attributes.login is the customer's own column who"):
+        read(spark, tmp_path, files, fields=ORDER | {"customer_id": "`who`"}, attributes={"login": "who"})
+
+
 def test_the_record_s_own_id_decides(spark, tmp_path):
     header = "id,when,who,sku,price"
     fields = {"occurred_at": "when", "customer_id": "who", "item_id": "sku", "price": "price", "event_id": "id"}

@@ -1,18 +1,21 @@
 """The hour that comes twice when daylight saving ends: which of the two a record means, by its place in its file."""
 
+from datetime import timedelta
+
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from clm_spark.events.ingest.validation import IS_USABLE
 
 FILE = ("file", "arrived_at")
+OUT_OF_ORDER = timedelta(minutes=5)  # records that a log wrote in another order are less apart
 
 
 def second_hours(results: DataFrame, *, time_zone: str) -> DataFrame:
     """One row per stretch of a file that is of the second of two equal hours: `file`, `arrived_at`, `first`, `last`.
 
     `results` are of every record, with `occurred_at` read as of the first hour and `comes_twice`. Where the usable
-    records of such an hour stand together, and their times go back exactly once, those from there on are of the second.
+    records of such an hour stand together, and their times go back exactly once by more than `OUT_OF_ORDER`, those from there on are of the second.
     A file that is not in the order of time has none.
     """
     usable = results.where(IS_USABLE)
@@ -21,7 +24,7 @@ def second_hours(results: DataFrame, *, time_zone: str) -> DataFrame:
     before = F.lag("occurred_at").over(Window.partitionBy(*hour).orderBy("position"))
     twice = usable.where("comes_twice").select(*FILE, "position", "occurred_at", local_day)
     stretches = (
-        twice.withColumn("goes_back", F.coalesce(F.col("occurred_at") < before, F.lit(False)))
+        twice.withColumn("goes_back", F.coalesce(before - F.col("occurred_at") > F.lit(OUT_OF_ORDER), F.lit(False)))
         .groupBy(*hour)
         .agg(
             F.count_if("goes_back").alias("num_steps"),

@@ -12,7 +12,13 @@ from pyspark.sql import functions as F
 from clm_spark.errors import ContractError, SourceError
 from clm_spark.events.clocks import available_at
 from clm_spark.events.ingest.autumn import second_hours, with_second_hours
-from clm_spark.events.ingest.checks import check_share_rejected, check_source, check_usable, damage_named
+from clm_spark.events.ingest.checks import (
+    check_as_of_is_near,
+    check_share_rejected,
+    check_source,
+    check_usable,
+    damage_named,
+)
 from clm_spark.events.ingest.claims import Batch, claim_batches, new_files
 from clm_spark.events.ingest.duplicates import MAX_SHIFT, Changed, new_events
 from clm_spark.events.ingest.history import as_begun
@@ -58,10 +64,19 @@ def ingest_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -
         with damage_named():
             lake.append_once(_raw_records(lake, source, batch), into=RAW_EVENTS, batch=batch.batch_id)
     except SourceError:
-        # Nothing of the batch is written: release its files, so that a repaired one counts as new.
-        lake.replace(lake.read(INGESTED_FILES).limit(0), into=INGESTED_FILES, batch_id=batch.batch_id)
-        raise
+        if not _is_stored(lake, batch):
+            # Nothing of the batch is written: release its files, so that a repaired one counts as new.
+            lake.replace(lake.read(INGESTED_FILES).limit(0), into=INGESTED_FILES, batch_id=batch.batch_id)
+            raise
+        log.warning("batch %s: its files are gone or have changed; the raw records of before are used", batch.batch_id)
     finish_batch(lake, source, batch, settings)
+
+
+def _is_stored(lake: Lake, batch: Batch) -> bool:
+    """Whether an earlier run wrote the batch's raw records."""
+    if not lake.exists(RAW_EVENTS):
+        return False
+    return not lake.read(RAW_EVENTS).where(F.col("batch_id") == batch.batch_id).isEmpty()
 
 
 def finish_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -> None:
@@ -71,6 +86,7 @@ def finish_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -
     with parsed(arrived, source, settings, batch_id=batch.batch_id) as (typed, results):
         summary = summarized(results)
         check_share_rejected(summary, typed, source, batch, settings)
+        check_as_of_is_near(lake, summary.span, batch, settings)
         num_kept, duplicates = write_new_events(lake, source, typed, results, summary.span, batch_id=batch.batch_id)
         num_rejected = _write_rejected(lake, typed, summary, batch)
         new_columns = _new_columns(results) if summary.num_with_new_columns else []
@@ -162,7 +178,8 @@ def _say_changed(changed: Changed, source: Source, batch_id: str) -> None:
     if source.refuses_changes:
         raise SourceError(
             f"batch {batch_id}: {what}: expected one content for an id (the mapping's same_id: refused); silver is "
-            "unchanged: mend the log, or write `same_id: first` or `same_id: last by ATTRIBUTE`, and run again"
+            "unchanged: write `same_id: first` or `same_id: last by ATTRIBUTE`, or leave such records out by `filter`, and run "
+            "again"
         )
     rule = f"the last by {source.last_by} counts" if source.last_by else "the first counts"
     log.warning(

@@ -92,13 +92,13 @@ def new_events(
         places = few(repeated.select(*PLACE), num=found["records"])
         records = events.join(places, on=list(PLACE), how="left_semi")
         says = [F.xxhash64(*SAID).alias("says")] if has_own_ids else []
-        keyed = before.select("event_id", event_key().alias("event_key"), *says)
+        keyed = before.select("event_id", "occurred_at", event_key().alias("event_key"), *says)
         if repeating:
             records = stack.enter_context(persisted(_numbered(records, repeating)))
             keys = few(records.select(event_key().alias("event_key")).distinct(), num=found["records"])
         known = keyed.join(keys, on="event_key", how="left_semi").drop("event_key").distinct()
         # Few as a rule, and read three times.
-        copies = stack.enter_context(persisted(_with_is_new(records, known.select("event_id"), last_by)))
+        copies = stack.enter_context(persisted(_with_is_new(records, known.select("event_id", "occurred_at"), last_by)))
         is_again = ~F.col("_is_new")
         per_file = copies.groupBy("file").agg(F.count_if(is_again).alias("n"), F.count_if("_is_retold").alias("retold"))
         duplicates = per_file.collect()
@@ -139,12 +139,15 @@ def _with_is_new(records: DataFrame, known: DataFrame, last_by: str | None) -> D
     value = F.col("attributes")[last_by] if last_by else None
     latest = [] if value is None else [F.desc(value.try_cast("double")), F.desc(value)]
     copies = Window.partitionBy("event_id").orderBy(*latest, "known_at", "record", "file", "position")
-    known = known.withColumn("_was_known", F.lit(True))
+    known = known.withColumnRenamed("occurred_at", "_was_at")
     is_line = (F.col("kind") == "purchase") & F.col("order_id").isNotNull()
-    is_retold = is_line & (F.first("occurred_at").over(copies) != F.col("occurred_at"))
-    numbered = records.withColumns({"_copy": F.row_number().over(copies), "_is_retold": is_retold})
+    numbered = records.withColumns(
+        {"_copy": F.row_number().over(copies), "_first_at": F.first("occurred_at").over(copies)}
+    )
     marked = numbered.join(known, on="event_id", how="left")
-    return marked.withColumn("_is_new", (F.col("_copy") == 1) & F.col("_was_known").isNull())
+    is_retold = is_line & (F.coalesce("_was_at", "_first_at") != F.col("occurred_at"))
+    marked = marked.withColumn("_is_retold", is_retold)
+    return marked.withColumn("_is_new", (F.col("_copy") == 1) & F.col("_was_at").isNull())
 
 
 def _changed(copies: DataFrame, known: DataFrame) -> Changed | None:

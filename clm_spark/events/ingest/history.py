@@ -5,7 +5,7 @@ from datetime import date
 from clm_spark.errors import ContractError
 from clm_spark.settings import Settings
 from clm_spark.sources.source import Source
-from clm_spark.tables.catalog import INGESTED_FILES
+from clm_spark.tables.catalog import INGESTED_BATCHES
 from clm_spark.tables.lake import Lake
 from clm_spark.tables.schemas import ZONE_PROPERTY
 
@@ -13,11 +13,12 @@ HISTORY_PROPERTY = "clm.history_until"
 
 
 def as_begun(lake: Lake, source: Source, settings: Settings) -> Settings:
-    """The settings with `shop.time_zone` and `ingest.history_until` as the lakehouse has them, from its first load on.
+    """The settings with `shop.time_zone` and `ingest.history_until` as the lakehouse has them, from its first complete batch on.
 
     Raises `ContractError` where the settings name another end of the history.
     """
-    schemas, is_first = lake.schemas, not lake.exists(INGESTED_FILES)
+    # A load that was refused has begun nothing.
+    schemas, is_first = lake.schemas, not lake.exists(INGESTED_BATCHES) or lake.read(INGESTED_BATCHES).isEmpty()
     if is_first:
         schemas.record(ZONE_PROPERTY, settings.shop.time_zone or source.time_zone)
     asked, written = settings.ingest.history_until, schemas.recorded(HISTORY_PROPERTY)

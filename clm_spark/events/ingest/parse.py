@@ -112,7 +112,7 @@ def typed_events(
     visited = sold.withColumn("visitor_id", pseudonym(F.col("raw_visitor_id"), key=visitor_key(key.first)))
     login = pseudonym(F.col("raw_customer_id"), key=key.first)
     named = visited.withColumn("customer_id", F.coalesce(login, "visitor_id"))
-    event_id = _event_id(tells_lines_by_time=tells_lines_by_time)
+    event_id = _event_id(tells_lines_by_time=tells_lines_by_time, time_zone=time_zone)
     # The id is made of the uncorrected device time, as the correction differs a little each time an event is sent. It
     # begins with the first key, so that an event sent again after a change of key has the same id.
     identified = rekeyed(named.withColumn("event_id", event_id), EVENTS, links=key.links[1:])
@@ -218,11 +218,13 @@ def _is_impossible_time(max_clock_skew: timedelta | None) -> Column:
     return cannot_be | clocks.is_sent_before(F.col("device_at"), sent_at=F.col("sent_at"), max_skew=max_clock_skew)
 
 
-def _event_id(*, tells_lines_by_time: bool) -> Column:
-    # A page that is loaded again sends its order again, a second or an hour later: a line of an order is told by its day.
-    is_line = F.lit(not tells_lines_by_time) & (F.col("kind") == "purchase") & F.col("order_id").isNotNull()
-    at_us = F.unix_micros("device_at")
-    told_us = F.when(is_line, at_us - F.pmod(at_us, F.lit(DAY_US))).otherwise(at_us)
+def _event_id(*, tells_lines_by_time: bool, time_zone: str) -> Column:
+    told_us = F.unix_micros("device_at")
+    if not tells_lines_by_time:
+        # A page that is loaded again sends its order again, a second or an hour later: a line is told by its day.
+        is_line = (F.col("kind") == "purchase") & F.col("order_id").isNotNull()
+        day = F.unix_date(F.from_utc_timestamp("device_at", time_zone).cast("date")).cast("bigint")
+        told_us = F.when(is_line, day * DAY_US).otherwise(told_us)
     # Times as numbers, and attributes as they are, in order of name: turning them into text costs more than all the rest.
     cells = [told_us if name == "occurred_at" else F.col(name) for name in IDENTIFYING_FIELDS]
     texts = (F.coalesce(cell.cast("string"), F.lit("")) for cell in cells)

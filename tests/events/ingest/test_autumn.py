@@ -9,6 +9,7 @@ FIRST, SECOND = "00", "01"  # the hours in UTC of 2:00 in Vienna on 2023-10-29
 CASES = [  # file, its records in order: time in Vienna, hour in UTC
     ("in order", [("01:50", "23"), ("02:50", FIRST), ("02:10", SECOND), ("02:15", SECOND), ("03:00", "02")]),
     ("one pass", [("01:50", "23"), ("02:10", FIRST), ("02:50", FIRST), ("03:10", "02")]),
+    ("a second late", [("02:10", FIRST), ("02:09", FIRST), ("02:59", FIRST), ("03:10", "02")]),
     ("back twice", [("02:50", FIRST), ("02:10", FIRST), ("02:40", FIRST), ("02:20", FIRST)]),
     ("not together", [("02:50", FIRST), ("12:00", "11"), ("02:10", FIRST), ("13:00", "12")]),
     ("newest first", [("12:00", "11"), ("02:50", FIRST), ("02:10", FIRST), ("01:00", "23")]),

@@ -3,7 +3,7 @@
 import pytest
 from shop_events import on
 
-from clm_spark.errors import ContractError
+from clm_spark.errors import ContractError, SettingsError, SourceError
 from clm_spark.job import run_job
 from clm_spark.jobs import ingest_events
 from clm_spark.settings import ShopSettings
@@ -38,7 +38,14 @@ def test_the_first_load_is_a_history_and_later_runs_change_no_past_day(new_lake,
         run_job(lake.spark, "ingest_events", ingest_events.run, day, reads_events=False)
         return Lake(lake.spark, day)
 
-    load("history.csv", HISTORY, "2024-03-01")
+    # A load that is refused begins nothing: the next one is the history.
+    with pytest.raises(SourceError, match="cannot be used"):
+        load("history.csv", HISTORY + "2024-02-10 09:00:00,,view,a\n" * 9, "2024-02-29")
+    load("history.csv", HISTORY, "2024-03-01", max_rejected_share=0.9)
+    with pytest.raises(
+        SettingsError, match=r"last event is of 2024-03-01, and as_of is 2025-03-03: .* --as-of 2024-03-02"
+    ):
+        load("later.csv", LATER, "2025-03-03")
     later = load("later.csv", LATER, "2024-03-03")
     with pytest.raises(ContractError, match=r"ends on 2024-03-01, .* ingest.history_until is 2024-01-01"):
         load("more.csv", HISTORY, "2024-03-04", history_until=later.settings.as_of.replace(month=1, day=1))
