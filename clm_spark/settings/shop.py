@@ -1,17 +1,27 @@
 """The shop itself: its name and its days."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from clm_spark.settings.section import Section, ZoneName
+
+# What spark.redaction.regex hides, of which a lakehouse could not tell whose it is.
+HIDDEN = re.compile(r"secret|password|token|access.?key")
+
+
+def _is_shown(name: str) -> str:
+    if HIDDEN.search(name):
+        raise ValueError("Spark hides what holds secret, password, token or access_key, so expected another name")
+    return name
 
 
 class ShopSettings(Section):
     """The shop. `shop: my_shop` is short for its name alone."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")] = Field(
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(_is_shown)] = Field(
         "shop", description="name of the shop; a lakehouse holds one shop"
     )
     time_zone: ZoneName | None = Field(

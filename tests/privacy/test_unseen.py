@@ -95,7 +95,7 @@ def test_no_job_of_a_day_writes_a_key_into_the_event_log(tmp_path):
     (tmp_path / "key").write_text(key)
     options = {
         "lakehouse.path": tmp_path / "lake",
-        "shop": "secret_shop",
+        "shop": "unseen_shop",
         "privacy.key_file": tmp_path / "key",
         "ingest.source": "rees46",
         "ingest.path": tmp_path / "log",

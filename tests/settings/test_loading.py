@@ -48,6 +48,7 @@ def test_the_digest_names_what_decides_rows():
         (lambda: load("churn.horizon_days=soon"), ["churn.horizon_days", "valid integer", "soon"]),
         (lambda: load("churn.horizon_days"), ["section.key=value", "churn.horizon_days"]),
         (lambda: load("shop=My Shop"), ["shop.name", "match pattern", "My Shop"]),
+        (lambda: load("shop=secret_garden"), ["shop.name", "Spark hides what holds secret", "secret_garden"]),
         (lambda: load("shop.time_zone=CET"), ["shop.time_zone", "IANA name such as Europe/Vienna", "CET"]),
         (lambda: load("segments.k_from=9"), ["k_from must not be above"]),
         (lambda: load(as_of="yesterday"), ["as_of", "yesterday"]),
