@@ -37,7 +37,7 @@ def said_of_days(caplog) -> list[str]:
     return [message for message in messages if message.startswith("days of lakehouse")]
 
 
-@pytest.mark.long
+@pytest.mark.soak
 def test_days_are_those_of_the_shops_zone(new_lake, caplog):
     lake = new_lake(as_of="2024-03-10", features={"panel_size": 1}, bots={"max_per_day": 3})
     friday, saturday, last = "2024-03-01", "2024-03-02", "2024-03-09"
