@@ -11,7 +11,7 @@ BIN := .venv/bin
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
     --no-annotate $(if $(UPGRADE),--upgrade)
 
-.PHONY: help run test test-long check setup data bundle wheel pack requirements demo bench-demo bench-ingest bench-features bench-sessions bench-evaluation soak-tests soak-ingest soak-cluster soak-hdfs soak-s3 clean
+.PHONY: help run test test-long check setup data bundle wheel pack requirements demo bench-small bench-demo bench-ingest bench-features bench-sessions bench-evaluation soak-tests soak-ingest soak-cluster soak-hdfs soak-s3 clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,10 @@ requirements: ## compile the hashed pins again (needs uv; UPGRADE=1 takes newer 
 demo: ## draw a synthetic shop of CUSTOMERS (2000) over DAYS (180) into data/demo_shop
 	@infra/setup.sh spark
 	@$(BIN)/clm demo --customers $(CUSTOMERS) --days $(DAYS) --out data/demo_shop
+
+bench-small: ## time a new user's first commands: a log of 60 records, a query, 1,000 customers (BENCH="--repeat 3 --repeat-all 0")
+	@infra/setup.sh dev
+	@$(BIN)/python tests/benchmarks/bench_small.py $(BENCH)
 
 bench-demo: ## time the synthetic shop: records a second, memory
 	@infra/setup.sh train

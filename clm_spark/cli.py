@@ -6,6 +6,8 @@ import shlex
 import sys
 from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 import typer
@@ -18,6 +20,7 @@ from rich.table import Table as Grid
 from clm_spark.backfill import backfill
 from clm_spark.demo.shop import write_shop
 from clm_spark.errors import SettingsError
+from clm_spark.inspection.preview import inspect_log
 from clm_spark.job import (
     MODELS_MISSING,
     AllowMissing,
@@ -136,12 +139,27 @@ def _run_jobs(spark: SparkSession, settings: Settings, chosen: Sequence[Job], *,
         ended = {"done": "done", "nothing_new": "nothing new", "models_missing": "models missing"}
         text = f"    {job.name}: {ended.get(done.status, done.status)}, {done.seconds:.0f} s"
         console.print(text, highlight=False, soft_wrap=True)
-        for reason in done.missing:
+        for reason in (*done.missing, *done.too_little):
             console.print(f"    {reason}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-        if done.error is not None:
+        if done.status == "failed" and done.error is not None:
             print_error(done.error)
 
     return run_jobs(spark, settings, chosen, parallel=parallel, say=say)
+
+
+@app.command()
+def inspect(
+    log: Annotated[str, typer.Argument(metavar="LOG", help="A file or a folder of CSV, JSON lines or Parquet.")],
+    write: Annotated[Path | None, typer.Option("--write", metavar="FILE", help="Where to write the mapping.")] = None,
+    profile: Profile = "local",
+    overrides: Overrides = None,
+    conf_dir: ConfDir = None,
+) -> None:
+    """Look at a log of your own: draft its mapping, say why, and show the first events that it gives."""
+    with TemporaryDirectory() as folder:  # nothing is written into a lakehouse
+        sets = [*(overrides or []), f"lakehouse.path={folder}", "spark.local_metastore=false"]
+        settings = load_settings(profile, as_of=NO_DAY, overrides=sets, conf_dir=conf_dir)
+        inspect_log(build_session(settings, app_name="clm-spark inspect"), log, out, write_to=write)
 
 
 @app.command()
@@ -260,8 +278,9 @@ def sql(
     settings = load_settings(profile, as_of=NO_DAY, overrides=overrides or [], conf_dir=conf_dir)
     spark = build_session(settings, app_name="clm-spark sql")
     try:
-        rows = spark.sql(query)
-        _print_rows(rows, style, limit)
+        with Lake(spark, settings).in_shops_zone():
+            rows = spark.sql(query)
+            _print_rows(rows, style, limit)
     except PySparkException as error:
         first = " ".join(str(error).split("\n\nJVM stacktrace", 1)[0].split(";\n", 1)[0].split())
         raise SettingsError(f"the query failed: {first}") from None

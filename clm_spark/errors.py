@@ -2,7 +2,14 @@
 
 
 class UserError(Exception):
-    """A mistake that the user can correct: the command line prints its text as one line and exits with 2."""
+    """A mistake that the user can correct: the command line prints its text as one line and exits with 2.
+
+    `example` is a record of the user's own log. It is shown, and stored nowhere: it may name a customer.
+    """
+
+    def __init__(self, message: str, *, example: str = "") -> None:
+        super().__init__(message)
+        self.example = example
 
 
 class SettingsError(UserError):
@@ -19,3 +26,15 @@ class ContractError(UserError):
 
 class ModelError(UserError):
     """A model that is missing, or that the store of models cannot give."""
+
+
+class TooLittleDataError(ModelError):
+    """There is too little to learn a model from: nothing is wrong, and nothing is to be done but to wait."""
+
+
+class NoModelInUseError(ModelError):
+    """No model has been chosen by the day that asks for one; `train_job` would choose it."""
+
+    def __init__(self, message: str, *, train_job: str) -> None:
+        super().__init__(message)
+        self.train_job = train_job

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
+from functools import cache
 from typing import Annotated
 
 import typer
@@ -14,7 +15,7 @@ from pyspark.sql import functions as F
 from rich.console import Console
 from rich.logging import RichHandler
 
-from clm_spark.errors import ModelError, SettingsError, UserError
+from clm_spark.errors import ModelError, SettingsError, TooLittleDataError, UserError
 from clm_spark.models.catalogue import load_settings
 from clm_spark.pipeline import Run, find_jobs
 from clm_spark.runs import one_line, recorded
@@ -42,33 +43,43 @@ AllowMissing = Annotated[
 
 @dataclass(frozen=True)
 class JobDone:
-    """What one job did: how it ended, the models it had to do without, each with the reason, and what stopped it."""
+    """What one job did: how it ended, the models it had to do without, each with the reason, and what ended it early.
+
+    A `ModelError` that ended it is among the reasons, too.
+    """
 
     job: str
     seconds: float
     written: tuple[Written, ...]
     status: Status = "done"
     missing: tuple[str, ...] = ()
+    too_little: tuple[str, ...] = ()  # models for which there is too little data
     error: Exception | None = None
 
 
 def run_job(spark: SparkSession, job: str, run: Run, settings: Settings, *, reads_events: bool = True) -> JobDone:
-    """Run one job over the lakehouse, recorded in gold.runs however it ends.
+    """Run one job over the lakehouse, recorded in gold.runs however it ends. That a model is missing is no failure.
 
     Raises `ContractError` when the settings' key is not the lakehouse's, before the run begins.
     """
     lake, (declared,) = Lake(spark, settings, job=job), find_jobs(job)
     if not declared.changes_key:
         lake.schemas.check_key()
-    with recorded(lake, is_upkeep=declared.is_upkeep, writes_tables=bool(declared.writes)) as record:
-        if reads_events:
-            check_as_of(lake)
-        run(lake, settings)
-    return JobDone(job, record.seconds or 0.0, record.written, record.status, record.missing)
+    lake.schemas.keep_time_zone()
+    written, ended_by = bool(declared.writes), None
+    try:
+        with lake.in_shops_zone(), recorded(lake, is_upkeep=declared.is_upkeep, writes_tables=written) as record:
+            if reads_events:
+                check_as_of(lake)
+            run(lake, settings)
+    except ModelError as error:
+        ended_by = error
+    seconds, reasons = record.seconds or 0.0, (record.missing, record.too_little)
+    return JobDone(job, seconds, record.written, record.status, *reasons, ended_by)
 
 
 def check_as_of(lake: Lake) -> None:
-    """Refuse a day outside the time span of the ingested events."""
+    """Refuse a day outside the time span of the ingested events, but for a few quiet days after it."""
     lake.read(EVENTS)  # refused where there is none, or none of ours
     batches = lake.read(INGESTED_BATCHES)
     span = batches.agg(F.to_date(F.min("first_known_at")), F.to_date(F.max("last_known_at"))).head()
@@ -76,11 +87,27 @@ def check_as_of(lake: Lake) -> None:
     first, last = span
     if first is None:
         raise SettingsError("silver.events is empty: expected events to work on; run ingest_events with data first")
-    if not first < lake.settings.as_of <= last + timedelta(days=1):
+    as_of, morning_after = lake.settings.as_of, last + timedelta(days=1)
+    latest = morning_after + timedelta(days=lake.settings.shop.max_quiet_days)
+    if not first < as_of <= latest:
         raise SettingsError(
-            f"as_of {lake.settings.as_of} is outside the data: events, by the time they were known, run from {first} to {last}; "
-            f"give --as-of between {first + timedelta(days=1)} and {last + timedelta(days=1)}"
+            f"as_of {as_of} is outside the data: events, by the time they were known, run from {first} to {last}; give "
+            f"--as-of between {first + timedelta(days=1)} and {latest} (shop.max_quiet_days after the last event)"
         )
+    if as_of > morning_after:
+        _warn_of_quiet_days(as_of, last)
+
+
+@cache
+def _warn_of_quiet_days(as_of: date, last: date) -> None:
+    """Once in a process, not in every job."""
+    log.warning(
+        "no event is known of the %d days before as_of %s, the last one is of %s: the shop was closed, or its log has not "
+        "arrived",
+        (as_of - last).days - 1,
+        as_of,
+        last,
+    )
 
 
 def main(run: Run) -> int:
@@ -105,6 +132,8 @@ def main(run: Run) -> int:
             log.info("%s: %s, %.0f s", job, done.status.replace("_", " "), done.seconds)
             if done.missing:
                 raise ModelError("; ".join(done.missing))
+            if done.too_little:
+                raise TooLittleDataError("; ".join(done.too_little))
 
     command.__doc__ = module.__doc__
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -116,20 +145,23 @@ def main(run: Run) -> int:
 
 @contextmanager
 def user_mistakes_as_one_line(*, allow_missing: bool = False) -> Iterator[None]:
-    """Turn a `UserError` into one line on standard error and exit code 2; or 3, or 0 if allowed, where a model is missing."""
+    """Turn a `UserError` into one line on standard error and exit code 2.
+
+    Where a model is missing the code is 3, or 0 if that is allowed, or if there is too little to learn it from.
+    """
     try:
         yield
     except UserError as error:
         print_error(error)
         if not isinstance(error, ModelError):
             raise SystemExit(USER_MISTAKE) from None
-        if not allow_missing:
+        if not allow_missing and not isinstance(error, TooLittleDataError):
             raise SystemExit(MODELS_MISSING) from None
 
 
 def print_error(error: BaseException) -> None:
     """What an error says, in one line on standard error."""
-    text = str(error) if isinstance(error, UserError) else one_line(error)
+    text = f"{error}{error.example and f'; {error.example}'}" if isinstance(error, UserError) else one_line(error)
     console.print(f"clm: {' '.join(text.split())}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -4,8 +4,9 @@ import hashlib
 import hmac
 import os
 from dataclasses import dataclass, field
+from typing import Any
 
-from pyspark.sql import Column
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from clm_spark.errors import SettingsError
@@ -54,9 +55,9 @@ def pseudonym_key(settings: Settings) -> KeyChain:
     """
     chain = _named_key(settings.privacy)
     is_public = all(hashlib.sha256(link).hexdigest() == DEMO_KEY for link in chain.links)
-    if is_public and settings.shop not in PUBLIC_SHOPS:
+    if is_public and settings.shop.name not in PUBLIC_SHOPS:
         raise SettingsError(
-            f"shop {settings.shop!r} would name its customers by the public demo key, which lets anyone find them: "
+            f"shop {settings.shop.name!r} would name its customers by the public demo key, which lets anyone find them: "
             "expected a secret of your own; make one (openssl rand -hex 32 > FILE, outside the repository) and set "
             "privacy.key_file"
         )
@@ -93,10 +94,26 @@ def hmac_sha256(content: Column, *, key: bytes) -> Column:
     """HMAC-SHA256 (RFC 2104) of text in UTF-8 or of bytes, hexadecimal; null stays null. No Python per row."""
     short = hashlib.sha256(key).digest() if len(key) > BLOCK_BYTES else key
     padded = short.ljust(BLOCK_BYTES, b"\0")
-    inner = F.lit(bytearray(byte ^ 0x36 for byte in padded))
-    outer = F.lit(bytearray(byte ^ 0x5C for byte in padded))
+    inner = unseen(bytes(byte ^ 0x36 for byte in padded))
+    outer = unseen(bytes(byte ^ 0x5C for byte in padded))
     digest = F.unhex(F.sha2(F.concat(inner, content.cast("binary")), 256))
     return F.sha2(F.concat(outer, digest), 256)
+
+
+def unseen(secret: bytes) -> Column:
+    """The bytes as a column that no plan, event log or page of Spark's UI shows, as they would show a literal.
+
+    It is a subquery over a relation of one row: of a relation, plans name the columns and not the rows.
+    """
+    spark = SparkSession.active()
+    jvm: Any = spark._jvm
+    gateway: Any = spark.sparkContext._gateway
+    cells = gateway.new_array(jvm.java.lang.Object, 1)
+    cells[0] = bytearray(secret)
+    rows = jvm.java.util.ArrayList()
+    rows.add(jvm.org.apache.spark.sql.RowFactory.create(cells))
+    schema = jvm.org.apache.spark.sql.types.StructType.fromDDL("secret BINARY")
+    return DataFrame(spark._jsparkSession.createDataFrame(rows, schema), spark).scalar()
 
 
 def _named_key(privacy: PrivacySettings) -> KeyChain:

@@ -16,10 +16,10 @@ from clm_spark.tables.lake import Lake
 def jobs_that_hold(lake: Lake, jobs: Sequence[Job]) -> list[str]:
     """Names of the jobs whose last run for the lake's day need not be repeated, in order; bounded by jobs.
 
-    Such a run was complete, without a model missing, under today's sources and settings; Spark's own may differ. The
-    jobs that it depends on hold too. The tables that it read have no newer rows, but for rows that jobs of the same day
-    wrote that it has no dependency on: a run of all jobs may start those later as well. The tables that it wrote exist,
-    and nobody but our jobs has changed their rows since.
+    Such a run was complete, without a model missing, under today's sources, settings and zone; Spark's own settings may
+    differ. The jobs that it depends on hold too. The tables that it read have no newer rows, but for rows that jobs of
+    the same day wrote that it has no dependency on: a run of all jobs may start those later as well. The tables that it
+    wrote exist, and nobody but our jobs has changed their rows since.
     """
     runs, written = _last_runs(lake)
     graph, holding = graph_of(jobs), list[str]()
@@ -59,7 +59,8 @@ def _last_runs(lake: Lake) -> tuple[Mapping[str, Row], Mapping[str, list[Row]]]:
 
 def _is_good(run: Row, lake: Lake) -> bool:
     is_same = (run["settings_hash"], run["code_version"]) == (lake.settings.digest, code_version())
-    return is_same and run["status"] in ("done", "nothing_new")
+    has_same_days = (run["time_zone"] or "UTC") == lake.time_zone
+    return is_same and has_same_days and run["status"] in ("done", "nothing_new")
 
 
 def _trained_for(job: Job, before: str, jobs: Sequence[Job]) -> bool:

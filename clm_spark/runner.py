@@ -3,14 +3,14 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 from pyspark.sql import SparkSession
 
-from clm_spark.errors import ModelError, UserError
+from clm_spark.errors import NoModelInUseError, UserError
 from clm_spark.job import FAILED, MODELS_MISSING, USER_MISTAKE, JobDone, run_job
 from clm_spark.pipeline import Job, graph_of
-from clm_spark.runs import one_line
 from clm_spark.session import another_session
 from clm_spark.settings import Settings
 from clm_spark.side_by_side import run_graph
@@ -40,7 +40,7 @@ def run_jobs(spark: SparkSession, settings: Settings, jobs: Sequence[Job], *, pa
             thread.name = name  # as the log has it
         # The words of a commit are a setting of the session.
         own = another_session(spark, settings) if parallel > 1 else spark
-        ended = _run_one(own, settings, job)
+        ended = _with_cause(_run_one(own, settings, job), {each.job for each in done if each.too_little})
         done.append(ended)
         say(places[name], job, ended)
         return ended.status != "failed"
@@ -51,11 +51,21 @@ def run_jobs(spark: SparkSession, settings: Settings, jobs: Sequence[Job], *, pa
 
 
 def exit_code(done: Sequence[JobDone]) -> int:
-    """What `done` means to whoever started it: 0 done, 3 done with models missing, 2 the user's mistake, 1 failed."""
+    """What `done` means to whoever started it: 0 done, 3 done with models missing, 2 the user's mistake, 1 failed.
+
+    Nothing is missing where there is too little data to learn from.
+    """
     errors = [each.error for each in done if each.status == "failed" and each.error is not None]
     if errors:
         return USER_MISTAKE if all(isinstance(error, UserError) for error in errors) else FAILED
     return MODELS_MISSING if any(each.missing for each in done) else 0
+
+
+def _with_cause(done: JobDone, too_little: Collection[str]) -> JobDone:
+    """A job without a model, where the one that trains it is among those that had too little data: it has that, too."""
+    if isinstance(done.error, NoModelInUseError) and done.error.train_job in too_little:
+        return replace(done, missing=(), too_little=(f"follows from {done.error.train_job}",))
+    return done
 
 
 def _run_one(spark: SparkSession, settings: Settings, job: Job) -> JobDone:
@@ -63,8 +73,6 @@ def _run_one(spark: SparkSession, settings: Settings, job: Job) -> JobDone:
     try:
         function, _ = job.load()
         return run_job(spark, job.name, function, settings, reads_events=job.needs_events)
-    except ModelError as error:
-        return JobDone(job.name, time.monotonic() - start, (), "models_missing", (one_line(error),))
     except Exception as error:
         raise_if_stopped()  # then the error is that Spark was told to cancel
         if not isinstance(error, UserError):

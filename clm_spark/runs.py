@@ -22,7 +22,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 import clm_spark
-from clm_spark.errors import ModelError, UserError
+from clm_spark.errors import ModelError, TooLittleDataError, UserError
 from clm_spark.signals import Stopped, asked_to_stop, uncancelled
 from clm_spark.tables.catalog import COUNTS, EVENTS, INGESTED_BATCHES, INGESTED_FILES, RUNS, Status
 from clm_spark.tables.lake import Lake, Written
@@ -43,6 +43,7 @@ class RunRecord:
     status: Status = "running"
     ended_at: datetime | None = None
     missing: tuple[str, ...] = ()
+    too_little: tuple[str, ...] = ()
     error: str | None = None
     written: tuple[Written, ...] = ()
     inputs: Mapping[str, int] = field(default_factory=dict)
@@ -75,11 +76,13 @@ class RunRecord:
         self.written, self.inputs = tuple(self.lake.written), dict(self.lake.inputs)
         errors = () if error is None else (one_line(error),)
         has_failed = not (error is None or isinstance(error, ModelError))
-        self.missing = tuple(self.lake.missing) if has_failed else (*self.lake.missing, *errors)
-        self.error = "; ".join(errors if has_failed else self.missing)[:MAX_ERROR] or None
+        has_little = isinstance(error, TooLittleDataError)
+        self.missing = (*self.lake.missing, *(() if has_failed or has_little else errors))
+        self.too_little = (*self.lake.too_little, *(errors if has_little else ()))
+        self.error = "; ".join(errors if has_failed else (*self.missing, *self.too_little))[:MAX_ERROR] or None
         if has_failed:
             self.status = "failed"
-        elif self.missing:
+        elif self.missing or self.too_little:
             self.status = "models_missing"
         else:
             self.status = "done" if self.written or not self.writes_tables else "nothing_new"
@@ -94,8 +97,8 @@ class RunRecord:
         return book.read(RUNS).where(is_mine & F.col("table_name").isNull()).select("status", "started_at").head()
 
     def _book(self) -> Lake:
-        """A lake of its own: the record is no work of the job's."""
-        return Lake(self.lake.spark, self.lake.settings, job=self.lake.job)
+        """The record is no work of the job's."""
+        return self.lake.beside()
 
     def _write(self, book: Lake, rows: DataFrame, *, is_whole: bool = False) -> None:
         place: dict[str, Any] = {"as_of": self.lake.settings.as_of, "job": self.lake.job}
@@ -122,6 +125,7 @@ class RunRecord:
             "job": self.lake.job,
             "as_of": settings.as_of,
             "inputs": dict(sorted(self.inputs.items())),
+            "time_zone": self.lake.time_zone,
             "settings_hash": settings.digest,
             "code_version": code_version(),
         }
@@ -216,10 +220,9 @@ def _records_taken_in(book: Lake) -> tuple[dict[str, int], list[dict[str, Any]]]
     From the ledger, not from this process: a run that was killed signed some of them off and did not say so.
     """
     mine = (F.col("job") == book.job) & (F.col("as_of") == F.lit(book.settings.as_of))
-    batches = book.read(INGESTED_BATCHES).where(mine)
-    summed = batches.agg(*(F.sum(name).alias(name) for name in COUNTS)).head()
-    assert summed is not None
-    files = book.read(INGESTED_FILES).join(batches, on="batch_id", how="left_semi")
+    batches = book.read(INGESTED_BATCHES).where(mine).select("batch_id", *COUNTS).collect()
+    summed = {name: sum(batch[name] for batch in batches) for name in COUNTS}
+    files = book.read(INGESTED_FILES).where(F.col("batch_id").isin([batch["batch_id"] for batch in batches]))
     # A file may come changed under its name, and a stream's partition comes with every step.
     per_file = files.groupBy("file").agg(*(F.sum(name).alias(name) for name in COUNTS)).orderBy("file")
-    return summed.asDict(), [{**row.asDict(), "num_rows": row["num_kept"]} for row in per_file.collect()]
+    return summed, [{**row.asDict(), "num_rows": row["num_kept"]} for row in per_file.collect()]

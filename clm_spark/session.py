@@ -20,6 +20,7 @@ from clm_spark.errors import SettingsError
 from clm_spark.files import is_here, local_path
 from clm_spark.machine import memory_bytes, num_cores
 from clm_spark.settings import Settings
+from clm_spark.startup import extend_class_path, has_jars, java_option, java_options
 
 DELTA_PACKAGE = "io.delta:delta-spark_4.1_2.13:4.4.0"
 KAFKA_PACKAGE = "org.apache.spark:spark-sql-kafka-0-10_2.13:4.1.1"  # 4.1.4's names a dependency that is nowhere
@@ -29,18 +30,19 @@ GIGABYTE = 1 << 30
 DRIVERS_SHARE_OF_MEMORY = 0.4
 MOST_DRIVER_MEMORY = 31 * GIGABYTE  # from 32 GB on, a JVM's pointers are twice as long
 CLUSTER_SHUFFLE_PARTITIONS = 200
+SESSION_ZONE = "spark.sql.session.timeZone"
 
 
 def build_session(settings: Settings, *, app_name: str) -> SparkSession:
-    """Build, or take over, the session that the settings describe; clocks are UTC.
+    """Build, or take over, the session that the settings describe; days are those of UTC, but inside `in_zone`.
 
     Raises `SettingsError` when Java is missing or another process holds the local metastore.
     """
     launches_jvm = SparkContext._gateway is None and "PYSPARK_GATEWAY_PORT" not in os.environ
-    if launches_jvm:
-        _check_java()
     if is_local(settings):
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # workers with the packages of this process
+    if _uses_kept_jars(settings, launches_jvm=launches_jvm):
+        extend_class_path()
     builder = SparkSession.builder.appName(app_name)
     for key, value in _spark_conf(settings, launches_jvm=launches_jvm).items():
         builder = builder.config(key, value)
@@ -50,6 +52,8 @@ def build_session(settings: Settings, *, app_name: str) -> SparkSession:
             spark = _started(builder, log)
             spark.sql("SHOW SCHEMAS")  # opens the metastore: a lock shows here, not in a job
         except (Py4JJavaError, PySparkException, RuntimeError) as error:
+            if launches_jvm:
+                _check_java()  # only now: it takes the start of a JVM
             raise _explained(error, settings, log) from error
     if launches_jvm:
         spark.sparkContext.setLogLevel("ERROR")
@@ -70,6 +74,17 @@ def another_session(spark: SparkSession, settings: Settings) -> SparkSession:
 def is_local(settings: Settings) -> bool:
     """Whether Spark runs inside this process's machine alone."""
     return (settings.spark.master or "").startswith("local")
+
+
+@contextmanager
+def in_zone(spark: SparkSession, zone: str) -> Iterator[None]:
+    """Let days and hours be those of the zone in every frame that is made inside the block, wherever it is computed."""
+    before = spark.conf.get(SESSION_ZONE)
+    spark.conf.set(SESSION_ZONE, zone)
+    try:
+        yield
+    finally:
+        spark.conf.set(SESSION_ZONE, str(before))
 
 
 def spread_over_cores(rows: DataFrame) -> DataFrame:
@@ -101,7 +116,7 @@ def _spark_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:
 def _session_conf() -> dict[str, str]:
     """Settings of every session, whoever started Spark."""
     return {
-        "spark.sql.session.timeZone": "UTC",
+        SESSION_ZONE: "UTC",
         # Rows written after a schema check must not be cast by guess.
         "spark.sql.storeAssignmentPolicy": "STRICT",
         # Up to so many partitions are written side by side, without sorting all rows by partition first.
@@ -115,6 +130,9 @@ def _session_conf() -> dict[str, str]:
         "spark.sql.inMemoryColumnarStorage.compressed": "false",
         # A daily run filters on a handful of days: above ten, Spark would push down only the first and the last.
         "spark.sql.parquet.pushdown.inFilterThreshold": "400",
+        # Shops write in more encodings than the seven that Spark's decode knows by itself; what is no letter is shown as none.
+        "spark.sql.legacy.javaCharsets": "true",
+        "spark.sql.legacy.codingErrorAction": "true",
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         # Spark has no time in nanoseconds and refuses such files: sources/parquet.py makes times of the numbers.
         "spark.sql.legacy.parquet.nanosAsLong": "true",
@@ -135,13 +153,28 @@ def _context_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:
     }
     if spark.master:
         conf["spark.master"] = spark.master
-    if spark.delta_jars == "fetch":
-        conf["spark.jars.packages"] = _packages(settings)
+    packages = _packages(settings)
+    if _uses_kept_jars(settings, launches_jvm=launches_jvm):
+        packages.remove(DELTA_PACKAGE)
+    if packages and spark.delta_jars == "fetch":
+        conf["spark.jars.packages"] = ",".join(packages)
     if launches_jvm:
         conf["spark.driver.memory"] = spark.driver_memory or _driver_memory()
+    options = list(java_options()) if launches_jvm and is_local(settings) else []
     if spark.local_metastore:
         conf |= _local_metastore(settings)
+        options.append(
+            java_option("-Dderby.stream.error.file", local_path(settings.lakehouse.path) / "logs" / "derby.log")
+        )
+        options.append("--add-modules=jdk.incubator.vector")
+    if options:
+        conf["spark.driver.extraJavaOptions"] = " ".join(options)
     return conf
+
+
+def _uses_kept_jars(settings: Settings, *, launches_jvm: bool) -> bool:
+    """Whether Delta comes from the jars that set-up keeps on this machine."""
+    return launches_jvm and is_local(settings) and settings.spark.delta_jars == "fetch" and has_jars(DELTA_PACKAGE)
 
 
 def _driver_memory() -> str:
@@ -156,8 +189,8 @@ def _shuffle_partitions(master: str | None) -> int:
     return 2 * (num_cores() if local[1] == "*" else int(local[1] or 1))
 
 
-def _packages(settings: Settings) -> str:
-    return f"{DELTA_PACKAGE},{KAFKA_PACKAGE}" if settings.stream.topic else DELTA_PACKAGE
+def _packages(settings: Settings) -> list[str]:
+    return [DELTA_PACKAGE, KAFKA_PACKAGE] if settings.stream.topic else [DELTA_PACKAGE]
 
 
 def _local_metastore(settings: Settings) -> dict[str, str]:
@@ -172,15 +205,7 @@ def _local_metastore(settings: Settings) -> dict[str, str]:
         "spark.sql.catalogImplementation": "hive",
         "spark.sql.warehouse.dir": str(home / "tables"),
         "spark.hadoop.javax.jdo.option.ConnectionURL": f"jdbc:derby:;databaseName={home / 'metastore'};create=true",
-        "spark.driver.extraJavaOptions": f"{java_property('derby.stream.error.file', home / 'logs' / 'derby.log')} "
-        "--add-modules=jdk.incubator.vector",
     }
-
-
-def java_property(name: str, value: Path) -> str:
-    """`-Dname=value` as Spark's launcher cuts a line of Java options: a path may hold spaces and quotes."""
-    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'-D{name}="{escaped}"'
 
 
 def _check_java() -> None:
@@ -233,7 +258,7 @@ def _explained(error: Exception, settings: Settings, log: Path | None) -> Settin
         )
     if "unresolved dependency" in text or "not found: [" in text or "download failed: [" in text or _lacks_jars(log):
         return SettingsError(
-            f"Spark could not fetch {_packages(settings)} from Maven Central: check the network, "
+            f"Spark could not fetch {','.join(_packages(settings))} from Maven Central: check the network, "
             "or put the jars on the class path and set spark.delta_jars=provided"
         )
     if "DeltaCatalog" in text or "DeltaSparkSessionExtension" in text:

@@ -19,13 +19,18 @@ class StaleDay:
 
 
 def stale_days(lake: Lake) -> list[StaleDay]:
-    """Days up to the asked one, oldest first, whose tables a later batch should have been in; bounded by days and jobs.
+    """Days up to the asked one, oldest first, whose tables do not hold any more; bounded by days and jobs.
 
-    An event that became available on a day or later does not concern that day, so late events with their own known_at
+    Either a later batch should have been in them, or they were made of the days of another zone. An event that became available on a day or later does not concern that day, so late events with their own known_at
     make no past day stale. Tables without a clock show what is known now: only their last day can be stale.
     """
     if not lake.exists(RUNS):
         return []
+    with lake.in_shops_zone():
+        return _stale_days(lake)
+
+
+def _stale_days(lake: Lake) -> list[StaleDay]:
     # Tables that a complete run wrote: a run that failed has not made a day anew.
     is_written = F.col("table_name").isNotNull() & F.col("file").isNull()
     runs = lake.read(RUNS).where(is_written & (F.col("as_of") <= F.lit(lake.settings.as_of)))
@@ -50,15 +55,17 @@ def _speaks_for_days(job: Job) -> bool:
 
 
 def _outdated(lake: Lake) -> set[tuple[str, date]]:
-    """Jobs and days that read silver.events before a batch came with events for them."""
+    """Jobs and days that read silver.events before a batch came with events for them, or by the days of another zone."""
     seen = F.col("inputs")[EVENTS.title]
     has_ended_well = F.coalesce("status", F.lit("done")).isin("done", "nothing_new", "models_missing")
     runs = lake.read(RUNS).where(F.col("file").isNull() & seen.isNotNull() & has_ended_well)
+    by_other_days = F.coalesce("time_zone", F.lit("UTC")) != lake.time_zone
+    rezoned = runs.where(by_other_days & F.col("job").isin([job.name for job in JOBS if not job.takes_raw]))
     per_run = runs.groupBy("job", "as_of").agg(F.max(seen).alias("seen"))
     batches = lake.read(INGESTED_BATCHES).where(F.col("num_kept") > 0).select("events_version", "first_known_at")
     is_late = F.col("events_version") > F.col("seen")
     concerns = F.col("job").isin([job.name for job in JOBS if not _speaks_for_days(job)]) | (
         F.col("first_known_at") < F.col("as_of")
     )
-    late = per_run.join(F.broadcast(batches), on=is_late & concerns, how="left_semi")
-    return {(row["job"], row["as_of"]) for row in late.collect()}
+    late = per_run.join(F.broadcast(batches), on=is_late & concerns, how="left_semi").select("job", "as_of")
+    return {(row["job"], row["as_of"]) for row in late.union(rezoned.select("job", "as_of")).distinct().collect()}

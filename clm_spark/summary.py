@@ -9,7 +9,7 @@ from rich.table import Table as Grid
 
 from clm_spark.job import JobDone
 from clm_spark.report.metrics import role
-from clm_spark.report.page import report_path
+from clm_spark.report.place import report_path
 from clm_spark.report.rows import known_rows
 from clm_spark.runs import one_line
 from clm_spark.settings import Settings
@@ -40,6 +40,7 @@ def print_summary(
 def what_is_missing(done: Sequence[JobDone]) -> list[str]:
     """A line per model that is missing, per job that failed and per job that was not begun for that, with the reason."""
     lines = [f"missing: {job.job}: {reason}" for job in done for reason in job.missing]
+    lines += [f"too little data: {job.job}: {reason}" for job in done for reason in job.too_little]
     failed = [job for job in done if job.status == "failed" and job.error]
     lines += [f"failed: {job.job}: {one_line(job.error)}" for job in failed if job.error]
     names = ", ".join(job.job for job in failed)

@@ -136,13 +136,29 @@ install_clm() {
     pip_install --quiet --no-deps --no-index --no-build-isolation --editable .
 }
 
+# What the archive of classes follows from beside .venv: another JVM cannot use it.
+startup_stamp() { echo "$stamps/startup-$({ "${JAVA_HOME:+$JAVA_HOME/bin/}java" -version 2>&1 && cat infra/startup.py; } | sha256sum | cut -c1-16)"; }
+
+prepare_startup() {
+    local stamp
+    stamp=$(startup_stamp)
+    [[ -f $stamp ]] && return
+    say "archiving the classes that a session loads, which takes a minute or two"
+    # Sessions start without it as well, only later.
+    "$venv/bin/python" infra/startup.py >"$venv/.clm-setup/startup.log" 2>&1 ||
+        say "without success (.venv/.clm-setup/startup.log): sessions take some seconds longer to start"
+    touch "$stamp"
+}
+
 exec 9<infra/setup.sh
 flock 9 # two makes at once must not fill one .venv
-is_done && exit
-check_machine
-make_venv
-install_requirements
-if trains; then install_horovod; fi
-install_clm
-touch "$stamps/$extra"
-say "done in $SECONDS s"
+if ! is_done; then
+    check_machine
+    make_venv
+    install_requirements
+    if trains; then install_horovod; fi
+    install_clm
+    touch "$stamps/$extra"
+    say "done in $SECONDS s"
+fi
+prepare_startup

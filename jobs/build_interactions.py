@@ -1,6 +1,7 @@
 """events, identities, bot_days -> item_vocabulary, interactions, item_sequences: what recommenders train on."""
 
 from clm_spark.events.bots import bot_days_to_leave_out, with_flagged_on
+from clm_spark.events.guests import drop_guests
 from clm_spark.events.identity.persons import known_persons
 from clm_spark.features.interactions import interactions, item_sequences, item_vocabulary
 from clm_spark.features.panel import recommender_days
@@ -26,6 +27,7 @@ def run(lake: Lake, settings: Settings) -> None:
     # All three are grouped by their keys.
     lake.replace(items, into=ITEM_VOCABULARY, is_key_proven=True, as_of=days)
     vocabulary = lake.read(ITEM_VOCABULARY)
+    events = drop_guests(events)
     pairs = interactions(events, vocabulary, persons, days=days, strengths=strengths)
     lake.replace(pairs, into=INTERACTIONS, is_key_proven=True, as_of=days)
     sequences = item_sequences(

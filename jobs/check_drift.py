@@ -7,9 +7,9 @@ from functools import reduce
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.errors import SettingsError
 from clm_spark.features.drift import feature_drift, sampled
 from clm_spark.job import main
+from clm_spark.models.made_days import check_made
 from clm_spark.session import persisted
 from clm_spark.settings import Settings
 from clm_spark.tables.catalog import CUSTOMER_FEATURES, FEATURE_DRIFT, ITEM_FEATURES
@@ -30,11 +30,9 @@ def run(lake: Lake, settings: Settings) -> None:
         now, before = lake.read_as_of(table, now_on), lake.read_as_of(table, before_on)
         num_rows, num_before = now.count(), before.count()
         if not num_rows:
-            raise SettingsError(
-                f"{table.title} has no row as of {now_on}: run the job that writes it for that day first"
-            )
-        if not num_before:
-            log.info("%s has no row as of %s to compare with", table.title, before_on)
+            check_made(lake, table)
+        if not (num_rows and num_before):
+            log.info("%s has no row as of %s to compare", table.title, before_on if num_rows else now_on)
             continue
         share = min(1.0, settings.drift.sample_rows / max(num_rows, num_before))
         compared = feature_drift(
@@ -46,7 +44,9 @@ def run(lake: Lake, settings: Settings) -> None:
     if not found:
         return
     constants = {"as_of": F.lit(now_on), "compared_with": F.lit(before_on)}
-    constants["has_drifted"] = F.col("psi") > settings.drift.max_psi
+    # Of few rows the index is mostly noise.
+    is_told = F.least("num_rows", "num_rows_before") >= settings.drift.min_rows
+    constants["has_drifted"] = is_told & (F.col("psi") > settings.drift.max_psi)
     rows = reduce(DataFrame.unionByName, found).withColumns(constants).select(FEATURE_DRIFT.schema.names)
     with persisted(rows) as drift:
         lake.replace(drift, into=FEATURE_DRIFT, as_of=now_on)

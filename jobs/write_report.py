@@ -3,7 +3,8 @@
 import logging
 
 from clm_spark.job import main
-from clm_spark.report.page import page_from_tables, report_path, write_page
+from clm_spark.report.page import page_from_tables, write_page
+from clm_spark.report.place import report_path
 from clm_spark.settings import Settings
 from clm_spark.tables.lake import Lake
 

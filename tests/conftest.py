@@ -50,6 +50,14 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     session.stop()
 
 
+@pytest.fixture(autouse=True)
+def nothing_stays_cached(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every plan is compared with all that is cached: what a test leaves behind would slow down those after it."""
+    yield
+    if "spark" in request.fixturenames:
+        request.getfixturevalue("spark").catalog.clearCache()
+
+
 @pytest.fixture
 def new_lake(spark: SparkSession, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Lake]]:
     """Makes empty lakehouses in schemas of their own: `new_lake(as_of=..., churn={...})`."""

@@ -22,13 +22,22 @@ def event(number: int, who: str, day: date, known_on: date | None = None, **more
 
 
 def of_day(number: int) -> list[dict[str, object]]:
-    """What happened on a day: everybody looks now and then, and buys now and then."""
+    """What happened on a day: everybody looks now and then, buys now and then, and some stay up over midnight."""
     day = FIRST + timedelta(days=number)
     looks = [event(100 * number + who, f"c{who}", day) for who in range(6) if (number + who) % 3]
     bought = {"kind": "purchase", "item_id": "pan", "amount_cents": 500}
-    return looks + [
-        event(100 * number + 50 + who, f"c{who}", day, **bought) for who in range(6) if (number * who) % 4 == 1
-    ]
+    buys = [event(100 * number + 50 + who, f"c{who}", day, **bought) for who in range(6) if (number * who) % 4 == 1]
+    evenings = [at_night(number, who, "23:50", day, basket=number) for who in range(6) if (number + who) % 3 == 0]
+    nights = [at_night(number, who, "00:10", day, basket=number - 1) for who in range(6) if (number + who) % 3 == 1]
+    return looks + buys + evenings + nights
+
+
+def at_night(number: int, who: int, clock: str, day: date, *, basket: int) -> dict[str, object]:
+    """An act of a visit over midnight; half of the customers fill a basket in it."""
+    fills = {"kind": "purchase", "item_id": "jar", "amount_cents": 300, "order_id": f"night{basket}"}
+    when = at(str(day), clock)
+    act = event(100 * number + (70 if clock < "12" else 80) + who, f"c{who}", day, **(fills if who < 3 else {}))
+    return act | {"occurred_at": when, "known_at": when}
 
 
 def rows(frame: DataFrame, table: Table) -> list[tuple[object, ...]]:

@@ -101,17 +101,17 @@ WITH known AS (
 ),
 marked AS (
   SELECT *, is_act AND coalesce(
-      occurred_at - lag(occurred_at) OVER (PARTITION BY customer_id, day_on, is_act ORDER BY occurred_at)
+      occurred_at - lag(occurred_at) OVER (PARTITION BY customer_id, is_act ORDER BY occurred_at)
       > INTERVAL {max_gap_minutes} MINUTE, true)::BOOLEAN AS is_first
   FROM known
 ),
 numbered AS (
   SELECT *, CASE WHEN is_act THEN sum(is_first::INT) OVER (
-      PARTITION BY customer_id, day_on, is_act ORDER BY occurred_at, is_first DESC ROWS UNBOUNDED PRECEDING) END AS visit
+      PARTITION BY customer_id, is_act ORDER BY occurred_at, is_first DESC ROWS UNBOUNDED PRECEDING) END AS visit
   FROM marked
 ),
-visits AS (
-  SELECT customer_id, day_on, visit,
+acts AS (
+  SELECT customer_id, day_on,
     count(*) FILTER (WHERE is_act) AS num_acts, count(*) AS num_events,
     count(*) FILTER (WHERE kind IN ('view', 'click')) AS num_views,
     count(*) FILTER (WHERE kind = 'search') AS num_searches,
@@ -133,25 +133,35 @@ visits AS (
     count(*) FILTER (WHERE is_act AND lower(attributes['device']) IN ('phone', 'mobile', 'smartphone', 'tablet')) AS num_mobile,
     count(*) FILTER (WHERE is_act AND attributes['channel'] IS NOT NULL) AS num_channel,
     count(*) FILTER (WHERE is_act AND lower(attributes['channel']) IN ('ads', 'paid', 'cpc', 'display')) AS num_paid,
-    count(*) FILTER (WHERE is_act AND lower(attributes['channel']) IN ('email', 'e-mail', 'newsletter')) AS num_email,
-    (epoch_us(max(occurred_at)) - epoch_us(min(occurred_at))) // 1000000 AS seconds
+    count(*) FILTER (WHERE is_act AND lower(attributes['channel']) IN ('email', 'e-mail', 'newsletter')) AS num_email
   FROM numbered GROUP BY ALL
 ),
-orders AS (
-  SELECT customer_id, day_on, count(DISTINCT coalesce(order_id, event_id)) AS num_orders
-  FROM known WHERE kind = 'purchase' GROUP BY ALL
+whole AS (
+  SELECT customer_id, visit, min(day_on) AS day_on, count(*) AS num_acts,
+    count(*) FILTER (WHERE kind = 'cart') AS num_carts, count(*) FILTER (WHERE kind = 'purchase') AS num_lines,
+    (epoch_us(max(occurred_at)) - epoch_us(min(occurred_at))) // 1000000 AS seconds
+  FROM numbered WHERE visit IS NOT NULL GROUP BY customer_id, visit
 ),
-days AS (
-  SELECT customer_id, day_on, date_diff('day', day_on, DATE '{as_of}') AS age, count(visit) AS num_visits,
-    sum(seconds) FILTER (WHERE visit IS NOT NULL) AS visit_seconds,
-    count(*) FILTER (WHERE visit IS NOT NULL AND num_acts = 1) AS num_bounces,
+visits AS (
+  SELECT customer_id, day_on, count(*) AS num_visits, sum(seconds) AS visit_seconds,
+    count(*) FILTER (WHERE num_acts = 1) AS num_bounces,
     count(*) FILTER (WHERE num_lines > 0) AS num_buying_visits,
     count(*) FILTER (WHERE num_carts > 0) AS num_cart_visits,
-    count(*) FILTER (WHERE num_carts > 0 AND num_lines = 0) AS num_abandoned_visits,
-    coalesce(any_value(num_orders), 0) AS num_orders,
-    {", ".join(f"sum({name}) AS {name}" for name in ADDED)},
-    {", ".join(f"coalesce(sum({name}), 0) AS {name}" for name in ("num_units", "revenue", "refund", "discount"))}
-  FROM visits LEFT JOIN orders USING (customer_id, day_on) GROUP BY ALL
+    count(*) FILTER (WHERE num_carts > 0 AND num_lines = 0) AS num_abandoned_visits
+  FROM whole GROUP BY ALL
+),
+bought AS (SELECT DISTINCT customer_id, day_on, coalesce(order_id, event_id) AS order_id FROM known WHERE kind = 'purchase'),
+orders AS (
+  SELECT customer_id, day_on, count(*) AS num_orders
+  FROM bought ANTI JOIN (SELECT customer_id, day_on + 1 AS day_on, order_id FROM bought) USING (customer_id, day_on, order_id)
+  GROUP BY ALL
+),
+days AS (
+  SELECT customer_id, day_on, date_diff('day', day_on, DATE '{as_of}') AS age, coalesce(num_orders, 0) AS num_orders,
+    {", ".join(f"coalesce({name}, 0) AS {name}" for name in OF_VISITS)},
+    {", ".join(ADDED)},
+    {", ".join(f"coalesce({name}, 0) AS {name}" for name in ("num_units", "revenue", "refund", "discount"))}
+  FROM acts LEFT JOIN orders USING (customer_id, day_on) LEFT JOIN visits USING (customer_id, day_on)
 ),
 spaced AS (
   SELECT *, CASE WHEN num_orders > 0 THEN
@@ -176,6 +186,9 @@ SELECT *, purchase_recency_days / nullif(mean_gap_days, 0) AS overdue_ratio,
 FROM paced"""
 
 
+OF_VISITS = (
+    "num_visits", "visit_seconds", "num_bounces", "num_buying_visits", "num_cart_visits", "num_abandoned_visits",
+)  # fmt: skip
 ADDED = (
     "num_events", "num_acts", "num_views", "num_searches", "num_carts", "num_lines", "num_discounted", "num_refunds",
     "num_campaigns", "num_coupons", "num_reviews", "num_night", "num_morning", "num_afternoon", "num_device",

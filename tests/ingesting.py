@@ -37,7 +37,7 @@ class Ingested:
         return self.num_read == self.num_kept + sum(self.reasons.values()) + self.num_duplicates
 
 
-def ingest(spark: SparkSession, source: Source, path: Path) -> Ingested:
+def ingest(spark: SparkSession, source: Source, path: Path, *, keeps_guests: bool = False) -> Ingested:
     files = [file.url for file in list_files(spark, str(path), endings=source.file_endings)]
     raw = records_of(with_line_numbers(source.read(spark, files)))
     typed = typed_events(
@@ -47,11 +47,13 @@ def ingest(spark: SparkSession, source: Source, path: Path) -> Ingested:
         time_zone=source.time_zone,
         known_at="occurred",
         key=KEY,
+        keeps_guests=keeps_guests,
+        tells_lines_by_time=source.tells_lines_by_time,
     )
     typed = typed.withColumn("happened", F.col("occurred_at").cast("string")).cache()
     events, none = typed.withColumn("batch_id", F.lit("batch-1")), spark.createDataFrame([], EVENTS.schema)
-    results = validation_results(events)
-    with new_events(events, results, none, span=summarized(results).span) as new:
+    results = validation_results(events).cache()
+    with new_events(events, results, none, span=summarized(results).span, repeating=source.repeating) as new:
         kept = new.rows.cache()
         assert kept.count() == new.num_new
     rejected = F.col("reason").isNotNull()

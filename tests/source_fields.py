@@ -16,11 +16,27 @@ def fields(spark, cases):
     """Rows as a source leaves them: case, is_parsable and the fields that differ from GOOD."""
     rows = []
     for position, (case, changes) in enumerate(cases):
-        said = {**GOOD, "is_parsable": True, "attributes": None, **changes}
+        said = {**GOOD, "is_parsable": True, "is_wanted": True, "attributes": None, **changes}
         texts = [said.get(name) for name in TEXT_FIELDS]
-        rows.append((case, case, *texts, "f", None, position, ARRIVED, said["is_parsable"], said["attributes"], None))
+        rows.append(
+            (
+                case,
+                case,
+                *texts,
+                "f",
+                None,
+                position,
+                ARRIVED,
+                said["is_parsable"],
+                said["is_wanted"],
+                said["attributes"],
+                said["attributes"],
+                None,
+            )
+        )
     schema = (
-        f"{RAW}, position bigint, arrived_at timestamp, is_parsable boolean, attributes map<string,string>, "
+        f"{RAW}, position bigint, arrived_at timestamp, is_parsable boolean, is_wanted boolean, attributes map<string,string>, "
+        "known_attributes map<string,string>, "
         "new_columns array<string>"
     )
     return spark.createDataFrame(rows, schema)

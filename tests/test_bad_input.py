@@ -25,7 +25,7 @@ def clm(shop, monkeypatch, capsys) -> Clm:
     def call(*arguments: str, **changes: str) -> tuple[int, str]:
         place, ingest = shop.settings.lakehouse, shop.settings.ingest
         keys = {f"lakehouse.{name}": getattr(place, name) for name in ("path", "bronze", "silver", "gold", "analysts")}
-        keys |= {"shop": shop.settings.shop, "ingest.source": ingest.source, "ingest.path": ingest.path}
+        keys |= {"shop": shop.settings.shop.name, "ingest.source": ingest.source, "ingest.path": ingest.path}
         keys |= {"privacy.key_file": shop.settings.privacy.key_file, "features.panel_size": "1"}
         keys |= {name.replace("__", "."): value for name, value in changes.items()}
         sets = [word for key, value in keys.items() for word in ("--set", f"{key}={value}")]

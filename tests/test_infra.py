@@ -51,7 +51,7 @@ from clm_spark.settings import load_settings
 from clm_spark.sources.mapping import read_mapping
 settings = load_settings("demo", as_of="2026-01-31")
 mapping = read_mapping(settings.ingest.mapping)
-print(json.dumps([clm_spark.__file__, settings.shop, mapping.fields["kind"], pseudonym_key(settings).fingerprint]))
+print(json.dumps([clm_spark.__file__, settings.shop.name, *mapping.fields["kind"], pseudonym_key(settings).fingerprint]))
 """
 
 

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from small_shop import write_log
 
 from clm_spark import cli, resume
-from clm_spark.errors import ModelError, SourceError
+from clm_spark.errors import ModelError, NoModelInUseError, SourceError, TooLittleDataError
 from clm_spark.job import JobDone
 from clm_spark.jobs import check_drift
 from clm_spark.pipeline import JOBS, Job, graph_of
@@ -46,12 +46,21 @@ SECTIONS = {
 
 def test_the_exit_code_tells_how_a_run_ended():
     done, missing = JobDone("a", 1.0, ()), JobDone("b", 1.0, (), "models_missing", ("als: too few",))
+    too_little = JobDone("t", 1.0, (), "models_missing", (), ("als: one customer",))
     mistake = JobDone("c", 1.0, (), "failed", error=SourceError("no raw data"))
     bug, left_out = JobDone("d", 1.0, (), "failed", error=ValueError("oh")), JobDone("e", 0.0, (), "failed")
-    cases = [([done], 0), ([done, missing], 3), ([missing, mistake, left_out], 2), ([mistake, bug, left_out], 1)]
+    cases = [
+        ([done], 0),
+        ([done, too_little], 0),
+        ([too_little, missing], 3),
+        ([done, missing], 3),
+        ([missing, mistake, left_out], 2),
+        ([mistake, bug, left_out], 1),
+    ]
     assert [exit_code(ended) for ended, _ in cases] == [code for _, code in cases]
-    assert what_is_missing([done, missing, bug, left_out]) == [
+    assert what_is_missing([done, missing, too_little, bug, left_out]) == [
         "missing: b: als: too few",
+        "too little data: t: als: one customer",
         "failed: d: ValueError: oh",
         "not run: e: follows from d",
     ]
@@ -65,6 +74,15 @@ TINY = (
     Job("write_report", reads=(t.BOT_DAYS, t.FEATURE_DRIFT, t.RUNS), writes=()),
 )
 NAMES = [job.name for job in TINY]
+
+
+def fails(error: Exception) -> Callable[[Lake], object]:
+    """What a job does that raises an error."""
+
+    def run(_: Lake) -> None:
+        raise error
+
+    return run
 
 
 class TinyShop:
@@ -117,13 +135,27 @@ class TinyShop:
 
 
 @pytest.mark.long
+def test_a_model_that_follows_from_too_little_data_is_not_missing(new_lake, monkeypatch):
+    shop = TinyShop(new_lake(), monkeypatch)
+    little, other = TooLittleDataError("one customer"), ModelError("no library")
+    # Here the report asks for the model that train_churn trains.
+    without = NoModelInUseError("no churn model is in use", train_job="train_churn")
+    for trained, asked, code, said in (
+        (little, without, 0, ["train_churn: one customer", "write_report: follows from train_churn"]),
+        (little, other, 3, ["train_churn: one customer"]),
+        (other, without, 3, []),
+        (None, without, 3, []),
+        (little, None, 0, ["train_churn: one customer"]),
+    ):
+        shop.does = {name: fails(error) for name, error in (("train_churn", trained), ("write_report", asked)) if error}
+        done = shop.run().values()
+        assert exit_code(list(done)) == code
+        assert [f"{each.job}: {reason}" for each in done for reason in each.too_little] == said
+        assert shop.begun == NAMES, "none of this is a failure"
+
+
+@pytest.mark.long
 def test_a_failure_stops_what_depends_on_it_and_nothing_else(new_lake, monkeypatch):
-    def fails(error: Exception) -> Callable[[Lake], object]:
-        def run(_: Lake) -> None:
-            raise error
-
-        return run
-
     shop = TinyShop(new_lake(), monkeypatch)
     assert shop.holding() == []
     for parallel, job, error, code, begun, holding in (
@@ -218,7 +250,8 @@ def test_resuming_takes_late_files_in_and_says_how_to_query(new_lake, monkeypatc
         )
         with pytest.raises(SystemExit) as end:
             cli.main()
-        return int(end.value.code or 0), list(shop.begun), capsys.readouterr().out
+        captured = capsys.readouterr()
+        return int(end.value.code or 0), list(shop.begun), captured.out + captured.err
 
     code, begun, said = clm()
     assert (code, begun) == (0, NAMES)
@@ -235,13 +268,15 @@ def test_resuming_takes_late_files_in_and_says_how_to_query(new_lake, monkeypatc
     assert (code, begun) == (0, ["ingest_events", "check_drift", "write_report"])
     assert "left out, done before: train_churn" in said
 
-    def nothing_there(_: Lake) -> None:
-        raise SourceError("no raw data")
-
-    shop.does = {"ingest_events": nothing_there}
+    shop.does = {"ingest_events": fails(SourceError("no raw data"))}
     code, begun, said = clm("--resume")
     assert (code, begun) == (2, ["ingest_events"])
     assert "failed: ingest_events: no raw data" in said
+
+    shop.does = {"train_churn": fails(ModelError("too few"))}
+    code, begun, said = clm()
+    assert (code, begun) == (3, NAMES)
+    assert said.count("too few") == 2, "as the job ends and at the end of all"
 
 
 @pytest.mark.parametrize("parallel", [1, 2])

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import pytest
 from pyspark.sql import functions as F
 
-from clm_spark.errors import ContractError, ModelError
-from clm_spark.job import run_job
+from clm_spark.errors import ContractError, ModelError, TooLittleDataError
+from clm_spark.job import JobDone, run_job
 from clm_spark.runs import RunRecord
 from clm_spark.signals import Stopped, stopped_by_signals
 from clm_spark.tables.catalog import BOT_DAYS, RUNS
@@ -34,8 +34,8 @@ def tables_of(lake: Lake) -> dict[str, int]:
 def test_a_run_says_how_it_ended(new_lake, caplog):
     lake = new_lake()
 
-    def run(does) -> None:
-        run_job(lake.spark, JOB, does, lake.settings, reads_events=False)
+    def run(does) -> JobDone:
+        return run_job(lake.spark, JOB, does, lake.settings, reads_events=False)
 
     def writes(own: Lake, settings) -> None:
         assert run_of(lake).status == "running"
@@ -49,8 +49,12 @@ def test_a_run_says_how_it_ended(new_lake, caplog):
         own.missing.append("als: 3 customers are too few")
         writes(own, settings)
 
-    def cannot_train(own: Lake, settings) -> None:
-        raise ModelError("no churn model is in use")
+    def raises(error: Exception):
+        def does(own: Lake, settings) -> None:
+            own.too_little.append("gbt: two customers")
+            raise error
+
+        return does
 
     def breaks(own: Lake, settings) -> None:
         writes(own, settings)
@@ -76,8 +80,20 @@ def test_a_run_says_how_it_ended(new_lake, caplog):
     assert (run_of(lake).status, run_of(lake).error) == ("models_missing", "als: 3 customers are too few")
     complete = tables_of(lake)
     assert complete[BOT_DAYS.title] > first[BOT_DAYS.title]
+    for error, missing, too_little in (
+        (ModelError("no churn model is in use"), ("no churn model is in use",), ("gbt: two customers",)),
+        (TooLittleDataError("nobody left"), (), ("gbt: two customers", "nobody left")),
+    ):
+        done = run(raises(error))
+        assert (done.status, done.missing, done.too_little, done.error) == (
+            "models_missing",
+            missing,
+            too_little,
+            error,
+        )
+        assert (run_of(lake).status, run_of(lake).error) == ("models_missing", "; ".join((*missing, *too_little)))
+        assert tables_of(lake) == complete
     for does, error, status, said in (
-        (cannot_train, ModelError, "models_missing", "no churn model is in use"),
         (breaks, ContractError, "failed", "gold.customer_scores: key (pseudonym) comes twice"),
         (is_stopped, Stopped, "failed", "Stopped: stopped by signal 15"),
     ):

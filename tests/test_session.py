@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import lake_settings
 
-from clm_spark import session
+from clm_spark import session, startup
 from clm_spark.errors import SettingsError
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -91,7 +91,8 @@ def test_a_local_metastore_wants_a_local_lakehouse(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_provided_jars_fetch_nothing(tmp_path):
+def test_provided_jars_fetch_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(startup, "KEPT", tmp_path)  # nothing is kept there
     settings = lake_settings(tmp_path)
     provided = settings.model_copy(update={"spark": settings.spark.model_copy(update={"delta_jars": "provided"})})
     assert session._spark_conf(settings, launches_jvm=True)["spark.jars.packages"] == session.DELTA_PACKAGE

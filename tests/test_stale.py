@@ -91,7 +91,7 @@ def test_a_late_file_is_worked_into_the_days_that_it_concerns(new_lake, tmp_path
 
     before, after = date(2024, 2, 10), date(2024, 2, 20)
     deliver(tmp_path / "landing" / "early.csv", late=False)
-    asked = {"source": "rees46", "path": str(tmp_path / "landing")}
+    asked = {"source": "rees46", "path": str(tmp_path / "landing"), "known_at": "occurred"}
     lake = new_lake(as_of=str(after), ingest=asked, features={"panel_size": 1})
     for day in (before, after):
         for job in (ingest_events, build_sessions, build_features):

@@ -131,7 +131,7 @@ def _record_batch(
             ),
             "quantity": pa.array(quantity, mask=(clicks.quantity < 0) & ~is_broken["negative_quantity"]),
             "price": pa.array(
-                np.where(is_broken["bad_number"], np.nan, price),
+                np.where(is_broken["bad_number"], np.inf, price),
                 mask=(clicks.item < 0) & ~is_broken["bad_number"],
                 from_pandas=False,
             ),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.errors import ModelError
+from clm_spark.errors import ModelError, TooLittleDataError
 from clm_spark.evaluation.curves import Curve
 
 Floats = NDArray[np.float64]
@@ -127,7 +127,7 @@ def _of_models(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 def _check_same_customers(rows: pd.DataFrame) -> None:
     customers = {model: group["_customer"].to_numpy() for model, group in _of_models(rows)}
     if not customers:
-        raise ModelError("models cannot be compared: no customer was tested")
+        raise TooLittleDataError("models cannot be compared: no customer was tested")
     first = next(iter(customers))
     for model, tested in customers.items():
         if not np.array_equal(tested, customers[first]):

@@ -11,6 +11,8 @@ from clm_spark.tables.lake import Lake
 # What a visitor does one at a time. The lines of a basket share one moment, and a page shows many impressions.
 ACTS = ("view", "click", "search", "cart")
 LOOKS = ("view", "click")
+# Every zone is a multiple of fifteen minutes from UTC: an hour or five minutes of a local clock are a multiple of this.
+COARSE_CLOCK_US = 300_000_000
 CUSTOMER_DAY = ("customer_id", "day_on")
 
 
@@ -25,8 +27,11 @@ def bot_days_from_events(events: DataFrame, *, rules: BotSettings) -> DataFrame:
     since = F.greatest("available_on", "source_looks_on")
     has_looked = F.coalesce(F.col("looked_on") <= since, F.lit(False))
     of_carts = F.col("source_looks_on").isNotNull() & ~has_looked & _reaches("num_carts", rules.carts_without_view)
+    # A log whose clock is coarser than a minute has no minutes: its acts of an hour are not of one minute.
+    in_a_minute = F.col("minutes_on").isNotNull() & _exceeds("num_a_minute", rules.max_per_minute)
+    with_minutes = F.greatest("available_on", "minutes_on")
     breaches = (
-        _breach("rate_per_minute", _exceeds("num_a_minute", rules.max_per_minute), "num_a_minute"),
+        _breach("rate_per_minute", in_a_minute, "num_a_minute", known_on=with_minutes),
         _breach("rate_per_day", _exceeds("num_acts", rules.max_per_day), "num_acts"),
         _breach("carts_without_view", of_carts, "num_carts", known_on=since),
         _breach("user_agent", F.col("num_by_agents") > 0, "num_by_agents"),
@@ -34,6 +39,11 @@ def bot_days_from_events(events: DataFrame, *, rules: BotSettings) -> DataFrame:
     by_day = versions.groupBy(*CUSTOMER_DAY).agg(F.array(*breaches).alias("_breaches"))
     rows = by_day.select(*CUSTOMER_DAY, F.explode("_breaches").alias("_breach")).select(*CUSTOMER_DAY, "_breach.*")
     return rows.where(F.col("known_on").isNotNull()).select(BOT_DAYS.schema.names)
+
+
+def sources_without_minutes(events: DataFrame) -> DataFrame:
+    """One row per `source` all of whose times here are multiples of five minutes: no rate per minute can be told."""
+    return events.groupBy("source").agg(F.bool_or(_has_minutes()).alias("has_minutes")).where("NOT has_minutes")
 
 
 def bot_days_to_leave_out(lake: Lake) -> DataFrame | None:
@@ -79,10 +89,15 @@ def _acts(events: DataFrame, rules: BotSettings) -> DataFrame:
         "kind",
         F.to_date("occurred_at").alias("day_on"),
         F.date_trunc("minute", "occurred_at").alias("minute_at"),
+        _has_minutes().alias("has_minutes"),
         available_on().alias("available_on"),
         F.coalesce(by_agent, F.lit(False)).alias("is_by_agent"),
     )
     return marked.where(F.col("kind").isin(*ACTS) | F.col("is_by_agent"))
+
+
+def _has_minutes() -> Column:
+    return F.unix_micros("occurred_at") % COARSE_CLOCK_US != 0
 
 
 def _versions_of_days(acts: DataFrame) -> DataFrame:
@@ -90,8 +105,11 @@ def _versions_of_days(acts: DataFrame) -> DataFrame:
 
     One shuffle: all windows below are partitioned by customer and day.
     """
-    looks = acts.where(F.col("kind").isin(*LOOKS))
-    sources = looks.groupBy("source", "day_on").agg(F.min("available_on").alias("source_looks_on"))
+    is_look = F.col("kind").isin(*LOOKS)
+    sources = acts.groupBy("source", "day_on").agg(
+        F.min(F.when(is_look, F.col("available_on"))).alias("source_looks_on"),
+        F.min(F.when(F.col("has_minutes"), F.col("available_on"))).alias("minutes_on"),
+    )
     of_cart = F.when(F.col("kind") == "cart", F.col("source_looks_on"))
     minutes_known = (
         acts.join(F.broadcast(sources), on=["source", "day_on"], how="left")
@@ -101,17 +119,20 @@ def _versions_of_days(acts: DataFrame) -> DataFrame:
             F.count_if(F.col("kind").isin(*ACTS)).alias("num_acts"),
             F.count(of_cart).alias("num_carts"),
             F.min(of_cart).alias("source_looks_on"),
+            F.min("minutes_on").alias("minutes_on"),
             F.min(F.when(F.col("kind").isin(*LOOKS), F.col("available_on"))).alias("looked_on"),
             F.count_if("is_by_agent").alias("num_by_agents"),
         )
     )
     of_minute = Window.partitionBy(*CUSTOMER_DAY, "minute_at").orderBy("available_on")
     of_day = Window.partitionBy(*CUSTOMER_DAY).orderBy("available_on")
-    minutes = minutes_known.withColumn("num_a_minute", F.sum("num_acts").over(of_minute))
+    # Of sources without minutes the acts of one time say nothing of a rate.
+    of_rate = F.when(F.col("minutes_on").isNotNull(), F.sum("num_acts").over(of_minute))
+    minutes = minutes_known.withColumn("num_a_minute", F.coalesce(of_rate, F.lit(0)))
     days = minutes.groupBy(*CUSTOMER_DAY, "available_on").agg(
         *(F.sum(name).alias(name) for name in ("num_acts", "num_carts", "num_by_agents")),
         F.max("num_a_minute").alias("num_a_minute"),
-        *(F.min(name).alias(name) for name in ("source_looks_on", "looked_on")),
+        *(F.min(name).alias(name) for name in ("source_looks_on", "looked_on", "minutes_on")),
     )
     whole_day = Window.partitionBy(*CUSTOMER_DAY)
     return days.withColumns(
@@ -119,6 +140,7 @@ def _versions_of_days(acts: DataFrame) -> DataFrame:
             **{name: F.sum(name).over(of_day) for name in ("num_acts", "num_carts", "num_by_agents")},
             "num_a_minute": F.max("num_a_minute").over(of_day),
             "source_looks_on": F.min("source_looks_on").over(of_day),
+            "minutes_on": F.min("minutes_on").over(of_day),
             "looked_on": F.min("looked_on").over(whole_day),
         }
     )

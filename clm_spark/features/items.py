@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 
 from clm_spark.features.versions import KEY, of_persons, seen_days
 from clm_spark.features.windows import features_from_days
+from clm_spark.privacy.pseudonyms import GUEST
 from clm_spark.tables.catalog import (
     CUSTOMER_CATEGORIES,
     CUSTOMER_ITEM_DAYS,
@@ -42,7 +43,8 @@ def pair_features(
 
     Needs every version of gold.customer_item_days. `persons` maps ids to the person known on each of `days`.
     """
-    seen = of_persons(seen_days(customer_item_days, days, CUSTOMER_ITEM_DAYS), persons, CUSTOMER_ITEM_DAYS)
+    of_customers = customer_item_days.where(F.col("customer_id") != GUEST)
+    seen = of_persons(seen_days(of_customers, days, CUSTOMER_ITEM_DAYS), persons, CUSTOMER_ITEM_DAYS)
     pairs = features_from_days(seen, OF_PAIRS, by=(KEY, "item_id"))
     return pairs.where(F.col("recency_days") <= MAX_SILENCE_DAYS).select(PAIR_FEATURES.schema.names)
 

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from clm_spark.events.bots import CUSTOMER_DAY, bot_days_to_leave_out, with_flagged_on
 from clm_spark.events.changes import changes_since
+from clm_spark.events.guests import drop_guests, with_guests_as_one
 from clm_spark.events.ledger import days_of, is_on_days, mark_processed, unprocessed_batches
 from clm_spark.features.customer_days import customer_days_from_events
 from clm_spark.features.customer_item_days import customer_item_days_from_events
@@ -41,16 +42,18 @@ def update_customer_days(lake: Lake, settings: Settings) -> None:
     """Write the versions of customers' days that new events or bot flags change; all days in an empty table.
 
     Only the days that they fall on are read of silver.events. All days are recomputed after a change of `max_gap`,
-    `bots.leave_out`, the key or the measures.
+    `bots.leave_out`, the key, the shop's zone or the measures.
     """
     max_gap = timedelta(minutes=settings.sessions.max_gap_minutes)
     made_with = f"max_gap {max_gap}, measures {digest(CUSTOMER_MEASURES)}"
-    _update_days(lake, CUSTOMER_DAYS, made_with, partial(customer_days_from_events, max_gap=max_gap))
+    make = partial(customer_days_from_events, max_gap=max_gap)
+    _update_days(lake, CUSTOMER_DAYS, made_with, make, of=drop_guests, reach=1)
 
 
 def update_customer_item_days(lake: Lake) -> None:
-    """The same for customers' days with items."""
-    _update_days(lake, CUSTOMER_ITEM_DAYS, f"measures {digest(OF_ITEM)}", customer_item_days_from_events)
+    """The same for customers' days with items; what guests buy counts for its item."""
+    made_with = f"measures {digest(OF_ITEM)}"
+    _update_days(lake, CUSTOMER_ITEM_DAYS, made_with, customer_item_days_from_events, of=with_guests_as_one)
 
 
 def update_item_days(lake: Lake) -> None:
@@ -74,12 +77,25 @@ def update_item_days(lake: Lake) -> None:
             _replace_days(lake, ITEM_DAYS, renewed, pairs, days, made_with=made_with)
 
 
-def _update_days(lake: Lake, table: Table, made_with: str, make: Callable[[DataFrame], DataFrame]) -> None:
-    """Refresh a table of customers' days; `make` computes its rows from the events of whole days."""
-    made_with += f", bots left out: {lake.settings.bots.leave_out}, key {lake.schemas.key.fingerprint}"
+def _update_days(
+    lake: Lake,
+    table: Table,
+    made_with: str,
+    make: Callable[[DataFrame], DataFrame],
+    *,
+    of: Callable[[DataFrame], DataFrame],
+    reach: int = 0,
+) -> None:
+    """Refresh a table of customers' days; `make` computes its rows from whole days of the events that `of` gives.
+
+    A row follows from the events of its day and of `reach` days before and after it.
+    """
+    made_with += (
+        f", bots left out: {lake.settings.bots.leave_out}, key {lake.schemas.key.fingerprint}, days of {lake.time_zone}"
+    )
     batches = unprocessed_batches(lake, table, made_with=made_with)
     bot_days = bot_days_to_leave_out(lake)
-    events = lake.read(EVENTS)
+    events = of(lake.read(EVENTS))
     changes = None if batches.is_all else changes_since(lake, table)
     if changes is None:
         _write_all_days(lake, table, make(with_flagged_on(events, bot_days)))
@@ -88,14 +104,22 @@ def _update_days(lake: Lake, table: Table, made_with: str, make: Callable[[DataF
         touched = [came.select("customer_id", F.to_date("occurred_at").alias("day_on"))]
         if changes.bot_days is not None:
             touched.append(changes.bot_days.select(*CUSTOMER_DAY))
-        with persisted(reduce(DataFrame.unionByName, touched).distinct()) as pairs:
-            days = days_of(pairs, "day_on", "day_on")
+        with persisted(_with_days_around(reduce(DataFrame.unionByName, touched), reach)) as pairs:
+            of_events = _with_days_around(pairs, reach)
+            days = days_of(of_events, "day_on", "day_on")
             dated = events.where(is_on_days("occurred_at", days)).withColumn("day_on", F.to_date("occurred_at"))
-            theirs = dated.join(pairs, on=list(CUSTOMER_DAY), how="left_semi").drop("day_on")
-            with persisted(make(with_flagged_on(theirs, bot_days))) as renewed:
-                _replace_days(lake, table, renewed, pairs, days)
+            theirs = dated.join(of_events, on=list(CUSTOMER_DAY), how="left_semi").drop("day_on")
+            made = make(with_flagged_on(theirs, bot_days)).join(pairs, on=list(CUSTOMER_DAY), how="left_semi")
+            with persisted(made) as renewed:
+                _replace_days(lake, table, renewed, pairs, days_of(pairs, "day_on", "day_on"))
     if batches:
         mark_processed(lake, batches)
+
+
+def _with_days_around(pairs: DataFrame, reach: int) -> DataFrame:
+    """The customers' days and those up to `reach` days away, each once."""
+    around = F.explode(F.sequence(F.date_sub("day_on", reach), F.date_add("day_on", reach)))
+    return pairs.select("customer_id", around.alias("day_on")).distinct() if reach else pairs.distinct()
 
 
 def _touched_items(lake: Lake, now: DataFrame, made_with: str) -> DataFrame | None:

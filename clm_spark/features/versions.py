@@ -14,15 +14,16 @@ from clm_spark.tables.contract import Table
 KEY = "customer_id"
 
 
-def with_every_version(available: DataFrame, *, sums: Sequence[str], times: Sequence[str] = ()) -> DataFrame:
+def with_every_version(available: DataFrame, *, sums: Sequence[str], others: Sequence[str] = ()) -> DataFrame:
     """Repeat each row for every version of its customer's day from its `available_on` on; the version is `known_on`.
 
-    Rows may have `flagged_on`: a version of that day or later is empty, with `sums` of 0 and no `times`, and is left
+    Rows may have `flagged_on`: a version of that day or later is empty, with `sums` of 0 and no `others`, and is left
     out where there is no earlier one.
     """
-    versions = F.collect_set("available_on").over(Window.partitionBy(*CUSTOMER_DAY))
-    if "flagged_on" in available.columns:
-        versions = F.array_compact(F.array_union(versions, F.array("flagged_on")))
+    day = Window.partitionBy(*CUSTOMER_DAY)
+    versions = F.collect_set("available_on").over(day)
+    if "flagged_on" in available.columns:  # of the day, or of one beside it that rows were taken from
+        versions = F.array_union(versions, F.collect_set("flagged_on").over(day))
     known = F.filter("_versions", lambda version: version >= F.col("available_on"))
     versioned = available.withColumn("_versions", versions).withColumn("known_on", F.explode(known)).drop("_versions")
     if "flagged_on" not in available.columns:
@@ -30,8 +31,8 @@ def with_every_version(available: DataFrame, *, sums: Sequence[str], times: Sequ
     is_bot = was_flagged(versioned, by=F.col("known_on"))
     is_withdrawn = (F.col("known_on") == F.col("flagged_on")) & (F.col("available_on") < F.col("flagged_on"))
     nothing = {name: F.when(is_bot, F.lit(0)).otherwise(F.col(name)) for name in sums}
-    no_time = {name: F.when(~is_bot, F.col(name)) for name in times}
-    return versioned.where(~is_bot | is_withdrawn).withColumns({**nothing, **no_time})
+    nulls = {name: F.when(~is_bot, F.col(name)) for name in others}
+    return versioned.where(~is_bot | is_withdrawn).withColumns({**nothing, **nulls})
 
 
 def with_superseded_on(days: DataFrame, table: Table) -> DataFrame:

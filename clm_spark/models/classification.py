@@ -9,7 +9,7 @@ from pydantic import Field
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.errors import ModelError
+from clm_spark.errors import TooLittleDataError
 from clm_spark.evaluation.classification import classification_metrics, score_deciles
 from clm_spark.evaluation.ranks import with_decile
 from clm_spark.evaluation.samples import sampled_labels
@@ -134,21 +134,25 @@ def _on_driver(deciles: DataFrame) -> DataFrame:
 def last_answered_day(labelled: DataFrame, *, task: str, horizon_days: int) -> date:
     """The last as_of of `labelled`, once it and the days closed by then hold customers of both labels.
 
-    Raises `ModelError` where there is too little to train on or to test on.
+    Raises `TooLittleDataError` where there is too little to train on or to test on.
     """
     num = labelled.groupBy("as_of").agg(F.sum(LABEL).cast("bigint").alias("positive"), F.count("*").alias("all"))
     counted = num.collect()  # a row per day of the panel
-    tested_on = max((row.as_of for row in counted), default=date.min)
-    until = tested_on - timedelta(days=horizon_days) if counted else tested_on
+    advice = f"give a later --as-of, a larger features.panel_size or a shorter {task}.horizon_days"
+    if not counted:
+        raise TooLittleDataError(
+            f"{task} cannot be trained: nobody can be asked on a day whose {horizon_days} days to come have passed; {advice}"
+        )
+    tested_on: date = max(row.as_of for row in counted)
+    until = tested_on - timedelta(days=horizon_days)
     for what, rows in {
         f"on {tested_on}": [row for row in counted if row.as_of == tested_on],
         f"up to {until}": [row for row in counted if row.as_of <= until],
     }.items():
         positive, asked_of = sum(row["positive"] for row in rows), sum(row["all"] for row in rows)
         if not 0 < positive < asked_of:
-            raise ModelError(
+            raise TooLittleDataError(
                 f"{task} cannot be trained: {what}, it happened to {positive} of {asked_of} customers within "
-                f"{horizon_days} days, and both kinds are needed; give a later --as-of, a larger features.panel_size "
-                f"or a shorter {task}.horizon_days"
+                f"{horizon_days} days, and both kinds are needed; {advice}"
             )
     return tested_on

@@ -1,5 +1,6 @@
 """Classifiers: pipelines of Spark ML whose margin becomes a probability, set right on rows that the fit has not seen."""
 
+from collections import Counter
 from functools import reduce
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ from pyspark.ml.functions import vector_to_array
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from clm_spark.errors import TooLittleDataError
 from clm_spark.models.calibration import PROBABILITY, fit_sigmoid, with_fold, without_summary
 from clm_spark.models.fixed_order import in_fixed_order
 from clm_spark.models.registry.flavours import load_spark_pipeline, save_spark_pipeline
@@ -52,6 +54,7 @@ class Classifier(Model):
         folds = settings.evaluation.folds
         ordered = in_fixed_order(prepared, "customer_id", "as_of")
         with persisted(with_fold(ordered, folds=folds, seed=settings.evaluation.seed)) as folded:
+            _check_folds(folded)
             held_out = (
                 _fit(after, folded.where(F.col("fold") != fold)).transform(folded.where(F.col("fold") == fold))
                 for fold in range(folds)
@@ -83,6 +86,17 @@ class Rule(Classifier):
         pipeline = PipelineModel(stages)
         sigmoid = fit_sigmoid(pipeline.transform(rows).select("margin", LABEL))
         return PipelineModel([*stages, sigmoid])
+
+
+def _check_folds(folded: DataFrame) -> None:
+    """Raise `TooLittleDataError` where a label is in fewer than two folds: outside one of them nobody would have it."""
+    num_folds = Counter(row[LABEL] for row in folded.select(LABEL, "fold").distinct().collect())  # two rows per fold
+    for label in (0.0, 1.0):
+        if num_folds[label] < 2:
+            raise TooLittleDataError(
+                f"its probabilities cannot be calibrated: customers of label {label:.0f} are in {num_folds[label]} of the "
+                "folds that they are divided into, and two are needed; wait for more customers"
+            )
 
 
 def _fit(stages: list[Stage], rows: DataFrame) -> PipelineModel:

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark import evaluation, files
-from clm_spark.errors import ModelError
+from clm_spark.errors import ModelError, TooLittleDataError
 from clm_spark.models.catalogue import find_model, model_named
 from clm_spark.models.gate import INCUMBENT, Election
 from clm_spark.models.registry import ModelVersion, Registry
@@ -116,7 +116,11 @@ class Contest:
         return next(same, INCUMBENT)
 
     def answers(self) -> dict[str, DataFrame]:
-        """What every entrant that could be trained answers, and the incumbent."""
+        """What every entrant that could be trained answers, and the incumbent.
+
+        Raises `TooLittleDataError` where there is too little for any that may serve, `ModelError` where none of them
+        could be trained for another reason.
+        """
         answers = {}
         for model in self.entrants:
             path = self.registry.staging(f"{self.task.name}/{self.lake.settings.as_of}/{model.name}")
@@ -124,12 +128,22 @@ class Contest:
                 model.fit(self.split.past, path, incumbent=self._in_use(model))
             except ModelError as error:
                 log.warning("%s takes no part: %s", model.name, error)
-                self.lake.missing.append(f"{model.name}: {error}")
+                told = self.lake.too_little if isinstance(error, TooLittleDataError) else self.lake.missing
+                told.append(f"{model.name}: {error}")
                 continue
             answers[model.name], self.folders[model.name] = model.score(path, self.split.test), path
+        self._check_candidates()
         if self.incumbent is not None and self.incumbent_name == INCUMBENT:
             answers[INCUMBENT] = self.incumbent.model.score(self.incumbent.path, self.split.test)
         return answers
+
+    def _check_candidates(self) -> None:
+        names = [model.name for model in self.entrants if model.may_serve]
+        if any(name in self.folders for name in names):
+            return
+        reason = f"none of {', '.join(names)} could be trained" if names else "evaluation.leave_out names them all"
+        has_little = bool(self.lake.too_little) and not self.lake.missing
+        raise (TooLittleDataError if has_little else ModelError)(f"{self.task.name} has no new model: {reason}")
 
     def served(self, election: Election, comparison: Comparison) -> ModelVersion:
         """The version in use from as_of on: the incumbent's, or the winner's, trained on all rows and registered."""

@@ -1,14 +1,16 @@
 """The one flow of every task: train and test all models on the same days, elect, train the winner on all, and score."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 
 from clm_spark import files
-from clm_spark.errors import ModelError
+from clm_spark.errors import ModelError, NoModelInUseError, TooLittleDataError
 from clm_spark.models.catalogue import MODELS, TASKS, entrants_of, model_named
 from clm_spark.models.contest import HOLDOUT, Contest, difference
 from clm_spark.models.gate import elect
+from clm_spark.models.made_days import check_made
 from clm_spark.models.registry import Registry
 from clm_spark.models.task import Task
 from clm_spark.tables.lake import Lake
@@ -23,25 +25,21 @@ def train(lake: Lake, task: Task) -> None:
     """Compare the task's models, put the best in use from as_of on, and write how all did to gold.model_metrics.
 
     A comparison of the same rows, settings, code and incumbent that was made before is found, and nothing is done.
-    Raises `ModelError` where there is too little to train or to test on.
+    Raises `TooLittleDataError` where there is too little to train or to test on, `SettingsError` where that is for want
+    of the task's tables of as_of, and `ModelError` where no model could be trained for another reason.
     """
     registry, as_of = Registry(lake.settings), lake.settings.as_of
     before = registry.champion(task.name, as_of - ONE_DAY)
     reason = task.reason_to_train(lake, before)
     if reason is None:
         return
-    with task.split(lake) as split:
+    with _unless_not_made(lake, task), task.split(lake) as split:
         contest = Contest(lake, registry, task, split, entrants_of(task, lake.settings), before)
         if contest.is_made:
             log.info("%s: the same models were compared on the same rows before", task.name)
             return
         log.info("%s: %d models are compared (%s)", task.name, len(contest.entrants), reason)
         answers = contest.answers()
-        if not contest.folders:
-            raise ModelError(
-                f"{task.name} is answered by nobody: none of {', '.join(m.name for m in contest.entrants) or 'no models'} "
-                "could be trained (evaluation.leave_out may leave out too many); the warnings above say why"
-            )
         comparison = task.compare(answers, split)
         election = elect(
             comparison,
@@ -61,24 +59,36 @@ def train(lake: Lake, task: Task) -> None:
 def score(lake: Lake, task: Task) -> None:
     """Let the champion of as_of answer for everybody in the task's population, and write the answers.
 
-    Raises `ModelError` where none is in use, or the one in use does not fit today's rows.
+    Raises `ModelError` where none is in use, or the one in use does not fit today's rows, `TooLittleDataError` where
+    there is nobody to ask, and `SettingsError` where that is for want of the task's tables of as_of.
     """
     served = Registry(lake.settings).champion(task.name, lake.settings.as_of)
     if served is None:
-        raise ModelError(
+        raise NoModelInUseError(
             f"no {task.name} model is in use on {lake.settings.as_of}: expected one that won a comparison by then; "
-            f"run {task.train_job} for that day, or read in its log why it elected none"
+            f"run {task.train_job} for that day, or read in its log why it elected none",
+            train_job=task.train_job,
         )
     model, inputs = model_named(task.name, served.model), task.population_rows(lake)
     different = difference(model, served, served.path, inputs)
     if different:
         raise ModelError(f"{served.version} does not fit the rows of {inputs.as_of}: {different}; run {task.train_job}")
     if inputs.rows.isEmpty():
-        raise ModelError(
-            f"nobody can be asked on {inputs.as_of}: expected {task.population}, and there is none; "
-            f"run the jobs before {task.score_job} for that day"
+        check_made(lake, *task.asks)
+        raise TooLittleDataError(
+            f"nobody can be asked on {inputs.as_of}: expected {task.population}, and there is none"
         )
     task.write(lake, model.score(served.path, inputs), served)
+
+
+@contextmanager
+def _unless_not_made(lake: Lake, task: Task) -> Iterator[None]:
+    """Too little data is no reason where the tables that hold it were not made for as_of: then that is said."""
+    try:
+        yield
+    except TooLittleDataError:
+        check_made(lake, *task.asks)
+        raise
 
 
 def rekey(lake: Lake, *, links: Sequence[bytes], key: str) -> None:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clm_spark.errors import ModelError
+from clm_spark.errors import TooLittleDataError
 from clm_spark.models.task import Comparison, Lead
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,8 @@ def elect(
     """Choose among `entrants`, earlier ones first where they tie, and the incumbent.
 
     `incumbent` is the name under which it was compared; empty where there is none. A candidate takes its place only
-    where the lower 95 % bound of the paired bootstrap is above zero. Raises `ModelError` where `floors` beat all.
+    where the lower 95 % bound of the paired bootstrap is above zero. Raises `TooLittleDataError` where `floors` beat
+    all: nothing is to be learned.
     """
     values = {figure.model: figure.value for figure in comparison.figures if figure.metric == metric}
     tested = [name for name in entrants if name in values]
@@ -38,7 +39,7 @@ def elect(
         best = None
     if not incumbent:
         if best is None:
-            raise ModelError(f"no entrant can be served: none has a {metric} above {floor:.4f}")
+            raise TooLittleDataError(f"no entrant can be served: none has a {metric} above {floor:.4f}, that of chance")
         return Election(best, leads)
     if best is None or best == incumbent:
         return Election(incumbent, leads)

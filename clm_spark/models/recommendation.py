@@ -9,7 +9,7 @@ from typing import ClassVar
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from clm_spark.errors import ModelError
+from clm_spark.errors import TooLittleDataError
 from clm_spark.evaluation.ranking import customer_ranking, mean_figures
 from clm_spark.evaluation.samples import sampled_means
 from clm_spark.events.bots import bot_days_to_leave_out, drop_bot_days
@@ -69,9 +69,9 @@ class Recommendation(Task):
         tested_on, as_of = tested_from(lake.settings), lake.settings.as_of
         past, now = (_pairs(lake, day) for day in (tested_on, as_of))
         if past.limit(1).count() == 0:
-            raise ModelError(
-                f"recommenders cannot be trained: nothing was known {lake.settings.recommend.test_days} days before "
-                f"{as_of}; give a later --as-of or fewer recommend.test_days"
+            raise TooLittleDataError(
+                f"recommenders cannot be trained: no customer had taken to an indexed item before {tested_on}; "
+                "give a later --as-of, or lower recommend.test_days or recommend.min_item_events"
             )
         people = drop_bot_days(lake.read_as_of(EVENTS), bot_days_to_leave_out(lake))
         events = with_person(people, known_persons(lake, [tested_on]))
@@ -81,7 +81,7 @@ class Recommendation(Task):
         sequences = fingerprint(lake.read_as_of(ITEM_SEQUENCES))
         with persisted(bought) as truth:
             if truth.isEmpty():
-                raise ModelError(
+                raise TooLittleDataError(
                     f"recommenders cannot be tested: nothing was bought from {tested_on} on by customers known then"
                 )
             yield Split(

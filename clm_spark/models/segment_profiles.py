@@ -32,7 +32,15 @@ def segment_profiles(assigned: DataFrame) -> DataFrame:
             "revenue_share": F.coalesce(F.try_divide("_revenue", F.sum("_revenue").over(everyone)), F.lit(0.0)),
         }
     )
-    return shared.withColumn("description", _in_words(everyone)).drop("_revenue")
+    told = shared.withColumn("description", _in_words(everyone)).drop("_revenue")
+    # Segments never carry the same words twice.
+    alike = Window.partitionBy("as_of", "description")
+    revenue, num_alike = F.col("mean_revenue_90d_cents"), F.count("*").over(alike)
+    place = F.row_number().over(alike.orderBy(revenue.desc(), F.desc("num_customers"), "segment"))
+    differs = F.max(revenue).over(alike) > F.min(revenue).over(alike)
+    order = F.when(differs, "spending").otherwise("number of customers")
+    apart = F.format_string("%s (%d of %d by %s)", "description", place, num_alike, order)
+    return told.withColumn("description", F.when(num_alike > 1, apart).otherwise(F.col("description")))
 
 
 def _in_words(everyone: WindowSpec) -> Column:
@@ -43,11 +51,12 @@ def _in_words(everyone: WindowSpec) -> Column:
         often = F.when(orders >= least, words).otherwise(often)
     often = F.when(recency.isNull(), "has never bought").otherwise(often)
     revenue = F.col("mean_revenue_90d_cents")
+    highest, lowest = F.max(revenue).over(everyone), F.min(revenue).over(everyone)
     mean_revenue = _mean_of_all("mean_revenue_90d_cents", everyone)
     spends = (
-        F.when(revenue <= 0, None)
-        .when(revenue == F.max(revenue).over(everyone), "spends most")
-        .when(revenue == F.min(revenue).over(everyone), "spends least")
+        F.when((revenue <= 0) | (highest == lowest), None)
+        .when(revenue == highest, "spends most")
+        .when(revenue == lowest, "spends least")
         .when(revenue >= 1.25 * mean_revenue, "spends more than most")
         .when(revenue <= 0.75 * mean_revenue, "spends less than most")
         .otherwise("spends like the average")

@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark import files
-from clm_spark.errors import ModelError
+from clm_spark.errors import TooLittleDataError
 from clm_spark.evaluation.samples import Means
 from clm_spark.evaluation.silhouette import customer_silhouette
 from clm_spark.models.comparison import SampledComparison
@@ -114,10 +114,7 @@ class Segmentation(Task):
         """No days follow: all customers of as_of are clustered, and the clusters held against the same customers."""
         with persisted(lake.read_as_of(CUSTOMER_FEATURES).select("customer_id", *FEATURES)) as customers:
             if customers.isEmpty():
-                raise ModelError(
-                    f"customers cannot be segmented: {CUSTOMER_FEATURES.title} has none as of {lake.settings.as_of}; "
-                    "run build_features for that day"
-                )
+                raise TooLittleDataError(f"customers cannot be segmented: none is known as of {lake.settings.as_of}")
             inputs = Inputs(lake, lake.settings.as_of, customers)
             yield Split(
                 past=inputs,
@@ -205,15 +202,22 @@ def fit_segments(
 
     `segment` 0 is the one with the highest mean revenue; with segments `in_use`, each new one takes the number of the
     one that holds most of its customers (Hungarian matching). Further ones get new numbers, from `first_free` on: a
-    number that was ever used means the same customers for good.
+    number that was ever used means the same customers for good. Raises `TooLittleDataError` where customers are at no
+    more than `k_from` different points: each would be a segment.
     """
     # Where the centres start depends on place and order.
     ordered = in_fixed_order(customers, "customer_id")
     scaler = _scaling().fit(ordered)
     points = scaler.transform(ordered)
+    num_different = points.select("scaled").distinct().limit(settings.k_to + 1).count()
+    if num_different <= settings.k_from:
+        raise TooLittleDataError(
+            f"customers cannot be segmented: more than {settings.k_from} must differ in what segments are cut by, and "
+            f"{num_different} do; wait for more customers, or lower segments.k_from"
+        )
     fits = [
         KMeans(k=k, seed=settings.seed, featuresCol="scaled").fit(points)
-        for k in range(settings.k_from, settings.k_to + 1)
+        for k in range(settings.k_from, min(settings.k_to, num_different - 1) + 1)
     ]
     best = max(fits, key=lambda fit: silhouette(fit.transform(points), by="prediction"))
     clustered = best.transform(points)

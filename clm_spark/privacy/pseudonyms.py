@@ -9,7 +9,9 @@ from pyspark.sql import functions as F
 from clm_spark.keys import KeyChain, hmac_sha256
 from clm_spark.tables.contract import Rekeyed, Table
 
+GUEST = ""  # in place of a customer's id where it is a part of a key
 EVENT_ID_DIGITS = 32
+MOST_DIGITS = 20
 
 
 def pseudonym(text: Column, *, key: KeyChain) -> Column:
@@ -27,7 +29,13 @@ def rekeyed(rows: DataFrame, table: Table, *, links: Sequence[bytes]) -> DataFra
     if not links or not named:
         return rows
     hashed = rows.withColumns(
-        {column.name: _hashed_on(F.col(column.name), column.rekeyed, links) for column in named if column.rekeyed}
+        {
+            column.name: F.when(F.col(column.name) == GUEST, GUEST).otherwise(
+                _hashed_on(F.col(column.name), column.rekeyed, links)
+            )
+            for column in named
+            if column.rekeyed
+        }
     )
     visits = [column.name for column in table.columns if column.rekeyed == "visit_id"]
     return hashed.withColumns({name: visit_id(F.col("customer_id"), F.col("started_at")) for name in visits})
@@ -44,7 +52,12 @@ def visitor_key(key: KeyChain) -> KeyChain:
 
 
 def _hashed_on(name: Column, kind: Rekeyed, links: Sequence[bytes]) -> Column:
+    if kind != "event_id" or not links:
+        for link in links:
+            name = hmac_sha256(name, key=link)
+        return name
+    # Behind the digits stands which of several identical records it is.
+    digits, number = F.substring(name, 1, EVENT_ID_DIGITS), F.substring(name, EVENT_ID_DIGITS + 1, MOST_DIGITS)
     for link in links:
-        digest = hmac_sha256(name, key=link)
-        name = F.substring(digest, 1, EVENT_ID_DIGITS) if kind == "event_id" else digest
-    return name
+        digits = F.substring(hmac_sha256(digits, key=link), 1, EVENT_ID_DIGITS)
+    return F.concat(digits, number)

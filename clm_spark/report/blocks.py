@@ -39,9 +39,10 @@ class Section:
     notes: Sequence[str] = ()
 
 
-def missing(anchor: str, title: str, *, of: Table, job: str) -> Section:
-    """The section when its table is not there, or has nothing for this day."""
-    return Section(anchor, title, f"Nothing to show yet: {of.title} has no rows for this day. The job {job} writes it.")
+def missing(anchor: str, title: str, *, of: Table, job: str, reason: str | None = None) -> Section:
+    """The section when its table is not there, or has nothing for this day; `reason` is what the job says of that."""
+    said = f"{job}: {reason}." if reason else f"{of.title} has no rows for this day. The job {job} writes it."
+    return Section(anchor, title, f"Nothing to show yet: {said}")
 
 
 def count_text(value: float | None) -> str:

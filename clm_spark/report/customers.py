@@ -3,7 +3,7 @@
 import pandas as pd
 
 from clm_spark.models.churn import Churn, ChurnSettings
-from clm_spark.models.segments import SegmentSettings
+from clm_spark.models.segments import Segmentation, SegmentSettings
 from clm_spark.report import charts
 from clm_spark.report.blocks import (
     Chart,
@@ -17,7 +17,7 @@ from clm_spark.report.blocks import (
     words,
 )
 from clm_spark.report.figures import deciles_from_scores
-from clm_spark.report.metrics import metrics_grid, metrics_of, verdict, with_series
+from clm_spark.report.metrics import metrics_grid, metrics_of, reasons_missing, verdict, with_series
 from clm_spark.report.rows import first_line, lines, small_rows
 from clm_spark.tables.catalog import CUSTOMER_SCORES, MODEL_METRICS, SCORE_DECILES, SEGMENT_PROFILES
 from clm_spark.tables.lake import Lake
@@ -34,7 +34,8 @@ def segments(lake: Lake) -> Section:
         at_most=lake.settings.of(SegmentSettings).k_to,
     )
     if profiles.empty:
-        return missing("segments", title, of=SEGMENT_PROFILES, job="train_segments")
+        job = Segmentation.train_job
+        return missing("segments", title, of=SEGMENT_PROFILES, job=job, reason=reasons_missing(lake).get(job))
     best = first_line(profiles)
     lead = (
         f"{len(profiles)} segments as of {best.as_of}. Segment {best.segment} is {share_text(best.customers_share)} of "
@@ -92,7 +93,8 @@ def churn(lake: Lake) -> Section:
     title = "Who is leaving"
     found = metrics_of(lake, "churn")
     if found.empty:
-        return missing("churn", title, of=MODEL_METRICS, job="train_churn")
+        job = Churn.train_job
+        return missing("churn", title, of=MODEL_METRICS, job=job, reason=reasons_missing(lake).get(job))
     asked = lake.settings.of(ChurnSettings)
     lead = (
         f"Asked of customers who bought in the {asked.active_days} days before: will they buy nothing in the "

@@ -57,6 +57,17 @@ def events_by_kind(events: DataFrame) -> DataFrame:
     return events.groupBy("kind").agg(F.count("*").alias("num_events")).orderBy("kind")
 
 
+def orders_of_guests(events: DataFrame) -> DataFrame:
+    """One row: the orders of no customer, and their net revenue in cents; null where there are none."""
+    guests = events.where(F.col("customer_id").isNull())
+    bought = F.col("kind") == "purchase"
+    signed = F.when(bought, F.col("amount_cents")).otherwise(-F.col("amount_cents"))
+    return guests.agg(
+        F.count_distinct(F.when(bought, F.coalesce("order_id", "event_id"))).alias("num_orders"),
+        F.sum(signed).alias("net_revenue_cents"),
+    )
+
+
 def funnel_from_sessions(sessions: DataFrame, *, as_of: date) -> DataFrame:
     """One row: visits of the last 90 days, and how many of them went how far.
 

@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from clm_spark.report.blocks import Grid, count_text, number_text, words
 from clm_spark.report.rows import first_line, lines, small_rows
-from clm_spark.tables.catalog import MODEL_METRICS
+from clm_spark.tables.catalog import MODEL_METRICS, RUNS
 from clm_spark.tables.lake import Lake
 
 
@@ -23,6 +23,15 @@ def metrics_of(lake: Lake, task: str) -> pd.DataFrame:
         at_most=200,
         newest_of=("task",),
     )
+
+
+def reasons_missing(lake: Lake) -> dict[str, str]:
+    """Why models are missing for this day, by the job that says so."""
+    is_run_of_day = (F.col("as_of") == F.lit(lake.settings.as_of)) & F.col("table_name").isNull()
+    is_missing = is_run_of_day & (F.col("status") == "models_missing")
+    # One row per job.
+    runs = small_rows(lake, RUNS, lambda rows: rows.where(is_missing).select("job", "error"), at_most=100)
+    return {row.job: row.error for row in lines(runs)}
 
 
 def with_series(rows: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import pandas as pd
 from clm_spark.models.catalogue import TASKS
 from clm_spark.models.task import Task
 from clm_spark.report.blocks import Grid, Section, missing, number_text, words
-from clm_spark.report.metrics import interval_text, metrics_of
+from clm_spark.report.metrics import interval_text, metrics_of, reasons_missing
 from clm_spark.report.rows import first_line
 from clm_spark.settings import Settings
 from clm_spark.tables.catalog import MODEL_METRICS
@@ -16,7 +16,9 @@ def models(lake: Lake) -> Section:
     """Every task with what it asks of whom, and what is served."""
     title = "Models in use"
     rows = [row for task in TASKS if (row := _row(task, metrics_of(lake, task.name)))]
-    if not rows:
+    reasons = reasons_missing(lake)
+    not_learned = [(words(task.name), reasons[task.train_job]) for task in TASKS if task.train_job in reasons]
+    if not (rows or not_learned):
         return missing("models", title, of=MODEL_METRICS, job=TASKS[0].train_job)
     lead = (
         "Of each task, all models and rules are tested on the same days and customers. The best is served; a new one "
@@ -25,7 +27,8 @@ def models(lake: Lake) -> Section:
     header = ("task", "served", "decided by", "figure (95 %)", "best other", "lead over the one in use")
     asked = [_asked(task, lake.settings) for task in TASKS]
     grids = [
-        Grid("The last comparison of each task.", header, rows, 3),
+        *([Grid("The last comparison of each task.", header, rows, 3)] if rows else []),
+        *([Grid("What was not learned for this day.", ("task", "why"), not_learned, 2)] if not_learned else []),
         Grid(
             "What each task asks.",
             ("task", "question", "an answer per", "asked of", "what counts", "days ahead"),

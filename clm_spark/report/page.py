@@ -4,13 +4,12 @@ from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined
 
-from clm_spark.files import as_url, write_text
+from clm_spark.files import write_text
 from clm_spark.report.customers import churn, segments
 from clm_spark.report.models import models
 from clm_spark.report.recommendations import recommendations
 from clm_spark.report.record import ledger, tables_made
 from clm_spark.report.shop import funnel, shop_over_time, span_of_data, tiles
-from clm_spark.settings import Settings
 from clm_spark.tables.lake import Lake
 
 SECTIONS = (shop_over_time, funnel, segments, models, churn, recommendations, ledger, tables_made)
@@ -21,17 +20,12 @@ def page_from_tables(lake: Lake) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("clm_spark.report").joinpath("page.html.j2").read_text("utf-8"))
     return template.render(
-        shop=lake.settings.shop.replace("_", " "),
+        shop=lake.settings.shop.name.replace("_", " "),
         as_of=lake.settings.as_of,
         span=span_of_data(lake),
         tiles=tiles(lake),
         sections=[section(lake) for section in SECTIONS],
     )
-
-
-def report_path(settings: Settings) -> str:
-    """The URL where the page goes, on any store: `report.path`, or report.html in the lakehouse."""
-    return as_url(settings.report.path or f"{settings.lakehouse.path.rstrip('/')}/report.html")
 
 
 def write_page(html: str, path: str) -> None:

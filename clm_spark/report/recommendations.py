@@ -9,7 +9,7 @@ from clm_spark.models.recommendation import Recommendation
 from clm_spark.report import charts
 from clm_spark.report.blocks import Chart, Grid, Section, missing, words
 from clm_spark.report.figures import examples_from_recommendations, last_items_from_sequences
-from clm_spark.report.metrics import metrics_grid, metrics_of, verdict, with_series
+from clm_spark.report.metrics import metrics_grid, metrics_of, reasons_missing, verdict, with_series
 from clm_spark.report.rows import known_rows, lines, small_rows
 from clm_spark.tables.catalog import ITEM_RECOMMENDATIONS, ITEM_SEQUENCES, ITEM_VOCABULARY, MODEL_METRICS
 from clm_spark.tables.lake import Lake
@@ -24,7 +24,8 @@ def recommendations(lake: Lake) -> Section:
     found = metrics_of(lake, "recommendation")
     grids = _examples(lake)
     if found.empty and not grids:
-        return missing("recommendations", title, of=MODEL_METRICS, job=Recommendation.train_job)
+        job = Recommendation.train_job
+        return missing("recommendations", title, of=MODEL_METRICS, job=job, reason=reasons_missing(lake).get(job))
     if found.empty:
         return Section("recommendations", title, "The recommenders have not been compared yet.", grids=grids)
     days = lake.settings.recommend.test_days

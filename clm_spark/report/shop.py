@@ -13,6 +13,7 @@ from clm_spark.report.figures import (
     events_by_kind,
     funnel_from_sessions,
     ledger_from_batches,
+    orders_of_guests,
     totals_from_features,
     weeks_from_customer_days,
 )
@@ -90,8 +91,14 @@ def shop_over_time(lake: Lake) -> Section:
         label = f"{caption}, line chart over {len(weeks)} weeks"
         picture = charts.line_over_weeks(weeks, column, label=label, unit=unit)
         pictures.append(Chart(picture, f"{caption} ({unit})."))
-    note = f"Weeks are counted back from {as_of}, so each is whole; at most the last {NUM_WEEKS} are shown."
-    return Section("shop", "The shop over time", f"{lead}.", pictures, notes=[note])
+    notes = [f"Weeks are counted back from {as_of}, so each is whole; at most the last {NUM_WEEKS} are shown."]
+    guests = first_line(small_rows(lake, EVENTS, orders_of_guests, at_most=1))  # one row
+    if guests.num_orders:
+        worth = money_text(guests.net_revenue_cents)
+        notes.append(
+            f"Guests' orders are not in these figures: {count_text(guests.num_orders)} of them, worth {worth}."
+        )
+    return Section("shop", "The shop over time", f"{lead}.", pictures, notes=notes)
 
 
 def funnel(lake: Lake) -> Section:

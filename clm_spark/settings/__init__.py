@@ -8,6 +8,7 @@ from clm_spark.settings.loading import Sections, Settings, load_settings, settin
 from clm_spark.settings.packaged import conf_file
 from clm_spark.settings.places import LakehouseSettings, ReportSettings, SparkSettings, TrackingSettings
 from clm_spark.settings.section import Section, ZoneName
+from clm_spark.settings.shop import ShopSettings
 
 __all__ = [
     "BotSettings",
@@ -25,6 +26,7 @@ __all__ = [
     "Sections",
     "SessionizeSettings",
     "Settings",
+    "ShopSettings",
     "SparkSettings",
     "StreamSettings",
     "TrackingSettings",

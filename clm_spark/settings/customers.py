@@ -19,6 +19,10 @@ class BotSettings(Section):
     carts_without_view: Annotated[int, Field(ge=1)] | None = Field(
         20, description="this many carts on a day without a view are a bot's, where the source has views that day"
     )
+    max_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.2,
+        description="of the customers' days searched: where more are flagged, the run warns that they may be people",
+    )
     user_agents: str | None = Field(
         r"(?i)(?<!cu)bot|crawl|spider|slurp|headless|phantomjs|python-requests|scrapy|^(curl|wget)/",
         description="regular expression over attributes.user_agent; Cubot makes telephones",

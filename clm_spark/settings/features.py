@@ -43,6 +43,9 @@ class DriftSettings(Section):
     sample_rows: Annotated[int, Field(ge=100)] = Field(
         20_000, description="about this many rows of each day are sampled"
     )
+    min_rows: Annotated[int, Field(ge=1)] = Field(
+        200, description="with fewer rows on one of the days no feature counts as drifted: the index is mostly noise"
+    )
     max_psi: Annotated[float, Field(gt=0)] = Field(
         0.25, description="population stability index above which a feature has drifted"
     )

@@ -1,5 +1,6 @@
 """How raw records become events."""
 
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -25,15 +26,38 @@ class IngestSettings(Section):
     )
     tolerated_rejects: Annotated[int, Field(ge=0)] = Field(
         20,
-        description="this many rejected records never stop a run, whatever their share: a step of a stream may be small",
+        description="up to this many rejected records do not stop a run though their share is above max_rejected_share: a "
+        "step of a stream may be small",
     )
-    known_at: Literal["occurred", "arrived"] = Field(
-        "occurred",
-        description="occurred: a history, each event known the moment it happened; "
-        "arrived: known when its file was last modified",
+    max_tolerated_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.25, description="... but not where they are a larger share than this, of however few records"
+    )
+    max_correction_days: Annotated[int, Field(ge=0, le=36_500)] = Field(
+        30,
+        description="for records with an id of their own (event_id): one that comes again at another time is the same event "
+        "where the times differ by at most so many days",
+    )
+    guests: Literal["rejected", "kept"] = Field(
+        "rejected",
+        description="orders without a customer: rejected as missing_customer, or kept as events of no customer, which count "
+        "for items and the shop, not for customers",
+    )
+    known_at: Literal["ingested", "occurred", "arrived"] = Field(
+        "ingested",
+        description="where a record does not say when it became known. ingested: the first load is a history, each event "
+        "known the moment it happened; an event that a later run brings is known to that run's as_of and to no earlier "
+        "one. occurred: all is history, and a late file changes what past days knew. arrived: when its file was last "
+        "modified",
+    )
+    history_until: date | None = Field(
+        None,
+        description="runs up to this as_of load the history; written into the lakehouse once, by its first run. None: that "
+        "run's own as_of",
     )
     time_zone: ZoneName = Field(
-        "UTC", description="zone of times that name none, where a mapping has no time_zone; public formats know theirs"
+        "UTC",
+        description="zone of times that name none, where a mapping has no time_zone; public formats know theirs. The days "
+        "of the shop are those of shop.time_zone",
     )
     max_clock_skew_seconds: Annotated[int, Field(ge=0, le=10**9)] = Field(
         60,

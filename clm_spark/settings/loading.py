@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import Field, SerializeAsAny, ValidationError
@@ -23,6 +23,7 @@ from clm_spark.settings.ingest import IngestSettings, StreamSettings
 from clm_spark.settings.packaged import PACKAGED_CONF
 from clm_spark.settings.places import LakehouseSettings, ReportSettings, SparkSettings, TrackingSettings
 from clm_spark.settings.section import Section
+from clm_spark.settings.shop import ShopSettings, with_named_shop
 
 Asked = TypeVar("Asked", bound=Section)
 Sections = Sequence[type[Section]]
@@ -31,9 +32,7 @@ Sections = Sequence[type[Section]]
 class Settings(Section):
     """All settings of a run."""
 
-    shop: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")] = Field(
-        "shop", description="name of the shop; a lakehouse holds one shop"
-    )
+    shop: ShopSettings = ShopSettings()
     as_of: date = Field(description="features see events before this day, labels only from it on")
     lakehouse: LakehouseSettings = LakehouseSettings()
     spark: SparkSettings = SparkSettings()
@@ -100,6 +99,7 @@ def _profile(folder: Traversable, name: str) -> dict[str, Any]:
 
 def settings_from(values: Mapping[str, Any], sections: Sections = ()) -> Settings:
     """Check plain values into `Settings`; keys of `sections` are read by these."""
+    values = with_named_shop(values)
     by_key = {section.key: section for section in sections}
     problems, models = [], {}
     for key, section in by_key.items():
@@ -146,7 +146,7 @@ def _read_yaml(file: Traversable) -> dict[str, Any]:
         raise SettingsError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise SettingsError(f"{file} must hold `section: {{key: value}}`, got a {type(values).__name__}")
-    return values
+    return with_named_shop(values)
 
 
 def _override(text: str) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def _override(text: str) -> dict[str, Any]:
         values = value
     for part in reversed(key.strip().split(".")):
         values = {part: values}
-    return values  # type: ignore[no-any-return]
+    return with_named_shop(values)
 
 
 def _merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:

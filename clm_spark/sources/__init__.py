@@ -7,7 +7,8 @@ from clm_spark.errors import SettingsError
 from clm_spark.settings import IngestSettings
 from clm_spark.sources.complete_journey import CompleteJourney
 from clm_spark.sources.eshop import Eshop
-from clm_spark.sources.mapping import MappedSource, read_mapping
+from clm_spark.sources.mapped import MappedSource
+from clm_spark.sources.mapping import read_mapping
 from clm_spark.sources.rees46 import Rees46
 from clm_spark.sources.retailrocket import Retailrocket
 from clm_spark.sources.source import Source

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from clm_spark.errors import SourceError
 from clm_spark.sources.paths import literal
-from clm_spark.sources.source import CORRUPT, json_record, list_files, read_rows, with_fields
+from clm_spark.sources.source import CORRUPT, Source, json_record, list_files, read_rows, with_fields
 
 # What happened to whom; campaign_descriptions and products only describe.
 COLUMNS = {
@@ -30,7 +30,7 @@ COLUMNS = {
 DESCRIBING = ("products.parquet", "campaign_descriptions.parquet")
 
 
-class CompleteJourney:
+class CompleteJourney(Source):
     """Purchases, campaigns received and coupons redeemed.
 
     A campaign is received on its start date; a line's category and brand come from the product file.

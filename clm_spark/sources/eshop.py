@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from clm_spark.sources.source import read_lines, translated, with_fields
+from clm_spark.sources.source import Source, read_lines, translated, with_fields
 from clm_spark.sources.text import CORRUPT, CSV_ENDINGS, FirstLine, csv_record
 
 HEADER = (
@@ -16,7 +16,7 @@ CATEGORIES = {"1": "trousers", "2": "skirts", "3": "blouses", "4": "sale"}
 ATTRIBUTES = ("country", "colour", "location", "model photography", "price 2", "page")
 
 
-class Eshop:
+class Eshop(Source):
     """Views; the log names no customers, so a visit stands for its customer, and its raw number stays in bronze.
 
     Times are to the day: the n-th click of a visit is put n seconds after midnight, so that order holds.

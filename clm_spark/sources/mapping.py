@@ -1,26 +1,27 @@
-"""Any CSV, JSON lines or Parquet log, by a YAML file that maps its columns to the fields of an event."""
+"""The YAML file that maps the columns of any CSV, JSON lines or Parquet log to the fields of an event."""
 
 import re
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
-from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from clm_spark.errors import SettingsError
 from clm_spark.settings import Section, ZoneName, conf_file
-from clm_spark.sources.source import (
-    TEXT_FIELDS,
-    json_objects,
-    read_lines,
-    read_rows,
-    translated,
-    unknown_members,
-    with_fields,
-)
-from clm_spark.sources.text import CORRUPT, CSV_ENDINGS, FirstLine, cells_of, with_cells
+from clm_spark.sources.encodings import encoding_name
+from clm_spark.sources.expressions import looks_like_sql
+from clm_spark.sources.formats import NULL_WORDS, DecimalSign, Format
+from clm_spark.sources.source import TEXT_FIELDS
+from clm_spark.sources.text import CSV_ENDINGS, column_names
 from clm_spark.tables.catalog import EVENT_KINDS
 
 ENDINGS = {
@@ -28,9 +29,25 @@ ENDINGS = {
     "jsonl": (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".json", ".json.gz"),
     "parquet": (".parquet",),
 }
-TIME_FORMATS = ("iso", "epoch_s", "epoch_ms", "epoch_us")
+TIME_FORMATS = ("iso", "epoch_s", "epoch_ms", "epoch_us", "spreadsheet")
+FILTER = "filter"
+MONEY_FIELDS = ("price", "amount")
 ADDRESS = re.compile(r"address(?!ed|ing)", re.IGNORECASE)
+LAST_BY = re.compile(r"^last by (\w+)$")
+QUOTED = re.compile(r"^`([^`]+)`$")  # a column whose name could be taken for SQL
 PATTERN_LETTERS = set("GyMLdQqEDFahKkHmsSVzOXx")  # what Spark reads, outside quotes
+
+
+def _as_names(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+def _as_separator(value: object) -> object:
+    return "\t" if value in ("\\t", "tab") else value
+
+
+# The names of a column, of which a file has one, the usual first; or one SQL expression.
+Recipe = Annotated[tuple[str, ...], BeforeValidator(_as_names), Field(min_length=1)]
 
 
 class Mapping(Section):
@@ -39,23 +56,32 @@ class Mapping(Section):
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     format: Literal["csv", "jsonl", "parquet"]
-    separator: str = Field(",", min_length=1, max_length=1)
+    separator: Annotated[str, BeforeValidator(_as_separator)] = Field(",", min_length=1, max_length=1)
+    encoding: Annotated[str, AfterValidator(encoding_name)] = "utf-8"
     header: str | None = None
     columns: tuple[str, ...] = ()
     endings: tuple[str, ...] = ()
     time_format: str = "iso"
     time_zone: ZoneName | None = None
-    fields: dict[str, str]
+    null_words: tuple[str, ...] = NULL_WORDS
+    decimal: DecimalSign | None = None
+    thousands: DecimalSign | None = None
+    formats: dict[str, Format] = Field(default_factory=dict)
+    ids: Literal["normalised", "as_written"] = "normalised"
+    identical_records: Literal["lines", "one", "each"] = "lines"
+    same_id: str = "first"
+    fields: dict[str, Recipe]
     kind: str | None = None
     kinds: dict[str, str] = Field(default_factory=dict)
-    attributes: dict[str, str] = Field(default_factory=dict)
+    filter: str | None = None
+    attributes: dict[str, Recipe] = Field(default_factory=dict)
     optional: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
 
     @field_validator("time_format")
     @classmethod
     def _is_readable(cls, time_format: str) -> str:
-        letters = set(re.sub(r"[^A-Za-z]", "", _unquoted(time_format)))
+        letters = set(re.sub(r"[^A-Za-z]", "", unquoted(time_format)))
         if time_format not in TIME_FORMATS:
             if letters - PATTERN_LETTERS or not letters >= set("yd") or not letters & set("ML"):
                 raise ValueError(f"expected {', '.join(TIME_FORMATS)} or a pattern such as dd.MM.yyyy HH:mm:ss")
@@ -76,20 +102,54 @@ class Mapping(Section):
         return self
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The columns of the log, in the order of a CSV line."""
-        if self.format != "csv":
-            return tuple(dict.fromkeys(name.split(".")[0] for name in self._used()))
-        return tuple(cells_of(self.header, separator=self.separator)) if self.header else self.columns
+    def last_by(self) -> str | None:
+        """The attribute by which the last of records with the same event_id counts."""
+        last = LAST_BY.match(self.same_id)
+        return last[1] if last else None
 
     @property
-    def needed(self) -> tuple[str, ...]:
-        """The columns without which a file is refused."""
-        used = dict.fromkeys(name if self.format == "csv" else name.split(".")[0] for name in self._used())
-        return tuple(name for name in used if name not in self.optional)
+    def names(self) -> tuple[str, ...]:
+        """The columns of a usual CSV line, in order; of other formats those that a recipe names."""
+        if self.format != "csv":
+            return tuple(dict.fromkeys(name for recipe in self.recipes.values() for name in self.columns_of(recipe)))
+        return tuple(column_names(self.header, separator=self.separator)) if self.header else self.columns
 
-    def _used(self) -> list[str]:
-        return [*self.fields.values(), *self.attributes.values()]
+    @property
+    def needed(self) -> tuple[tuple[str, ...], ...]:
+        """The columns, each by its names, without which a file is refused, as far as no expression reads them."""
+        recipes = (self.columns_of(recipe) for recipe in self.recipes.values())
+        return tuple(dict.fromkeys(names for names in recipes if names and not set(names) & set(self.optional)))
+
+    @property
+    def money(self) -> tuple[tuple[str, ...], ...]:
+        """The columns that say what a line is worth."""
+        return tuple(filter(None, (self.columns_of(self.fields.get(name, ())) for name in MONEY_FIELDS)))
+
+    @property
+    def recipes(self) -> dict[str, Recipe]:
+        """Every field and attribute by its place in the file."""
+        kind = {"kind": (self.kind,)} if self.kind and self.kind not in EVENT_KINDS else {}
+        return {
+            **{f"fields.{name}": recipe for name, recipe in self.fields.items()},
+            **kind,
+            **{f"attributes.{name}": recipe for name, recipe in self.attributes.items()},
+        }
+
+    @property
+    def expressions(self) -> dict[str, str]:
+        """Every SQL expression by its place in the file."""
+        wanted = {FILTER: self.filter} if self.filter else {}
+        return wanted | {place: recipe[0] for place, recipe in self.recipes.items() if not self.columns_of(recipe)}
+
+    def columns_of(self, recipe: Recipe) -> tuple[str, ...]:
+        """The names of a column, where the recipe is no expression."""
+        if len(recipe) == 1 and self._is_sql(recipe[0]):
+            return ()
+        return tuple(quoted[1] if (quoted := QUOTED.match(name)) else name for name in recipe)
+
+    def _is_sql(self, text: str) -> bool:
+        is_column = (self.format == "csv" and text in self.names) or QUOTED.match(text)
+        return not is_column and looks_like_sql(text)
 
     def _missing(self) -> list[str]:
         problems = [] if "occurred_at" in self.fields else ["fields.occurred_at is missing"]
@@ -99,31 +159,80 @@ class Mapping(Section):
             problems.append("expected either kind (the same for every record) or fields.kind (a column)")
         if "sent_at" in self.fields and "known_at" not in self.fields:
             problems.append("fields.sent_at needs fields.known_at: a device's clock is compared with the server's")
+        if self.same_id not in ("first", "refused") and self.last_by not in self.attributes:
+            problems.append(
+                f"same_id: expected first, refused or `last by` an attribute of the mapping, got {self.same_id!r}"
+            )
+        if self.same_id != "first" and "event_id" not in self.fields:
+            problems.append("same_id is about records with the same fields.event_id: name it, or leave same_id out")
         if self.format == "csv" and bool(self.header) == bool(self.columns):
             problems.append("expected either header (the first line as it is written) or columns (no header line)")
         return problems
 
-    def _unknown_names(self) -> list[str]:
-        fields = sorted(set(self.fields) - set(TEXT_FIELDS))
-        kinds = sorted({*self.kinds.values(), self.kind or "view"} - set(EVENT_KINDS))
-        columns = sorted({*self._used(), *self.ignored} - set(self.names)) if self.format == "csv" else []
-        return [
-            *(f"fields.{name} is unknown: a field is one of {', '.join(TEXT_FIELDS)}" for name in fields),
-            *(f"{name} is no kind: a kind is one of {', '.join(EVENT_KINDS)}" for name in kinds),
-            *(f"{name} is no column of the log: it has {', '.join(self.names)}" for name in columns),
-        ]
+    def _unknown_names(self) -> Iterator[str]:
+        for name in sorted(set(self.fields) - set(TEXT_FIELDS)):
+            yield f"fields.{name} is unknown: a field is one of {', '.join(TEXT_FIELDS)}"
+        constant = None if self.kind is None or looks_like_sql(self.kind) else self.kind
+        for name in sorted({*self.kinds.values(), "view" if constant is None else constant} - set(EVENT_KINDS)):
+            yield f"{name} is no kind: a kind is one of {', '.join(EVENT_KINDS)}"
+        if self.format != "csv":
+            return
+        # Of several names, one is in the usual header; the others are those of other files.
+        first = [names for recipe in self.recipes.values() if (names := self.columns_of(recipe))]
+        wrong = {names[0] for names in first if not set(names) & set(self.names)}
+        wrong |= {*self.formats} - {*self.names, *(name for names in first for name in names)}
+        for name in sorted(wrong):
+            yield f"{name} is no column of the log: it has {', '.join(self.names)}"
 
     def _raw_ids(self) -> list[str]:
         """Where a raw customer id or an address would leave bronze."""
-        who = self.fields.get("customer_id", "")
-        places = {f"fields.{name}": column for name, column in self.fields.items() if name != "customer_id"}
-        places |= {f"attributes.{name}": column for name, column in self.attributes.items()}
-        same = [place for place, column in places.items() if f"{who}.".startswith(f"{column}.")]
-        addresses = [name for name, column in self.attributes.items() if ADDRESS.search(f"{name} {column}")]
+        who = self.columns_of(self.fields.get("customer_id", ()))
+        others = {place: recipe for place, recipe in self.recipes.items() if place != "fields.customer_id"}
+        same = [
+            place
+            for place, recipe in others.items()
+            if any(f"{login}.".startswith(f"{name}.") for login in who for name in self.columns_of(recipe))
+        ]
+        addresses = [
+            name
+            for name, recipe in self.attributes.items()
+            if ADDRESS.search(" ".join((name, *self.columns_of(recipe))))
+        ]
         return [
-            *(f"{place} is the customer's own column {who}: raw ids stay in bronze, leave it out" for place in same),
+            *(
+                f"{place} is the customer's own column {', '.join(who)}: raw ids stay in bronze, leave it out"
+                for place in same
+            ),
             *(f"attributes.{name} is an address: addresses stay in bronze, leave it out" for name in addresses),
         ]
+
+
+class _Loader(yaml.SafeLoader):
+    """Scalars as they are written (01, yes), and a key that stands twice is a mistake."""
+
+
+def _mapping_node(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key) for key, _ in node.value]
+    for key, (at, _) in zip(keys, node.value, strict=True):
+        if not isinstance(key, str):
+            raise yaml.constructor.ConstructorError(None, None, f"a key must be text, got {key!r}", at.start_mark)
+        if keys.count(key) > 1:
+            raise yaml.constructor.ConstructorError(None, None, f"{key} stands twice", at.start_mark)
+    return {key: loader.construct_object(value, deep=True) for key, (_, value) in zip(keys, node.value, strict=True)}
+
+
+def _scalar_node(loader: _Loader, node: yaml.ScalarNode) -> str | None:
+    is_nothing = not node.value and node.style is None  # `key:` with nothing behind it
+    return None if is_nothing else str(loader.construct_scalar(node))
+
+
+_Loader.yaml_constructors = {
+    "tag:yaml.org,2002:map": _mapping_node,
+    "tag:yaml.org,2002:seq": yaml.SafeLoader.construct_sequence,
+    "tag:yaml.org,2002:str": _scalar_node,
+    None: yaml.SafeLoader.construct_undefined,
+}
+_Loader.yaml_implicit_resolvers = {}
 
 
 def read_mapping(file: str | None) -> Mapping:
@@ -131,7 +240,7 @@ def read_mapping(file: str | None) -> Mapping:
     if not file:
         raise SettingsError("source mapping needs a YAML file: set ingest.mapping (conf/sources/example.yml shows one)")
     try:
-        return Mapping.model_validate(yaml.safe_load(conf_file(file).read_text()))
+        return Mapping.model_validate(yaml.load(conf_file(file).read_text("utf-8-sig"), _Loader))
     except OSError as error:
         raise SettingsError(f"no mapping at {file} ({error.strerror}): expected YAML; set ingest.mapping") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -150,71 +259,6 @@ def _problem(error: object) -> str:
     return f"{key}: {message}, got {error['input']!r}" if key else message
 
 
-def _unquoted(pattern: str) -> str:
+def unquoted(pattern: str) -> str:
+    """The letters of a time pattern that stand for something."""
     return re.sub(r"'[^']*'", "", pattern)
-
-
-class MappedSource:
-    """A log read by a mapping; events carry the mapping's name as their source: `mapping:my_shop`."""
-
-    def __init__(self, mapping: Mapping, *, name: str, time_zone: str = "UTC") -> None:
-        """`time_zone` is the shop's, for a mapping without one.
-
-        Raises `SettingsError` where the time format reads a zone from some texts only.
-        """
-        self.mapping = mapping
-        self.name = f"mapping:{name}"
-        self.time_format = mapping.time_format
-        self.time_zone = mapping.time_zone or time_zone
-        if self.time_zone != "UTC" and re.search(r"\[[^\]]*[VOXx]", _unquoted(self.time_format)):
-            raise SettingsError(
-                f"mapping {name}: time_format {self.time_format!r} reads a zone from some texts, and those that name "
-                f"none are of {self.time_zone}: expected a zone in all or in none of them, or time_format iso"
-            )
-        self.file_endings = mapping.endings or ENDINGS[mapping.format]
-
-    def read(self, spark: SparkSession, files: Sequence[str]) -> DataFrame:
-        """One row per CSV line, JSON object or Parquet row."""
-        if self.mapping.format == "parquet":
-            return read_rows(spark, files, columns=self.mapping.needed)
-        return read_lines(spark, files, first_line=self._first_line())
-
-    def fields(self, raw: DataFrame) -> DataFrame:
-        """Each record by the mapping; dots reach into JSON objects and Parquet structs."""
-        cells = self._cells(raw)
-        fields = {field: self._cell(column) for field, column in self.mapping.fields.items()}
-        kind = F.lit(self.mapping.kind) if self.mapping.kind else translated(fields["kind"], self.mapping.kinds)
-        return with_fields(
-            cells,
-            {**fields, "kind": kind},
-            is_parsable=F.col("cells").isNotNull() & F.col(f"cells.{CORRUPT}").isNull(),
-            attributes={name: self._cell(column) for name, column in self.mapping.attributes.items()},
-            extra=F.col("extra"),
-        )
-
-    def _first_line(self) -> FirstLine:
-        mapping = self.mapping
-        if mapping.format == "jsonl":
-            return FirstLine(pattern=r"\s*\{", example='{"column": "value"}')
-        if mapping.header:
-            return FirstLine(headers=(mapping.header,), needed=mapping.needed, separator=mapping.separator)
-        cut = re.escape(mapping.separator)
-        cell = rf'(?:"(?:[^"]|"")*"|[^{cut}"][^{cut}]*)?'
-        pattern = rf"{cell}(?:{cut}{cell}){{{len(mapping.columns) - 1}}}$"
-        return FirstLine(pattern=pattern, example=mapping.separator.join(mapping.columns))
-
-    def _cells(self, raw: DataFrame) -> DataFrame:
-        if self.mapping.format == "csv":
-            return with_cells(raw, self.mapping.names, separator=self.mapping.separator)
-        objects = raw.withColumn("objects", json_objects(self.mapping.names))
-        known = (*self.mapping.names, *self.mapping.ignored)
-        return objects.withColumns(
-            {"cells": F.when(F.size("objects") == 1, F.col("objects")[0]), "extra": unknown_members(known)}
-        )
-
-    def _cell(self, column: str) -> Column:
-        if self.mapping.format == "csv":
-            return F.col("cells")[column]
-        name, _, path = column.partition(".")
-        cell = F.col("cells")[name]
-        return F.get_json_object(cell, f"$.{path}") if path else cell

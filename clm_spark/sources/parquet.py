@@ -13,17 +13,19 @@ from clm_spark.sources.paths import literal
 
 LARGEST_EXACT = 2.0**53  # beyond it floats skip whole numbers
 MICROSECONDS = {
+    "timeZone": "UTC",  # whatever the session's: a record is the same in every shop
     "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX",
     "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS",
 }
 
 
-def parquet_rows(spark: SparkSession, files: Sequence[str], *, columns: Sequence[str] = ()) -> DataFrame:
+def parquet_rows(spark: SparkSession, files: Sequence[str], *, columns: Sequence[Sequence[str]] = ()) -> DataFrame:
     """One row per row of Parquet files: `record` (JSON), `_metadata` and `row`, from 1.
 
     Times become ISO text in UTC, to the microsecond; a whole number is written alike whether its column is of integers
     or, as pandas makes it where values are missing, of floats. So files may differ in columns and types. Raises
-    `SourceError` when a file is no Parquet or lacks one of `columns`.
+    `SourceError` when a file is no Parquet or lacks one of `columns`, each by any of
+    its names.
     """
     alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for file in files:
@@ -39,13 +41,16 @@ def _rows_of(spark: SparkSession, files: Sequence[str], types: Mapping[str, str]
     return rows.select(F.to_json(F.struct(*cells), MICROSECONDS).alias("record"), "_metadata", row)
 
 
-def _checked_columns(spark: SparkSession, file: str, *, expected: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def _checked_columns(
+    spark: SparkSession, file: str, *, expected: Sequence[Sequence[str]]
+) -> tuple[tuple[str, str], ...]:
     """Each column and its type, all of the expected ones among them."""
     types = tuple(_footer(spark, file))
-    missing = sorted(set(expected) - {name for name, _ in types})
+    missing = [names[0] for names in expected if not set(names) & {name for name, _ in types}]
     if missing:
+        wanted = ", ".join(names[0] for names in expected)
         raise SourceError(
-            f"{file} is of another format: expected columns {', '.join(expected)}, {', '.join(missing)} missing, "
+            f"{file} is of another format: expected columns {wanted}, {', '.join(missing)} missing, "
             f"came {', '.join(name for name, _ in types)}; check ingest.source"
         )
     return types

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from clm_spark.sources.source import read_lines, translated, with_fields
-from clm_spark.sources.text import CORRUPT, CSV_ENDINGS, FirstLine, with_cells
+from clm_spark.sources.source import Source, read_lines, translated, with_fields
+from clm_spark.sources.text import CORRUPT, CSV_ENDINGS, FirstLine, cell_name, with_cells
 
 HEADER = "event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session"
 COLUMNS = tuple(HEADER.split(","))
 
 
-class Rees46:
+class Rees46(Source):
     """Views, carts and purchases, a line each.
 
     A purchase names no basket: the visit it was made in stands for it.
@@ -25,11 +25,14 @@ class Rees46:
 
     def read(self, spark: SparkSession, files: Sequence[str]) -> DataFrame:
         """One row per line below the header."""
-        return read_lines(spark, files, first_line=FirstLine(headers=(HEADER,), needed=COLUMNS))
+        return read_lines(
+            spark, files, first_line=FirstLine(headers=(HEADER,), needed=tuple((name,) for name in COLUMNS))
+        )
 
     def fields(self, raw: DataFrame) -> DataFrame:
         """Each line as an event; a line with too few or too many columns is not parsable."""
-        cells = with_cells(raw, COLUMNS).select(*raw.columns, "extra", "cells.*")
+        named = (F.col("cells")[cell_name(n)].alias(name) for n, name in enumerate(COLUMNS))
+        cells = with_cells(raw, COLUMNS).select(*raw.columns, "extra", *named, f"cells.{CORRUPT}")
         return with_fields(
             cells,
             {

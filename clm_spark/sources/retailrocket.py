@@ -6,7 +6,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from clm_spark.errors import SourceError
-from clm_spark.sources.source import json_record, read_lines, read_rows, translated, with_fields
+from clm_spark.sources.source import Source, json_record, read_lines, read_rows, translated, with_fields
 from clm_spark.sources.text import FirstLine
 
 EVENTS_HEADER = "timestamp,visitorid,event,itemid,transactionid"  # milliseconds since 1970
@@ -15,7 +15,7 @@ ROW_COLUMNS = ("timestamp", "visitorid", "event", "itemid", "transactionid")
 KINDS = {"addtocart": "cart", "transaction": "purchase", "0": "view", "1": "cart", "2": "purchase"}
 
 
-class Retailrocket:
+class Retailrocket(Source):
     """Views, carts and purchases without prices; the form of a record shows which of the three files it is from."""
 
     name = "retailrocket"
@@ -36,7 +36,7 @@ class Retailrocket:
                 "Retailrocket log, so ingest one only; set ingest.path to a file"
             )
         if forms == [".parquet"]:
-            return read_rows(spark, files, columns=ROW_COLUMNS)
+            return read_rows(spark, files, columns=[(name,) for name in ROW_COLUMNS])
         return read_lines(spark, files, first_line=FirstLine(headers=(EVENTS_HEADER, VIEWS_HEADER)))
 
     def fields(self, raw: DataFrame) -> DataFrame:

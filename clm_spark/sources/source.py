@@ -17,11 +17,13 @@ from pyspark.sql import types as T
 from clm_spark.errors import SourceError
 from clm_spark.sources.parquet import parquet_rows
 from clm_spark.sources.paths import decoded
+from clm_spark.sources.spanning import lines_joined
 from clm_spark.sources.text import CORRUPT as CORRUPT
-from clm_spark.sources.text import FirstLine, text_lines
+from clm_spark.sources.text import FirstLine, cell_name, text_lines
 
 # The fields of a canonical event as a source gives them: text, in the units of the raw log.
 TEXT_FIELDS = (
+    "event_id",  # the record's own
     "customer_id",
     "visitor_id",  # of the device or cookie
     "occurred_at",
@@ -35,6 +37,8 @@ TEXT_FIELDS = (
     "price",  # of one unit, in currency units
     "amount",  # of the line, in currency units
     "discount",  # of the line, in currency units
+    "tax",  # of the line, in currency units
+    "shipping",  # in currency units
     "order_id",
     "campaign_id",
     "source_session_id",
@@ -61,25 +65,16 @@ class RawFile:
 class Source(Protocol):
     """One raw format."""
 
-    @property
-    def name(self) -> str:
-        """The value of `source` in silver.events."""
-        ...
-
-    @property
-    def time_format(self) -> str:
-        """How times are written: iso, epoch_s, epoch_ms, epoch_us, or a Spark datetime pattern."""
-        ...
-
-    @property
-    def time_zone(self) -> str:
-        """The IANA name of the zone of times that name none."""
-        ...
-
-    @property
-    def file_endings(self) -> tuple[str, ...]:
-        """Which files of a folder are read."""
-        ...
+    name: str  # the value of `source` in silver.events
+    time_format: str  # iso, epoch_s, epoch_ms, epoch_us, spreadsheet, or a Spark datetime pattern
+    time_zone: str  # the IANA name of the zone of times that name none
+    file_endings: tuple[str, ...]  # which files of a folder are read
+    has_own_ids: bool = False  # event_id is a field: the time of a record that comes again may be another
+    refuses_changes: bool = False  # records with the same event_id and other content stop a batch
+    last_by: str | None = None  # the attribute by which the last of such records counts; None: the first counts
+    repeating: Sequence[str] = ()  # kinds of which identical records of one file are as many events
+    tells_lines_by_time: bool = True  # a line of an order that comes again at another time of the day is another line
+    never_tolerated: Sequence[str] = ()  # reasons to reject of which one record stops a batch of files
 
     def read(self, spark: SparkSession, files: Sequence[str]) -> DataFrame:
         """One row per line or row of the files: `file`, `position`, `arrived_at`, `header`, `record` and `is_record`.
@@ -92,11 +87,19 @@ class Source(Protocol):
         ...
 
     def fields(self, raw: DataFrame) -> DataFrame:
-        """`raw` with `TEXT_FIELDS` (text or null), `attributes` (map of text) and `is_parsable` (boolean) added.
+        """`raw` with `TEXT_FIELDS` (text or null), `attributes` (map of text), `is_parsable` and `is_wanted` added.
 
-        `new_columns` lists what the source does not know and found, or is null.
+        `known_attributes` are those that the source names, and `new_columns` lists what it found beside them, or is null.
         """
         ...
+
+    def unseen(self, raw: DataFrame) -> list[str]:
+        """Columns that the source reads and none of these records has, as far as no header tells."""
+        return []
+
+    def advice(self, reason: str, values: Mapping[str, str | None]) -> str:
+        """What would mend records that are rejected for a reason; `values` are the texts of the fields concerned."""
+        return ""
 
 
 def list_files(spark: SparkSession, path: str, *, endings: tuple[str, ...]) -> list[RawFile]:
@@ -128,17 +131,20 @@ def check_place(spark: SparkSession, path: str, *, endings: tuple[str, ...]) -> 
 def read_lines(spark: SparkSession, files: Sequence[str], *, first_line: FirstLine) -> DataFrame:
     """One row per line of text files, plain or compressed; neither headers nor blank lines are records.
 
-    Raises `SourceError` when a file does not begin with `first_line`.
+    `with_line_numbers` makes records of lines that quotes span. Raises `SourceError` when a file does not begin with
+    `first_line`.
     """
     # The number is the same on every reading of the same files and split size.
     lines = text_lines(spark, files, first_line=first_line)
-    return _placed(lines, F.monotonically_increasing_id()).withColumn("is_record", F.coalesce("is_record", F.lit(True)))
+    placed = _placed(lines, F.monotonically_increasing_id(), "separator", "is_open")
+    return placed.withColumn("is_record", F.coalesce("is_record", F.lit(True)))
 
 
-def read_rows(spark: SparkSession, files: Sequence[str], *, columns: Sequence[str] = ()) -> DataFrame:
+def read_rows(spark: SparkSession, files: Sequence[str], *, columns: Sequence[Sequence[str]] = ()) -> DataFrame:
     """One row per row of Parquet files of one schema, as JSON; times are ISO in UTC.
 
-    Raises `SourceError` when a file is no Parquet, lacks one of `columns`, or differs from the first.
+    Raises `SourceError` when a file is no Parquet, lacks one of `columns`, each by any of its names, or differs from the
+    first.
     """
     rows = parquet_rows(spark, files, columns=columns).withColumns(
         {"is_record": F.lit(True), "header": F.lit(None).cast("string")}
@@ -148,27 +154,37 @@ def read_rows(spark: SparkSession, files: Sequence[str], *, columns: Sequence[st
 
 def records_of(raw: DataFrame) -> DataFrame:
     """The records among the rows that `Source.read` gives."""
-    return raw.where("is_record").drop("is_record", "block")
+    return raw.where("is_record").drop("is_record", "block", "separator", "is_open")
 
 
 def with_line_numbers(raw: DataFrame) -> DataFrame:
     """What `Source.read` gives with `position` as the line of a text file, from 1, whatever the number of tasks.
 
-    Reads the text once to count the lines of each block; the driver holds a row per block of a file, not per line.
+    A record that quotes span over several lines is one row, at its first line. Reads the text once to count the lines of
+    each block; the driver holds a row per block of a file, not per line.
     """
-    texts = raw.where(F.col("block").isNotNull())
-    blocks = texts.groupBy("file", "block").agg(F.count("*").alias("n"), F.min("position").alias("first")).collect()
+    if "is_open" not in raw.columns:
+        return raw
+    counts = (F.count("*").alias("n"), F.min("position").alias("first"), F.bool_or("is_open").alias("is_open"))
+    blocks = raw.groupBy("file", "block").agg(*counts).collect()
     if not blocks:
         return raw
+    spanned = {block["file"] for block in blocks if block["is_open"]}
     before: Counter[str] = Counter()
     starts = []
     for block in sorted(blocks):
-        starts.append((block["file"], block["block"], before[block["file"]] - block["first"] + 1))
-        before[block["file"]] += block["n"]
-    shift = raw.sparkSession.createDataFrame(starts, "file string, block bigint, shift bigint")
+        file = block["file"]
+        starts.append((file, block["block"], before[file] - block["first"] + 1, file in spanned))
+        before[file] += block["n"]
+    shift = raw.sparkSession.createDataFrame(starts, "file string, block bigint, shift bigint, is_spanned boolean")
     shifted = raw.join(F.broadcast(shift), on=["file", "block"], how="left")
-    line = F.col("position") + F.coalesce("shift", F.lit(0))
-    return shifted.withColumn("position", line).select(raw.columns)
+    lines = shifted.withColumn("position", F.col("position") + F.coalesce("shift", F.lit(0)))
+    if not spanned:
+        return lines.select(raw.columns)
+    # Of other files no line needs to be sorted.
+    is_spanned = F.coalesce("is_spanned", F.lit(False))
+    single, spanning = (lines.where(which).select(raw.columns) for which in (~is_spanned, is_spanned))
+    return single.union(lines_joined(spanning))
 
 
 def json_record(columns: Sequence[str]) -> Column:
@@ -183,6 +199,15 @@ def json_objects(columns: Sequence[str]) -> Column:
     """
     listed = F.concat(F.lit("["), "record", F.lit("]"))
     return F.from_json(listed, T.ArrayType(text_struct(columns)), {"mode": "PERMISSIVE"})
+
+
+def placed_cells(cells: Column, columns: Sequence[str]) -> Column:
+    """A struct of text columns and `_corrupt` with its fields called by position: names may differ in case alone."""
+    named = T.StructType(
+        [T.StructField(cell_name(n), T.StringType()) for n in range(len(columns))]
+        + [T.StructField(CORRUPT, T.StringType())]
+    )
+    return cells.cast(named)
 
 
 def unknown_members(columns: Sequence[str]) -> Column:
@@ -205,8 +230,11 @@ def with_fields(
     is_parsable: Column,
     attributes: dict[str, Column] | None = None,
     extra: Column | None = None,
+    is_wanted: Column | None = None,
 ) -> DataFrame:
     """Raw rows with the fields a source knows; the others are null.
+
+    Records that are not `is_wanted` are filtered out, with that as their reason.
 
     `extra` is a map of the columns that the source does not know. They are added to the attributes, except those named
     like an address, and `new_columns` lists them. Text for silver loses e-mail addresses, and the customer's raw id
@@ -231,7 +259,7 @@ def with_fields(
         mapped = F.when(is_any, F.map_filter(F.create_map(*pairs), _is_present)).otherwise(
             F.create_map().cast(ATTRIBUTES)
         )
-    new_columns = F.lit(None)
+    known, new_columns = mapped, F.lit(None)
     if extra is not None:
         new_columns = F.map_keys(extra)
         public = F.map_filter(extra, lambda name, value: value.isNotNull() & ~name.rlike(ADDRESS))
@@ -245,8 +273,10 @@ def with_fields(
         "record",
         *(text.alias(name) for name, text in texts.items()),
         mapped.alias("attributes"),
+        known.alias("known_attributes"),
         new_columns.cast("array<string>").alias("new_columns"),
         F.coalesce(is_parsable, F.lit(False)).alias("is_parsable"),
+        F.lit(True).alias("is_wanted") if is_wanted is None else F.coalesce(is_wanted, F.lit(False)).alias("is_wanted"),
     )
 
 
@@ -294,7 +324,7 @@ def _found(spark: SparkSession, path: str, endings: tuple[str, ...]) -> tuple[An
     return place, system
 
 
-def _placed(rows: DataFrame, position: Column) -> DataFrame:
+def _placed(rows: DataFrame, position: Column, *more: str) -> DataFrame:
     return rows.select(
         decoded(F.col("_metadata.file_path")).alias("file"),
         F.col("_metadata.file_block_start").alias("block"),
@@ -303,6 +333,7 @@ def _placed(rows: DataFrame, position: Column) -> DataFrame:
         "header",
         "record",
         "is_record",
+        *more,
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from clm_spark.sources.source import read_lines, with_fields
+from clm_spark.sources.source import Source, read_lines, with_fields
 from clm_spark.sources.text import FirstLine
 
 FIRST_LINE = FirstLine(
@@ -15,7 +15,7 @@ FIRST_LINE = FirstLine(
 )
 
 
-class Yoochoose:
+class Yoochoose(Source):
     """Views and purchases; the log names no customers, so a visit stands for its customer and for its basket.
 
     A price or quantity of 0 means unknown. What a click was made in the context of is `S` (special offer), a category

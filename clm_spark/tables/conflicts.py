@@ -20,7 +20,12 @@ from clm_spark.tables.commits import Commit
 
 log = logging.getLogger(__name__)
 
-MADE_MEANWHILE = ("TABLE_OR_VIEW_ALREADY_EXISTS", "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION")
+# A view that another writer is replacing is not there for a moment.
+MADE_MEANWHILE = (
+    "TABLE_OR_VIEW_ALREADY_EXISTS",
+    "TABLE_OR_VIEW_NOT_FOUND",
+    "DELTA_CREATE_TABLE_WITH_NON_EMPTY_LOCATION",
+)
 MAX_ATTEMPTS = 10
 OVER_ROWS = (
     ConcurrentAppendException,

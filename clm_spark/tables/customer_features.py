@@ -71,9 +71,9 @@ HOURS_AND_WAYS = (
     *windowed(
         "num_weekend_days", "days with any event on a Saturday or Sunday", f"CAST({_IS_WEEKEND} AS BIGINT)", (90,)
     ),
-    *windowed("num_night_acts", "acts from midnight to six, UTC", "num_night_acts", (90,)),
-    *windowed("num_morning_acts", "acts from six to noon, UTC", "num_morning_acts", (90,)),
-    *windowed("num_afternoon_acts", "acts from noon to six, UTC", "num_afternoon_acts", (90,)),
+    *windowed("num_night_acts", "acts from midnight to six by the shop's clock", "num_night_acts", (90,)),
+    *windowed("num_morning_acts", "acts from six to noon by the shop's clock", "num_morning_acts", (90,)),
+    *windowed("num_afternoon_acts", "acts from noon to six by the shop's clock", "num_afternoon_acts", (90,)),
     *windowed("num_device_acts", "acts whose device the log names", "num_device_acts", (90,)),
     *windowed("num_mobile_acts", "acts on a phone or tablet", "num_mobile_acts", (90,)),
     *windowed("num_channel_acts", "acts of which the log says what brought the customer", "num_channel_acts", (90,)),

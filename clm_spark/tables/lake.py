@@ -5,8 +5,8 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property, reduce
 from typing import Any
@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 
 import clm_spark
 from clm_spark.errors import ContractError
-from clm_spark.session import persisted
+from clm_spark.session import in_zone, persisted
 from clm_spark.settings import Settings
 from clm_spark.tables.commits import COMMIT_MARK, Commit, marked
 from clm_spark.tables.conflicts import conflicts_with, with_retries
@@ -62,6 +62,7 @@ class Lake:
     written: list[Written] = field(default_factory=list)
     inputs: dict[str, int] = field(default_factory=dict)  # Delta version of every table read, by title
     missing: list[str] = field(default_factory=list)  # models that could not take part, each with the reason
+    too_little: list[str] = field(default_factory=list)  # models for which there is too little data, in the same way
     _checked: set[str] = field(default_factory=set)
     _views: dict[str, str | None] = field(default_factory=dict)  # what each table says of its view; None: just made
 
@@ -71,9 +72,24 @@ class Lake:
         return Schemas(self.spark, self.settings)
 
     @cached_property
+    def time_zone(self) -> str:
+        """The zone of the shop's days, looked up once."""
+        return self.schemas.time_zone
+
+    def in_shops_zone(self) -> AbstractContextManager[None]:
+        """Let days be the shop's in every frame made inside the block."""
+        return in_zone(self.spark, self.time_zone)
+
+    @cached_property
     def guard(self) -> Guard:
         """What refuses stored tables."""
         return Guard(self.schemas)
+
+    def beside(self) -> "Lake":
+        """The same lake for work that is not the job's: tables are not checked again, and nothing goes on its record."""
+        beside = replace(self, written=[], inputs={}, missing=[], too_little=[])
+        beside.schemas, beside.guard = self.schemas, self.guard
+        return beside
 
     def name(self, table: Table) -> str:
         """`catalog.schema.table` as SQL wants it."""

@@ -48,9 +48,9 @@ OF_EVENTS = (
     _money("revenue_cents", "bought, before refunds", "amount_cents", "purchase"),
     _money("refund_cents", "paid back", "amount_cents", "refund"),
     _money("discount_cents", "taken off list prices", "discount_cents", "purchase"),
-    _acts("num_night_acts", "acts from midnight to six, UTC", f"{_HOUR} < 6"),
-    _acts("num_morning_acts", "acts from six to noon, UTC", f"{_HOUR} BETWEEN 6 AND 11"),
-    _acts("num_afternoon_acts", "acts from noon to six, UTC", f"{_HOUR} BETWEEN 12 AND 17"),
+    _acts("num_night_acts", "acts from midnight to six by the shop's clock", f"{_HOUR} < 6"),
+    _acts("num_morning_acts", "acts from six to noon by the shop's clock", f"{_HOUR} BETWEEN 6 AND 11"),
+    _acts("num_afternoon_acts", "acts from noon to six by the shop's clock", f"{_HOUR} BETWEEN 12 AND 17"),
     _acts("num_device_acts", "acts whose device the log names", f"{_DEVICE} IS NOT NULL"),
     _acts("num_mobile_acts", "acts on a phone or tablet", f"{_DEVICE} IN ('phone', 'mobile', 'smartphone', 'tablet')"),
     _acts("num_channel_acts", "acts of which the log says what brought the customer", f"{_CHANNEL} IS NOT NULL"),
@@ -67,23 +67,24 @@ OF_VISIT = (
     _money("revenue_cents", "bought, before refunds", "amount_cents", "purchase"),
 )
 
-# Over the visits of a day, which end at midnight. A row has the figures above, `seconds` and `visit`, its number; one
-# row without a number holds what was done to the customer meanwhile.
+# Over the visits that begin on a day, each whole: what follows after midnight counts on the day of its beginning. A row has
+# `visit`, its number, `seconds`, and its acts, lines and carts; one row without a number holds what is of no such visit.
+OF_A_VISIT = {"visit_acts": "num_acts", "visit_lines": "num_lines", "visit_carts": "num_carts"}
 OF_VISITS = (
-    Measure("num_visits", "visits, cut at midnight", "count(visit)"),
-    Measure("visit_seconds", "from first to last event, summed over visits", "coalesce(sum(seconds), 0)"),
-    Measure("num_bounces", "visits of a single event", "count_if(num_acts = 1)"),
-    Measure("num_buying_visits", "visits with a purchase", "count_if(num_lines > 0)"),
-    Measure("num_cart_visits", "visits that put something into the cart", "count_if(num_carts > 0)"),
+    Measure("num_visits", "visits that began", "count(visit)"),
+    Measure("visit_seconds", "from first to last event, summed over visits that began", "coalesce(sum(seconds), 0)"),
+    Measure("num_bounces", "visits that began, of a single event", "count_if(visit_acts = 1)"),
+    Measure("num_buying_visits", "visits that began, with a purchase", "count_if(visit_lines > 0)"),
+    Measure("num_cart_visits", "visits that began and put something into the cart", "count_if(visit_carts > 0)"),
     Measure(
         "num_abandoned_visits",
-        "visits that put something into the cart and bought nothing",
-        "count_if(num_carts > 0 AND num_lines = 0)",
+        "visits that began, put something into the cart and bought nothing",
+        "count_if(visit_carts > 0 AND visit_lines = 0)",
     ),
 )
 
-# Over the baskets of a day; a purchase that names no order is one of its own.
-OF_ORDERS = (Measure("num_orders", "baskets bought", "count(*)"),)
+# Over the baskets of a day but those that hold lines of the day before, too; a purchase that names no order is one of its own.
+OF_ORDERS = (Measure("num_orders", "baskets bought, each on the first of its days", "count(*)"),)
 
 CUSTOMER_MEASURES = (*OF_EVENTS, *OF_VISITS, *OF_ORDERS)
 
@@ -98,10 +99,10 @@ OF_ITEM = (
     *(_OF_EVENTS[name] for name in ("revenue_cents", "refund_cents", "discount_cents")),
 )
 
-# Over the customers of an item's day. A row has the figures above, of one customer.
+# Over the customers of an item's day. A row has the figures above, of one customer; of all guests, whose id is empty.
 OF_CUSTOMERS = (
     *(Measure(measure.name, measure.meaning, f"sum({measure.name})") for measure in OF_ITEM),
     Measure("num_co_views", "other items that its viewers viewed that day", "sum(num_co_views)"),
-    _events("num_viewer_days", "customers who viewed it", "num_views > 0"),
-    _events("num_buyer_days", "customers who bought it", "num_lines > 0"),
+    _events("num_viewer_days", "customers who viewed it", "num_views > 0 AND customer_id != ''"),
+    _events("num_buyer_days", "customers who bought it", "num_lines > 0 AND customer_id != ''"),
 )

@@ -3,7 +3,7 @@
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.keys import KeyChain, hmac_sha256
+from clm_spark.keys import KeyChain, hmac_sha256, unseen
 from clm_spark.tables.contract import Table
 
 SEAL = "clm-sealed:"
@@ -28,7 +28,7 @@ def with_sealed_record(rows: DataFrame, table: Table, *, key: KeyChain, keeps_ra
     place = [F.col(name).cast("string") for name in table.key]
     message = F.concat(F.concat_ws("\x1f", *place).cast("binary"), F.lit(bytearray(b"\x1f")), record.cast("binary"))
     iv = F.unhex(F.substring(hmac_sha256(message, key=key.derived("record iv")), 1, IV_DIGITS))
-    secret = F.lit(bytearray(key.derived("records")))
+    secret = unseen(key.derived("records"))
     sealed = F.concat(F.lit(SEAL), F.base64(F.aes_encrypt(record.cast("binary"), secret, F.lit("GCM"), iv=iv)))
     must_be = F.startswith(record, F.lit(SEAL)) if keeps_raw_ids else record.isNotNull()
     return rows.withColumn(table.record, F.when(must_be, sealed).otherwise(record))
@@ -39,7 +39,7 @@ def with_opened_record(rows: DataFrame, table: Table, *, key: KeyChain) -> DataF
     if table.record is None:
         return rows
     record = F.col(table.record)
-    secret = F.lit(bytearray(key.derived("records")))
+    secret = unseen(key.derived("records"))
     text = F.substring(record, len(SEAL) + 1, 2**31 - 1)
     opened = F.aes_decrypt(F.unbase64(text), secret, F.lit("GCM")).cast("string")
     return rows.withColumn(table.record, F.when(F.startswith(record, F.lit(SEAL)), opened).otherwise(record))

@@ -42,13 +42,16 @@ class Took:
     found: dict[str, tuple[int, int]] = field(default_factory=dict)  # rows and fingerprint of each table
 
 
-def measured(command: list[str], output: Path, *, path: Sequence[Path] = ()) -> Took:
-    """Run a command to its end, with `path` on Python's; raises `SystemExit` with the end of its output when it fails."""
+def measured(command: list[str], output: Path, *, path: Sequence[Path] = (), root: Path = ROOT) -> Took:
+    """Run a command from a checkout to its end, with `path` on Python's.
+
+    Raises `SystemExit` with the end of its output when it fails.
+    """
     begun, peak = time.monotonic(), 0
     cpu: dict[int, float] = {}
     with output.open("wb") as file:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *path)))}
-        job = psutil.Popen(command, cwd=ROOT, stdout=file, stderr=file, env=environment)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (root, *path)))}
+        job = psutil.Popen(command, cwd=root, stdout=file, stderr=file, env=environment)
         while job.poll() is None:
             seen = list(_used(job))
             cpu |= {pid: seconds for pid, seconds, _ in seen}

@@ -58,39 +58,49 @@ def features(events: pl.LazyFrame, as_of: date) -> pl.LazyFrame:
         (~KIND.is_in(["campaign_sent", "impression"])).alias("is_act"),
         *(pl.col("attributes").map.get(name).str.to_lowercase().alias(name) for name in ("device", "channel")),
         pl.col("occurred_at").dt.epoch("us").alias("us"),
-    ).sort(*DAY, "is_act", "us")
-    silence = pl.col("us") - pl.col("us").shift(1).over(*DAY, "is_act")
+    ).sort(*KEY, "is_act", "us")
+    silence = pl.col("us") - pl.col("us").shift(1).over(*KEY, "is_act")
     is_first = (silence > MAX_GAP_US).fill_null(True)
-    visit = pl.when("is_act").then(is_first.cum_sum().over(*DAY, "is_act")).alias("visit")
-    visits = (
-        marked.with_columns(visit)
-        .group_by(*DAY, "visit")
+    whole = (
+        marked.with_columns(is_first.cum_sum().over(*KEY, "is_act").alias("visit"))
+        .filter("is_act")
+        .group_by(*KEY, "visit")
+        .agg(
+            pl.col("day_on").min(),
+            ((pl.col("us").max() - pl.col("us").min()) // 1_000_000).alias("seconds"),
+            pl.len().alias("acts"),
+            (KIND == "purchase").sum().alias("lines"),
+            (KIND == "cart").sum().alias("carts"),
+        )
+    )
+    of_visits = {
+        "num_visits": pl.len(),
+        "visit_seconds": pl.col("seconds").sum(),
+        "num_bounces": (pl.col("acts") == 1).sum(),
+        "num_buying_visits": (pl.col("lines") > 0).sum(),
+        "num_cart_visits": (pl.col("carts") > 0).sum(),
+        "num_abandoned_visits": ((pl.col("carts") > 0) & (pl.col("lines") == 0)).sum(),
+    }
+    visits = whole.group_by(DAY).agg(figure.cast(pl.Int64).alias(name) for name, figure in of_visits.items())
+    order = pl.coalesce("order_id", "event_id").alias("order")
+    bought = marked.filter(KIND == "purchase").select(*DAY, order).unique()
+    the_day_before = bought.with_columns(pl.col("day_on").dt.offset_by("1d"))
+    orders = (
+        bought.join(the_day_before, on=[*DAY, "order"], how="anti")
+        .group_by(DAY)
+        .agg(pl.len().cast(pl.Int64).alias("num_orders"))
+    )
+    days = (
+        marked.group_by(DAY)
         .agg(
             *(condition.sum().cast(pl.Int64).alias(name) for name, condition in COUNTED.items()),
             *(pl.col(of).filter(kind == KIND).sum().alias(name) for name, (of, kind) in SUMMED.items()),
-            ((pl.col("us").max() - pl.col("us").min()) // 1_000_000).alias("seconds"),
         )
-    )
-    is_visit = pl.col("visit").is_not_null()
-    orders = (
-        marked.filter(KIND == "purchase")
-        .group_by(DAY)
-        .agg(pl.coalesce("order_id", "event_id").n_unique().cast(pl.Int64).alias("num_orders"))
-    )
-    days = (
-        visits.group_by(DAY)
-        .agg(
-            is_visit.sum().cast(pl.Int64).alias("num_visits"),
-            pl.col("seconds").filter(is_visit).sum().alias("visit_seconds"),
-            (is_visit & (pl.col("num_acts") == 1)).sum().cast(pl.Int64).alias("num_bounces"),
-            (pl.col("num_lines") > 0).sum().cast(pl.Int64).alias("num_buying_visits"),
-            (pl.col("num_carts") > 0).sum().cast(pl.Int64).alias("num_cart_visits"),
-            ((pl.col("num_carts") > 0) & (pl.col("num_lines") == 0)).sum().cast(pl.Int64).alias("num_abandoned_visits"),
-            *(pl.col(name).sum() for name in (*COUNTED, *SUMMED)),
-        )
+        .join(visits, on=DAY, how="left")
         .join(orders, on=DAY, how="left")
         .with_columns(
-            pl.col("num_orders").fill_null(0), (pl.lit(as_of) - pl.col("day_on")).dt.total_days().alias("age")
+            *(pl.col(name).fill_null(0) for name in (*of_visits, "num_orders")),
+            (pl.lit(as_of) - pl.col("day_on")).dt.total_days().alias("age"),
         )
         .sort(*KEY, "age")
     )

@@ -68,7 +68,10 @@ def typed(read: str, key: bytes) -> str:
         f"({text} IS NOT NULL AND {number} IS NULL)" for text, number in zip(texts, NUMBERS, strict=True)
     )
     least = ", ".join(f"coalesce({name}, 0)" for name in NUMBERS)
-    cells = ", ".join(f"coalesce(CAST({name} AS VARCHAR), '')" for name in IDENTIFYING_FIELDS)
+    # A line of an order is told by its day.
+    of_day = "CASE WHEN kind = 'purchase' AND order_id IS NOT NULL THEN occurred_us - occurred_us % 86400000000 ELSE occurred_us END"
+    told = (of_day if name == "occurred_us" else name for name in IDENTIFYING_FIELDS)
+    cells = ", ".join(f"coalesce(CAST({cell} AS VARCHAR), '')" for cell in told)
     names = ", ".join(f"CASE WHEN {name} IS NOT NULL THEN '{name}' END" for name in ATTRIBUTES)
     pairs = ", ".join(f"{{'key': '{name}', 'value': {name}}}" for name in ATTRIBUTES)
     return f"""

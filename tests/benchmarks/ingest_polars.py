@@ -146,7 +146,11 @@ def typed(read: pl.LazyFrame, key: bytes) -> pl.LazyFrame:
         .map_batches(pseudonyms(key), return_dtype=pl.String, is_elementwise=True)
         .alias("customer_id"),
     )
-    texts = [col(name).cast(pl.String).fill_null("") for name in IDENTIFYING_FIELDS]
+    # A line of an order is told by its day.
+    is_line, day_us = (col("kind") == "purchase") & col("order_id").is_not_null(), 86_400_000_000
+    of_day = when(is_line).then(col("occurred_us") // day_us * day_us).otherwise(col("occurred_us"))
+    told = [of_day if name == "occurred_us" else col(name) for name in IDENTIFYING_FIELDS]
+    texts = [text.cast(pl.String).fill_null("") for text in told]
     names = [when(col(name).is_not_null()).then(lit(name)) for name in ATTRIBUTES]
     identifying = pl.concat_str([*texts, *names, *ATTRIBUTES], separator="\x1f", ignore_nulls=True)
     with_id = validated.with_columns(occurred_us=col("occurred_at").dt.epoch("us")).with_columns(

@@ -13,7 +13,8 @@ from clm_spark.demo.shop import shop_records, write_shop
 from clm_spark.errors import SettingsError
 from clm_spark.events.ingest.parse import typed_events
 from clm_spark.keys import KeyChain
-from clm_spark.sources.mapping import MappedSource, read_mapping
+from clm_spark.sources.mapped import MappedSource
+from clm_spark.sources.mapping import read_mapping
 from clm_spark.sources.source import list_files, records_of
 from clm_spark.tables.catalog import EVENT_KINDS
 
@@ -47,7 +48,7 @@ def flaws(raw) -> pd.Series:
     flaw[raw.kind == "?"] = "unknown_kind"
     flaw[raw.occurred_at < "1995"] = "impossible_time"
     flaw[needs_item & (raw.item_id == "")] = "missing_item"
-    flaw[raw.price == "NaN"] = "bad_number"
+    flaw[raw.price == "Infinity"] = "bad_number"
     flaw[raw.quantity == "-1"] = "negative_quantity"
     return flaw
 

@@ -57,6 +57,12 @@ CASES = [  # customer, what was done, the rules that it breaks: figure and day o
     ("a till has no views", [*acts("", "12:00", "12:01", "12:02", kind="cart", source="till")], {}),
     ("views in a later file", [*acts("", "12:00", "12:01", "12:02", kind="cart", source="files"), *acts("", "13:00", source="files", known_on=LATER)], {}),
     ("no view in it either", [*acts("", "12:00", "12:01", "12:02", kind="cart", source="files")], {"carts_without_view": (3, LATER)}),
+    ("nine in an hour of a clock without minutes", [*acts("", *["20:00"] * 9, source="hourly"), *acts("", *["21:00"] * 9, source="hourly")], {}),
+    ("by that clock in Kolkata", [*acts("", *["20:30"] * 9, source="kolkata"), *acts("", *["21:30"] * 9, source="kolkata")], {}),
+    ("a clock of five minutes", [*acts("", *["20:05"] * 9, source="fives"), *acts("", *["20:10"] * 9, source="fives")], {}),
+    ("too many a day by that clock", [*acts("", *["20:00"] * 21, source="hourly")], {"rate_per_day": (21, DAY)}),
+    ("minutes in a later file", [*acts("", *NOON * 6, source="late"), *acts("", "13:07", source="late", known_on=LATER)], {"rate_per_minute": (6, LATER)}),
+    ("a clock of minutes", [*acts("", *["20:01"] * 6, source="minutes")], {"rate_per_minute": (6, DAY)}),
     ("a crawler", [*acts("", "12:00", agent=BOT), *acts("", "12:01")], {"user_agent": (1, DAY)}),
     ("a machine that buys", [*acts("", "12:00", kind="purchase", agent="HeadlessChrome/120")], {"user_agent": (1, DAY)}),
     ("a telephone", [*acts("", "12:00", agent="Mozilla/5.0 (Linux; Android 13; CUBOT P80)")], {}),
@@ -166,8 +172,9 @@ def test_only_the_flagged_day_of_the_customer_is_left_out(spark):
 @pytest.mark.timeout(600)
 def test_the_job_searches_new_batches_and_visits_leave_bots_out(new_lake):
     lake = new_lake(bots={"max_per_minute": 5})
-    first = [*acts("ann", *NOON * 3), *acts("bob", *NOON * 9, day="2024-02-01")]
-    second = [*acts("ann", *NOON * 3, known_on=LATER), *acts("eve", *NOON, day=LATER)]
+    minute = ["12:01"]
+    first = [*acts("ann", *minute * 3), *acts("bob", *minute * 9, day="2024-02-01")]
+    second = [*acts("ann", *minute * 3, known_on=LATER), *acts("eve", *minute, day=LATER)]
     log = events(lake.spark, *first, *({**event, "batch_id": "b2"} for event in second))
     lake.replace(log, into=t.EVENTS)
     ledger = signed_batches(lake.spark, {"batch_id": "b1", "num_kept": 12}, {"batch_id": "b2", "num_kept": 4})
@@ -194,7 +201,7 @@ def test_the_job_searches_new_batches_and_visits_leave_bots_out(new_lake):
 
 
 def new_batches(lake):
-    return unprocessed_batches(lake, t.BOT_DAYS, made_with=lake.settings.bots.model_dump_json(exclude={"leave_out"}))
+    return unprocessed_batches(lake, t.BOT_DAYS, made_with=flag_bots.made_with(lake.settings.bots, zone="UTC"))
 
 
 def with_rules(lake, **rules):

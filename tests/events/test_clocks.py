@@ -1,5 +1,6 @@
 """Times against Python's own: datetime, zoneinfo and decimal are the oracles. Each property is one frame per example."""
 
+import math
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -168,15 +169,22 @@ epoch_texts = st.one_of(
 )
 
 
+NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+
+
 def whole(text: str, times: int) -> int | None:
     """A number of seconds, milliseconds or microseconds in microseconds."""
     if not re.fullmatch(r"[+-]?\d+", text):
-        return None
+        if not re.fullmatch(NUMBER, text):
+            return None
+        number = Decimal(text).quantize(Decimal("1e-6"), ROUND_HALF_UP, Context(prec=60))
+        micro = math.floor(number * times)
+        return micro if abs(number) < 10**20 and -(2**63) <= micro < 2**63 else None
     return int(text) * times if -(2**63) <= int(text) * times < 2**63 and -(2**63) <= int(text) < 2**63 else None
 
 
 def seconds(text: str) -> int | None:
-    if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text):
+    if not re.fullmatch(NUMBER, text):
         return None
     number = Decimal(text).quantize(Decimal("1e-6"), ROUND_HALF_UP, Context(prec=60))
     return int(number * 10**6) if abs(number) < 10**12 else None
@@ -208,7 +216,32 @@ TIMES = [  # text, format, UTC
     ("2024-02-29", "iso", "2024-02-29 00:00:00"),
     ("2023-02-29", "iso", None),
     ("2016-12-31T23:59:60Z", "iso", None),  # a leap second: UTC has it, no clock here does
-    ("2024-02-29T24:00:00Z", "iso", None),
+    ("2024-02-29T24:00:00Z", "iso", "2024-03-01 00:00:00"),
+    ("2024-02-29T24:00:01Z", "iso", None),
+    ("20240229T120000Z", "iso", "2024-02-29 12:00:00"),
+    ("20240229T1200+0200", "iso", "2024-02-29 10:00:00"),
+    ("20240229", "iso", "2024-02-29 00:00:00"),
+    ("2024-02-29t12:00:00z", "iso", "2024-02-29 12:00:00"),
+    ("2024-02-29T12:00:00,5Z", "iso", "2024-02-29 12:00:00.5"),
+    ("2024-02-29T12", "iso", "2024-02-29 12:00:00"),
+    ("2024-02-29T12:00Z", "iso", "2024-02-29 12:00:00"),
+    ("2024-02-29 12:00 +02:00", "iso", "2024-02-29 10:00:00"),
+    ("2024-060T12:00Z", "iso", "2024-02-29 12:00:00"),
+    ("2024366", "iso", "2024-12-31 00:00:00"),
+    ("2023-366", "iso", None),
+    ("2024-W09-4T12:00Z", "iso", "2024-02-29 12:00:00"),
+    ("2024W094", "iso", "2024-02-29 00:00:00"),
+    ("2024-W09", "iso", "2024-02-26 00:00:00"),
+    ("2020-W53-5", "iso", "2021-01-01 00:00:00"),
+    ("2021-W53-1", "iso", None),
+    ("2024-W09-8", "iso", None),
+    ("1709208000.0", "epoch_s", "2024-02-29 12:00:00"),
+    ("1.70920812E12", "epoch_ms", "2024-02-29 12:02:00"),
+    ("1709208060000.0", "epoch_ms", "2024-02-29 12:01:00"),
+    ("45351.5", "spreadsheet", "2024-02-29 12:00:00"),
+    ("45351", "spreadsheet", "2024-02-29 00:00:00"),
+    ("45351.75000001", "spreadsheet", "2024-02-29 18:00:00.001"),
+    ("spring", "spreadsheet", None),
     ("12024-02-29", "iso", None),
     ("-2024-02-29", "iso", None),
     ("today", "iso", None),
@@ -249,6 +282,10 @@ DAYLIGHT = [  # text, zone, UTC
     ("2024-10-27 02:30:00Z", "Europe/Vienna", "2024-10-27 02:30:00"),
     ("2024-10-27 02:30:00+01:00", "Europe/Vienna", "2024-10-27 01:30:00"),
     ("2024-07-01", "Europe/Vienna", "2024-06-30 22:00:00"),
+    ("2024-03-31 24:00", "Europe/Vienna", "2024-03-31 22:00:00"),  # of a day with 23 hours
+    ("2024-10-27T24:00:00", "Europe/Vienna", "2024-10-27 23:00:00"),  # with 25
+    ("2024-10-27T24:00:00 Europe/Dublin", "Europe/Vienna", "2024-10-28 00:00:00"),
+    ("2024-12-31T24:00:00+02:00", "Europe/Vienna", "2024-12-31 22:00:00"),
     ("2011-12-30 12:00:00", "Pacific/Apia", "2011-12-30 22:00:00"),  # a day that Samoa left out
 ]
 

@@ -61,6 +61,12 @@ def test_drawn_histories(spark):
         item = drawn.choice(names[: 1 + n % len(names)]) if n % 9 else None
         named = {"item_id": item, "category": ITEMS.get(item), "attributes": DEVICES[n % 4]}
         log.append({**event, **named, "order_id": f"o{n // 3}" if n % 5 else None})
+        if n % 4 == 0:  # a visit and a basket that go on after midnight
+            before = event["occurred_at"].replace(hour=23, minute=45 + n % 15)
+            for minutes in (0, n % 35, 20 + n % 25):
+                at = before + timedelta(minutes=minutes)
+                night = {"occurred_at": at, "known_at": max(at, event["known_at"]), "kind": drawn.choice(KINDS[:5])}
+                log.append({**event, **named, **night, "order_id": f"night{n}"})
     check(events(spark, *log), [on("2023-09-01"), MORNINGS[-1]])
 
 

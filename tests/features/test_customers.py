@@ -121,3 +121,53 @@ def test_windows_equal_an_independent_count(spark, small_shop, window):
     assert got.views.sum() > 0
     assert (got.views == views.reindex(got.index).fillna(0)).all()
     assert (got.revenue == revenue.reindex(got.index).fillna(0)).all()
+
+
+def test_a_visit_or_an_order_over_midnight_counts_once_on_its_first_day(spark):
+    first, second = "2024-02-01", "2024-02-02"
+
+    def act(who, day, clock, kind="view", **more):
+        return {"customer_id": who, "occurred_at": at(day, clock), "kind": kind, "item_id": "pan", **more}
+
+    cases = [
+        # Looked before midnight, put it into the cart and bought after it: one visit of forty minutes.
+        act("late", first, "23:50"), act("late", second, "00:10", "cart"),
+        act("late", second, "00:30", "purchase", amount_cents=900),
+        act("late", second, "12:00"),
+        # The lines of one basket.
+        act("order", first, "23:59", "purchase", amount_cents=700, order_id="o1"),
+        act("order", second, "00:00", "purchase", amount_cents=400, order_id="o1"),
+        act("order", second, "00:01", "purchase", amount_cents=100, order_id="o2"),
+        # Forty minutes apart: two visits of one event.
+        act("two", first, "23:40"), act("two", second, "00:20"),
+        # What came after midnight is known five days later.
+        act("slow", first, "23:50"), act("slow", second, "00:10", "purchase", amount_cents=300, known_at=at("2024-02-07")),
+        # Mails make no visit, and bridge none.
+        act("mail", first, "23:40"), act("mail", first, "23:59", "campaign_sent"), act("mail", second, "00:15"),
+    ]  # fmt: skip
+    days = [second, "2024-02-03", "2024-02-08"]
+    by = features_at(spark, *cases, days=days)
+    got = {
+        (who, day): (
+            row.num_visits, row.num_visits_1d, row.visit_30d_seconds, row.num_bounces_30d, row.num_buying_visits_30d,
+            row.num_abandoned_visits_30d, row.num_orders, row.net_revenue_cents,
+        )
+        for (who, day), row in by.items()
+    }  # fmt: skip
+    assert got == {
+        ("late", second): (1, 1, 0, 1, 0, 0, 0, 0),
+        ("late", "2024-02-03"): (2, 1, 2400, 1, 1, 0, 1, 900),
+        ("late", "2024-02-08"): (2, 0, 2400, 1, 1, 0, 1, 900),
+        ("order", second): (1, 1, 0, 1, 1, 0, 1, 700),
+        ("order", "2024-02-03"): (1, 0, 120, 0, 1, 0, 2, 1200),
+        ("order", "2024-02-08"): (1, 0, 120, 0, 1, 0, 2, 1200),
+        ("two", second): (1, 1, 0, 1, 0, 0, 0, 0),
+        ("two", "2024-02-03"): (2, 1, 0, 2, 0, 0, 0, 0),
+        ("two", "2024-02-08"): (2, 0, 0, 2, 0, 0, 0, 0),
+        ("slow", second): (1, 1, 0, 1, 0, 0, 0, 0),
+        ("slow", "2024-02-03"): (1, 0, 0, 1, 0, 0, 0, 0),
+        ("slow", "2024-02-08"): (1, 0, 1200, 0, 1, 0, 1, 300),
+        ("mail", second): (1, 1, 0, 1, 0, 0, 0, 0),
+        ("mail", "2024-02-03"): (2, 1, 0, 2, 0, 0, 0, 0),
+        ("mail", "2024-02-08"): (2, 0, 0, 2, 0, 0, 0, 0),
+    }

@@ -10,6 +10,7 @@ from clm_spark.errors import SettingsError
 from clm_spark.features.drift import NUM_BINS, feature_drift, sampled
 from clm_spark.jobs import check_drift
 from clm_spark.tables import catalog as t
+from clm_spark.tables.lake import Lake
 
 
 def index(now: np.ndarray, before: np.ndarray) -> float:
@@ -87,11 +88,15 @@ def test_the_job_compares_every_declared_feature(small_shop):
     assert {row.feature for row in rows} == set(t.ITEM_FEATURES.schema.names) - {"item_id", "as_of", "category"}
     assert {row.compared_with for row in rows} == {lake.settings.as_of - timedelta(days=28)}
     age = next(row for row in rows if row.feature == "age_days")
-    assert age.has_drifted, "every item is 28 days older"
+    assert age.psi > lake.settings.drift.max_psi, "every item is 28 days older"
+    assert not any(row.has_drifted for row in rows), "of twelve items nothing can be told"
+    few = lake.settings.drift.model_copy(update={"min_rows": 1})
+    check_drift.run(lake, lake.settings.model_copy(update={"drift": few}))
+    assert lake.read_as_of(t.FEATURE_DRIFT).where("feature = 'age_days'").head().has_drifted
     assert round(age.mean - age.mean_before, 9) == 28
 
 
 def test_a_day_without_features_is_named(small_shop):
     early = small_shop.lake.settings.model_copy(update={"as_of": on("2024-01-15")})
     with pytest.raises(SettingsError, match=r"gold\.customer_features has no row as of 2024-01-15: run the job that"):
-        check_drift.run(small_shop.lake, early)
+        check_drift.run(Lake(small_shop.lake.spark, early), early)

@@ -58,14 +58,17 @@ def test_a_daily_run_reads_new_events_and_partials_alone(new_lake):
     heavy = random.Random(3)
     start = [
         {**event, "attributes": {"page": heavy.randbytes(50_000).hex()}}
-        for number in range(10)
+        for number in range(8)
         for event in of_day(number)
     ]
     sign(lake, "start", events(lake.spark, *({**event, "batch_id": "start"} for event in start)))
+    # A visit may go on after midnight: a day follows from the one before it, too, and that one from its own day before.
+    before = [event for number in (8, 9) for event in of_day(number)]
+    sign(lake, "before", events(lake.spark, *({**event, "batch_id": "before"} for event in before)))
     mornings = [FIRST + timedelta(days=10)]
     assert daily_run(lake, mornings[0]) == [CUSTOMER_DAYS.title, CUSTOMER_FEATURES.title]
 
-    # An ordinary day: of the log only the new batch is read.
+    # An ordinary day: of the log only the new batch and the two days before it are read.
     sign(lake, "b10", events(lake.spark, *({**event, "batch_id": "b10"} for event in of_day(10))))
     of_the_day = lake.read(EVENTS).where(is_on_days("occurred_at", [FIRST + timedelta(days=10)]))
     assert {"b10" in file for file in of_the_day.inputFiles()} == {True}, "as planned"

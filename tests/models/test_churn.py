@@ -5,7 +5,7 @@ import pytest
 from leaving_customers import leaving_customers
 from pyspark.sql import functions as F
 
-from clm_spark.errors import ModelError
+from clm_spark.errors import TooLittleDataError
 from clm_spark.evaluation.ranks import with_decile
 from clm_spark.models.churn import Gbt, LoggedRegression, RecencyRule
 from clm_spark.models.classification import last_answered_day
@@ -52,8 +52,15 @@ def test_too_little_to_train_on_is_said(spark):
         return last_answered_day(rows, task="churn", horizon_days=28)
 
     one_day = labelled(DAYS[:1])
-    with pytest.raises(ModelError, match=r"up to 2024-01-05, it happened to 0 of 0 customers within 28 days"):
+    with pytest.raises(TooLittleDataError, match=r"up to 2024-01-05, it happened to 0 of 0 customers within 28 days"):
         last_day(one_day)
-    with pytest.raises(ModelError, match=r"to 0 of 0 customers"):
+    with pytest.raises(TooLittleDataError, match=r"nobody can be asked on a day whose 28 days to come have passed"):
         last_day(one_day.where("false"))
     assert last_day(labelled(DAYS)) == DAYS[0]
+
+
+def test_a_label_that_one_fold_alone_has_cannot_be_learned(spark, lake):
+    rows = leaving_customers(spark, days=DAYS, num_customers=9)
+    labelled = rows.withColumn(LABEL, (F.col("customer_id") == "c0003").cast("double"))
+    with pytest.raises(TooLittleDataError, match="customers of label 1 are in 1 of the folds"):
+        LoggedRegression().fitted(labelled, lake.settings)

@@ -1,6 +1,6 @@
 import pytest
 
-from clm_spark.errors import ModelError
+from clm_spark.errors import TooLittleDataError
 from clm_spark.models.gate import INCUMBENT, elect
 from clm_spark.models.task import Comparison, Figure, Lead
 
@@ -41,7 +41,7 @@ def test_who_is_served(values, spread, incumbent, served):
 
 
 def test_nothing_is_served_that_is_no_better_than_chance():
-    with pytest.raises(ModelError, match=r"none has a auc above 0\.9000"):
+    with pytest.raises(TooLittleDataError, match=r"none has a auc above 0\.9000"):
         elect(Made({"chance": 0.9, "trees": 0.8}, 0), metric="auc", entrants=["trees"], floors=["chance"])
-    with pytest.raises(ModelError, match="no entrant can be served"):
+    with pytest.raises(TooLittleDataError, match="no entrant can be served"):
         elect(Made({}, 0), metric="auc", entrants=["trees"])

@@ -1,11 +1,20 @@
 from datetime import date, timedelta
 
+import pytest
 from leaving_customers import leaving_customers
 from pyspark.sql import functions as F
 
+from clm_spark.errors import TooLittleDataError
 from clm_spark.models.registry import ModelVersion
 from clm_spark.models.segment_profiles import segment_profiles
-from clm_spark.models.segments import RandomSegments, Segmentation, SegmentSettings, fit_segments, silhouette
+from clm_spark.models.segments import (
+    FEATURES,
+    RandomSegments,
+    Segmentation,
+    SegmentSettings,
+    fit_segments,
+    silhouette,
+)
 from clm_spark.models.task import Inputs
 from clm_spark.tables.catalog import FEATURE_DRIFT, MODEL_METRICS
 from clm_spark.tables.lake import Lake
@@ -111,3 +120,46 @@ def test_kinds_are_found_numbered_by_revenue_and_told_in_words(spark, lake):
         assert {r.segment for r in assigned.where("kind = 'bargain'").select("segment").distinct().collect()} == {
             number
         }
+
+
+def test_customers_at_too_few_points_cannot_be_segmented(spark):
+    number = F.substring("customer_id", 2, 4).cast("bigint")
+    twelve = leaving_customers(spark, days=[date(2024, 3, 1)], num_customers=12).withColumns(
+        {
+            "purchase_recency_days": number % 3,
+            "num_orders_90d": F.lit(1).cast("bigint"),
+            "net_revenue_90d_cents": -number,  # below nothing, all are cut alike
+        }
+    )
+    assert twelve.select(*FEATURES).distinct().count() == 12
+    with pytest.raises(TooLittleDataError, match="more than 3 must differ in what segments are cut by, and 3 do"):
+        fit_segments(twelve, settings=SegmentSettings())
+    four = twelve.withColumn("purchase_recency_days", number % 4)
+    fitted, next_number = fit_segments(four, settings=SegmentSettings())
+    assert next_number == 3, "of four points no more than three segments"
+    assert fitted.transform(four).select("segment").distinct().count() == 3
+
+
+def test_no_two_segments_have_the_same_words(spark):
+    number = F.substring("customer_id", 2, 4).cast("bigint")
+    customers = leaving_customers(spark, days=[date(2024, 3, 1), date(2024, 3, 2)], num_customers=12)
+    has_bought = F.col("as_of") == "2024-03-02"  # on the first day nobody has, on the second all spent the same
+    assigned = customers.withColumns(
+        {
+            "segment": F.when(number < 6, 0).when(number < 10, 1).when(number < 11, 2).otherwise(3),
+            "purchase_recency_days": F.when(has_bought, F.lit(9)).cast("bigint"),
+            "num_orders_90d": F.when(has_bought, F.when(number < 6, 20).otherwise(1)).otherwise(0).cast("bigint"),
+            "net_revenue_90d_cents": F.when(has_bought, F.lit(100)).otherwise(0).cast("bigint"),
+        }
+    )
+    told = segment_profiles(assigned).orderBy("as_of", "segment").collect()
+    assert [row.description for row in told] == [
+        "has never bought (1 of 4 by number of customers)",
+        "has never bought (2 of 4 by number of customers)",
+        "has never bought (3 of 4 by number of customers)",
+        "has never bought (4 of 4 by number of customers)",
+        "buys once or twice a week",
+        "buys rarely (1 of 3 by number of customers)",
+        "buys rarely (2 of 3 by number of customers)",
+        "buys rarely (3 of 3 by number of customers)",
+    ]

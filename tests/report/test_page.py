@@ -1,12 +1,17 @@
 import re
+from datetime import timedelta
 from html.parser import HTMLParser
 
 import pytest
 from pyspark.sql import functions as F
 
+from clm_spark.errors import TooLittleDataError
+from clm_spark.job import run_job
 from clm_spark.jobs import write_report
-from clm_spark.report.page import page_from_tables, report_path
+from clm_spark.report.page import page_from_tables
+from clm_spark.report.place import report_path
 from clm_spark.tables import catalog as t
+from clm_spark.tables.lake import Lake
 
 # Whichever test comes first waits for the small shop to be filled.
 pytestmark = pytest.mark.timeout(900)
@@ -120,6 +125,24 @@ def test_a_log_of_purchases_alone_has_no_made_up_funnel(new_lake, small_shop):
     }
     for section, job in jobs.items():
         assert re.search(rf"Nothing to show yet: .* The job {job} writes it\.", text[section]), text[section]
+
+
+def test_a_model_that_was_not_learned_is_named_with_the_reason(lake):
+    def train(own, settings):
+        own.too_little.append("gbt: two customers")
+        raise TooLittleDataError("churn has no new model")
+
+    run_job(lake.spark, "train_churn", train, lake.settings, reads_events=False)
+    text = Outline(page_from_tables(lake)).text
+    reason = "gbt: two customers; churn has no new model"
+    assert f"Nothing to show yet: train_churn: {reason}." in text["churn"]
+    assert f"What was not learned for this day. task why Churn {reason}" in text["models"]
+    assert "Nothing to show yet: gold.segment_profiles has no rows for this day." in text["segments"]
+    yesterday = lake.settings.model_copy(update={"as_of": lake.settings.as_of - timedelta(days=1)})
+    assert (
+        "Nothing to show yet: gold.model_metrics"
+        in Outline(page_from_tables(Lake(lake.spark, yesterday))).text["churn"]
+    )
 
 
 def test_the_page_replaces_the_old_one_whole(lake, tmp_path, monkeypatch):

@@ -16,10 +16,21 @@ def load(*overrides, profile="local", as_of="2024-03-01", conf_dir=CONF):
 
 def test_later_layers_win():
     settings = load("churn.horizon_days=28", "lakehouse.path=/tmp/x", "transformer.launcher=one_process")
-    assert settings.shop == "complete_journey"  # conf/local.yml
+    assert settings.shop.name == "complete_journey"  # conf/local.yml
     assert (settings.of(ChurnSettings).horizon_days, settings.lakehouse.path) == (28, "/tmp/x")
     assert settings.of(TransformerSettings).launcher == "one_process"
     assert settings.sessions.max_gap_minutes == 30  # the default
+
+
+def test_a_shop_is_given_by_its_name_or_as_a_section():
+    layers = [  # overrides on conf/local.yml, which names the shop alone; name, zone
+        (["shop.time_zone=Europe/Vienna"], "complete_journey", "Europe/Vienna"),
+        (["shop.time_zone=Europe/Vienna", "shop=mine"], "mine", "Europe/Vienna"),
+        (["shop=mine"], "mine", None),
+        (["shop={name: mine, time_zone: Asia/Tokyo}", "shop.time_zone=UTC"], "mine", "UTC"),
+    ]
+    came = [(sets, shop.name, shop.time_zone) for sets, *_ in layers for shop in [load(*sets).shop]]
+    assert came == layers
 
 
 def test_the_digest_names_what_decides_rows():
@@ -36,6 +47,9 @@ def test_the_digest_names_what_decides_rows():
         (lambda: load("evaluation.leave_out=[transfomer]"), ["leave_out=transfomer is no model", "transformer"]),
         (lambda: load("churn.horizon_days=soon"), ["churn.horizon_days", "valid integer", "soon"]),
         (lambda: load("churn.horizon_days"), ["section.key=value", "churn.horizon_days"]),
+        (lambda: load("shop=My Shop"), ["shop.name", "match pattern", "My Shop"]),
+        (lambda: load("shop=secret_garden"), ["shop.name", "Spark hides what holds secret", "secret_garden"]),
+        (lambda: load("shop.time_zone=CET"), ["shop.time_zone", "IANA name such as Europe/Vienna", "CET"]),
         (lambda: load("segments.k_from=9"), ["k_from must not be above"]),
         (lambda: load(as_of="yesterday"), ["as_of", "yesterday"]),
         (lambda: load(profile="moon"), ["profile 'moon' is unknown", "local"]),

@@ -23,8 +23,9 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from clm_spark import files
-from clm_spark.session import DELTA_PACKAGE, build_session, java_property
+from clm_spark.session import DELTA_PACKAGE, build_session
 from clm_spark.settings import load_settings
+from clm_spark.startup import java_option
 from clm_spark.tables.catalog import TABLES
 from clm_spark.tables.contract import Table
 
@@ -76,7 +77,7 @@ class Place:
             "spark.sql.catalogImplementation": "hive",
             "spark.sql.warehouse.dir": f"{self.lake}/tables",
             "spark.hadoop.javax.jdo.option.ConnectionURL": f"jdbc:derby:;databaseName={metastore};create=true",
-            "spark.driver.extraJavaOptions": java_property("derby.stream.error.file", folder / "derby.log"),
+            "spark.driver.extraJavaOptions": java_option("-Dderby.stream.error.file", folder / "derby.log"),
             **self.conf,
         }
         tracking = [] if self.tracking is None else [f"tracking.uri={self.tracking}"]

@@ -58,6 +58,6 @@ def test_other_files_are_refused_in_one_line(spark, tmp_path):
     }
     for expected, files in cases.items():
         with pytest.raises(SourceError) as error:
-            read_rows(spark, files, columns=("a", "c") if "c missing" in expected else ("a", "b"))
+            read_rows(spark, files, columns=(("a",), ("c",)) if "c missing" in expected else (("a",), ("b",)))
         assert expected in str(error.value)
         assert "\n" not in str(error.value)

@@ -25,7 +25,7 @@ def test_a_file_has_one_name_whatever_stands_in_it(spark, tmp_path, ending):
         rows = read_lines(spark, listed, first_line=FirstLine(headers=("record",))).where("is_record")
         expected = {name: name for name in NAMES}
     else:
-        rows = read_rows(spark, listed, columns=["record"])
+        rows = read_rows(spark, listed, columns=[("record",)])
         expected = {name: f'{{"record":"{name}"}}'.replace("\\", "\\\\") for name in NAMES}
     came = rows.select("file", "record").collect()
     assert sorted((row.file, row.record) for row in came) == sorted(

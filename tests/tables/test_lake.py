@@ -6,7 +6,9 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from clm_spark.errors import ContractError
+from clm_spark.settings import ShopSettings
 from clm_spark.tables.contract import Column, Table
+from clm_spark.tables.guard import Guard
 from clm_spark.tables.lake import Lake
 
 VISITS = Table(
@@ -161,10 +163,22 @@ def test_a_table_changed_by_hand_is_refused(lake):
     assert "rule num_visits_is_valid is gone" in by_hand(lake, "ALTER TABLE {} DROP CONSTRAINT num_visits_is_valid")
 
 
+def test_work_beside_a_job_leaves_its_record_alone(lake, monkeypatch):
+    lake.replace(visits(lake, ("a", MONDAY, 1)), into=VISITS, as_of=MONDAY)
+    job = Lake(lake.spark, lake.settings)
+    job.read(VISITS)
+    beside = job.beside()
+    monkeypatch.setattr(Guard, "check", lambda *_: pytest.fail("checked again"))
+    assert stored(beside) == [("a", MONDAY, 1)]
+    beside.replace(visits(lake, ("a", MONDAY, 2)), into=VISITS, as_of=MONDAY)
+    assert (job.inputs, job.written) == ({VISITS.title: 1}, [])
+    assert [write.version for write in beside.written] == [2]
+
+
 def test_missing_tables_and_other_shops_are_named(lake):
     with pytest.raises(ContractError, match=r"gold\.lake_test_visits does not exist"):
         lake.read(VISITS)
     lake.replace(visits(lake, ("a", MONDAY, 1)), into=VISITS)
-    other = Lake(lake.spark, lake.settings.model_copy(update={"shop": "rival"}))
+    other = Lake(lake.spark, lake.settings.model_copy(update={"shop": ShopSettings(name="rival")}))
     with pytest.raises(ContractError, match="holds another shop's data: expected shop 'rival'"):
         other.read(VISITS)

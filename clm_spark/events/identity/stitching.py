@@ -44,6 +44,13 @@ def add_links(lake: Lake, found: DataFrame, *, limits: IdentitySettings) -> None
     lake.replace(recent, into=IDENTITY_LINKS, is_key_proven=True, known_on=days)
 
 
+def forget_links(lake: Lake) -> None:
+    """Empty the tables of links and persons, where they are not: days on which links became known are others now."""
+    for table in (IDENTITY_LINKS, IDENTITIES, IDENTITY_CUTOFFS):
+        if lake.exists(table) and not lake.read(table).isEmpty():
+            lake.replace(lake.read(table).limit(0), into=table)
+
+
 def stitched(
     links: DataFrame, before: DataFrame | None, *, since: date, limits: IdentitySettings
 ) -> tuple[DataFrame, DataFrame]:

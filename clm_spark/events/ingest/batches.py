@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame
@@ -10,9 +11,17 @@ from pyspark.sql import functions as F
 
 from clm_spark.errors import ContractError, SourceError
 from clm_spark.events.clocks import available_at
-from clm_spark.events.ingest.checks import check_share_rejected, check_source, check_usable, damage_named
+from clm_spark.events.ingest.autumn import second_hours, with_second_hours
+from clm_spark.events.ingest.checks import (
+    check_as_of_is_near,
+    check_share_rejected,
+    check_source,
+    check_usable,
+    damage_named,
+)
 from clm_spark.events.ingest.claims import Batch, claim_batches, new_files
-from clm_spark.events.ingest.duplicates import new_events
+from clm_spark.events.ingest.duplicates import MAX_SHIFT, Changed, new_events
+from clm_spark.events.ingest.history import as_begun
 from clm_spark.events.ingest.parse import typed_records
 from clm_spark.events.ingest.validation import IS_REJECTED, Span, ValidationSummary, summarized, validation_results
 from clm_spark.session import spread_over_cores
@@ -22,13 +31,24 @@ from clm_spark.tables.catalog import COUNTS, EVENTS, INGESTED_BATCHES, INGESTED_
 from clm_spark.tables.lake import Lake
 
 log = logging.getLogger(__name__)
-PARSED = (*EVENTS.schema.names, "file", "position", "arrived_at", "header", "record", "reason", "new_columns")
+PARSED = (
+    *EVENTS.schema.names,
+    "file",
+    "position",
+    "arrived_at",
+    "header",
+    "record",
+    "reason",
+    "new_columns",
+    "comes_twice",
+)
 MOST_NEW_COLUMNS = 100
 
 
 def ingest_files(lake: Lake, source: Source, files: Sequence[RawFile], settings: Settings) -> int:
     """Ingest the new ones among the files, and what an earlier run left unfinished; returns the number of batches."""
     check_source(lake, source)
+    settings = as_begun(lake, source, settings)
     new = new_files(lake, files, source)
     if new:
         check_usable(lake, source, new, settings)
@@ -44,10 +64,19 @@ def ingest_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -
         with damage_named():
             lake.append_once(_raw_records(lake, source, batch), into=RAW_EVENTS, batch=batch.batch_id)
     except SourceError:
-        # Nothing of the batch is written: release its files, so that a repaired one counts as new.
-        lake.replace(lake.read(INGESTED_FILES).limit(0), into=INGESTED_FILES, batch_id=batch.batch_id)
-        raise
+        if not _is_stored(lake, batch):
+            # Nothing of the batch is written: release its files, so that a repaired one counts as new.
+            lake.replace(lake.read(INGESTED_FILES).limit(0), into=INGESTED_FILES, batch_id=batch.batch_id)
+            raise
+        log.warning("batch %s: its files are gone or have changed; the raw records of before are used", batch.batch_id)
     finish_batch(lake, source, batch, settings)
+
+
+def _is_stored(lake: Lake, batch: Batch) -> bool:
+    """Whether an earlier run wrote the batch's raw records."""
+    if not lake.exists(RAW_EVENTS):
+        return False
+    return not lake.read(RAW_EVENTS).where(F.col("batch_id") == batch.batch_id).isEmpty()
 
 
 def finish_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -> None:
@@ -56,14 +85,19 @@ def finish_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -
     read = {row["file"]: row["count"] for row in arrived.groupBy("file").count().collect()}
     with parsed(arrived, source, settings, batch_id=batch.batch_id) as (typed, results):
         summary = summarized(results)
-        check_share_rejected(summary, batch, settings)
-        num_kept, duplicates = write_new_events(lake, typed, results, summary.span, batch_id=batch.batch_id)
+        check_share_rejected(summary, typed, source, batch, settings)
+        check_as_of_is_near(lake, summary.span, batch, settings)
+        num_kept, duplicates = write_new_events(lake, source, typed, results, summary.span, batch_id=batch.batch_id)
         num_rejected = _write_rejected(lake, typed, summary, batch)
         new_columns = _new_columns(results) if summary.num_with_new_columns else []
     lake.replace(_counted_files(lake, read, summary, duplicates, batch), into=INGESTED_FILES, batch_id=batch.batch_id)
     # Each count comes from another source, or the rule that they add up would prove nothing.
     counts = (sum(read.values()), num_kept, num_rejected, sum(duplicates.values()))
     complete_batch(lake, source, batch.batch_id, num_files=len(batch.files), counts=counts, new_columns=new_columns)
+    if summary.num_guests:
+        log.info(
+            "batch %s: %s orders or lines of guests, events of no customer", batch.batch_id, f"{summary.num_guests:,}"
+        )
     if new_columns:
         listed = ", ".join(new_columns)
         log.warning("batch %s: columns new to %s, kept in attributes: %s", batch.batch_id, source.name, listed)
@@ -81,19 +115,36 @@ def parsed(
     typed.persist(StorageLevel.DISK_ONLY)
     results.persist(StorageLevel.DISK_ONLY)
     try:
-        yield typed, results
+        if results.where("comes_twice").isEmpty():
+            yield typed, results
+        else:
+            stretches = second_hours(results, time_zone=source.time_zone).localCheckpoint()  # a few in a year
+            yield with_second_hours(typed, stretches), with_second_hours(results, stretches)
     finally:
         results.unpersist()
         typed.unpersist()
 
 
 def write_new_events(
-    lake: Lake, typed: DataFrame, results: DataFrame, span: Span, *, batch_id: str
+    lake: Lake, source: Source, typed: DataFrame, results: DataFrame, span: Span, *, batch_id: str
 ) -> tuple[int, dict[str, int]]:
     """Write the events of a batch that no other batch has; returns their number, and the duplicates of each file."""
     lake.create(EVENTS)
     earlier = lake.read(EVENTS).where(F.col("batch_id") != batch_id)
-    with new_events(typed, results, earlier, span=span) as new:
+    days = timedelta(days=lake.settings.ingest.max_correction_days)
+    max_shift = max(MAX_SHIFT, days) if source.has_own_ids else MAX_SHIFT
+    with new_events(
+        typed,
+        results,
+        earlier,
+        span=span,
+        repeating=source.repeating,
+        max_shift=max_shift,
+        has_own_ids=source.has_own_ids,
+        last_by=source.last_by,
+    ) as new:
+        if new.changed:
+            _say_changed(new.changed, source, batch_id)
         # The key is proven: every event_id has just been counted.
         kept = lake.replace(new.rows, into=EVENTS, is_key_proven=True, batch_id=batch_id)
     if kept.num_rows != new.num_new:
@@ -101,7 +152,44 @@ def write_new_events(
             f"batch {batch_id}: {new.num_new} new events were counted and {kept.num_rows} written; "
             "it is not complete: run it again, and report this if it comes back"
         )
+    if new.num_repeated:
+        log.warning(
+            "batch %s: %s records repeat another of their file and count as events of their own (the mapping's "
+            "`identical_records`)",
+            batch_id,
+            f"{new.num_repeated:,}",
+        )
+    if new.num_retold and not source.tells_lines_by_time:
+        log.warning(
+            "batch %s: %s lines of orders come again at another time of their day and count once (the mapping's "
+            "`identical_records: each` counts them all)",
+            batch_id,
+            f"{new.num_retold:,}",
+        )
     return kept.num_rows, new.duplicates
+
+
+def _say_changed(changed: Changed, source: Source, batch_id: str) -> None:
+    """Say that records with the same id differ; raises `SourceError` where the mapping wants them refused."""
+    what = (
+        f"{changed.num_events:,} events come with the same event_id and other content, as in "
+        f"{changed.file.rsplit('/', 1)[-1]} line {changed.position}"
+    )
+    if source.refuses_changes:
+        raise SourceError(
+            f"batch {batch_id}: {what}: expected one content for an id (the mapping's same_id: refused); silver is "
+            "unchanged: write `same_id: first` or `same_id: last by ATTRIBUTE`, or leave such records out by `filter`, and run "
+            "again"
+        )
+    rule = f"the last by {source.last_by} counts" if source.last_by else "the first counts"
+    log.warning(
+        "batch %s: %s: %s (the mapping's same_id)%s",
+        batch_id,
+        what,
+        rule,
+        f"; {changed.num_known:,} of them are events of earlier batches, and stay as they were"
+        * bool(changed.num_known),
+    )
 
 
 def complete_batch(

@@ -21,6 +21,11 @@ class Batch:
     batch_id: str
     files: tuple[str, ...]
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether it is a step of a Kafka topic."""
+        return self.files[0].startswith(KAFKA)
+
 
 def new_files(lake: Lake, files: Sequence[RawFile], source: Source) -> list[RawFile]:
     """The files that were not ingested before, by name, size and time. The driver sees names, never records."""

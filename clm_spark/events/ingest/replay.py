@@ -4,6 +4,7 @@ import logging
 
 from pyspark.sql import functions as F
 
+from clm_spark.events.clocks import midnight
 from clm_spark.events.ingest.batches import complete_batch, parsed, write_new_events
 from clm_spark.events.ingest.validation import PLACE, summarized
 from clm_spark.settings import Settings
@@ -30,9 +31,9 @@ def replay_rejected(lake: Lake, source: Source, settings: Settings) -> None:
     with parsed(pending, source, settings, batch_id=batch_id) as (typed, results):
         summary = summarized(results)
         # Days already computed without these events must not change when they are computed again.
-        known_at = F.greatest(F.col("known_at"), F.lit(settings.as_of).cast("timestamp"))
+        known_at = F.greatest(F.col("known_at"), F.lit(midnight(settings.as_of, lake.time_zone)))
         late = typed.withColumn("known_at", known_at)
-        num_kept, duplicates = write_new_events(lake, late, results, summary.span, batch_id=batch_id)
+        num_kept, duplicates = write_new_events(lake, source, late, results, summary.span, batch_id=batch_id)
         counts = (pending.count(), num_kept, summary.num_rejected, sum(duplicates.values()))
         # Before the records are marked as replayed: a second run after a crash still finds them.
         complete_batch(lake, source, batch_id, num_files=num_files, counts=counts)

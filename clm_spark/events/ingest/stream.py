@@ -18,6 +18,7 @@ from clm_spark.errors import SettingsError, SourceError
 from clm_spark.events.ingest.batches import finish_batch, ingest_files
 from clm_spark.events.ingest.checks import check_source
 from clm_spark.events.ingest.claims import KAFKA, Batch
+from clm_spark.events.ingest.history import as_begun
 from clm_spark.session import KAFKA_PACKAGE
 from clm_spark.settings import Settings
 from clm_spark.signals import asked_to_stop, raise_if_stopped
@@ -63,6 +64,7 @@ def stream_topic(lake: Lake, source: Source, settings: Settings) -> None:
     if not stream.servers:
         raise SettingsError(f"no broker of topic {stream.topic!r}: expected host:port; set stream.servers")
     check_source(lake, source)
+    settings = as_begun(lake, source, settings)
     try:
         raw = _messages(lake, settings)
     except PySparkException as error:

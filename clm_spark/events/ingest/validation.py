@@ -30,6 +30,7 @@ class ValidationSummary:
     reasons: Counter[str]
     span: Span
     num_with_new_columns: int  # records with columns that the source does not know
+    num_guests: int  # usable records of no customer
 
     @property
     def num_rejected(self) -> int:
@@ -43,11 +44,13 @@ class ValidationSummary:
 
 
 def validation_results(typed: DataFrame) -> DataFrame:
-    """One row per parsed record: its place, `reason`, `occurred_at`, `new_columns` and `event_key`.
+    """One row per parsed record: place, `reason`, `occurred_at`, `comes_twice`, `new_columns`, `is_guest`, `event_key`.
 
     Narrow, because it is read many times; the parsed records are as large as the batch.
     """
-    return typed.select(*PLACE, "reason", "occurred_at", "new_columns", event_key().alias("event_key"))
+    is_guest = F.col("customer_id").isNull().alias("is_guest")
+    more = ("comes_twice", "new_columns", is_guest, event_key().alias("event_key"))
+    return typed.select(*PLACE, "reason", "occurred_at", *more)
 
 
 def event_key() -> Column:
@@ -64,13 +67,14 @@ def summarized(results: DataFrame) -> ValidationSummary:
     """Count in one pass over the results; the driver sees a row per file and reason."""
     times = (F.unix_micros(F.min("occurred_at")), F.unix_micros(F.max("occurred_at")))
     widened = F.count_if(F.col("new_columns").isNotNull())
-    num_with_new_columns = 0
+    num_with_new_columns = num_guests = 0
     usable, rejected, reasons = Counter[str](), Counter[str](), Counter[str]()
     first, last = [], []
-    groups = results.groupBy("file", "reason").agg(F.count("*"), *times, widened)
-    for file, reason, num, first_us, last_us, num_wider in groups.collect():
+    groups = results.groupBy("file", "reason").agg(F.count("*"), *times, widened, F.count_if("is_guest"))
+    for file, reason, num, first_us, last_us, num_wider, num_of_guests in groups.collect():
         num_with_new_columns += num_wider
         if reason is None:
+            num_guests += num_of_guests
             usable[file] += num
             first.append(first_us)
             last.append(last_us)
@@ -78,4 +82,4 @@ def summarized(results: DataFrame) -> ValidationSummary:
             rejected[file] += num
             reasons[reason] += num
     span = Span(usable.total(), min(first, default=None), max(last, default=None))
-    return ValidationSummary(usable, rejected, reasons, span, num_with_new_columns)
+    return ValidationSummary(usable, rejected, reasons, span, num_with_new_columns, num_guests)

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from clm_spark.events.bots import CUSTOMER_DAY, bot_days_to_leave_out, drop_bot_days
 from clm_spark.events.changes import Changes, changes_since
+from clm_spark.events.guests import drop_guests
 from clm_spark.events.identity.persons import known_persons, with_person
 from clm_spark.events.ledger import NewBatches, days_of, is_on_days, mark_processed, unprocessed_batches
 from clm_spark.events.visits.sessions import keep_reached, recomputed_visits, sessions_from_events
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Log:
-    """silver.events without bots, and the person of each id; None where every id is its own person."""
+    """silver.events without bots and guests, and the person of each id; None where every id is its own person."""
 
     events: DataFrame
     persons: DataFrame | None
@@ -37,13 +38,17 @@ class _Log:
 def build_sessions(lake: Lake, settings: Settings) -> None:
     """Recompute the visits that new events reach, and those of ids that moved to another person or were flagged as bots.
 
-    All visits are recomputed where there are none yet, where `max_gap`, the key or `bots.leave_out` changed, or where
+    All visits are recomputed where there are none yet, where `max_gap`, the key, the shop's zone or `bots.leave_out` changed, or where
     VACUUM removed the versions of persons and bots that the visits were made with.
     """
     max_gap = timedelta(minutes=settings.sessions.max_gap_minutes)
-    made_with = f"max_gap {max_gap}, bots left out: {settings.bots.leave_out}, key {lake.schemas.key.fingerprint}"
+    made_with = (
+        f"max_gap {max_gap}, bots left out: {settings.bots.leave_out}, key {lake.schemas.key.fingerprint}, "
+        f"days of {lake.time_zone}"
+    )
     batches = unprocessed_batches(lake, SESSIONS, made_with=made_with)
-    known = _Log(drop_bot_days(lake.read(EVENTS), bot_days_to_leave_out(lake)), known_persons(lake, [date.max]))
+    events = drop_bot_days(drop_guests(lake.read(EVENTS)), bot_days_to_leave_out(lake))
+    known = _Log(events, known_persons(lake, [date.max]))
     changes = None if batches.is_all else changes_since(lake, SESSIONS)
     if changes is None:
         visits = sessions_from_events(known.events, known.persons, max_gap=max_gap)

@@ -18,7 +18,7 @@ SECOND_US = 1_000_000
 def slots_from_events(
     events: DataFrame, *, max_gap: timedelta, by: Sequence[str], measures: Sequence[Measure] = OF_EVENTS
 ) -> DataFrame:
-    """One row per `by` and slot, a slot ending at midnight: `slot`, the measures, and `started_us` and `ended_us`.
+    """One row per `by` and slot, a slot ending at midnight at the latest: `slot`, the measures, and `started_us` and `ended_us`.
 
     The last two, in microseconds since 1970, span the events that make a visit; null where there are none.
     """
@@ -36,7 +36,8 @@ def with_visit_number(slots: DataFrame, *, max_gap: timedelta, within: Sequence[
     before = F.max("ended_us").over(history.rowsBetween(Window.unboundedPreceding, -1))
     gap_us = int(max_gap.total_seconds()) * SECOND_US
     is_first = before.isNull() | (F.col("started_us") - before > gap_us)
-    counted = F.sum(F.when(is_first, 1).otherwise(0)).over(history.rowsBetween(Window.unboundedPreceding, 0))
+    # By range: slots that begin at the same time are of one visit, whichever of them was taken for its first.
+    counted = F.sum(F.when(is_first, 1).otherwise(0)).over(history.rangeBetween(Window.unboundedPreceding, 0))
     is_visit = F.col("started_us").isNotNull()
     return slots.withColumn("visit", F.when(is_visit, counted))
 

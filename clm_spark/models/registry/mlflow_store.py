@@ -72,7 +72,7 @@ class MlflowStore:
         return connected(self.settings, self.settings.tracking.uri or _local_store(self.settings))
 
     def _name(self, task: str) -> str:
-        return f"{self.settings.shop}-{task}"  # a store can serve many shops
+        return f"{self.settings.shop.name}-{task}"  # a store can serve many shops
 
     def _versions(self, task: str) -> list[Any]:
         return list(self.client.search_model_versions(f"name = '{self._name(task)}'", max_results=10_000))

@@ -79,7 +79,7 @@ class UnityCatalogStore:
 
     def _name(self, task: str) -> str:
         place = self.settings.lakehouse
-        return f"{place.catalog}.{place.gold}.{self.settings.shop}_{task}"
+        return f"{place.catalog}.{place.gold}.{self.settings.shop.name}_{task}"
 
     def _model(self, task: str) -> Any:
         from mlflow.exceptions import MlflowException

@@ -8,7 +8,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.errors import ContractError, ModelError, SettingsError
+from clm_spark.errors import ContractError, ModelError, SettingsError, TooLittleDataError
 from clm_spark.models.recommendation import IndexedRecommender, list_length
 from clm_spark.models.task import Inputs
 from clm_spark.models.transformer.settings import TransformerSettings
@@ -37,10 +37,15 @@ class Transformer(IndexedRecommender):
             from clm_spark.models.transformer.launch import TrainingError, fit_transformer
         except ImportError as error:
             raise ModelError(f"the transformer cannot be trained: {error}; {INSTALL}") from None
+        # A sequence of one item teaches nothing.
+        if inputs.read(ITEM_SEQUENCES).where(F.col("length") > 1).isEmpty():
+            raise TooLittleDataError(
+                f"the transformer cannot be trained: nobody took to two items before {inputs.as_of}"
+            )
         try:
             self._train(fit_transformer, inputs, path, holdout)
         except (TrainingError, SettingsError, ContractError) as error:
-            # Ranks that die or cannot be had, or nobody with a sequence: the other recommenders go on.
+            # Ranks that die or cannot be had: the other recommenders go on.
             raise ModelError(f"the transformer cannot be trained: {error}") from error
         self.save_items(path, inputs)
 

@@ -20,6 +20,7 @@ REJECT_REASONS = (
     "too_large",
     "wrong_encoding",
     "unparsable",
+    "filtered",
     "missing_customer",
     "missing_item",
     "unknown_kind",

@@ -207,7 +207,9 @@ FEATURE_DRIFT = Table(
             "population stability index over the tenths of the earlier day's values, null being one more",
             check="psi >= 0",
         ),
-        Column("has_drifted", BOOL, "whether it is above drift.max_psi"),
+        Column(
+            "has_drifted", BOOL, "whether it is above drift.max_psi, of no fewer rows than drift.min_rows on both days"
+        ),
     ),
 )
 

@@ -59,6 +59,7 @@ RUNS = Table(
         Column("num_rejected", BIGINT, "records set aside with a reason", nullable=True),
         Column("num_duplicates", BIGINT, "records that repeat an event", nullable=True),
         Column("inputs", T.MapType(STRING, BIGINT), "Delta version of every table read"),
+        Column("time_zone", STRING, "the zone of the shop's days in this run; null: UTC", nullable=True),
         Column("settings_hash", STRING, "sha-256 over the settings, Spark's own left out"),
         Column("code_version", STRING, "release, and a digest of the sources"),
     ),

@@ -46,7 +46,8 @@ EVENTS = Table(
         Column(
             "customer_id",
             STRING,
-            "keyed pseudonym of the login; of the device or cookie where nobody logged in",
+            "keyed pseudonym of the login; of the device or cookie where nobody logged in; null for an order of a guest",
+            nullable=True,
             rekeyed="pseudonym",
         ),
         Column(
@@ -77,6 +78,20 @@ EVENTS = Table(
             "taken off the list price on this line",
             nullable=True,
             check="discount_cents >= 0",
+        ),
+        Column(
+            "tax_cents",
+            BIGINT,
+            "tax on this line, whether or not amount_cents includes it",
+            nullable=True,
+            check="tax_cents >= 0",
+        ),
+        Column(
+            "shipping_cents",
+            BIGINT,
+            "paid for shipping, beside amount_cents",
+            nullable=True,
+            check="shipping_cents >= 0",
         ),
         Column("order_id", STRING, "the basket", nullable=True),
         Column("campaign_id", STRING, "the campaign or coupon concerned", nullable=True),

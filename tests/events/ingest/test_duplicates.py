@@ -44,6 +44,35 @@ def test_duplicates_become_one_event_known_since_the_first(spark):
     assert records == ["a microsecond on", "another attribute", "another basket", "known first"]
 
 
+def test_of_records_with_one_id_the_first_or_the_last_counts(spark):
+    def record(own_id: str, quantity: str, revision: str, clock: str) -> tuple[str, dict]:
+        of_id = {"event_id": own_id, "quantity": quantity, "attributes": {"revision": revision}}
+        return f"{own_id} {quantity} {revision}", {**of_id, "occurred_at": f"2024-02-29T{clock}Z"}
+
+    cases = [
+        record("changed", "1", "9", "12:00:00"),
+        record("changed", "2", "10", "12:30:00"),
+        record("same", "1", "1", "12:00:00"),
+        record("same", "1", "2", "12:30:00"),
+        record("in silver", "5", "2", "12:00:00"),
+        record("in silver, the same", "1", "2", "12:00:00"),
+    ]
+    log = typed(spark, cases).withColumn("batch_id", F.lit("b1")).cache()
+    earlier = (
+        log.where("record LIKE 'in silver%'")
+        .withColumn("quantity", F.lit(1).cast("bigint"))
+        .select(EVENTS.schema.names)
+    )
+    results = validation_results(log)
+    for last_by, kept in ((None, 1), ("revision", 2)):
+        how = {"has_own_ids": True, "last_by": last_by, "span": summarized(results).span}
+        with duplicates.new_events(log, results, earlier, **how) as new:
+            assert sorted(row.quantity for row in new.rows.collect()) == sorted([kept, 1])
+            assert (new.num_new, sum(new.duplicates.values())) == (2, 4)
+            # The one of the batch and the one in silver; the last record that is concerned.
+            assert new.changed == duplicates.Changed(num_events=2, num_known=1, file="f", position=4)
+
+
 def test_events_of_one_hash_are_still_two(spark, monkeypatch):
     for module in (validation, duplicates):
         monkeypatch.setattr(module, "event_key", lambda: F.lit(7).cast("bigint"))

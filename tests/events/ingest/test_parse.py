@@ -13,6 +13,7 @@ REASONS = [  # case, what differs, reason
     ("as it should be", {}, None),
     ("spaces around", {"customer_id": " c1 ", "kind": " Purchase ", "quantity": " 2 "}, None),
     ("cut off", {"is_parsable": False, "customer_id": None}, "unparsable"),
+    ("filtered out", {"is_wanted": False, "customer_id": None}, "filtered"),
     ("no customer", {"customer_id": None}, "missing_customer"),
     ("blank customer", {"customer_id": "  "}, "missing_customer"),
     ("a device alone", {"customer_id": None, "visitor_id": "c1"}, None),
