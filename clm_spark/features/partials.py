@@ -104,8 +104,8 @@ def _update_days(
         touched = [came.select("customer_id", F.to_date("occurred_at").alias("day_on"))]
         if changes.bot_days is not None:
             touched.append(changes.bot_days.select(*CUSTOMER_DAY))
-        with persisted(_with_days_around(reduce(DataFrame.unionByName, touched), reach)) as pairs:
-            of_events = _with_days_around(pairs, reach)
+        with persisted(_within_reach(reduce(DataFrame.unionByName, touched), reach)) as pairs:
+            of_events = _within_reach(pairs, reach)
             days = days_of(of_events, "day_on", "day_on")
             dated = events.where(is_on_days("occurred_at", days)).withColumn("day_on", F.to_date("occurred_at"))
             theirs = dated.join(of_events, on=list(CUSTOMER_DAY), how="left_semi").drop("day_on")
@@ -116,7 +116,7 @@ def _update_days(
         mark_processed(lake, batches)
 
 
-def _with_days_around(pairs: DataFrame, reach: int) -> DataFrame:
+def _within_reach(pairs: DataFrame, reach: int) -> DataFrame:
     """The customers' days and those up to `reach` days away, each once."""
     around = F.explode(F.sequence(F.date_sub("day_on", reach), F.date_add("day_on", reach)))
     return pairs.select("customer_id", around.alias("day_on")).distinct() if reach else pairs.distinct()

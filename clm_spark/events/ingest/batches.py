@@ -182,13 +182,13 @@ def _say_changed(changed: Changed, source: Source, batch_id: str) -> None:
             "again"
         )
     rule = f"the last by {source.last_by} counts" if source.last_by else "the first counts"
+    kept = f"; {changed.num_known:,} of them are events of earlier batches, and stay as they were"
     log.warning(
         "batch %s: %s: %s (the mapping's same_id)%s",
         batch_id,
         what,
         rule,
-        f"; {changed.num_known:,} of them are events of earlier batches, and stay as they were"
-        * bool(changed.num_known),
+        kept if changed.num_known else "",
     )
 
 

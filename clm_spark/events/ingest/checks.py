@@ -5,7 +5,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
@@ -121,7 +122,7 @@ def check_as_of_is_near(lake: Lake, span: Span, batch: Batch, settings: Settings
         return
     ledger = lake.read(INGESTED_BATCHES).agg(F.unix_micros(F.max("last_occurred_at"))).head()
     latest_us = max(last_us, (ledger and ledger[0]) or 0)
-    last_on = datetime.fromtimestamp(latest_us / 1e6, UTC).date()
+    last_on = datetime.fromtimestamp(latest_us / 1e6, ZoneInfo(settings.shop.time_zone or "UTC")).date()
     if settings.as_of > last_on + timedelta(days=1 + settings.shop.max_quiet_days):
         raise SettingsError(
             f"the last event is of {last_on}, and as_of is {settings.as_of}: what comes now would count as known then; give "

@@ -43,7 +43,7 @@ def test_the_first_load_is_a_history_and_later_runs_change_no_past_day(new_lake,
         load("history.csv", HISTORY + "2024-02-10 09:00:00,,view,a\n" * 9, "2024-02-29")
     load("history.csv", HISTORY, "2024-03-01", max_rejected_share=0.9)
     with pytest.raises(
-        SettingsError, match=r"last event is of 2024-03-01, and as_of is 2025-03-03: .* --as-of 2024-03-02"
+        SettingsError, match=r"last event is of 2024-03-02, and as_of is 2025-03-03: .* --as-of 2024-03-03"
     ):
         load("later.csv", LATER, "2025-03-03")
     later = load("later.csv", LATER, "2024-03-03")
