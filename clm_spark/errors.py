@@ -2,13 +2,15 @@
 
 
 class UserError(Exception):
-    """A mistake that the user can correct: the command line prints its text as one line and exits with 2.
+    """A mistake that the user can correct: the command line prints its text and exits with 2.
+
+    The text is one line, whatever names of the user it quotes.
 
     `example` is a record of the user's own log. It is shown, and stored nowhere: it may name a customer.
     """
 
     def __init__(self, message: str, *, example: str = "") -> None:
-        super().__init__(message)
+        super().__init__(" ".join(message.split()))
         self.example = example
 
 

@@ -51,11 +51,11 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_stays_cached(request: pytest.FixtureRequest) -> Iterator[None]:
+def nothing_stays_cached() -> Iterator[None]:
     """Every plan is compared with all that is cached: what a test leaves behind would slow down those after it."""
     yield
-    if "spark" in request.fixturenames:
-        request.getfixturevalue("spark").catalog.clearCache()
+    if session := SparkSession.getActiveSession():
+        session.catalog.clearCache()
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def test_an_archive_is_named_where_there_is_one(kept):
 
 
 @pytest.mark.parametrize(
-    ("spark", "stream", "launches_jvm", "expected"),
+    ("section", "stream", "launches_jvm", "expected"),
     [
         ({"master": "local[2]"}, {}, True, None),
         ({"master": "local[2]"}, {"topic": "events"}, True, session.KAFKA_PACKAGE),
@@ -55,8 +55,8 @@ def test_an_archive_is_named_where_there_is_one(kept):
         ({"master": "local[2]", "delta_jars": "provided"}, {}, True, None),
     ],
 )
-def test_what_is_kept_is_not_fetched(tmp_path, kept, spark, stream, launches_jvm, expected):
-    settings = lake_settings(tmp_path, spark=spark, stream=stream)
+def test_what_is_kept_is_not_fetched(tmp_path, kept, section, stream, launches_jvm, expected):
+    settings = lake_settings(tmp_path, spark=section, stream=stream)
     assert session._spark_conf(settings, launches_jvm=launches_jvm).get("spark.jars.packages") == expected
 
 

@@ -143,7 +143,7 @@ def _read_yaml(file: Traversable) -> dict[str, Any]:
             f"no settings file at {file}: expected YAML; restore it or give another --conf-dir"
         ) from None
     except yaml.YAMLError as error:
-        raise SettingsError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
+        raise SettingsError(f"{file} is not YAML: {error}") from None
     if not isinstance(values, dict):
         raise SettingsError(f"{file} must hold `section: {{key: value}}`, got a {type(values).__name__}")
     return with_named_shop(values)

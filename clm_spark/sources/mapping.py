@@ -244,7 +244,7 @@ def read_mapping(file: str | None) -> Mapping:
     except OSError as error:
         raise SettingsError(f"no mapping at {file} ({error.strerror}): expected YAML; set ingest.mapping") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
+        raise SettingsError(f"{file} is not YAML: {error}") from None
     except ValidationError as error:
         problems = "; ".join(map(_problem, error.errors()))
         raise SettingsError(f"mapping {file}: {problems}; conf/sources/example.yml explains every key") from None

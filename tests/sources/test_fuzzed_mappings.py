@@ -35,6 +35,7 @@ lines = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\n
 @example({"kind": "case when", "fields": {"occurred_at": "when", "customer_id": "who"}})
 @example({"encoding": "no such"})
 @example({"separator": ""})
+@example({"fields": {"\n": []}})
 def test_any_mapping_is_read_or_refused_in_one_line(tmp_path, change):
     file = tmp_path / "shop.yml"
     file.write_text(yaml.safe_dump(GOOD | change, allow_unicode=True), "utf-8")
