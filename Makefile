@@ -97,7 +97,7 @@ bench-evaluation: ## time deciles, metrics and intervals of 5 million customers 
 	@infra/setup.sh train
 	@$(BIN)/python tests/benchmarks/bench_evaluation.py $(BENCH)
 
-soak-tests: ## the test of many minutes: two days of every job, side by side
+soak-tests: ## the tests of many minutes: thin shops, the shop's days, keys in event logs, Kafka, days side by side
 	@infra/setup.sh dev
 	@$(BIN)/python -m pytest -m soak
 

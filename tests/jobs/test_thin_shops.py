@@ -49,6 +49,25 @@ def one_customer() -> Iterator[str]:
         yield from visit("solo", days_ago, item)
 
 
+def two_customers() -> Iterator[str]:
+    """The same, of two people."""
+    yield from one_customer()
+    yield from (line.replace("solo", "second") for line in one_customer())
+
+
+def one_item() -> Iterator[str]:
+    """A dozen people, who all bought the only item twice."""
+    for number in range(12):
+        for days_ago in (1 + number, 30 + 2 * number):
+            yield from visit(f"buyer{number}", days_ago, "pan")
+
+
+def one_day() -> Iterator[str]:
+    """A dozen people who all came yesterday, for the first time."""
+    for number in range(12):
+        yield from visit(f"newcomer{number}", 1, ("pan", "pot", "lid")[number % 3])
+
+
 def only_looks() -> Iterator[str]:
     """A dozen people, first seen on different days, who never buy."""
     for number in range(12):
@@ -77,14 +96,17 @@ def run_all(new_lake: Callable[..., Lake], tmp_path: Path) -> Callable[[Iterator
     return run
 
 
-@pytest.mark.long
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("log", "not_learned"),
     [
         pytest.param(one_customer, SEGMENTS | CHURN | RECOMMENDATION, id="one customer"),
-        pytest.param(only_looks, CHURN | RECOMMENDATION, id="only looks", marks=pytest.mark.soak),
-        pytest.param(twenty_alike, SEGMENTS | CHURN, id="twenty alike", marks=pytest.mark.soak),
+        pytest.param(two_customers, SEGMENTS | CHURN | RECOMMENDATION, id="two customers"),
+        pytest.param(one_item, RECOMMENDATION, id="one item"),
+        pytest.param(one_day, CHURN | RECOMMENDATION, id="one day"),
+        pytest.param(only_looks, CHURN | RECOMMENDATION, id="only looks"),
+        pytest.param(twenty_alike, SEGMENTS | CHURN, id="twenty alike"),
     ],
 )
 def test_a_thin_shop_runs_and_names_what_it_cannot_learn(log, not_learned, run_all, tmp_path):
@@ -108,6 +130,9 @@ def test_a_thin_shop_runs_and_names_what_it_cannot_learn(log, not_learned, run_a
         figures
         == {
             one_customer: {(5, 5000, 1, 13.75)},
+            two_customers: {(5, 5000, 1, 13.75)},
+            one_item: {(2, 2000, 1 + number, 29.0 + number) for number in range(12)},
+            one_day: {(1, 1000, 1, None)},
             only_looks: {(0, 0, None, None)},
             twenty_alike: {(5, 5000, 1, 23.5)},
         }[log]

@@ -86,7 +86,7 @@ def test_no_plan_shows_a_key(spark, lake):
     assert [row[0] for row in rows.select(unseen(b"\x00\xff")).collect()] == [bytearray(b"\x00\xff")]
 
 
-@pytest.mark.long
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_no_job_of_a_day_writes_a_key_into_the_event_log(tmp_path):
     (tmp_path / "log").mkdir()

@@ -130,7 +130,7 @@ def start(lake: Path, settings: dict[str, object], *flags: str) -> subprocess.Po
         )
 
 
-@pytest.mark.long
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_a_stream_from_kafka_is_killed_and_loses_nothing(spark, broker, tmp_path):
     truth = write_log(tmp_path / "log.csv")
