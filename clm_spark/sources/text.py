@@ -105,24 +105,30 @@ def cell_name(position: int) -> str:
 def _placed_record(num_columns: int, separator: str) -> Column:
     """`record` by the columns' positions. One separator too many at the end of a line is no column."""
     record, cut = F.col("record"), F.lit(separator)
-    num_separators = F.length(record) - F.length(F.replace(record, cut, F.lit("")))
-    is_one_too_many = F.endswith(record, cut) & ~F.contains(record, F.lit('"')) & (num_separators == F.lit(num_columns))
-    whole = F.when(is_one_too_many, F.substring(record, F.lit(1), F.length(record) - 1)).otherwise(record)
-    return csv_record([cell_name(position) for position in range(num_columns)], separator=separator, record=whole)
+    # Up to the separator behind the last column: all but the end. This is read of every line, so it counts no letters.
+    columns = F.substring_index(record, separator, num_columns)
+    is_one_too_many = F.endswith(record, cut) & (
+        F.octet_length(columns) + F.octet_length(cut) == F.octet_length(record)
+    )
+    names = [cell_name(position) for position in range(num_columns)]
+    return csv_record(names, separator=separator, plain=F.when(is_one_too_many, columns).otherwise(record))
 
 
-def csv_record(columns: Sequence[str], *, separator: str = ",", record: Column | None = None) -> Column:
+def csv_record(columns: Sequence[str], *, separator: str = ",", plain: Column | None = None) -> Column:
     """`record`, a CSV line, as a struct of text columns; field `_corrupt` is set when the line does not fit.
 
     Too few columns, too many, and an open quote do not fit; the columns that could be read are filled all the same.
+    `plain` is what to read in place of a line without any quote.
     """
     schema = ", ".join(f"`{name}` string" for name in (*columns, CORRUPT))
     # A quote inside quotes is doubled (RFC 4180); Spark's own default is a backslash.
     options = {"sep": separator, "escape": '"', "mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT}
-    text = F.col("record") if record is None else record
+    record = F.col("record")
     # Spark would close an open quote in the last column: close it here, with too many columns behind it.
-    closed = F.concat(text, F.lit('"' + separator * len(columns)))
-    return F.from_csv(F.when(left_open(text, separator), closed).otherwise(text), schema, options)
+    closed = F.concat(record, F.lit('"' + separator * len(columns)))
+    quoted = F.when(left_open(record, separator), closed).otherwise(record)
+    text = F.when(F.contains(record, F.lit('"')), quoted).otherwise(record if plain is None else plain)
+    return F.from_csv(text, schema, options)
 
 
 def column_names(header: str, *, separator: str) -> list[str]:
