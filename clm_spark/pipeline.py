@@ -153,6 +153,12 @@ JOBS = (
         ),
         is_per_day=True,
     ),
+    Job(
+        "assign_stages",
+        reads=(t.CUSTOMER_DAYS, t.IDENTITIES, t.CUSTOMER_FEATURES, t.PURCHASE_RHYTHMS, t.LIFECYCLE_STAGES),
+        writes=(t.PURCHASE_RHYTHMS, t.LIFECYCLE_STAGES, t.STAGE_TRANSITIONS),
+        is_per_day=True,
+    ),
     Job("check_drift", reads=(t.CUSTOMER_FEATURES, t.ITEM_FEATURES), writes=(t.FEATURE_DRIFT,)),
     Job(
         "build_interactions",

@@ -49,7 +49,7 @@ def next_customer_features(
     signed = seen.withColumn("sign", F.when(F.col("as_of") == F.lit(as_of), 1).otherwise(-1))
     beyond = beyond_carrying_on(signed, FEATURES, key=KEY)
     if persons is not None:
-        beyond = beyond.unionByName(_moved(persons, as_of)).distinct()
+        beyond = beyond.unionByName(moved_customers(persons, as_of)).distinct()
     carried = carried_on(before, gains_from_days(signed, FEATURES, key=KEY), FEATURES, key=KEY)
     certain = carried.join(beyond, on=KEY, how="left_anti").withColumn("as_of", F.lit(as_of))
     return certain.select(CUSTOMER_FEATURES.schema.names), beyond
@@ -63,7 +63,7 @@ def ids_of(customers: DataFrame, persons: DataFrame | None) -> DataFrame:
     return customers.unionByName(theirs.select(F.col("id").alias(KEY))).distinct()
 
 
-def _moved(persons: DataFrame, as_of: date) -> DataFrame:
+def moved_customers(persons: DataFrame, as_of: date) -> DataFrame:
     """The customers who gained or lost an id between the day before and as_of: `customer_id`."""
     now, was = (persons.where(F.col("as_of") == F.lit(day)).drop("as_of") for day in (as_of, as_of - ONE_DAY))
     both = now.alias("now").join(was.alias("was"), on="id", how="full")

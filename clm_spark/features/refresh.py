@@ -136,12 +136,18 @@ def _carry_on(lake: Lake, as_of: date) -> None:
 
 
 def _valid_days(lake: Lake, days: Collection[date], table: Table, *, made_of: Sequence[Table]) -> set[date]:
-    """The days whose stored features are still made of everything that the day could know."""
+    return valid_days(lake, days, table, made_of=made_of, made_with=DECLARED[table.title])
+
+
+def valid_days(
+    lake: Lake, days: Collection[date], table: Table, *, made_of: Sequence[Table], made_with: str
+) -> set[date]:
+    """The days whose stored rows were made with the same, and are still made of everything that the day could know."""
     commits = {each.title: lake.commits(each) for each in (table, *made_of)}
 
     def is_valid(day: date) -> bool:
         last = last_write_of(commits[table.title], column="as_of", day=day)
-        if last is None or last.mark.get("made_with") != DECLARED[table.title] or last.values("as_of") is None:
+        if last is None or last.mark.get("made_with") != made_with or last.values("as_of") is None:
             return False
         for source in (each.title for each in made_of):
             seen = last.inputs.get(source)

@@ -20,6 +20,7 @@ from clm_spark.settings.customers import BotSettings, IdentitySettings, PrivacyS
 from clm_spark.settings.evaluation import EvaluationSettings
 from clm_spark.settings.features import DriftSettings, FeatureSettings, PanelSettings, RecommendSettings
 from clm_spark.settings.ingest import IngestSettings, StreamSettings
+from clm_spark.settings.lifecycle import LifecycleSettings
 from clm_spark.settings.packaged import PACKAGED_CONF
 from clm_spark.settings.places import LakehouseSettings, ReportSettings, SparkSettings, TrackingSettings
 from clm_spark.settings.section import Section
@@ -45,6 +46,7 @@ class Settings(Section):
     features: FeatureSettings = FeatureSettings()
     drift: DriftSettings = DriftSettings()
     panel: PanelSettings = PanelSettings()
+    lifecycle: LifecycleSettings = LifecycleSettings()
     recommend: RecommendSettings = RecommendSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     tracking: TrackingSettings = TrackingSettings()

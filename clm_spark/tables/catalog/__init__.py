@@ -23,6 +23,15 @@ from clm_spark.tables.catalog.features import (
     ITEM_VOCABULARY,
     PAIR_FEATURES,
 )
+from clm_spark.tables.catalog.lifecycle import (
+    ACTIVE_STAGES,
+    LIFECYCLE_STAGES,
+    NOT_SEEN,
+    PURCHASE_RHYTHMS,
+    SILENT_STAGES,
+    STAGE_TRANSITIONS,
+    STAGES,
+)
 from clm_spark.tables.catalog.operations import RUNS, STATUSES, Status
 from clm_spark.tables.catalog.scores import (
     CUSTOMER_SCORES,
@@ -70,6 +79,9 @@ TABLES = (
     ITEM_VOCABULARY,
     INTERACTIONS,
     ITEM_SEQUENCES,
+    PURCHASE_RHYTHMS,
+    LIFECYCLE_STAGES,
+    STAGE_TRANSITIONS,
     SEGMENTS,
     SEGMENT_PROFILES,
     CUSTOMER_SCORES,
@@ -81,6 +93,7 @@ TABLES = (
 
 
 __all__ = [
+    "ACTIVE_STAGES",
     "BOT_DAYS",
     "BOT_RULES",
     "COUNTS",
@@ -106,8 +119,11 @@ __all__ = [
     "ITEM_RECOMMENDATIONS",
     "ITEM_SEQUENCES",
     "ITEM_VOCABULARY",
+    "LIFECYCLE_STAGES",
     "MODEL_METRICS",
+    "NOT_SEEN",
     "PAIR_FEATURES",
+    "PURCHASE_RHYTHMS",
     "RAW_EVENTS",
     "REJECTED_EVENTS",
     "REJECT_REASONS",
@@ -116,6 +132,9 @@ __all__ = [
     "SEGMENTS",
     "SEGMENT_PROFILES",
     "SESSIONS",
+    "SILENT_STAGES",
+    "STAGES",
+    "STAGE_TRANSITIONS",
     "STATUSES",
     "TABLES",
     "WORKED_BATCHES",

@@ -1,0 +1,72 @@
+"""Where customers stand in their life with the shop."""
+
+from clm_spark.tables.catalog.columns import AS_OF, CUSTOMER_ID, DATE, DOUBLE, INT, STRING, count
+from clm_spark.tables.contract import Column, Table
+
+# In the order of a life; each is explained in docs/lifecycle.md.
+ACTIVE_STAGES = ("new", "activated", "growing", "loyal", "won_back")
+SILENT_STAGES = ("at_risk", "lapsed", "lost")
+STAGES = ("prospect", *ACTIVE_STAGES, *SILENT_STAGES)
+NOT_SEEN = "not_seen"  # in transitions: the day before, nothing was known of the customer
+
+_RHYTHM = "days with a purchase"
+
+PURCHASE_RHYTHMS = Table(
+    "gold",
+    "purchase_rhythms",
+    "first day of a month: how long the shop's customers take from one purchase to the next, as known that morning",
+    key=("as_of",),
+    clock="as_of",
+    slices=("as_of",),
+    is_partitioned=False,  # a row a month
+    columns=(
+        AS_OF,
+        count("num_gaps", f"gaps between {_RHYTHM}, of all customers"),
+        Column("mean_gap_days", DOUBLE, "their mean; null: none is known", nullable=True, check="mean_gap_days > 0"),
+        Column("gap_spread_days", DOUBLE, "their standard deviation", nullable=True, check="gap_spread_days >= 0"),
+    ),
+)
+
+LIFECYCLE_STAGES = Table(
+    "gold",
+    "lifecycle_stages",
+    "customer and as_of: the stage that the customer was in that morning, and since when",
+    key=("customer_id", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    columns=(
+        CUSTOMER_ID,
+        AS_OF,
+        Column("stage", STRING, "prospect: never bought; the others by purchases and by silence", values=STAGES),
+        Column("since_on", DATE, "the day of the purchase, or of the silence, that brought the customer there"),
+        Column(
+            "from_stage", STRING, "the stage before; null: seen for the first time then", nullable=True, values=STAGES
+        ),
+        Column("reason", STRING, "why, in one sentence"),
+        Column("num_purchase_days", INT, _RHYTHM, check="num_purchase_days >= 0"),
+        Column("last_purchase_on", DATE, "the last of them; null: never bought", nullable=True),
+        Column("last_gap_days", INT, "days from the one before to it; null: fewer than two", nullable=True),
+        Column("at_risk_on", DATE, "the morning from which silence puts the customer at risk", nullable=True),
+        Column("lapsed_on", DATE, "the morning from which the customer counts as lapsed", nullable=True),
+        Column("lost_on", DATE, "the morning from which the customer counts as lost", nullable=True),
+    ),
+    checks={
+        "silence_is_in_order": "last_purchase_on IS NULL OR (at_risk_on > last_purchase_on AND lapsed_on > at_risk_on "
+        "AND lost_on > lapsed_on)",
+    },
+)
+
+STAGE_TRANSITIONS = Table(
+    "gold",
+    "stage_transitions",
+    "as_of, stage of the morning before and stage of that morning",
+    key=("as_of", "from_stage", "to_stage"),
+    clock="as_of",
+    slices=("as_of",),
+    columns=(
+        AS_OF,
+        Column("from_stage", STRING, f"{NOT_SEEN}: nothing was known of the customer", values=(NOT_SEEN, *STAGES)),
+        Column("to_stage", STRING, "the same stage: the customer stayed there", values=STAGES),
+        count("num_customers", "customers who went that way"),
+    ),
+)
