@@ -25,6 +25,7 @@ from clm_spark.tables.catalog.features import (
 )
 from clm_spark.tables.catalog.lifecycle import (
     ACTIVE_STAGES,
+    COHORTS,
     LIFECYCLE_STAGES,
     NOT_SEEN,
     PURCHASE_RHYTHMS,
@@ -82,6 +83,7 @@ TABLES = (
     PURCHASE_RHYTHMS,
     LIFECYCLE_STAGES,
     STAGE_TRANSITIONS,
+    COHORTS,
     SEGMENTS,
     SEGMENT_PROFILES,
     CUSTOMER_SCORES,
@@ -96,6 +98,7 @@ __all__ = [
     "ACTIVE_STAGES",
     "BOT_DAYS",
     "BOT_RULES",
+    "COHORTS",
     "COUNTS",
     "CUSTOMER_CATEGORIES",
     "CUSTOMER_DAYS",

@@ -1,6 +1,6 @@
 """Where customers stand in their life with the shop."""
 
-from clm_spark.tables.catalog.columns import AS_OF, CUSTOMER_ID, DATE, DOUBLE, INT, STRING, count
+from clm_spark.tables.catalog.columns import AS_OF, BIGINT, CUSTOMER_ID, DATE, DOUBLE, INT, STRING, count, share
 from clm_spark.tables.contract import Column, Table
 
 # In the order of a life; each is explained in docs/lifecycle.md.
@@ -68,5 +68,25 @@ STAGE_TRANSITIONS = Table(
         Column("from_stage", STRING, f"{NOT_SEEN}: nothing was known of the customer", values=(NOT_SEEN, *STAGES)),
         Column("to_stage", STRING, "the same stage: the customer stayed there", values=STAGES),
         count("num_customers", "customers who went that way"),
+    ),
+)
+
+COHORTS = Table(
+    "gold",
+    "cohorts",
+    "first day of a month, month of first purchase and months since: what those customers did in that month",
+    key=("as_of", "cohort_on", "months_since"),
+    clock="as_of",
+    slices=("as_of",),
+    is_partitioned=False,  # a few rows a month
+    columns=(
+        AS_OF,
+        Column("cohort_on", DATE, "the first of the month in which the customers bought for the first time"),
+        Column("months_since", INT, "0: that month itself", check="months_since >= 0"),
+        count("num_customers", "customers of the cohort"),
+        count("num_active", "of them bought in the month"),
+        count("num_orders", "baskets they bought in it"),
+        Column("net_revenue_cents", BIGINT, "bought in it less refunded in it"),
+        share("retention", "num_active of num_customers"),
     ),
 )
