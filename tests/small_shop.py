@@ -9,7 +9,15 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from clm_spark.job import run_job
-from clm_spark.jobs import build_features, build_interactions, build_item_features, build_sessions, ingest_events
+from clm_spark.jobs import (
+    assign_stages,
+    build_cohorts,
+    build_features,
+    build_interactions,
+    build_item_features,
+    build_sessions,
+    ingest_events,
+)
 from clm_spark.settings import Settings
 from clm_spark.sources.rees46 import HEADER
 from clm_spark.tables import catalog as t
@@ -82,7 +90,15 @@ def write_log(file: Path) -> Truth:
 def fill(spark: SparkSession, settings: Settings) -> SmallShop:
     """Write the log to `ingest.path` and every table of the shop after it."""
     truth = write_log(Path(settings.ingest.path))
-    for module in (ingest_events, build_sessions, build_features, build_item_features, build_interactions):
+    for module in (
+        ingest_events,
+        build_sessions,
+        build_features,
+        build_item_features,
+        assign_stages,
+        build_cohorts,
+        build_interactions,
+    ):
         name = module.__name__.removeprefix("clm_spark.jobs.")
         run_job(spark, name, module.run, settings, reads_events=module is not ingest_events)
     lake = Lake(spark, settings)

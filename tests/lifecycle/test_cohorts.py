@@ -37,13 +37,12 @@ def test_cohorts_worked_by_hand(spark):
     assert {row.as_of for row in found} == {date(2024, 3, 1)}
 
 
-@pytest.mark.long
+@pytest.mark.timeout(900)  # whichever test comes first waits for the small shop
 def test_cohorts_are_those_of_duckdb(small_shop: SmallShop):
     settings = small_shop.lake.settings
     lake = Lake(small_shop.lake.spark, settings, job="build_cohorts")
     build_cohorts.run(lake, settings)
-    build_cohorts.run(lake, settings)
-    assert [write.table for write in lake.written] == [COHORTS.title], "once a month"
+    assert lake.written == [], "once a month, and the shop has run before"
     days = lake.read_as_of(CUSTOMER_DAYS).toPandas()  # noqa: F841 - DuckDB reads it
     expected = duckdb.sql("""
         WITH bought AS (SELECT *, date_trunc('month', day_on) AS month_on FROM days),

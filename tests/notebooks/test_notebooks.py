@@ -1,3 +1,4 @@
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -61,6 +62,11 @@ EXPECTED = {
         0 < sum(row.num_lines_90d for row in rows) <= shop.truth.num_recent_buying
         and [row.repeat_percent for row in rows] == sorted((row.repeat_percent for row in rows), reverse=True)
     ),
+    "loyal_at_risk_this_week": lambda rows, _: (
+        rows
+        and all(date(2024, 2, 24) <= row.at_risk_since <= date(2024, 3, 1) for row in rows)
+        and all(row.reason.startswith("no purchase for ") and row.num_purchase_days >= 3 for row in rows)
+    ),
     "models_against_baselines": lambda rows, _: (
         [(row.model, row.baseline, row.better_by) for row in rows]
         == [
@@ -79,6 +85,9 @@ EXPECTED = {
         == [(rank, "transformer" if rank <= 4 else "popularity") for rank in range(1, 7)]
     ),
     "rejected_records": lambda rows, _: [(row.reason, row.num_rejected) for row in rows] == [("unparsable", 1)],
+    "retention_by_cohort": lambda rows, shop: (
+        rows[0].retention_percent == 100 and sum(row.num_orders for row in rows) == shop.truth.num_recent_buying
+    ),
     "revenue_by_month": lambda rows, shop: (
         [row.in_month for row in rows] == ["2023-12", "2024-01", "2024-02"]
         and sum(row.num_orders for row in rows) == shop.truth.num_recent_buying

@@ -16,7 +16,7 @@ from clm_spark.tables.lake import Lake
 # Whichever test comes first waits for the small shop to be filled.
 pytestmark = pytest.mark.timeout(900)
 
-SECTIONS = ["shop", "funnel", "segments", "models", "churn", "recommendations", "ledger", "tables"]
+SECTIONS = ["shop", "funnel", "lifecycle", "segments", "models", "churn", "recommendations", "ledger", "tables"]
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 
 
@@ -63,6 +63,7 @@ def test_every_section_says_what_the_tables_say(page, small_shop):
         "": ["2024-03-01", "events from 2023-12-12 to 2024-02-29", "30 customers known"],
         "shop": ["The week before 2024-03-01 brought", "each is whole"],
         "funnel": [f"Of {visits} visits in the 90 days before 2024-03-01, {buying / visits:.1%} end with a purchase."],
+        "lifecycle": ["Of 30 customers as of 2024-03-01,", "first bought in customers after 1 mo."],
         "segments": ["2 segments as of 2024-03-01", "buys now and then", "Silhouette of K-Means: 0.512"],
         "models": ["Churn Boosted trees", "Will an active customer buy nothing in the days to come?"],
         "churn": [
@@ -94,7 +95,7 @@ def test_the_page_needs_nothing_else_and_can_be_heard(page):
     assert [link for link in links if link != ("", "")] == []
     assert "<script" not in page
     pictures = [named for tag, named in outline.elements if tag == "svg"]
-    assert len(pictures) == 10
+    assert len(pictures) == 11
     assert all(named["role"] == "img" and len(named["aria-label"]) > 20 for named in pictures)
     ids = [named["id"] for _, named in outline.elements if "id" in named]
     assert len(ids) == len(set(ids))

@@ -40,6 +40,7 @@ def ids(lake: Lake) -> list[str]:
     return sorted(row.event_id for row in lake.read(EVENTS).select("event_id").collect())
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_files_and_events_are_ingested_once(new_lake, landing, monkeypatch):
     truth = write_log(landing / "monday.csv")  # the log, one line of it again, and one broken line

@@ -24,6 +24,7 @@ LATER = """2024-02-20 09:00:00,ann,view,late
 """
 
 
+@pytest.mark.long
 def test_the_first_load_is_a_history_and_later_runs_change_no_past_day(new_lake, tmp_path):
     folder = tmp_path / "log"
     folder.mkdir()
