@@ -159,6 +159,7 @@ JOBS = (
         writes=(t.PURCHASE_RHYTHMS, t.LIFECYCLE_STAGES, t.STAGE_TRANSITIONS),
         is_per_day=True,
     ),
+    Job("assign_rfm", reads=(t.CUSTOMER_FEATURES,), writes=(t.RFM_SCORES,), is_per_day=True),
     Job("build_cohorts", reads=(t.CUSTOMER_DAYS, t.IDENTITIES, t.COHORTS), writes=(t.COHORTS,), is_per_day=True),
     Job("check_drift", reads=(t.CUSTOMER_FEATURES, t.ITEM_FEATURES), writes=(t.FEATURE_DRIFT,)),
     Job(

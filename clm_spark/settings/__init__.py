@@ -4,7 +4,7 @@ from clm_spark.settings.customers import BotSettings, IdentitySettings, PrivacyS
 from clm_spark.settings.evaluation import EvaluationSettings
 from clm_spark.settings.features import DriftSettings, FeatureSettings, PanelSettings, RecommendSettings
 from clm_spark.settings.ingest import IngestSettings, StreamSettings
-from clm_spark.settings.lifecycle import LifecycleSettings
+from clm_spark.settings.lifecycle import LifecycleSettings, RfmSettings
 from clm_spark.settings.loading import Sections, Settings, load_settings, settings_from
 from clm_spark.settings.packaged import conf_file
 from clm_spark.settings.places import LakehouseSettings, ReportSettings, SparkSettings, TrackingSettings
@@ -24,6 +24,7 @@ __all__ = [
     "PrivacySettings",
     "RecommendSettings",
     "ReportSettings",
+    "RfmSettings",
     "Section",
     "Sections",
     "SessionizeSettings",

@@ -36,3 +36,26 @@ class LifecycleSettings(Section):
                 "as the one before"
             )
         return self
+
+
+FourLimits = Annotated[tuple[int, ...], Field(min_length=4, max_length=4)]
+
+
+class RfmSettings(Section):
+    """RFM scores: limits between the scores 1 to 5, in rising order. None: they are the fifths of the shop's customers."""
+
+    recency_days: FourLimits | None = Field(
+        None, description="days since the last purchase: up to the first is score 5"
+    )
+    num_orders: FourLimits | None = Field(None, description="baskets in 365 days: above the fourth is score 5")
+    net_revenue_cents: FourLimits | None = Field(
+        None, description="net revenue in 365 days: above the fourth is score 5"
+    )
+
+    @model_validator(mode="after")
+    def _limits_rise(self) -> "RfmSettings":
+        for name in ("recency_days", "num_orders", "net_revenue_cents"):
+            limits = getattr(self, name)
+            if limits is not None and list(limits) != sorted(limits):
+                raise ValueError(f"rfm.{name} must rise: expected four limits from the lowest up, came {list(limits)}")
+        return self

@@ -20,7 +20,7 @@ from clm_spark.settings.customers import BotSettings, IdentitySettings, PrivacyS
 from clm_spark.settings.evaluation import EvaluationSettings
 from clm_spark.settings.features import DriftSettings, FeatureSettings, PanelSettings, RecommendSettings
 from clm_spark.settings.ingest import IngestSettings, StreamSettings
-from clm_spark.settings.lifecycle import LifecycleSettings
+from clm_spark.settings.lifecycle import LifecycleSettings, RfmSettings
 from clm_spark.settings.packaged import PACKAGED_CONF
 from clm_spark.settings.places import LakehouseSettings, ReportSettings, SparkSettings, TrackingSettings
 from clm_spark.settings.section import Section
@@ -47,6 +47,7 @@ class Settings(Section):
     drift: DriftSettings = DriftSettings()
     panel: PanelSettings = PanelSettings()
     lifecycle: LifecycleSettings = LifecycleSettings()
+    rfm: RfmSettings = RfmSettings()
     recommend: RecommendSettings = RecommendSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     tracking: TrackingSettings = TrackingSettings()

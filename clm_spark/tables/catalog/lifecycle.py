@@ -90,3 +90,42 @@ COHORTS = Table(
         share("retention", "num_active of num_customers"),
     ),
 )
+
+RFM_CELLS = (
+    "champions",
+    "loyal_customers",
+    "potential_loyalists",
+    "new_customers",
+    "promising",
+    "need_attention",
+    "about_to_sleep",
+    "at_risk",
+    "cannot_lose_them",
+    "hibernating",
+    "lost",
+)
+
+
+def _score(name: str, comment: str) -> Column:
+    return Column(name, INT, comment, check=f"{name} BETWEEN 1 AND 5")
+
+
+RFM_SCORES = Table(
+    "gold",
+    "rfm_scores",
+    "customer who ever bought and as_of: recency, frequency and money as scores, and the cell they make",
+    key=("customer_id", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    columns=(
+        CUSTOMER_ID,
+        AS_OF,
+        count("recency_days", "days since the last purchase"),
+        count("num_orders", "baskets in the last 365 days"),
+        Column("net_revenue_cents", BIGINT, "bought less refunded in the last 365 days"),
+        _score("recency_score", "5: bought most lately"),
+        _score("frequency_score", "5: bought most often"),
+        _score("monetary_score", "5: brought the most"),
+        Column("cell", STRING, "by recency, and frequency and money together", values=RFM_CELLS),
+    ),
+)

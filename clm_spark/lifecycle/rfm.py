@@ -1,0 +1,66 @@
+"""Recency, frequency and money: scores of 1 to 5, and the eleven named cells of marketing."""
+
+from collections.abc import Sequence
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from clm_spark.settings import RfmSettings
+from clm_spark.tables.catalog import RFM_SCORES
+
+FIFTHS = (0.2, 0.4, 0.6, 0.8)
+ACCURACY = 10_000  # of percentile_approx: a fifth is off by a ten-thousandth of the customers at most
+
+# Recency score by row (5: bought lately), mean of frequency and money by column. The usual grid of ten, with `lost` apart.
+CELLS = {
+    5: ("new_customers", "potential_loyalists", "potential_loyalists", "champions", "champions"),
+    4: ("promising", "potential_loyalists", "potential_loyalists", "loyal_customers", "loyal_customers"),
+    3: ("about_to_sleep", "about_to_sleep", "need_attention", "loyal_customers", "loyal_customers"),
+    2: ("hibernating", "hibernating", "at_risk", "at_risk", "cannot_lose_them"),
+    1: ("lost", "hibernating", "at_risk", "at_risk", "cannot_lose_them"),
+}
+
+
+def rfm_scores(features: DataFrame, *, settings: RfmSettings) -> DataFrame:
+    """One row per customer who ever bought, as gold.rfm_scores declares.
+
+    Needs columns of gold.customer_features as of one day. Frequency and money are those of 365 days, money less
+    refunds. Equal figures get equal scores, so a fifth may hold more customers than another.
+    """
+    bought = features.where("num_orders > 0").select(
+        "customer_id",
+        "as_of",
+        F.col("purchase_recency_days").alias("recency_days"),
+        F.col("num_orders_365d").alias("num_orders"),
+        F.col("net_revenue_365d_cents").alias("net_revenue_cents"),
+    )
+    limits = {
+        "recency_days": settings.recency_days,
+        "num_orders": settings.num_orders,
+        "net_revenue_cents": settings.net_revenue_cents,
+    }
+    fifths = [
+        F.percentile_approx(name, list(FIFTHS), ACCURACY).alias(f"_{name}")
+        for name, given in limits.items()
+        if given is None
+    ]
+    rows = bought.crossJoin(F.broadcast(bought.agg(*fifths))) if fifths else bought  # one row
+    passed = {name: _num_passed(name, given) for name, given in limits.items()}
+    scored = rows.withColumns(
+        {
+            "recency_score": 5 - passed["recency_days"],
+            "frequency_score": 1 + passed["num_orders"],
+            "monetary_score": 1 + passed["net_revenue_cents"],
+        }
+    )
+    mean = F.ceil((F.col("frequency_score") + F.col("monetary_score")) / 2).cast("int")
+    grid = F.array(*(F.array(*map(F.lit, CELLS[recency])) for recency in range(1, 6)))
+    cell = F.element_at(F.element_at(grid, F.col("recency_score")), mean)
+    return scored.withColumn("cell", cell).select(RFM_SCORES.schema.names)
+
+
+def _num_passed(name: str, given: Sequence[int] | None) -> Column:
+    """How many of the four limits a figure is above: 0 to 4."""
+    limits = [F.lit(limit) for limit in given] if given is not None else [F.col(f"_{name}")[at] for at in range(4)]
+    above = [(F.col(name) > limit).cast("int") for limit in limits]
+    return above[0] + above[1] + above[2] + above[3]
