@@ -1,6 +1,8 @@
 """Incremental refresh of lifecycle stages: a step from the morning before where there is one, else from all purchase days."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -30,6 +32,7 @@ RULES = 1  # raised with every change of what a stage is: days made by other rul
 
 def update_purchase_rhythms(lake: Lake) -> None:
     """Write the rhythm of each month of the log until as_of that is missing or out of date."""
+    lake.create(PURCHASE_RHYTHMS)  # a shop of guests alone has no month to write
     partials = lake.read(CUSTOMER_DAYS)
     first = partials.agg(F.min("day_on")).head()
     if first is None or first[0] is None:
@@ -51,23 +54,26 @@ def update_stages(lake: Lake) -> None:
         log.info("the lifecycle stages are up to date")
         return
     features = lake.read_as_of(CUSTOMER_FEATURES)
-    rows = _step(lake, features, asked) if yesterday in valid else _from_history(lake, features, asked)
-    lake.replace(rows, into=LIFECYCLE_STAGES, is_key_proven=True, made_with=made_with, as_of=as_of)
+    made = _step(lake, features, asked) if yesterday in valid else nullcontext(_from_history(lake, features, asked))
+    with made as rows:
+        lake.replace(rows, into=LIFECYCLE_STAGES, is_key_proven=True, made_with=made_with, as_of=as_of)
     moved = transitions(lake.read_as_of(LIFECYCLE_STAGES), as_of=as_of)
     lake.replace(moved, into=STAGE_TRANSITIONS, is_key_proven=True, made_with=made_with, as_of=as_of)
 
 
-def _step(lake: Lake, features: DataFrame, asked: LifecycleSettings) -> DataFrame:
+@contextmanager
+def _step(lake: Lake, features: DataFrame, asked: LifecycleSettings) -> Iterator[DataFrame]:
+    """The stages of as_of from those of the morning before; to be read inside the block."""
     as_of = lake.settings.as_of
     before = lake.read_as_of(LIFECYCLE_STAGES, as_of - ONE_DAY)
     made, others = next_stages(before, features, lake.read(PURCHASE_RHYTHMS), as_of=as_of, settings=asked)
     with persisted(others.unionByName(_corrected(lake)).distinct()) as again:
-        rows = made.join(again, on="customer_id", how="left_anti")
         if again.isEmpty():
-            return made
+            yield made
+            return
+        rows = made.join(again, on="customer_id", how="left_anti")
         theirs = features.join(again, on="customer_id", how="left_semi")
-        # Few as a rule, and read again when the cache is gone.
-        return rows.unionByName(_from_history(lake, theirs, asked, of=again)).localCheckpoint()
+        yield rows.unionByName(_from_history(lake, theirs, asked, of=again))
 
 
 def _corrected(lake: Lake) -> DataFrame:

@@ -31,7 +31,7 @@ def stages_from_history(
     """
     in_order = Window.partitionBy("customer_id").orderBy("day_on")
     gap = F.date_diff("day_on", F.lag("day_on").over(in_order)).cast("int")
-    numbered = purchase_days.select("customer_id", F.col("day_on")).withColumns(
+    numbered = purchase_days.select("customer_id", "day_on").withColumns(
         {"last_gap_days": gap, "num_purchase_days": F.row_number().over(in_order)}
     )
     until_now = in_order.rowsBetween(Window.unboundedPreceding, Window.currentRow)

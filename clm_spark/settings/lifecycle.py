@@ -21,7 +21,7 @@ class LifecycleSettings(Section):
     )
     lost_spreads: Annotated[float, Field(ge=0)] = Field(4.0, description="a longer one that the customer is lost")
     prior_gaps: Annotated[float, Field(gt=0)] = Field(
-        3.0, description="the shop's rhythm counts as much as so many gaps of the customer's own"
+        0.5, description="the shop's rhythm counts as much as so many gaps of the customer's own"
     )
     usual_gap_days: Annotated[float, Field(ge=1)] = Field(
         30.0, description="mean and spread of the gaps in a shop of which none is known yet"

@@ -9,9 +9,11 @@ import tempfile
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 from bench_ingest import clm, measured
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
+from sklearn.metrics import roc_auc_score
 
 from clm_spark.keys import pseudonym_key
 from clm_spark.privacy.pseudonyms import pseudonym
@@ -97,6 +99,21 @@ def show(rows: DataFrame) -> None:
         print(f"days from the true drop-out to {words}: median {middle}, half of them {low} to {high}")
 
 
+def show_ranking(rows: DataFrame, *, replicates: int = 1000) -> None:
+    """AUC of the silence over each customer's own limit, and of the silence alone, with a paired bootstrap."""
+    silence, limit = F.date_diff("as_of", "last_purchase_on"), F.date_diff("lapsed_on", "last_purchase_on")
+    told = rows.select("is_gone", silence.alias("silence"), (silence / limit).alias("by_own")).toPandas()
+    draws, leads = np.random.default_rng(1), []
+    for _ in range(replicates):
+        drawn = told.iloc[draws.integers(len(told), size=len(told))]
+        leads.append(roc_auc_score(drawn.is_gone, drawn.by_own) - roc_auc_score(drawn.is_gone, drawn.silence))
+    low, high = np.quantile(leads, (0.025, 0.975))
+    own, alone = (roc_auc_score(told.is_gone, told[name]) for name in ("by_own", "silence"))
+    print(
+        f"AUC: silence over own limit {own:.3f}, silence alone {alone:.3f}, lead {own - alone:.3f} ({low:.3f} to {high:.3f})"
+    )
+
+
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--customers", type=int, default=4000)
@@ -104,7 +121,9 @@ def main() -> None:
     asked = ask.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         lake, truth = staged(Path(temporary), customers=asked.customers, days=asked.days)
-        show(held_against(lake, truth))
+        rows = held_against(lake, truth)
+        show(rows)
+        show_ranking(rows)
         lake.spark.stop()
 
 
