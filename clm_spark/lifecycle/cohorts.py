@@ -48,12 +48,12 @@ def cohorts(customer_days: DataFrame, *, as_of: date) -> DataFrame:
         F.sum("num_orders").alias("num_orders"),
         F.sum("net_revenue_cents").alias("net_revenue_cents"),
     )
-    # All of a cohort bought in its first month.
-    with_size = did.withColumn("num_customers", F.col("num_active"))
     last_month = F.add_months(F.lit(as_of), -1)
     months = F.sequence("cohort_on", last_month, F.expr("INTERVAL 1 MONTH"))
-    every = with_size.where((F.col("month_on") == F.col("cohort_on")) & (F.col("cohort_on") <= last_month)).select(
-        "cohort_on", "num_customers", F.explode(months).alias("month_on")
+    # All of a cohort bought in its first month, which is over.
+    is_size = (F.col("month_on") == F.col("cohort_on")) & (F.col("cohort_on") <= last_month)
+    every = did.where(is_size).select(
+        "cohort_on", F.col("num_active").alias("num_customers"), F.explode(months).alias("month_on")
     )
     rows = every.join(did, on=["cohort_on", "month_on"], how="left")
     nothing = {name: F.coalesce(name, F.lit(0)) for name in ("num_active", "num_orders", "net_revenue_cents")}

@@ -84,8 +84,7 @@ def _corrected(lake: Lake) -> DataFrame:
     ids, persons = late.select("customer_id"), known_persons(lake, [as_of - ONE_DAY, as_of])
     if persons is None:
         return ids
-    today = known_persons(lake, [as_of])
-    theirs = with_person(ids, None if today is None else today.drop("as_of"))
+    theirs = with_person(ids, persons.where(F.col("as_of") == F.lit(as_of)).drop("as_of"))
     return theirs.unionByName(ids).unionByName(moved_customers(persons, as_of))
 
 

@@ -37,8 +37,11 @@ def lifecycle(lake: Lake) -> Section:
         at_most=len(STAGES) * (len(STAGES) + 1),
     )
     cohorts = small_rows(
-        lake, COHORTS, lambda rows: rows.orderBy("cohort_on", "months_since"), at_most=MOST_COHORTS * 1200
-    )  # at most a century of months
+        lake,
+        COHORTS,
+        lambda rows: rows.where(F.col("cohort_on") >= F.add_months("as_of", -MOST_COHORTS)),
+        at_most=MOST_COHORTS**2,
+    )
     at_risk = of_stage.get("at_risk")
     at_stake = (
         f"{count_text(at_risk.num_customers)} are at risk, who brought {money_text(at_risk.revenue_cents)} in the last "
@@ -86,7 +89,7 @@ def _flow_grid(flow: pd.DataFrame) -> Grid:
 def _cohort_grids(cohorts: pd.DataFrame) -> list[Grid]:
     if cohorts.empty:
         return []
-    by_month = cohorts.pivot_table(index="cohort_on", columns="months_since", values="retention").tail(MOST_COHORTS)
+    by_month = cohorts.pivot_table(index="cohort_on", columns="months_since", values="retention")
     size = cohorts[cohorts.months_since == 0].set_index("cohort_on").num_customers
     revenue = cohorts.groupby("cohort_on").net_revenue_cents.sum()
     shown = [month for month in SHOWN_MONTHS if month in by_month.columns]
