@@ -7,6 +7,7 @@ from graphlib import TopologicalSorter
 
 from clm_spark.errors import SettingsError
 from clm_spark.models.catalogue import MODELS, TASKS
+from clm_spark.models.classification import ClassificationTask
 from clm_spark.models.task import Task
 from clm_spark.settings import Settings
 from clm_spark.tables import catalog as t
@@ -161,6 +162,7 @@ JOBS = (
     ),
     Job("assign_rfm", reads=(t.CUSTOMER_FEATURES,), writes=(t.RFM_SCORES,), is_per_day=True),
     Job("build_cohorts", reads=(t.CUSTOMER_DAYS, t.IDENTITIES, t.COHORTS), writes=(t.COHORTS,), is_per_day=True),
+    Job("build_funnel", reads=(t.EVENTS, t.IDENTITIES, t.BOT_DAYS), writes=(t.FUNNEL,), is_per_day=True),
     Job("check_drift", reads=(t.CUSTOMER_FEATURES, t.ITEM_FEATURES), writes=(t.FEATURE_DRIFT,)),
     Job(
         "build_interactions",
@@ -168,6 +170,27 @@ JOBS = (
         writes=(t.ITEM_VOCABULARY, t.INTERACTIONS, t.ITEM_SEQUENCES),
     ),
     *model_jobs(TASKS),
+    Job(
+        "monitor_models",
+        reads=(t.CUSTOMER_SCORES, t.CUSTOMER_DAYS, t.IDENTITIES, t.FEATURE_DRIFT, t.MODEL_METRICS),
+        writes=(t.MODEL_MONITORING,),
+        uses=tuple(task.name for task in TASKS if isinstance(task, ClassificationTask)),
+    ),
+    Job(
+        "build_profiles",
+        reads=(
+            t.CUSTOMER_FEATURES,
+            t.LIFECYCLE_STAGES,
+            t.RFM_SCORES,
+            t.SEGMENTS,
+            t.SEGMENT_PROFILES,
+            t.CUSTOMER_TASTES,
+            t.CUSTOMER_SCORES,
+            t.ITEM_RECOMMENDATIONS,
+        ),
+        writes=(t.CUSTOMER_PROFILES,),
+        is_per_day=True,
+    ),
     Job(
         "write_report",
         reads=(
@@ -183,11 +206,13 @@ JOBS = (
             t.LIFECYCLE_STAGES,
             t.STAGE_TRANSITIONS,
             t.COHORTS,
+            t.FUNNEL,
             t.SEGMENT_PROFILES,
             t.CUSTOMER_SCORES,
             t.ITEM_RECOMMENDATIONS,
             t.MODEL_METRICS,
             t.SCORE_DECILES,
+            t.MODEL_MONITORING,
             t.RUNS,
         ),
         writes=(),

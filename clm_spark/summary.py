@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pyspark.sql import SparkSession
+from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 from rich.console import Console
 from rich.table import Table as Grid
@@ -13,14 +13,20 @@ from clm_spark.report.place import report_path
 from clm_spark.report.rows import known_rows
 from clm_spark.runs import one_line
 from clm_spark.settings import Settings
-from clm_spark.tables.catalog import CUSTOMER_SCORES, ITEM_RECOMMENDATIONS, MODEL_METRICS, SEGMENT_PROFILES
+from clm_spark.tables.catalog import (
+    CUSTOMER_SCORES,
+    ITEM_RECOMMENDATIONS,
+    MODEL_METRICS,
+    MODEL_MONITORING,
+    SEGMENT_PROFILES,
+)
 from clm_spark.tables.lake import Lake
 
 
 def print_summary(
     spark: SparkSession, settings: Settings, done: Sequence[JobDone], out: Console, *, options: str
 ) -> None:
-    """Tables made, models against their baselines, the report's place, three queries to try, and what is missing.
+    """Tables made, models against their baselines, the report's place, three queries to try, what is missing and what is worth a look.
 
     `options` name the run's settings to `clm`, quoted for a shell.
     """
@@ -33,7 +39,7 @@ def print_summary(
         out.print("try:")
         for query in _queries(lake):
             out.print(f'  .venv/bin/clm sql "{query}" {options}', markup=False, highlight=False, soft_wrap=True)
-    for line in what_is_missing(done):
+    for line in (*what_is_missing(done), *_worth_a_look(lake)):
         out.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -47,6 +53,19 @@ def what_is_missing(done: Sequence[JobDone]) -> list[str]:
     return lines + [
         f"not run: {job.job}: follows from {names}" for job in done if job.status == "failed" and not job.error
     ]
+
+
+def _worth_a_look(lake: Lake) -> list[str]:
+    """A line per figure of a model in use that is beyond its limit."""
+    if not lake.exists(MODEL_MONITORING):
+        return []
+    beyond = lake.read_as_of(MODEL_MONITORING).where("is_beyond").orderBy("task", "figure").collect()  # a few per task
+    return [f"worth a look: {row.task}: {row.figure} of {row.model_version} is {_against_limit(row)}" for row in beyond]
+
+
+def _against_limit(row: Row) -> str:
+    is_low = row.low_limit is not None and row.value < row.low_limit
+    return f"{row.value:.3g}, {'below' if is_low else 'above'} {row.low_limit if is_low else row.high_limit:.3g}"
 
 
 def _tables_made(done: Sequence[JobDone]) -> Grid:

@@ -10,11 +10,14 @@ from pyspark.sql import functions as F
 
 from clm_spark.job import run_job
 from clm_spark.jobs import (
+    assign_rfm,
     assign_stages,
     build_cohorts,
     build_features,
+    build_funnel,
     build_interactions,
     build_item_features,
+    build_profiles,
     build_sessions,
     ingest_events,
 )
@@ -97,6 +100,8 @@ def fill(spark: SparkSession, settings: Settings) -> SmallShop:
         build_item_features,
         assign_stages,
         build_cohorts,
+        build_funnel,
+        assign_rfm,
         build_interactions,
     ):
         name = module.__name__.removeprefix("clm_spark.jobs.")
@@ -104,6 +109,7 @@ def fill(spark: SparkSession, settings: Settings) -> SmallShop:
     lake = Lake(spark, settings)
     for table, rows in model_rows(lake):
         lake.replace(rows.select(table.schema.names), into=table)
+    run_job(spark, "build_profiles", build_profiles.run, settings)
     return SmallShop(lake, truth)
 
 

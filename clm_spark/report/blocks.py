@@ -55,6 +55,11 @@ def number_text(value: float | None, *, digits: int = 3) -> str:
     return "-" if value is None or pd.isna(value) else f"{value:,.{digits}f}"
 
 
+def day_text(day: object) -> str:
+    """A day, year first."""
+    return "-" if day is None or pd.isna(day) else str(day)  # type: ignore[call-overload]
+
+
 def share_text(value: float | None) -> str:
     """A share of 0 to 1 as percent."""
     return "-" if value is None or pd.isna(value) else f"{value:.1%}"

@@ -16,6 +16,7 @@ DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 4], [1, 3])
 WIDTH = 340
 SHORT = "format(datum.value, '~s')"  # 12k; and 0, not 0k
 HEIGHT = 190
+MOST_LABEL, LETTER = 130, 6.5  # pixels of a label beside a bar, and of one of its letters
 
 
 def line_over_weeks(weeks: pd.DataFrame, column: str, *, label: str, unit: str) -> str:
@@ -36,8 +37,11 @@ def line_over_weeks(weeks: pd.DataFrame, column: str, *, label: str, unit: str) 
 def bars(rows: pd.DataFrame, *, name: str, value: str, text: str, label: str, unit: str) -> str:
     """Lying bars in the order of the rows, each with its figure written beside it."""
     order = list(rows[name])
+    # Where the page's font is missing here, widths are guessed: leave room for the widest that a reader may have.
+    room = min(MOST_LABEL, LETTER * max(map(len, order), default=0))
+    labels = alt.Axis(labelLimit=MOST_LABEL, minExtent=room, ticks=False, domain=False)
     base = alt.Chart(rows[[name, value, text]]).encode(
-        y=alt.Y(f"{name}:N", sort=order, title=None, axis=alt.Axis(labelLimit=130, ticks=False, domain=False)),
+        y=alt.Y(f"{name}:N", sort=order, title=None, axis=labels),
         x=alt.X(
             f"{value}:Q",
             title=unit,

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 from pyspark.sql import functions as F
 
-from clm_spark.report.blocks import Grid, count_text, number_text, words
+from clm_spark.report.blocks import Grid, count_text, day_text, number_text, words
 from clm_spark.report.rows import first_line, lines, small_rows
 from clm_spark.tables.catalog import MODEL_METRICS, RUNS
 from clm_spark.tables.lake import Lake
@@ -57,7 +57,7 @@ def metrics_grid(found: pd.DataFrame) -> Grid:
         first = first_line(figures_of_model)
         of_metric = {row.metric: interval_text(row) for row in lines(figures_of_model)}
         figures = (of_metric.get(metric, "-") for metric in metrics)
-        rows.append((words(str(model)), role(first), *figures, count_text(first.num_tested), _day(first.tested_on)))
+        rows.append((words(str(model)), role(first), *figures, count_text(first.num_tested), day_text(first.tested_on)))
     header = ("model", "role", *map(words, metrics), "customers", "tested from")
     caption = (
         "Figures on days the models had not seen, with 95 % intervals over customers; higher is better. The champion is "
@@ -94,7 +94,3 @@ def verdict(found: pd.DataFrame, *, metric: str) -> str:
         f"Best model: {words(ours.model)}. It {word} the baseline {words(theirs.model)}: {words(metric)} "
         f"{number_text(ours.value)} against {number_text(theirs.value)}.{served}"
     )
-
-
-def _day(day: object) -> str:
-    return "-" if day is None or pd.isna(day) else str(day)  # type: ignore[call-overload]

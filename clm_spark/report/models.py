@@ -1,14 +1,15 @@
 """Which model answers each task, and by how much it is ahead: one line per declared task."""
 
 import pandas as pd
+from pyspark.sql import functions as F
 
 from clm_spark.models.catalogue import TASKS
 from clm_spark.models.task import Task
-from clm_spark.report.blocks import Grid, Section, missing, number_text, words
+from clm_spark.report.blocks import Grid, Section, count_text, day_text, missing, number_text, words
 from clm_spark.report.metrics import interval_text, metrics_of, reasons_missing
-from clm_spark.report.rows import first_line
+from clm_spark.report.rows import first_line, lines, small_rows
 from clm_spark.settings import Settings
-from clm_spark.tables.catalog import MODEL_METRICS
+from clm_spark.tables.catalog import MODEL_METRICS, MODEL_MONITORING
 from clm_spark.tables.lake import Lake
 
 
@@ -28,6 +29,7 @@ def models(lake: Lake) -> Section:
     asked = [_asked(task, lake.settings) for task in TASKS]
     grids = [
         *([Grid("The last comparison of each task.", header, rows, 3)] if rows else []),
+        *_monitored(lake),
         *([Grid("What was not learned for this day.", ("task", "why"), not_learned, 2)] if not_learned else []),
         Grid(
             "What each task asks.",
@@ -37,6 +39,26 @@ def models(lake: Lake) -> Section:
         ),
     ]
     return Section("models", title, lead, grids=grids)
+
+
+def _monitored(lake: Lake) -> list[Grid]:
+    """Figures of the models in use, those beyond a limit first; none before a model is in use."""
+    # A handful of figures per task.
+    found = small_rows(
+        lake, MODEL_MONITORING, lambda rows: rows.orderBy(F.desc("is_beyond"), "task", "figure"), at_most=100
+    )
+    if found.empty:
+        return []
+    rows = [
+        (words(row.task), words(row.figure), number_text(row.value), number_text(row.low_limit),
+         number_text(row.high_limit), "yes" if row.is_beyond else "", day_text(row.scored_on), count_text(row.num_customers))
+        for row in lines(found)
+    ]  # fmt: skip
+    header = ("task", "figure", "value", "at least", "at most", "worth a look", "scores of", "customers")
+    caption = (
+        "Models in use, watched: how old, how far scores and features have moved, and what came of earlier scores."
+    )
+    return [Grid(caption, header, rows, 2)]
 
 
 def _asked(task: Task, settings: Settings) -> tuple[str, ...]:

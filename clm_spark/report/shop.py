@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 import pandas as pd
+from pyspark.sql import functions as F
 
 from clm_spark.events.identity.persons import known_persons, with_person
+from clm_spark.lifecycle.funnel import UNKNOWN
 from clm_spark.report import charts
-from clm_spark.report.blocks import Chart, Section, count_text, missing, money_text, share_text
+from clm_spark.report.blocks import Chart, Grid, Section, count_text, missing, money_text, share_text
 from clm_spark.report.figures import (
     FUNNEL_DAYS,
     campaign_steps_from_days,
@@ -17,18 +19,20 @@ from clm_spark.report.figures import (
     totals_from_features,
     weeks_from_customer_days,
 )
-from clm_spark.report.rows import first_line, small_rows
+from clm_spark.report.rows import first_line, lines, small_rows
 from clm_spark.tables.catalog import (
     CUSTOMER_DAYS,
     CUSTOMER_FEATURES,
     EVENT_KINDS,
     EVENTS,
+    FUNNEL,
     INGESTED_BATCHES,
     SESSIONS,
 )
 from clm_spark.tables.lake import Lake
 
 NUM_WEEKS = 104
+MOST_WAYS = 12  # pairs of a channel and a device
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,26 @@ def _visit_funnel(lake: Lake) -> Section:
         f"Of {count_text(row.num_visits)} visits in the {FUNNEL_DAYS} days before {as_of}, "
         f"{share_text(row.num_buying_at_all / row.num_visits)} end with a purchase."
     )
-    return Section("funnel", title, lead, [_steps(steps, unit="visits")], notes=notes)
+    return Section("funnel", title, lead, [_steps(steps, unit="visits")], _ways(lake), notes)
+
+
+def _ways(lake: Lake) -> list[Grid]:
+    """Yesterday's visits by what brought them and what they were made on; none where the log says neither."""
+    ways = small_rows(
+        lake,
+        FUNNEL,
+        lambda rows: rows.where("unit = 'visit'").orderBy(F.desc("num_visiting"), "channel", "device"),
+        at_most=MOST_WAYS,
+    )
+    if ways.empty or {*ways.channel, *ways.device} == {UNKNOWN}:
+        return []
+    rows = [
+        [row.channel, row.device, count_text(row.num_visiting),
+         *(share_text(number / row.num_visiting) for number in (row.num_viewing, row.num_carting, row.num_buying))]
+        for row in lines(ways)
+    ]  # fmt: skip
+    header = ["channel", "device", "visits", "view", "and use the cart", "and buy"]
+    return [Grid("Visits of the day before, by what brought them and what they were made on.", header, rows, 2)]
 
 
 def _campaign_funnel(lake: Lake) -> Section:

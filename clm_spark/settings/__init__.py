@@ -6,6 +6,7 @@ from clm_spark.settings.features import DriftSettings, FeatureSettings, PanelSet
 from clm_spark.settings.ingest import IngestSettings, StreamSettings
 from clm_spark.settings.lifecycle import LifecycleSettings, RfmSettings
 from clm_spark.settings.loading import Sections, Settings, load_settings, settings_from
+from clm_spark.settings.monitoring import MonitoringSettings
 from clm_spark.settings.packaged import conf_file
 from clm_spark.settings.places import LakehouseSettings, ReportSettings, SparkSettings, TrackingSettings
 from clm_spark.settings.section import Section, ZoneName
@@ -20,6 +21,7 @@ __all__ = [
     "IngestSettings",
     "LakehouseSettings",
     "LifecycleSettings",
+    "MonitoringSettings",
     "PanelSettings",
     "PrivacySettings",
     "RecommendSettings",

@@ -21,6 +21,7 @@ from clm_spark.settings.evaluation import EvaluationSettings
 from clm_spark.settings.features import DriftSettings, FeatureSettings, PanelSettings, RecommendSettings
 from clm_spark.settings.ingest import IngestSettings, StreamSettings
 from clm_spark.settings.lifecycle import LifecycleSettings, RfmSettings
+from clm_spark.settings.monitoring import MonitoringSettings
 from clm_spark.settings.packaged import PACKAGED_CONF
 from clm_spark.settings.places import LakehouseSettings, ReportSettings, SparkSettings, TrackingSettings
 from clm_spark.settings.section import Section
@@ -50,6 +51,7 @@ class Settings(Section):
     rfm: RfmSettings = RfmSettings()
     recommend: RecommendSettings = RecommendSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
     tracking: TrackingSettings = TrackingSettings()
     report: ReportSettings = ReportSettings()
     models: Mapping[str, SerializeAsAny[Section]] = Field(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 NOT_A_VISIT = ("campaign_sent", "impression")
 _IS_ACT = "kind NOT IN ('campaign_sent', 'impression')"
 _HOUR = "hour(occurred_at)"
-_DEVICE = "lower(attributes['device'])"
-_CHANNEL = "lower(attributes['channel'])"
+DEVICE = "lower(attributes['device'])"
+CHANNEL = "lower(attributes['channel'])"
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ OF_EVENTS = (
     _acts("num_night_acts", "acts from midnight to six by the shop's clock", f"{_HOUR} < 6"),
     _acts("num_morning_acts", "acts from six to noon by the shop's clock", f"{_HOUR} BETWEEN 6 AND 11"),
     _acts("num_afternoon_acts", "acts from noon to six by the shop's clock", f"{_HOUR} BETWEEN 12 AND 17"),
-    _acts("num_device_acts", "acts whose device the log names", f"{_DEVICE} IS NOT NULL"),
-    _acts("num_mobile_acts", "acts on a phone or tablet", f"{_DEVICE} IN ('phone', 'mobile', 'smartphone', 'tablet')"),
-    _acts("num_channel_acts", "acts of which the log says what brought the customer", f"{_CHANNEL} IS NOT NULL"),
-    _acts("num_paid_acts", "acts brought by advertising", f"{_CHANNEL} IN ('ads', 'paid', 'cpc', 'display')"),
-    _acts("num_email_acts", "acts brought by e-mail", f"{_CHANNEL} IN ('email', 'e-mail', 'newsletter')"),
+    _acts("num_device_acts", "acts whose device the log names", f"{DEVICE} IS NOT NULL"),
+    _acts("num_mobile_acts", "acts on a phone or tablet", f"{DEVICE} IN ('phone', 'mobile', 'smartphone', 'tablet')"),
+    _acts("num_channel_acts", "acts of which the log says what brought the customer", f"{CHANNEL} IS NOT NULL"),
+    _acts("num_paid_acts", "acts brought by advertising", f"{CHANNEL} IN ('ads', 'paid', 'cpc', 'display')"),
+    _acts("num_email_acts", "acts brought by e-mail", f"{CHANNEL} IN ('email', 'e-mail', 'newsletter')"),
 )
 
 # Over the events of a visit, for silver.sessions.

@@ -58,6 +58,9 @@ EXPECTED = {
         sum(row.num_visits for row in rows) == shop.truth.num_recent_visits
         and sum(row.num_buying for row in rows) == shop.truth.num_recent_buying
     ),
+    "funnel_by_device": lambda rows, _: (
+        [(row.channel, row.device, row.visits, row.view_percent) for row in rows] == [("unknown", "unknown", 3, 100.0)]
+    ),
     "items_bought_again": lambda rows, shop: (
         0 < sum(row.num_lines_90d for row in rows) <= shop.truth.num_recent_buying
         and [row.repeat_percent for row in rows] == sorted((row.repeat_percent for row in rows), reverse=True)
@@ -79,6 +82,11 @@ EXPECTED = {
             ("transformer", "popularity", 0.09),
             ("als", "popularity", 0.04),
         ]
+    ),
+    "profile_of_a_customer": lambda rows, _: (
+        len(rows) == 30
+        and all(row.stage and row.segment_description and len(row.next_items) == 5 for row in rows)
+        and all(row.due_on > row.last_purchase_on for row in rows if row.due_on)
     ),
     "recommendations_of_a_customer": lambda rows, _: (
         [(row.rank, row.source) for row in rows]

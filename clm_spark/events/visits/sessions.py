@@ -1,5 +1,6 @@
 """Visits: a customer's events without a long silence between them."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from pyspark.sql import DataFrame
@@ -9,28 +10,45 @@ from clm_spark.events.identity.persons import with_person
 from clm_spark.events.visits.slots import slots_from_events, with_visit_number
 from clm_spark.privacy.pseudonyms import visit_id
 from clm_spark.tables.catalog import SESSIONS
-from clm_spark.tables.measures import NOT_A_VISIT, OF_VISIT
+from clm_spark.tables.measures import NOT_A_VISIT, OF_VISIT, Measure
 
 
 def sessions_from_events(events: DataFrame, persons: DataFrame | None = None, *, max_gap: timedelta) -> DataFrame:
     """One row per visit, as silver.sessions declares it; `persons` maps the ids in the events to persons."""
-    acts = events.where(~F.col("kind").isin(*NOT_A_VISIT))
-    slots = with_person(slots_from_events(acts, max_gap=max_gap, by=("customer_id",), measures=OF_VISIT), persons)
-    visits = (
-        with_visit_number(slots, max_gap=max_gap, within=("customer_id",))
-        .groupBy("customer_id", "visit")
-        .agg(
-            F.timestamp_micros(F.min("started_us")).alias("started_at"),
-            F.timestamp_micros(F.max("ended_us")).alias("ended_at"),
-            *(F.sum(measure.name).alias(measure.name) for measure in OF_VISIT),
-        )
-    )
+    visits = visits_from_events(events, persons, max_gap=max_gap)
     named = {
         "session_id": visit_id(F.col("customer_id"), F.col("started_at")),
         "started_on": F.to_date("started_at"),
         "duration_seconds": F.unix_seconds("ended_at") - F.unix_seconds("started_at"),
     }
     return visits.withColumns(named).select(SESSIONS.schema.names)
+
+
+def visits_from_events(
+    events: DataFrame, persons: DataFrame | None, *, max_gap: timedelta, first: Mapping[str, str] = {}
+) -> DataFrame:
+    """One row per customer and `visit`: `started_at`, `ended_at`, the measures of a visit and what is asked for as `first`.
+
+    `first` names SQL over an event: its value in the first event of the visit that has one, the lesser where two are at
+    the same time; null where none has.
+    """
+    # The least of structs is found by sorting: for a day's events, not for a whole log.
+    firsts = [
+        Measure(name, "", f"min(struct(occurred_at, {sql} AS of_event)) FILTER (WHERE {sql} IS NOT NULL)")
+        for name, sql in first.items()
+    ]
+    acts, measures = events.where(~F.col("kind").isin(*NOT_A_VISIT)), (*OF_VISIT, *firsts)
+    slots = with_person(slots_from_events(acts, max_gap=max_gap, by=("customer_id",), measures=measures), persons)
+    return (
+        with_visit_number(slots, max_gap=max_gap, within=("customer_id",))
+        .groupBy("customer_id", "visit")
+        .agg(
+            F.timestamp_micros(F.min("started_us")).alias("started_at"),
+            F.timestamp_micros(F.max("ended_us")).alias("ended_at"),
+            *(F.sum(measure.name).alias(measure.name) for measure in OF_VISIT),
+            *(F.min(name)["of_event"].alias(name) for name in first),
+        )
+    )
 
 
 def keep_reached(visits: DataFrame, new_events: DataFrame, *, max_gap: timedelta) -> DataFrame:

@@ -91,6 +91,29 @@ COHORTS = Table(
     ),
 )
 
+FUNNEL_UNITS = ("visit", "customer")
+
+FUNNEL = Table(
+    "gold",
+    "funnel",
+    "as_of, unit, channel and device: how far the visits of the day before went, and the customers who made them",
+    key=("as_of", "unit", "channel", "device"),
+    clock="as_of",
+    slices=("as_of",),
+    is_partitioned=False,  # a few rows a day
+    columns=(
+        AS_OF,
+        Column("unit", STRING, "what is counted", values=FUNNEL_UNITS),
+        Column("channel", STRING, "what brought the visit, or the customer's first of the day; unknown: not logged"),
+        Column("device", STRING, "what it was made on, in the same way"),
+        count("num_visiting", "visits that began the day before as_of, or customers who made them"),
+        count("num_viewing", "of them viewed an item"),
+        count("num_carting", "of these put something into the cart"),
+        count("num_buying", "of these bought"),
+        count("num_buying_at_all", "of num_visiting bought, whether or not they viewed or put into the cart before"),
+    ),
+)
+
 RFM_CELLS = (
     "champions",
     "loyal_customers",

@@ -4,6 +4,7 @@ from pyspark.sql import types as T
 
 from clm_spark.tables.catalog.columns import (
     AS_OF,
+    BIGINT,
     BOOL,
     CUSTOMER_ID,
     DATE,
@@ -144,6 +145,37 @@ MODEL_METRICS = Table(
             STRING,
             "sha-256 over the rows, settings, code and incumbent that were compared: the same is not compared twice",
         ),
+    ),
+)
+
+MODEL_MONITORING = Table(
+    "gold",
+    "model_monitoring",
+    "task, figure and as_of: how the model in use does, and whether that is worth a look",
+    key=("task", "figure", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    is_partitioned=False,  # a few rows a day
+    columns=(
+        AS_OF,
+        TASK,
+        MODEL,
+        MODEL_VERSION,
+        Column(
+            "figure",
+            STRING,
+            "age_days: since it was trained; drifted_features_share; score_psi: population stability index of today's scores "
+            "against those of scored_on; realised_auc, realised_average_precision and observed_per_expected: scores of "
+            "scored_on against what came in their horizon",
+        ),
+        Column("value", DOUBLE, "the figure"),
+        Column("low_limit", DOUBLE, "below it, worth a look; of AUC the lower bound in the test", nullable=True),
+        Column(
+            "high_limit", DOUBLE, "above it, worth a look; both null: no limit, or too few customers", nullable=True
+        ),
+        Column("is_beyond", BOOL, "whether it is beyond a limit"),
+        Column("scored_on", DATE, "the as_of of the scores that it is about; null: of none", nullable=True),
+        Column("num_customers", BIGINT, "customers that it is made of; null: of none", nullable=True),
     ),
 )
 

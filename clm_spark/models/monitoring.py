@@ -1,0 +1,143 @@
+"""Models in use, watched: their age, whether scores and features have moved, and what came of what they predicted."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from clm_spark.evaluation.classification import classification_metrics
+from clm_spark.events.identity.persons import known_persons
+from clm_spark.features.drift import feature_drift
+from clm_spark.features.labels import customer_labels
+from clm_spark.models.catalogue import TASKS, find_model
+from clm_spark.models.classification import ClassificationTask
+from clm_spark.models.registry import ModelVersion, Registry
+from clm_spark.tables.catalog import (
+    CUSTOMER_DAYS,
+    CUSTOMER_FEATURES,
+    CUSTOMER_SCORES,
+    FEATURE_DRIFT,
+    MODEL_METRICS,
+    MODEL_MONITORING,
+)
+from clm_spark.tables.lake import Lake
+
+TESTED = ("auc", "average_precision")  # figures that are held against their interval of the test
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One figure of a model in use, and the limits beyond which it is worth a look."""
+
+    figure: str
+    value: float
+    num_customers: int | None = None
+    low: float | None = None
+    high: float | None = None
+    scored_on: date | None = None  # the as_of of the scores that were held against what came
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether it is below the lower limit or above the upper one."""
+        return (self.low is not None and self.value < self.low) or (self.high is not None and self.value > self.high)
+
+
+def model_monitoring(lake: Lake) -> DataFrame:
+    """One row per classification task with a model in use and figure, as gold.model_monitoring declares; a few rows."""
+    registry, as_of, rows = Registry(lake.settings), lake.settings.as_of, []
+    for task in TASKS:
+        served = registry.champion(task.name, as_of) if isinstance(task, ClassificationTask) else None
+        if served is None or not isinstance(task, ClassificationTask):
+            continue
+        for each in readings(lake, task, served):
+            figures = (each.figure, each.value, each.low, each.high, each.is_beyond, each.scored_on, each.num_customers)
+            rows.append((as_of, task.name, served.model, served.version, *figures))
+    return lake.spark.createDataFrame(rows, MODEL_MONITORING.schema)
+
+
+def readings(lake: Lake, task: ClassificationTask, served: ModelVersion) -> Iterator[Reading]:
+    """The figures of a task's model in use that can be told by now."""
+    limits = lake.settings.monitoring
+    yield Reading("age_days", float((lake.settings.as_of - served.as_of).days), high=float(limits.max_age_days))
+    yield from _drifted_features(lake, served)
+    if lake.exists(CUSTOMER_SCORES):
+        scores = lake.read(CUSTOMER_SCORES).where((F.col("score") == task.name) & ~F.col("is_fallback"))
+        yield from _moved_scores(lake, scores, served)
+        yield from _what_came(lake, task, scores)
+
+
+def _drifted_features(lake: Lake, served: ModelVersion) -> Iterator[Reading]:
+    """The share of the model's features that check_drift found drifted; none where it had no earlier day."""
+    model = find_model(served.task, served.model)
+    if model is None or not model.features or not lake.exists(FEATURE_DRIFT):
+        return
+    is_its = (F.col("table_name") == CUSTOMER_FEATURES.title) & F.col("feature").isin(*model.features)
+    told = lake.read_as_of(FEATURE_DRIFT).where(is_its)
+    row = told.agg(
+        F.count("*").alias("n"), F.count_if("has_drifted").alias("drifted"), F.min("num_rows").alias("rows")
+    ).head()
+    if row is not None and row["n"]:
+        limit = lake.settings.monitoring.max_drifted_share
+        yield Reading("drifted_features_share", row["drifted"] / row["n"], num_customers=row["rows"], high=limit)
+
+
+def _moved_scores(lake: Lake, scores: DataFrame, served: ModelVersion) -> Iterator[Reading]:
+    """How far today's scores are from those of the first day that the same version scored."""
+    as_of, asked = lake.settings.as_of, lake.settings.drift
+    of_version = scores.where((F.col("model_version") == served.version) & (F.col("as_of") <= F.lit(as_of)))
+    first = of_version.agg(F.min("as_of")).head()
+    if first is None or first[0] is None or first[0] == as_of:
+        return
+    now, before = (of_version.where(F.col("as_of") == F.lit(day)) for day in (as_of, first[0]))
+    for row in feature_drift(now, before, ["value"]).collect():  # one
+        num_customers = min(row["num_rows"], row["num_rows_before"])
+        is_told = num_customers >= asked.min_rows
+        yield Reading(
+            "score_psi", row["psi"], num_customers, high=asked.max_psi if is_told else None, scored_on=first[0]
+        )
+
+
+def _what_came(lake: Lake, task: ClassificationTask, scores: DataFrame) -> Iterator[Reading]:
+    """AUC and calibration of the scores whose horizon ended this morning, whichever version gave them."""
+    as_of, limits = lake.settings.as_of, lake.settings.monitoring
+    scored_on = as_of - timedelta(days=task.horizon_days(lake.settings))
+    made = scores.where(F.col("as_of") == F.lit(scored_on))
+    if made.isEmpty():
+        return
+    tested = _held_against_labels(lake, task, made)
+    sums = tested.agg(
+        F.sum("score").alias("expected"), F.count_if("is_positive").alias("came"), F.count("*").alias("n")
+    ).head()
+    assert sums is not None
+    is_told, of_scores = sums["n"] >= limits.min_customers, {"num_customers": sums["n"], "scored_on": scored_on}
+    least = _lower_bounds(lake, task, scored_on) if is_told else {}
+    for row in classification_metrics(tested).where(F.col("metric").isin(*TESTED)).collect():
+        yield Reading(f"realised_{row['metric']}", row["value"], low=least.get(row["metric"]), **of_scores)
+    if sums["expected"]:
+        most = limits.max_miscalibration
+        low, high = (1 / most, most) if is_told else (None, None)
+        yield Reading("observed_per_expected", sums["came"] / sums["expected"], low=low, high=high, **of_scores)
+
+
+def _held_against_labels(lake: Lake, task: ClassificationTask, scores: DataFrame) -> DataFrame:
+    """The scores of one day with `is_positive`: what came in their horizon, as known this morning."""
+    as_of = lake.settings.as_of
+    labels = customer_labels(
+        scores.select("customer_id", "as_of"),
+        lake.read_as_of(CUSTOMER_DAYS),
+        known_persons(lake, [as_of]),
+        horizon_days=task.horizon_days(lake.settings),
+    )
+    happened = labels.select("customer_id", F.expr(task.positive).alias("is_positive"))
+    named = scores.select(F.lit(task.name).alias("model"), "customer_id", F.col("value").alias("score"))
+    return named.join(happened, on="customer_id", how="inner")
+
+
+def _lower_bounds(lake: Lake, task: ClassificationTask, scored_on: date) -> dict[str, float]:
+    """The lower bounds that the champion of a day had in its test, by metric."""
+    is_its = (F.col("task") == task.name) & F.col("is_champion") & F.col("metric").isin(*TESTED)
+    known = lake.read(MODEL_METRICS).where(is_its & F.col("low").isNotNull() & (F.col("as_of") <= F.lit(scored_on)))
+    newest = known.groupBy("metric").agg(F.max_by("low", "as_of").alias("low"))
+    return {row["metric"]: row["low"] for row in newest.collect()}  # two

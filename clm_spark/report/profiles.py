@@ -1,0 +1,98 @@
+"""One row per customer with what people ask first, from all tables that speak for the morning."""
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from clm_spark.tables.catalog import (
+    CUSTOMER_FEATURES,
+    CUSTOMER_PROFILES,
+    CUSTOMER_SCORES,
+    CUSTOMER_TASTES,
+    ITEM_RECOMMENDATIONS,
+    LIFECYCLE_STAGES,
+    NUM_NEXT_ITEMS,
+    RFM_SCORES,
+    SEGMENT_PROFILES,
+    SEGMENTS,
+)
+from clm_spark.tables.contract import Table
+from clm_spark.tables.lake import Lake
+
+CHANCES = ("churn", "purchase")  # scores of gold.customer_scores, in probabilities
+
+
+def customer_profiles(lake: Lake) -> DataFrame:
+    """One row per customer of gold.customer_features of as_of, as gold.customer_profiles declares.
+
+    What another table does not say that morning is null: a model may be missing, a customer not asked about.
+    """
+    rows = _known(_rows_of(lake, CUSTOMER_FEATURES))
+    for part in (
+        _stages(_rows_of(lake, LIFECYCLE_STAGES)),
+        _rows_of(lake, RFM_SCORES).select("customer_id", F.col("cell").alias("rfm_cell")),
+        _segments(_rows_of(lake, SEGMENTS), _rows_of(lake, SEGMENT_PROFILES)),
+        _tastes(_rows_of(lake, CUSTOMER_TASTES)),
+        scores_in_columns(_rows_of(lake, CUSTOMER_SCORES)),
+        _next_items(_rows_of(lake, ITEM_RECOMMENDATIONS)),
+    ):
+        rows = rows.join(part, on="customer_id", how="left")
+    return rows.select(CUSTOMER_PROFILES.schema.names)
+
+
+def scores_in_columns(scores: DataFrame) -> DataFrame:
+    """One row per customer of gold.customer_scores of one as_of: chances, value and reasons in columns of their own."""
+
+    def of(score: str, column: str) -> Column:
+        return F.max(F.when(F.col("score") == score, F.col(column)))
+
+    columns = [
+        of(task, column).alias(f"{task}_{name}")
+        for task in CHANCES
+        for column, name in (("value", "probability"), ("decile", "decile"), ("reasons", "reasons"))
+    ]
+    value = {"value": "value_cents", "low": "value_low_cents", "high": "value_high_cents", "decile": "value_decile"}
+    return scores.groupBy("customer_id").agg(*columns, *(of("value", name).alias(to) for name, to in value.items()))
+
+
+def _rows_of(lake: Lake, table: Table) -> DataFrame:
+    """The table's rows of as_of; none where it was never written."""
+    return lake.read_as_of(table) if lake.exists(table) else lake.spark.createDataFrame([], table.schema)
+
+
+def _known(features: DataFrame) -> DataFrame:
+    same = ("num_orders", "net_revenue_cents", "net_revenue_365d_cents", "mean_order_cents", "mean_gap_days")
+    last_purchase_on = F.date_sub("as_of", F.col("purchase_recency_days").cast("int"))
+    return features.select(
+        "customer_id",
+        "as_of",
+        F.col("tenure_days").alias("customer_for_days"),
+        *same,
+        last_purchase_on.alias("last_purchase_on"),
+        F.date_add(last_purchase_on, F.round("mean_gap_days").cast("int")).alias("due_on"),
+        "discount_365d_share",
+        "refunds_per_line_365d",
+    )
+
+
+def _stages(stages: DataFrame) -> DataFrame:
+    renamed = (F.col("since_on").alias("stage_since_on"), F.col("reason").alias("stage_reason"))
+    return stages.select("customer_id", "stage", *renamed)
+
+
+def _segments(segments: DataFrame, profiles: DataFrame) -> DataFrame:
+    named = profiles.select("segment", F.col("description").alias("segment_description"))  # a few rows
+    return segments.select("customer_id", "segment").join(F.broadcast(named), on="segment", how="left")
+
+
+def _tastes(tastes: DataFrame) -> DataFrame:
+    return tastes.select(
+        "customer_id",
+        F.col("top_bought_categories_365d").alias("top_bought_categories"),
+        F.col("top_viewed_categories_90d").alias("top_viewed_categories"),
+    )
+
+
+def _next_items(lists: DataFrame) -> DataFrame:
+    ranked = F.sort_array(F.collect_list(F.struct("rank", "item_id")))
+    first = lists.where(F.col("rank") <= NUM_NEXT_ITEMS).groupBy("customer_id").agg(ranked.alias("ranked"))
+    return first.select("customer_id", F.col("ranked.item_id").alias("next_items"))
