@@ -188,6 +188,7 @@ JOBS = (
             t.ITEM_RECOMMENDATIONS,
             t.MODEL_METRICS,
             t.SCORE_DECILES,
+            t.SLICE_METRICS,
             t.RUNS,
         ),
         writes=(),

@@ -6,8 +6,8 @@ from typing import Any
 
 from clm_spark import settings as areas
 from clm_spark.errors import ModelError, SettingsError
+from clm_spark.models import churn, purchase
 from clm_spark.models.als import Als
-from clm_spark.models.churn import Churn, Gbt, LoggedRegression, OrdersRule, RecencyRule
 from clm_spark.models.favourites import OwnFavourites
 from clm_spark.models.popularity import Popularity, RecentPopularity
 from clm_spark.models.recommendation import Recommendation
@@ -16,16 +16,14 @@ from clm_spark.models.task import Model, Task
 from clm_spark.models.transformer.model import Transformer
 from clm_spark.settings import Section, Settings
 
-TASKS: tuple[Task, ...] = (Segmentation(), Churn(), Recommendation())
+TASKS: tuple[Task, ...] = (Segmentation(), churn.Churn(), purchase.Purchase(), Recommendation())
 
 # Of each task the simpler first: where two tie, the earlier is served.
 MODELS: tuple[Model, ...] = (
     KMeansSegments(),
     RandomSegments(),
-    RecencyRule(),
-    OrdersRule(),
-    LoggedRegression(),
-    Gbt(),
+    *churn.ENTRANTS,
+    *purchase.ENTRANTS,
     Popularity(),
     RecentPopularity(),
     OwnFavourites(),

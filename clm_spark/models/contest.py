@@ -168,7 +168,7 @@ class Contest:
     def write(self, comparison: Comparison, election: Election, served: ModelVersion) -> None:
         """Write gold.model_metrics and what else the task reports."""
         as_of, tested_on = self.lake.settings.as_of, F.lit(self.split.tested_on).cast("date")
-        for table, rows in comparison.reports():
+        for table, rows in (*comparison.reports(), *comparison.reports_on(election.winner)):
             named = self._with_version(rows).withColumns({"as_of": F.lit(as_of), "tested_on": tested_on})
             self.lake.replace(named.select(table.schema.names), into=table, as_of=as_of, score=self.task.name)
         metrics = self.lake.spark.createDataFrame(

@@ -80,6 +80,13 @@ class Model(ABC):
     def score(self, path: str, inputs: Inputs) -> DataFrame:
         """The answers of the fitted model at `path` for the rows of `inputs`, in the shape of the task."""
 
+    def explain(self, path: str, inputs: Inputs, *, outcome: str) -> DataFrame:
+        """As `score`, for answers that are written: with `reasons`, in words, where the model can give them.
+
+        `outcome` says in words what the answers are about.
+        """
+        return self.score(path, inputs)
+
     @property
     def is_fitted(self) -> bool:
         """Whether something in its folder was learned from rows, so that it must not be tested on these."""
@@ -116,6 +123,7 @@ class Task(ABC):
     grain: ClassVar[str]  # what an answer is about
     population: ClassVar[str]
     label: ClassVar[str]
+    outcome: ClassVar[str] = ""  # what an answer is about, as in "makes ... more likely"
     metrics: ClassVar[tuple[str, ...]]
     decided_by: ClassVar[str]  # the metric whose highest value elects
     train_job: ClassVar[str]
@@ -151,6 +159,10 @@ class Task(ABC):
     def write(self, lake: Lake, answers: DataFrame, served: ModelVersion) -> None:
         """Put the champion's answers into the task's tables."""
 
+    def write_fallback(self, lake: Lake) -> str | None:
+        """Write what can be said without a model, marked as such, and give it in words; None: nothing can be said."""
+        return None
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -184,6 +196,10 @@ class Comparison(ABC):
 
     def reports(self) -> Iterator[tuple[Table, DataFrame]]:
         """Further rows to write, without as_of and version."""
+        return iter(())
+
+    def reports_on(self, winner: str) -> Iterator[tuple[Table, DataFrame]]:
+        """As `reports`: rows on the one that is served."""
         return iter(())
 
 

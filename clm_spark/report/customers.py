@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from clm_spark.evaluation.curves import OFFER_METRICS
 from clm_spark.models.churn import Churn, ChurnSettings
 from clm_spark.models.segments import Segmentation, SegmentSettings
 from clm_spark.report import charts
@@ -19,6 +20,7 @@ from clm_spark.report.blocks import (
 from clm_spark.report.figures import deciles_from_scores
 from clm_spark.report.metrics import metrics_grid, metrics_of, reasons_missing, verdict, with_series
 from clm_spark.report.rows import first_line, lines, small_rows
+from clm_spark.report.slices import offer_grids, slice_grids
 from clm_spark.tables.catalog import CUSTOMER_SCORES, MODEL_METRICS, SCORE_DECILES, SEGMENT_PROFILES
 from clm_spark.tables.lake import Lake
 
@@ -102,7 +104,9 @@ def churn(lake: Lake) -> Section:
     )
     pictures = _tested_deciles(lake, found)
     today_pictures, today_grids = _deciles_today(lake)
-    return Section("churn", title, lead, [*pictures, *today_pictures], [metrics_grid(found), *today_grids])
+    main = found[~found.metric.isin(OFFER_METRICS)]
+    grids = [metrics_grid(main), *offer_grids(found, asked.offer), *slice_grids(lake, "churn"), *today_grids]
+    return Section("churn", title, lead, [*pictures, *today_pictures], grids)
 
 
 def _tested_deciles(lake: Lake, found: pd.DataFrame) -> list[Chart]:

@@ -30,7 +30,7 @@ SECTIONS = {
 }  # fmt: skip
 SEGMENTS, CHURN, RECOMMENDATION = (
     {"train_segments", "assign_segments"},
-    {"train_churn", "score_customers"},
+    {"train_churn", "score_customers", "train_purchase", "score_purchase"},
     {"train_recommenders", "recommend_items"},
 )
 

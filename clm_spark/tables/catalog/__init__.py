@@ -43,6 +43,7 @@ from clm_spark.tables.catalog.scores import (
     SCORE_DECILES,
     SEGMENT_PROFILES,
     SEGMENTS,
+    SLICE_METRICS,
 )
 from clm_spark.tables.catalog.silver import (
     BOT_DAYS,
@@ -93,6 +94,7 @@ TABLES = (
     ITEM_RECOMMENDATIONS,
     MODEL_METRICS,
     SCORE_DECILES,
+    SLICE_METRICS,
     RUNS,
 )
 
@@ -141,6 +143,7 @@ __all__ = [
     "SEGMENT_PROFILES",
     "SESSIONS",
     "SILENT_STAGES",
+    "SLICE_METRICS",
     "STAGES",
     "STAGE_TRANSITIONS",
     "STATUSES",

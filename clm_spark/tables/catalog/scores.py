@@ -167,3 +167,29 @@ SCORE_DECILES = Table(
         Column("lift", DOUBLE, "observed share over that of all customers"),
     ),
 )
+
+SLICE_METRICS = Table(
+    "gold",
+    "slice_metrics",
+    "score, version, as_of, slice, group and metric: how well what is served does for some of the customers",
+    key=("score", "model", "model_version", "as_of", "slice", "customers", "metric"),
+    clock="as_of",
+    slices=("as_of", "score"),
+    columns=(
+        Column("score", STRING, "what is predicted: the task's name"),
+        MODEL,
+        MODEL_VERSION,
+        AS_OF,
+        TESTED_ON,
+        Column("slice", STRING, "what the tested customers are divided by: tenure, value_tier"),
+        Column("customers", STRING, "the group, in words"),
+        Column("metric", STRING, "the figure's name, as in gold.model_metrics"),
+        Column("value", DOUBLE, "the figure, of at most evaluation.max_customers of the tested customers"),
+        Column(
+            "low", DOUBLE, "lower bound of its 95 % interval, by bootstrap over the group's customers", nullable=True
+        ),
+        Column("high", DOUBLE, "upper bound of it", nullable=True),
+        count("num_tested", "customers of the group in the test"),
+        Column("is_worst", BOOL, "whether no group that is large enough to tell has a lower AUC"),
+    ),
+)
