@@ -60,9 +60,8 @@ def our_answers(
     own = type(model.__name__, (model,), {"features": tuple(features)})()
     fitted = Pipeline(stages=own.stages(settings)).fit(rows.where(~F.col(fold)))
     margin = vector_to_array("rawPrediction")[1].alias("margin")
-    return np.array(
-        [row.margin for row in fitted.transform(rows.where(fold)).orderBy("row").select("margin").collect()]
-    )
+    answers = fitted.transform(rows.where(fold)).select("row", margin).orderBy("row")
+    return np.array([row.margin for row in answers.collect()])
 
 
 def measured(

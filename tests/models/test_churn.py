@@ -25,7 +25,10 @@ TODAY = date(2024, 3, 1)
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_what_is_shipped_is_calibrated_on_rows_it_has_not_seen(spark, new_lake, tmp_path):
-    labelled = leaving_customers(spark, days=DAYS).persist()
+    # A feature that nobody has, and most others the same for all, as in a log without views or discounts.
+    labelled = (
+        leaving_customers(spark, days=DAYS).withColumn("discount_90d_share", F.lit(None).cast("double")).persist()
+    )
     lake = new_lake(gbt=GBT, random_forest=FOREST, xgboost=XGBOOST, evaluation={"folds": 2})
     today = leaving_customers(spark, days=[TODAY]).persist()
     rows = labelled.withColumn(LABEL, F.col("is_churned").cast("double")).drop("is_churned")
