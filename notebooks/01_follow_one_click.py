@@ -136,7 +136,8 @@ features
 # bought lately.
 
 # %%
-score = lake.read_as_of(t.CUSTOMER_SCORES).where(F.col("customer_id") == event.customer_id).toPandas()
+is_theirs = (F.col("customer_id") == event.customer_id) & (F.col("score") == "churn")
+score = lake.read_as_of(t.CUSTOMER_SCORES).where(is_theirs).toPandas()
 score
 
 # %% [markdown]

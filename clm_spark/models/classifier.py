@@ -13,7 +13,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.errors import TooLittleDataError
-from clm_spark.models.calibration import PROBABILITY, fit_sigmoid, with_fold, without_summary
+from clm_spark.models.calibration import PROBABILITY, fit_sigmoid, keep_some, with_fold, without_summary
 from clm_spark.models.fixed_order import in_fixed_order
 from clm_spark.models.reasons import CONTRIBUTIONS, with_reasons
 from clm_spark.models.registry.flavours import load_spark_pipeline, save_spark_pipeline
@@ -32,7 +32,11 @@ class Classifier(Model):
     (Platt 1999) over the margin, fitted on out-of-fold margins of the same stages on the same rows.
     """
 
-    uses = ("clm_spark.models.calibration", "clm_spark.models.fixed_order", "clm_spark.models.reasons")
+    uses: ClassVar[tuple[str, ...]] = (
+        "clm_spark.models.calibration",
+        "clm_spark.models.fixed_order",
+        "clm_spark.models.reasons",
+    )
     packages: ClassVar[tuple[str, ...]] = ()  # that its stages need beside Spark's
 
     def settings_used(self, settings: Settings) -> list[str]:
@@ -58,13 +62,13 @@ class Classifier(Model):
         folds = settings.evaluation.folds
         ordered = in_fixed_order(prepared, "customer_id", "as_of")
         with persisted(with_fold(ordered, folds=folds, seed=settings.evaluation.seed)) as folded:
-            _check_folds(folded)
+            num_rows = _checked_folds(folded)
             held_out = (
                 _fit(after, folded.where(F.col("fold") != fold)).transform(folded.where(F.col("fold") == fold))
                 for fold in range(folds)
             )
-            margins = [each.select("margin", LABEL) for each in held_out]
-            sigmoid = fit_sigmoid(reduce(DataFrame.unionByName, margins))
+            margins = reduce(DataFrame.unionByName, (each.select("customer_id", "margin", LABEL) for each in held_out))
+            sigmoid = fit_sigmoid(keep_some(margins, num_rows=num_rows))
             return PipelineModel([*before, *_fit(after, folded).stages, sigmoid])
 
     def score(self, path: str, inputs: Inputs) -> DataFrame:
@@ -104,7 +108,7 @@ class Rule(Classifier):
             VectorAssembler(inputCols=["figure"], outputCol="margin"),
         ]
         pipeline = PipelineModel(stages)
-        sigmoid = fit_sigmoid(pipeline.transform(rows).select("margin", LABEL))
+        sigmoid = fit_sigmoid(keep_some(pipeline.transform(rows), num_rows=rows.count()))
         return PipelineModel([*stages, sigmoid])
 
     def contributed(self, pipeline: PipelineModel, rows: DataFrame) -> DataFrame | None:
@@ -121,7 +125,7 @@ def with_linear_contributions(scored: DataFrame, *, of: str, coefficients: Seque
     """
     means = scored.agg(Summarizer.mean(F.col(of))).collect()[0][0]  # one number per feature
     weights, centre = (F.array(*map(F.lit, map(float, numbers))) for numbers in (coefficients, means))
-    term = F.transform(vector_to_array(of), lambda x, place: (x - F.get(centre, place)) * F.get(weights, place))
+    term = F.transform(vector_to_array(F.col(of)), lambda x, place: (x - F.get(centre, place)) * F.get(weights, place))
     return scored.withColumn(CONTRIBUTIONS, term)
 
 
@@ -129,15 +133,20 @@ def _probability() -> Column:
     return vector_to_array(F.col(PROBABILITY))[1]
 
 
-def _check_folds(folded: DataFrame) -> None:
-    """Raise `TooLittleDataError` where a label is in fewer than two folds: outside one of them nobody would have it."""
-    num_folds = Counter(row[LABEL] for row in folded.select(LABEL, "fold").distinct().collect())  # two rows per fold
+def _checked_folds(folded: DataFrame) -> int:
+    """The number of rows.
+
+    Raises `TooLittleDataError` where a label is in fewer than two folds: outside one of them nobody would have it.
+    """
+    counted = folded.groupBy(LABEL, "fold").count().collect()  # two rows per fold
+    num_folds = Counter(row[LABEL] for row in counted)
     for label in (0.0, 1.0):
         if num_folds[label] < 2:
             raise TooLittleDataError(
                 f"its probabilities cannot be calibrated: customers of label {label:.0f} are in {num_folds[label]} of the "
                 "folds that they are divided into, and two are needed; wait for more customers"
             )
+    return sum(row["count"] for row in counted)
 
 
 def _fit(stages: list[Stage], rows: DataFrame) -> PipelineModel:

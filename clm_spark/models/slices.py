@@ -95,10 +95,11 @@ class ClassifierComparison(SampledComparison):
 
     def _slices(self, winner: str) -> Iterator[Slice]:
         assert isinstance(self.sample, ScoredLabels)
-        asked = {"replicates": self.settings.replicates, "seed": self.settings.seed}
+        asked = self.settings
         for (name, customers), labels in self.sample.groups.items():
             own = replace(labels, curves={winner: labels.curves[winner]})
-            bounds = {metric: found for (_, metric), found in intervals(own, METRICS, **asked).items()}
+            found = intervals(own, METRICS, replicates=asked.replicates, seed=asked.seed)
+            bounds = {metric: interval for (_, metric), interval in found.items()}
             (values,) = own.figures((winner,), METRICS, np.ones(own.num_customers))
             figures = {metric: float(value) for metric, value in zip(METRICS, values, strict=True) if metric in bounds}
             yield Slice(name, customers, own, figures, bounds)
