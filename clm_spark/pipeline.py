@@ -160,6 +160,7 @@ JOBS = (
         is_per_day=True,
     ),
     Job("assign_rfm", reads=(t.CUSTOMER_FEATURES,), writes=(t.RFM_SCORES,), is_per_day=True),
+    Job("score_habits", reads=(t.CUSTOMER_FEATURES,), writes=(t.CUSTOMER_SCORES,), is_per_day=True),
     Job("build_cohorts", reads=(t.CUSTOMER_DAYS, t.IDENTITIES, t.COHORTS), writes=(t.COHORTS,), is_per_day=True),
     Job("check_drift", reads=(t.CUSTOMER_FEATURES, t.ITEM_FEATURES), writes=(t.FEATURE_DRIFT,)),
     Job(

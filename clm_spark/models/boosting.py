@@ -1,5 +1,6 @@
 """Gradient-boosted trees of XGBoost, trained on the workers and scored there."""
 
+import logging
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -49,6 +50,7 @@ class Xgboost(Classifier):
         """Logged features, then the trees."""
         from xgboost.spark import SparkXGBClassifier  # here: importing it takes seconds, and few jobs need it
 
+        logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)  # it tells of every fit, on the workers too
         asked = settings.of(XgboostSettings)
         trees = SparkXGBClassifier(
             features_col="features",
@@ -65,6 +67,7 @@ class Xgboost(Classifier):
             random_state=asked.seed,
             tree_method="hist",
             verbosity=0,
+            verbose=False,
         )
         return [*logged_features(self.features), trees]
 

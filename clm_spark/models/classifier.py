@@ -58,7 +58,8 @@ class Classifier(Model):
         first_fitted = next(n for n, stage in enumerate(stages) if isinstance(stage, Estimator))
         before: list[Any] = stages[:first_fitted]
         after = stages[first_fitted:]
-        prepared = PipelineModel(before).transform(rows).select("customer_id", "as_of", LABEL, "features")
+        asked = self._asked(rows, LABEL)
+        prepared = PipelineModel(before).transform(asked).select("customer_id", "as_of", LABEL, "features")
         folds = settings.evaluation.folds
         ordered = in_fixed_order(prepared, "customer_id", "as_of")
         with persisted(with_fold(ordered, folds=folds, seed=settings.evaluation.seed)) as folded:
@@ -73,18 +74,22 @@ class Classifier(Model):
 
     def score(self, path: str, inputs: Inputs) -> DataFrame:
         """One row per customer and as_of: the calibrated probability as `value`."""
-        scored = load_spark_pipeline(path).transform(inputs.rows)
+        scored = load_spark_pipeline(path).transform(self._asked(inputs.rows))
         return scored.select("customer_id", "as_of", _probability().alias("value"))
 
     def explain(self, path: str, inputs: Inputs, *, outcome: str) -> DataFrame:
         """As `score`, with `reasons`: null where the model cannot tell what moved a score."""
         pipeline = load_spark_pipeline(path)
-        contributed = self.contributed(pipeline, inputs.rows)
+        contributed = self.contributed(pipeline, self._asked(inputs.rows))
         if contributed is None:
             return self.score(path, inputs).withColumn("reasons", F.lit(None).cast("array<string>"))
         slope = float(pipeline.stages[-1].coefficients[0])  # type: ignore[attr-defined]
         told = with_reasons(contributed, features=self.features, slope=slope, outcome=outcome)
         return told.select("customer_id", "as_of", _probability().alias("value"), "reasons")
+
+    def _asked(self, rows: DataFrame, *more: str) -> DataFrame:
+        """What of the rows it looks at: a plan of two hundred columns is analysed anew at every step."""
+        return rows.select("customer_id", "as_of", *more, *self.features)
 
     def contributed(self, pipeline: PipelineModel, rows: DataFrame) -> DataFrame | None:
         """The scored rows with `contributions`, what each of `features` adds to the `margin`; None: it cannot tell.
@@ -107,8 +112,8 @@ class Rule(Classifier):
             SQLTransformer(statement=figure),
             VectorAssembler(inputCols=["figure"], outputCol="margin"),
         ]
-        pipeline = PipelineModel(stages)
-        sigmoid = fit_sigmoid(keep_some(pipeline.transform(rows), num_rows=rows.count()))
+        scored = PipelineModel(stages).transform(self._asked(rows, LABEL))
+        sigmoid = fit_sigmoid(keep_some(scored, num_rows=rows.count()))
         return PipelineModel([*stages, sigmoid])
 
     def contributed(self, pipeline: PipelineModel, rows: DataFrame) -> DataFrame | None:

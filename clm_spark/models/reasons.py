@@ -20,8 +20,12 @@ def with_reasons(scored: DataFrame, *, features: Sequence[str], slope: float, ou
     themselves. `slope` is that of the calibration: below 0 it turns every direction round. `outcome` says what the
     score is the probability of. A feature that moved nothing is no reason.
     """
-    phrases = F.array(*(_phrase(_declared(name)) for name in features))
-    moved = F.transform(CONTRIBUTIONS, lambda by, place: F.struct(F.abs(by).alias("by"), place.alias("at"), by > 0))
+    if slope == 0:  # nothing that the model knows moves the score
+        return scored.withColumn("reasons", F.array().cast("array<string>"))
+    phrases = F.array(*(figure_in_words(name) for name in features))
+    moved = F.transform(
+        CONTRIBUTIONS, lambda by, place: F.struct(F.abs(by).alias("by"), place.alias("at"), (by > 0).alias("up"))
+    )
     most = F.slice(F.sort_array(F.filter(moved, lambda each: each["by"] > 0), asc=False), 1, MOST_REASONS)
     ways = [
         f", makes {outcome} {way}"
@@ -29,7 +33,7 @@ def with_reasons(scored: DataFrame, *, features: Sequence[str], slope: float, ou
     ]
     told = F.transform(
         most,
-        lambda each: F.concat(F.get("_phrases", each["at"]), F.when(each["col3"], ways[0]).otherwise(ways[1])),
+        lambda each: F.concat(F.get("_phrases", each["at"]), F.when(each["up"], ways[0]).otherwise(ways[1])),
     )
     return scored.withColumn("_phrases", phrases).withColumn("reasons", told).drop("_phrases")
 
@@ -43,9 +47,9 @@ def _declared(name: str) -> Contract:
     return next(column for column in CUSTOMER_FEATURES.columns if column.name == name)
 
 
-def _phrase(column: Contract) -> Column:
+def figure_in_words(name: str) -> Column:
     """The feature in words and the customer's value, by the unit that the name's ending says."""
-    value = F.col(column.name)
+    column, value = _declared(name), F.col(name)
     if column.name.endswith("_cents"):
         text = F.format_number(value / 100, 2)
     elif column.name.endswith("_share"):

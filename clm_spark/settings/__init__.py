@@ -3,6 +3,7 @@
 from clm_spark.settings.customers import BotSettings, IdentitySettings, PrivacySettings, SessionizeSettings
 from clm_spark.settings.evaluation import EvaluationSettings
 from clm_spark.settings.features import DriftSettings, FeatureSettings, PanelSettings, RecommendSettings
+from clm_spark.settings.habits import HabitSettings
 from clm_spark.settings.ingest import IngestSettings, StreamSettings
 from clm_spark.settings.lifecycle import LifecycleSettings, RfmSettings
 from clm_spark.settings.loading import Sections, Settings, load_settings, settings_from
@@ -16,6 +17,7 @@ __all__ = [
     "DriftSettings",
     "EvaluationSettings",
     "FeatureSettings",
+    "HabitSettings",
     "IdentitySettings",
     "IngestSettings",
     "LakehouseSettings",
