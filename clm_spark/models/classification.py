@@ -132,7 +132,7 @@ class ClassificationTask(Task):
         (positives + 1) / (customers + 2) of the panel's days, Laplace's rule of succession: few customers, or customers of
         one kind, give no certainty.
         """
-        if not all(lake.exists(table) for table in self.reads):
+        if not (lake.exists(CUSTOMER_FEATURES) and lake.exists(CUSTOMER_DAYS)):
             return None
         days = answered_days(lake.settings, horizon_days=self.horizon_days(lake.settings))
         known = self._labelled(lake, days, known_on=lake.settings.as_of).agg(F.sum(LABEL), F.count("*")).collect()[0]

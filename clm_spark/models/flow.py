@@ -60,8 +60,8 @@ def score(lake: Lake, task: Task) -> None:
     """Let the champion of as_of answer for everybody in the task's population, and write the answers.
 
     Where none is in use, what the task can say without one is written, and the run says so. Raises `ModelError` where
-    that is nothing, or the one in use does not fit today's rows, `TooLittleDataError` where
-    there is nobody to ask, and `SettingsError` where that is for want of the task's tables of as_of.
+    that is nothing, or the one in use does not fit today's rows, `TooLittleDataError` where there is nobody to ask, and
+    `SettingsError` where that is for want of the task's tables of as_of.
     """
     served = Registry(lake.settings).champion(task.name, lake.settings.as_of)
     fallback = task.write_fallback(lake) if served is None else None
