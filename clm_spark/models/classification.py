@@ -73,7 +73,7 @@ class ClassificationTask(Task):
     metrics = (*METRICS, *OFFER_METRICS)
     decided_by = "average_precision"
     reads = (CUSTOMER_FEATURES, CUSTOMER_DAYS, IDENTITIES)
-    asks = (CUSTOMER_FEATURES,)
+    asks = reads  # the outcomes of before are the base rate, where no model is in use
     writes = (CUSTOMER_SCORES,)
     reports = (SCORE_DECILES, SLICE_METRICS)
 
