@@ -20,7 +20,9 @@ SECTIONS = {
 }
 
 
-@pytest.mark.parametrize(("who_left", "positives"), [("nobody", 0), ("everybody", 90)])
+@pytest.mark.parametrize(
+    ("who_left", "positives"), [("nobody", 0), pytest.param("everybody", 90, marks=pytest.mark.long)]
+)
 def test_one_kind_of_customers_gives_a_base_rate(who_left, positives, new_lake, caplog):
     lake = new_lake(**SECTIONS)
     left = F.lit(who_left == "everybody")
