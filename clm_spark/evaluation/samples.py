@@ -78,16 +78,16 @@ class ScoredLabels:
 
 def sampled_means(per_customer: DataFrame, *, seed: int, most: int = MOST_CUSTOMERS) -> Means:
     """A sample of one row per model and customer, every further column a metric."""
-    rows = _sampled(per_customer, seed=seed, most=most)
+    rows = drawn_rows(per_customer, seed=seed, most=most)
     metrics = tuple(name for name in per_customer.columns if name not in ("model", "customer_id"))
-    of_model = {model: group[list(metrics)].to_numpy(dtype=float) for model, group in _of_models(rows)}
+    of_model = {model: group[list(metrics)].to_numpy(dtype=float) for model, group in of_models(rows)}
     return Means(np.stack(list(of_model.values()), axis=1), tuple(of_model), metrics)
 
 
 def sampled_labels(scored: DataFrame, *, seed: int, most: int = MOST_CUSTOMERS) -> ScoredLabels:
     """A sample of model, customer_id, score and is_positive; a customer's rows of several days are drawn together."""
     columns = ("model", "customer_id", "score", "is_positive")
-    rows = _sampled(scored.select(*columns), seed=seed, most=most)
+    rows = drawn_rows(scored.select(*columns), seed=seed, most=most)
     curves = {
         model: Curve.of(
             group["score"].to_numpy(dtype=float),
@@ -95,12 +95,12 @@ def sampled_labels(scored: DataFrame, *, seed: int, most: int = MOST_CUSTOMERS) 
             customers=group["_customer"].to_numpy(),
             tie_order=group["_hash"].to_numpy(),
         )
-        for model, group in _of_models(rows)
+        for model, group in of_models(rows)
     }
     return ScoredLabels(curves, num_customers=int(rows["_customer"].max()) + 1)
 
 
-def _sampled(rows: DataFrame, *, seed: int, most: int) -> pd.DataFrame:
+def drawn_rows(rows: DataFrame, *, seed: int, most: int) -> pd.DataFrame:
     """The rows of `most` customers chosen by hash, in their order, numbered in `_customer`."""
     hashed = rows.withColumns(
         {
@@ -119,13 +119,14 @@ def _sampled(rows: DataFrame, *, seed: int, most: int) -> pd.DataFrame:
     return chosen
 
 
-def _of_models(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+def of_models(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each model's rows of a sample."""
     for model, group in rows.groupby("model"):
         yield str(model), group
 
 
 def _check_same_customers(rows: pd.DataFrame) -> None:
-    customers = {model: group["_customer"].to_numpy() for model, group in _of_models(rows)}
+    customers = {model: group["_customer"].to_numpy() for model, group in of_models(rows)}
     if not customers:
         raise TooLittleDataError("models cannot be compared: no customer was tested")
     first = next(iter(customers))

@@ -14,9 +14,13 @@ from clm_spark.models.recommendation import Recommendation
 from clm_spark.models.segments import KMeansSegments, RandomSegments, Segmentation
 from clm_spark.models.task import Model, Task
 from clm_spark.models.transformer.model import Transformer
+from clm_spark.models.value.model import LawOfPurchases
+from clm_spark.models.value.rules import OwnPace, RecentRevenue
+from clm_spark.models.value.task import Value
+from clm_spark.models.value.two_stage import TwoStage
 from clm_spark.settings import Section, Settings
 
-TASKS: tuple[Task, ...] = (Segmentation(), Churn(), Recommendation())
+TASKS: tuple[Task, ...] = (Segmentation(), Churn(), Value(), Recommendation())
 
 # Of each task the simpler first: where two tie, the earlier is served.
 MODELS: tuple[Model, ...] = (
@@ -26,6 +30,10 @@ MODELS: tuple[Model, ...] = (
     OrdersRule(),
     LoggedRegression(),
     Gbt(),
+    RecentRevenue(),
+    OwnPace(),
+    LawOfPurchases(),
+    TwoStage(),
     Popularity(),
     RecentPopularity(),
     OwnFavourites(),

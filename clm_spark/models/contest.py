@@ -17,6 +17,7 @@ from clm_spark.models.gate import INCUMBENT, Election
 from clm_spark.models.registry import ModelVersion, Registry
 from clm_spark.models.task import Comparison, Figure, Inputs, Model, Split, Task, digest, source_digest
 from clm_spark.tables.catalog import MODEL_METRICS
+from clm_spark.tables.contract import Table
 from clm_spark.tables.lake import Lake
 
 log = logging.getLogger(__name__)
@@ -170,6 +171,7 @@ class Contest:
         as_of, tested_on = self.lake.settings.as_of, F.lit(self.split.tested_on).cast("date")
         for table, rows in comparison.reports():
             named = self._with_version(rows).withColumns({"as_of": F.lit(as_of), "tested_on": tested_on})
+            named = _with_columns_of(table, named)
             self.lake.replace(named.select(table.schema.names), into=table, as_of=as_of, score=self.task.name)
         metrics = self.lake.spark.createDataFrame(
             list(self._metrics(comparison, election, served)), MODEL_METRICS.schema
@@ -232,6 +234,12 @@ class Contest:
             "num_tested": figure.num_tested,
             "comparison": self.name,
         }
+
+
+def _with_columns_of(table: Table, rows: DataFrame) -> DataFrame:
+    """The rows with null in the table's columns that their task has no use for."""
+    unused = [column for column in table.columns if column.nullable and column.name not in rows.columns]
+    return rows.withColumns({column.name: F.lit(None).cast(column.type) for column in unused}) if unused else rows
 
 
 def version_of(model: Model, task: Task, split: Split) -> str:

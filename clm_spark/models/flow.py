@@ -59,14 +59,17 @@ def train(lake: Lake, task: Task) -> None:
 def score(lake: Lake, task: Task) -> None:
     """Let the champion of as_of answer for everybody in the task's population, and write the answers.
 
-    Raises `ModelError` where none is in use, or the one in use does not fit today's rows, `TooLittleDataError` where
+    Where none is in use, the task's fallback is written, if it has one, and `NoModelInUseError` says so. Raises
+    `ModelError` where the one in use does not fit today's rows, `TooLittleDataError` where
     there is nobody to ask, and `SettingsError` where that is for want of the task's tables of as_of.
     """
     served = Registry(lake.settings).champion(task.name, lake.settings.as_of)
     if served is None:
+        written = task.write_fallback(lake)
         raise NoModelInUseError(
             f"no {task.name} model is in use on {lake.settings.as_of}: expected one that won a comparison by then; "
-            f"run {task.train_job} for that day, or read in its log why it elected none",
+            f"run {task.train_job} for that day, or read in its log why it elected none"
+            + (f"; until then, there is {written}" if written else ""),
             train_job=task.train_job,
         )
     model, inputs = model_named(task.name, served.model), task.population_rows(lake)

@@ -151,6 +151,10 @@ class Task(ABC):
     def write(self, lake: Lake, answers: DataFrame, served: ModelVersion) -> None:
         """Put the champion's answers into the task's tables."""
 
+    def write_fallback(self, lake: Lake) -> str:
+        """Where no model is in use: write what the task has in its place, and say what that is; empty: nothing is."""
+        return ""
+
 
 @dataclass(frozen=True)
 class Figure:

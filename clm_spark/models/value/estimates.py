@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,16 +32,25 @@ class Histories:
     orders: Floats
     mean: Floats
 
+    def of_pairs(self, function: Callable[[Floats, Floats], Floats]) -> Floats:
+        """A function of repeats and age, which many customers share, computed once for each such pair."""
+        (repeats, age), place = self._pairs
+        return function(repeats, age)[place]
+
+    @cached_property
+    def _pairs(self) -> tuple[Floats, NDArray[np.intp]]:
+        return _distinct(self.repeats, self.age)
+
 
 def estimates(law: Law, asked: Histories, settings: ValueSettings) -> dict[str, Floats]:
     """The columns of ESTIMATES, an array each. Amounts are in cents."""
     alive = probability_alive(law.purchases, asked.repeats, asked.last, asked.age)
     weeks, lifetime = settings.horizon_days / DAYS_A_WEEK, settings.lifetime_days / DAYS_A_WEEK
-    orders = alive * expected_if_alive(law.purchases, asked.repeats, asked.age, weeks=weeks)
+    orders = alive * orders_if_alive(law.purchases, asked, weeks=weeks)
     amount = order_cents(law, asked)
     value = orders * amount
     low, high = _bounds(law, asked, value, weeks=weeks)
-    all_orders = alive * expected_if_alive(law.purchases, asked.repeats, asked.age, weeks=lifetime)
+    all_orders = alive * orders_if_alive(law.purchases, asked, weeks=lifetime)
     discounted = alive * discounted_if_alive(law.purchases, asked, weeks=lifetime, rate=settings.annual_discount_rate)
     worth = settings.margin * np.divide(discounted, all_orders, out=np.zeros_like(alive), where=all_orders > 0)
     lifetime_low, lifetime_high = _bounds(law, asked, all_orders * amount, weeks=lifetime)
@@ -77,12 +87,17 @@ def order_cents(law: Law, asked: Histories) -> Floats:
     return law.net_share * expected_order(law.spend, asked.orders, asked.mean)
 
 
+def orders_if_alive(law: BgNbd, asked: Histories, *, weeks: float) -> Floats:
+    """Orders expected in the next `weeks` of customers who are there: they follow from repeats and age alone."""
+    return asked.of_pairs(lambda repeats, age: expected_if_alive(law, repeats, age, weeks=weeks))
+
+
 def discounted_if_alive(law: BgNbd, asked: Histories, *, weeks: float, rate: float) -> Floats:
     """Orders expected in the next `weeks` of customers who are there, each worth less the later it comes."""
     ends = np.append(np.arange(WEEKS_A_PERIOD, weeks, WEEKS_A_PERIOD), weeks)
     total, before, begun = np.zeros(len(asked.age)), np.zeros(len(asked.age)), 0.0
     for end in ends:
-        until = expected_if_alive(law, asked.repeats, asked.age, weeks=float(end))
+        until = orders_if_alive(law, asked, weeks=float(end))
         total += (until - before) / (1 + rate) ** ((begun + end) / 2 / WEEKS_A_YEAR)
         before, begun = until, float(end)
     return total
@@ -98,7 +113,7 @@ def standard_errors(law: Law, asked: Histories, *, weeks: float) -> Floats:
     def orders_of(parameters: Floats) -> Floats:
         moved = BgNbd(*parameters)
         alive = probability_alive(moved, asked.repeats, asked.last, asked.age)
-        return alive * expected_if_alive(moved, asked.repeats, asked.age, weeks=weeks)
+        return alive * orders_if_alive(moved, asked, weeks=weeks)
 
     amount, purchases = order_cents(law, asked), law.purchases
     at = np.array([purchases.r, purchases.alpha, purchases.a, purchases.b])
@@ -111,6 +126,16 @@ def standard_errors(law: Law, asked: Histories, *, weeks: float) -> Floats:
         at = np.array([law.spend.p, law.spend.q, law.spend.v])
         variance += orders_of(_parameters(purchases)) ** 2 * _variance(amounts_of, at, law.spend_covariance)
     return np.sqrt(variance)
+
+
+def _distinct(*columns: Floats) -> tuple[Floats, NDArray[np.intp]]:
+    """Every different row of the columns, and which of them each row is."""
+    order = np.lexsort(columns)
+    ordered = np.stack(columns)[:, order]
+    is_new = np.append(True, np.any(ordered[:, 1:] != ordered[:, :-1], axis=0))
+    place = np.empty(len(order), dtype=np.intp)
+    place[order] = np.cumsum(is_new) - 1
+    return ordered[:, is_new], place
 
 
 def _parameters(law: BgNbd) -> Floats:
@@ -130,7 +155,9 @@ def _bounds(law: Law, asked: Histories, value: Floats, *, weeks: float) -> tuple
     """
     if law.spend is None:
         return np.full(len(value), np.nan), np.full(len(value), np.nan)
-    low, high = amount_bounds(law.purchases, law.spend, asked.repeats, asked.last, asked.age, weeks=weeks)
+    (repeats, last, age), place = _distinct(asked.repeats, asked.last, asked.age)
+    bounds = amount_bounds(law.purchases, law.spend, repeats, last, age, weeks=weeks)
+    low, high = (bound[place] for bound in bounds)
     scale = law.net_share * (law.spend.v + asked.orders * asked.mean)
     error = TWO_SIDED * standard_errors(law, asked, weeks=weeks)
     below = np.hypot(np.maximum(value - scale * low, 0), error)

@@ -21,8 +21,8 @@ HISTORY = ("repeats", "last_weeks", "age_weeks")
 SPEND = ("orders", "mean_cents")
 
 
-def purchase_histories(features: DataFrame) -> DataFrame:
-    """One row per customer who has bought, with `customer_id` and `as_of`, the columns of HISTORY and of SPEND.
+def purchase_histories(features: DataFrame, *further: Column) -> DataFrame:
+    """One row per customer who has bought: `customer_id`, `as_of`, `further`, and the columns of HISTORY and of SPEND.
 
     `repeats` are purchase days after the first; `last_weeks` is the time from the first purchase day to the last,
     `age_weeks` that from the first to as_of. `mean_cents` is the net revenue of a purchase day, 0 where refunds eat it up.
@@ -37,7 +37,7 @@ def purchase_histories(features: DataFrame) -> DataFrame:
     }
     bought = features.where("purchase_recency_days IS NOT NULL")
     named: list[Column] = [column.alias(name) for name, column in asked.items()]
-    return bought.select("customer_id", "as_of", *named)
+    return bought.select("customer_id", "as_of", *further, *named)
 
 
 def counted(histories: DataFrame, *columns: str) -> DataFrame:

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from clm_spark.errors import TooLittleDataError
 from clm_spark.models.value import bg_nbd, gamma_gamma
 from clm_spark.models.value.bg_nbd import BgNbd
-from clm_spark.models.value.fit import FURTHEST, Fitted, fit_by_likelihood, total_of
+from clm_spark.models.value.fit import Fitted, fit_by_likelihood, total_of
 from clm_spark.models.value.gamma_gamma import GammaGamma
 from clm_spark.models.value.histories import HISTORY, SPEND, counted, purchase_histories
 from clm_spark.session import persisted
@@ -25,7 +25,7 @@ PERIOD_DAYS = 30  # of the retention in the formula that lifetime value is check
 
 @dataclass(frozen=True)
 class Law:
-    """What is known of how the shop's customers buy; `spend` is None where amounts tell customers not apart.
+    """What is known of how the shop's customers buy; `spend` is None where amounts have no such law.
 
     The covariances are those of the parameters' logarithms. `net_share` brings amounts of orders, none of which is below
     zero, to what remains after refunds beyond them; `mean_order_cents` is the net revenue of a purchase day.
@@ -116,7 +116,7 @@ def _fit_purchases(histories: DataFrame, *, age_weeks: float, num: int) -> Fitte
 
 
 def _fit_spend(histories: DataFrame, *, mean: float | None, num: int) -> Fitted | None:
-    """Of customers with repeats and something spent; None where amounts do not differ as Gamma-Gamma has them differ."""
+    """Of customers with repeats and something spent; None where nobody has, or the mean over all customers is infinite."""
     if mean is None:
         return None
 
@@ -128,8 +128,7 @@ def _fit_spend(histories: DataFrame, *, mean: float | None, num: int) -> Fitted 
     with persisted(counted(spending, *SPEND)) as rows:
         fitted = fit_by_likelihood(total_of(rows, terms), np.array([1.0, 2.0, 1.0]), num_customers=num)
     p, q, v = fitted.parameters
-    is_at_limit = np.abs(np.log(fitted.parameters)) > FURTHEST - 1
-    if is_at_limit.any() or q <= 1:  # all pay the same, or the mean over customers is infinite
+    if q <= 1:
         return None
     return Fitted(np.array([p, q, v * mean]), fitted.covariance, fitted.log_likelihood, num)
 

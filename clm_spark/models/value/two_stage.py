@@ -1,0 +1,119 @@
+"""The learned model of value, in two stages: the chance that a customer brings anything, and how much if so."""
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.ml import PipelineModel
+from pyspark.ml.feature import SQLTransformer, VectorAssembler
+from pyspark.ml.regression import GeneralizedLinearRegression
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from clm_spark.errors import TooLittleDataError
+from clm_spark.evaluation.sums import exact_sum
+from clm_spark.models.calibration import without_summary
+from clm_spark.models.fixed_order import in_fixed_order
+from clm_spark.models.registry.flavours import load_spark_pipeline, save_spark_pipeline
+from clm_spark.models.task import Inputs
+from clm_spark.models.value import histories
+from clm_spark.models.value.model import SAME_CODE, ValueModel
+from clm_spark.models.value.settings import TwoStageSettings
+from clm_spark.session import persisted
+from clm_spark.tables.feature import windowed_name
+
+LABEL = "label"  # net revenue in the horizon, in cents
+CENTS_A_UNIT = 10_000.0  # amounts of the order of one keep the least squares well conditioned
+ANSWER = "expected_value"
+
+EVER = (
+    "tenure_days",
+    "recency_days",
+    "first_purchase_days",
+    "purchase_recency_days",
+    "num_purchase_days",
+    "num_orders",
+    "net_revenue_cents",
+    "mean_order_cents",
+    "mean_gap_days",
+    "overdue_ratio",
+    "orders_trend",
+)
+WINDOWED = ("num_active_days", "num_visits", "num_orders", "num_purchase_days", "num_lines", "net_revenue_cents")
+LEARNED_FROM = (
+    *EVER,
+    *(windowed_name(stem, days) for days in (30, 90, 365) for stem in WINDOWED),
+    "mean_order_90d_cents",
+    "discount_90d_share",
+    "refund_90d_cents",
+)
+
+
+class TwoStage(ValueModel):
+    """A logistic regression for whether, a gamma regression with a log link for how much, on logged features.
+
+    Both are fitted by iteratively reweighted least squares (McCullagh and Nelder 1989). A gamma regression is right in the
+    mean of money without a correction for logarithms. The product is scaled so that it adds up to what the examples brought.
+    """
+
+    name = "two_stage"
+    words = "two stages: whether, then how much"
+    section = TwoStageSettings
+    features = tuple(dict.fromkeys((*histories.FEATURES, *LEARNED_FROM)))
+    uses = (*SAME_CODE, "clm_spark.models.fixed_order", "clm_spark.models.calibration")
+
+    def fit_own(self, inputs: Inputs, path: str) -> None:
+        """Fit both stages and save them as one pipeline. Raises `TooLittleDataError` where examples do not bear it."""
+        asked = inputs.settings.of(TwoStageSettings)
+        brought = F.col(LABEL) > 0
+        labelled = inputs.rows.withColumns({"is_buyer": brought.cast("double"), "units": F.col(LABEL) / CENTS_A_UNIT})
+        with persisted(in_fixed_order(labelled, "customer_id", "as_of")) as examples:
+            counts = examples.agg(F.count_if(brought).alias("buyers"), F.count_if(~brought).alias("others")).head()
+            assert counts is not None
+            if counts["buyers"] < asked.min_buyers or not counts["others"]:
+                raise TooLittleDataError(
+                    f"{counts['buyers']} of {counts['buyers'] + counts['others']} earlier examples brought revenue: "
+                    f"{asked.min_buyers} are needed, and some that did not; wait for more closed days"
+                )
+            fitted = _fitted(examples, regularization=asked.regularization)
+        save_spark_pipeline(fitted, path, rows=inputs.rows.select(*self.features), answer=ANSWER)
+
+    def score_own(self, path: str, inputs: Inputs) -> DataFrame:
+        """Chance times amount."""
+        return load_spark_pipeline(path).transform(inputs.rows).select("customer_id", "as_of", F.col(ANSWER).alias("value"))
+
+
+def _fitted(examples: DataFrame, *, regularization: float) -> PipelineModel:
+    before = [_logged(), VectorAssembler(inputCols=[f"log_{name}" for name in LEARNED_FROM], outputCol="logged")]
+    prepared = PipelineModel(before).transform(examples).select("logged", "is_buyer", "units", LABEL)
+    same = {"featuresCol": "logged", "regParam": regularization, "maxIter": 50}
+    whether = GeneralizedLinearRegression(
+        family="binomial", link="logit", labelCol="is_buyer", predictionCol="chance", **same
+    )
+    how_much = GeneralizedLinearRegression(family="gamma", link="log", labelCol="units", predictionCol="amount", **same)
+    try:
+        with persisted(prepared) as rows:
+            stages = [without_summary(whether.fit(rows)), without_summary(how_much.fit(rows.where("units > 0")))]
+            most = rows.agg(F.max("units")).collect()[0][0]
+            scale = _scale(PipelineModel([*stages, _product(most, 1.0)]).transform(rows))
+    except (Py4JJavaError, PySparkException) as error:
+        reason = str(error).splitlines()[0]
+        raise TooLittleDataError(f"its examples do not bear a regression ({reason}); wait for more of them") from error
+    return PipelineModel([*before, *stages, _product(most, scale)])
+
+
+def _scale(predicted: DataFrame) -> float:
+    """What brings the predictions of the examples to what they brought, all together."""
+    sums = predicted.agg(exact_sum(F.col(LABEL) / CENTS_A_UNIT).alias("came"), exact_sum(F.col(ANSWER) / CENTS_A_UNIT).alias("said"))
+    came, said = sums.collect()[0]
+    return max(came, 0.0) / said if said else 1.0
+
+
+def _product(most: float, scale: float) -> SQLTransformer:
+    """No amount beyond the largest that an example brought: a log link knows no limit."""
+    answer = f"chance * least(amount, {most!r}D) * {CENTS_A_UNIT * scale!r}D AS {ANSWER}"
+    return SQLTransformer(statement=f"SELECT *, {answer} FROM __THIS__")
+
+
+def _logged() -> SQLTransformer:
+    """Counts, days and cents on a log scale, the unknown as zero."""
+    logged = (f"coalesce(signum({name}) * ln(1 + abs({name})), 0D) AS log_{name}" for name in LEARNED_FROM)
+    return SQLTransformer(statement=f"SELECT *, {', '.join(logged)} FROM __THIS__")
