@@ -78,6 +78,8 @@ EXPECTED = {
             ("als", "popularity", 0.03),
             ("transformer", "popularity", 0.09),
             ("als", "popularity", 0.04),
+            ("bg_nbd", "recent_revenue", 0.05),
+            ("bg_nbd", "recent_revenue", 0.07),
         ]
     ),
     "recommendations_of_a_customer": lambda rows, _: (

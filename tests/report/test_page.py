@@ -16,7 +16,7 @@ from clm_spark.tables.lake import Lake
 # Whichever test comes first waits for the small shop to be filled.
 pytestmark = pytest.mark.timeout(900)
 
-SECTIONS = ["shop", "funnel", "lifecycle", "segments", "models", "churn", "recommendations", "ledger", "tables"]
+SECTIONS = ["shop", "funnel", "lifecycle", "segments", "models", "churn", "value", "recommendations", "ledger", "tables"]
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 
 
@@ -72,6 +72,13 @@ def test_every_section_says_what_the_tables_say(page, small_shop):
             f"by model {'churn-2024-03-01'}",
             "of 30 customers are expected to leave",
         ],
+        "value": [
+            "Best model: BG/NBD and Gamma-Gamma. It beats the baseline Revenue of the last 90 days: Squared skill 0.420 "
+            "against 0.350. Served: BG/NBD and Gamma-Gamma.",
+            "as BG/NBD and Gamma-Gamma predicted it that morning",
+            "the first tenth brings 15.6% of it",
+            "Lifetime value BG/NBD and Gamma-Gamma 30 640.00 19,200.00",
+        ],
         "recommendations": [
             "Best model: Transformer. It beats the baseline Popularity: NDCG@10 0.150 against 0.080. Served: Transformer.",
             "rank last items, newest first recommended source reason",
@@ -95,7 +102,7 @@ def test_the_page_needs_nothing_else_and_can_be_heard(page):
     assert [link for link in links if link != ("", "")] == []
     assert "<script" not in page
     pictures = [named for tag, named in outline.elements if tag == "svg"]
-    assert len(pictures) == 11
+    assert len(pictures) == 13
     assert all(named["role"] == "img" and len(named["aria-label"]) > 20 for named in pictures)
     ids = [named["id"] for _, named in outline.elements if "id" in named]
     assert len(ids) == len(set(ids))
@@ -121,6 +128,7 @@ def test_a_log_of_purchases_alone_has_no_made_up_funnel(new_lake, small_shop):
         "models": "train_segments",
         "segments": "train_segments",
         "churn": "train_churn",
+        "value": "train_value",
         "ledger": "ingest_events",
         "tables": "ingest_events",
     }

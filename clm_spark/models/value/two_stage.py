@@ -2,9 +2,9 @@
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.ml import PipelineModel
+from pyspark.ml import PipelineModel, Transformer
 from pyspark.ml.feature import SQLTransformer, VectorAssembler
-from pyspark.ml.regression import GeneralizedLinearRegression
+from pyspark.ml.regression import GeneralizedLinearRegression, LinearRegression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -48,10 +48,11 @@ LEARNED_FROM = (
 
 
 class TwoStage(ValueModel):
-    """A logistic regression for whether, a gamma regression with a log link for how much, on logged features.
+    """A logistic regression for whether, a linear one for how much if so; both penalised, on features plain and logged.
 
-    Both are fitted by iteratively reweighted least squares (McCullagh and Nelder 1989). A gamma regression is right in the
-    mean of money without a correction for logarithms. The product is scaled so that it adds up to what the examples brought.
+    What a customer brings is close to proportional to what they brought, so amounts are predicted as they are: logarithms
+    of amounts, and a log link, were far behind (docs/value.md). The product is scaled so that it adds up to what the examples
+    brought.
     """
 
     name = "two_stage"
@@ -82,22 +83,23 @@ class TwoStage(ValueModel):
 
 
 def _fitted(examples: DataFrame, *, regularization: float) -> PipelineModel:
-    before = [_logged(), VectorAssembler(inputCols=[f"log_{name}" for name in LEARNED_FROM], outputCol="logged")]
-    prepared = PipelineModel(before).transform(examples).select("logged", "is_buyer", "units", LABEL)
-    same = {"featuresCol": "logged", "regParam": regularization, "maxIter": 50}
+    before = _prepared()
+    prepared = PipelineModel(before).transform(examples).select("logged", "plain_and_logged", "is_buyer", "units", LABEL)
     whether = GeneralizedLinearRegression(
-        family="binomial", link="logit", labelCol="is_buyer", predictionCol="chance", **same
+        family="binomial", link="logit", featuresCol="logged", labelCol="is_buyer", predictionCol="chance",
+        regParam=regularization, maxIter=50,
+    )  # fmt: skip
+    how_much = LinearRegression(
+        featuresCol="plain_and_logged", labelCol="units", predictionCol="amount", regParam=regularization, solver="normal"
     )
-    how_much = GeneralizedLinearRegression(family="gamma", link="log", labelCol="units", predictionCol="amount", **same)
     try:
         with persisted(prepared) as rows:
             stages = [without_summary(whether.fit(rows)), without_summary(how_much.fit(rows.where("units > 0")))]
-            most = rows.agg(F.max("units")).collect()[0][0]
-            scale = _scale(PipelineModel([*stages, _product(most, 1.0)]).transform(rows))
+            scale = _scale(PipelineModel([*stages, _product(1.0)]).transform(rows))
     except (Py4JJavaError, PySparkException) as error:
         reason = str(error).splitlines()[0]
         raise TooLittleDataError(f"its examples do not bear a regression ({reason}); wait for more of them") from error
-    return PipelineModel([*before, *stages, _product(most, scale)])
+    return PipelineModel([*before, *stages, _product(scale)])
 
 
 def _scale(predicted: DataFrame) -> float:
@@ -107,13 +109,18 @@ def _scale(predicted: DataFrame) -> float:
     return max(came, 0.0) / said if said else 1.0
 
 
-def _product(most: float, scale: float) -> SQLTransformer:
-    """No amount beyond the largest that an example brought: a log link knows no limit."""
-    answer = f"chance * least(amount, {most!r}D) * {CENTS_A_UNIT * scale!r}D AS {ANSWER}"
+def _product(scale: float) -> SQLTransformer:
+    answer = f"chance * greatest(amount, 0D) * {CENTS_A_UNIT * scale!r}D AS {ANSWER}"
     return SQLTransformer(statement=f"SELECT *, {answer} FROM __THIS__")
 
 
-def _logged() -> SQLTransformer:
-    """Counts, days and cents on a log scale, the unknown as zero."""
+def _prepared() -> list[Transformer]:
+    """Counts, days and cents as they are and on a log scale; the unknown as zero."""
+    plain = (f"coalesce(CAST({name} AS DOUBLE), 0D) AS plain_{name}" for name in LEARNED_FROM)
     logged = (f"coalesce(signum({name}) * ln(1 + abs({name})), 0D) AS log_{name}" for name in LEARNED_FROM)
-    return SQLTransformer(statement=f"SELECT *, {', '.join(logged)} FROM __THIS__")
+    names = [f"log_{name}" for name in LEARNED_FROM]
+    return [
+        SQLTransformer(statement=f"SELECT *, {', '.join([*plain, *logged])} FROM __THIS__"),
+        VectorAssembler(inputCols=names, outputCol="logged"),
+        VectorAssembler(inputCols=[f"plain_{name}" for name in LEARNED_FROM] + names, outputCol="plain_and_logged"),
+    ]
