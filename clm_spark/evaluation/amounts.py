@@ -31,7 +31,9 @@ def amount_metrics(predicted: DataFrame) -> DataFrame:
     * `interval_coverage`: share of customers of whom what came lies within the bounds; models without bounds have none.
     """
     placed = with_place(predicted, score="predicted", within=["model"]).withColumnRenamed("place", "_by_predicted")
-    placed = with_place(placed.drop("num_ranked"), score="came", within=["model"]).withColumnRenamed("place", "_by_came")
+    placed = with_place(placed.drop("num_ranked"), score="came", within=["model"]).withColumnRenamed(
+        "place", "_by_came"
+    )
     rows = placed.withColumn("_mean", exact_mean(F.col("came") / UNIT).over(Window.partitionBy("model")))
     error, spread = (F.col("predicted") - F.col("came")) / UNIT, F.col("came") / UNIT - F.col("_mean")
     is_inside = (F.col("came") >= F.col("low")) & (F.col("came") <= F.col("high"))
@@ -114,7 +116,9 @@ def sampled_amounts(predicted: DataFrame, *, seed: int, most: int = MOST_CUSTOME
     first = next(iter(by_model.values()))
     came, ties = first["came"].to_numpy(dtype=float), first["_hash"].to_numpy()
     predicted_by = np.stack([group["predicted"].to_numpy(dtype=float) for group in by_model.values()])
-    low, high = (np.stack([group[name].to_numpy(dtype=float) for group in by_model.values()]) for name in ("low", "high"))
+    low, high = (
+        np.stack([group[name].to_numpy(dtype=float) for group in by_model.values()]) for name in ("low", "high")
+    )
     is_inside = np.where(np.isnan(high), np.nan, (came >= low) & (came <= high))
     orders = np.stack([np.lexsort((ties, -each)) for each in predicted_by])
     return ScoredAmounts(tuple(by_model), predicted_by, came, is_inside, orders, np.lexsort((ties, -came)))

@@ -7,9 +7,19 @@ from pyspark.sql import functions as F
 from clm_spark.models.value.settings import ValueSettings
 from clm_spark.models.value.task import SCORES, Value
 from clm_spark.report import charts
-from clm_spark.report.blocks import Chart, Grid, Section, count_text, missing, money_text, number_text, share_text, words
+from clm_spark.report.blocks import (
+    Chart,
+    Grid,
+    Section,
+    count_text,
+    missing,
+    money_text,
+    number_text,
+    share_text,
+    words,
+)
 from clm_spark.report.metrics import metrics_grid, metrics_of, reasons_missing, verdict
-from clm_spark.report.rows import first_line, lines, small_rows
+from clm_spark.report.rows import first_line, small_rows
 from clm_spark.tables.catalog import CUSTOMER_SCORES, MODEL_METRICS, SCORE_DECILES
 from clm_spark.tables.lake import Lake
 
@@ -35,7 +45,11 @@ def value(lake: Lake) -> Section:
 
 def _untested(lake: Lake, today: pd.DataFrame) -> str:
     reason = reasons_missing(lake).get(Value.train_job)
-    why = f"No model was tested for this day ({Value.train_job}: {reason})." if reason else "No model was tested for this day."
+    why = (
+        f"No model was tested for this day ({Value.train_job}: {reason})."
+        if reason
+        else "No model was tested for this day."
+    )
     return f"{why} Everybody is given the base rate of all buyers." if today.is_fallback.all() else why
 
 
@@ -70,14 +84,20 @@ def _tested(lake: Lake, found: pd.DataFrame) -> list[Chart]:
     tested = small_rows(
         lake,
         SCORE_DECILES,
-        lambda rows: rows.where((F.col("score") == Value.name) & (F.col("model_version") == shown.model_version)).orderBy("decile"),
+        lambda rows: rows.where(
+            (F.col("score") == Value.name) & (F.col("model_version") == shown.model_version)
+        ).orderBy("decile"),
         at_most=DECILES,
         newest_of=("score",),
     )
     if tested.empty:
         return []
-    both = tested.melt(id_vars="decile", value_vars=["mean_value", "mean_observed"], var_name="series", value_name="cents")
-    both = both.assign(series=both.series.map({"mean_value": "predicted", "mean_observed": "came"}), amount=both.cents / CENTS)
+    both = tested.melt(
+        id_vars="decile", value_vars=["mean_value", "mean_observed"], var_name="series", value_name="cents"
+    )
+    both = both.assign(
+        series=both.series.map({"mean_value": "predicted", "mean_observed": "came"}), amount=both.cents / CENTS
+    )
     first = first_line(tested)
     picture = charts.decile_pairs(
         both, value="amount", series="series", unit="net revenue per customer", of="predicted value",
@@ -102,7 +122,11 @@ def _spread(today: pd.DataFrame, asked: ValueSettings) -> list[Chart]:
     top = rows[rows.decile == 1].total.sum() / rows.total.sum()
     worth = ", discounted and times the margin" if score == "lifetime_value" else ""
     picture = charts.decile_columns(
-        shown, value="amount", unit="currency", of="value", label=f"Value of the next {days} days by decile of customers today"
+        shown,
+        value="amount",
+        unit="currency",
+        of="value",
+        label=f"Value of the next {days} days by decile of customers today",
     )
     caption = (
         f"What the customers of each decile are expected to bring in the {days} days from {first_line(rows).as_of} on{worth}: the "

@@ -89,7 +89,11 @@ def ours(file: str, out: str, *, memory: str, cores: int) -> None:
     ended = time.monotonic()
     found = spark.read.parquet(out).selectExpr("sum(value)").head()
     names = {**vars(law.purchases), **(vars(law.spend) if law.spend else {})}
-    print(json.dumps({"parameters": names, "fit_seconds": fitted - begun, "score_seconds": ended - fitted, "sum": found[0]}))
+    print(
+        json.dumps(
+            {"parameters": names, "fit_seconds": fitted - begun, "score_seconds": ended - fitted, "sum": found[0]}
+        )
+    )
     spark.stop()
 
 
@@ -149,7 +153,9 @@ def main() -> None:
         print(f"true parameters: {TRUE}")
         for num in map(int, asked.customers):
             folder = draw(place, num)
-            print(f"\n{num:,} customers\n  {'':10}{'whole s':>9}{'fit s':>9}{'score s':>9}{'peak GiB':>10}{'sum of values':>16}  parameters")
+            print(
+                f"\n{num:,} customers\n  {'':10}{'whole s':>9}{'fit s':>9}{'score s':>9}{'peak GiB':>10}{'sum of values':>16}  parameters"
+            )
             for engine in (each for each in asked.engines if each not in given_up):
                 done = run(engine, folder, place, asked)
                 if isinstance(done, str):

@@ -22,7 +22,7 @@ def with_lifetimes(rows: pd.DataFrame) -> tuple[dict[str, object], pd.Series]:
         try:
             orders = BetaGeoFitter(penalizer_coef=penalty).fit(*columns)
             break
-        except Exception as error:  # noqa: BLE001 - its fit gives up now and then, with exceptions of several kinds
+        except Exception as error:
             print(f"penalty {penalty}: {error}"[:200], file=sys.stderr)
     else:
         raise SystemExit("lifetimes could not fit these customers")
@@ -72,7 +72,11 @@ def main() -> None:
     pd.DataFrame({"value": np.asarray(value)}).to_parquet(out)
     ended = time.monotonic()
     fitted = float(str(done.pop("fitted")))
-    print(json.dumps({**done, "fit_seconds": fitted - begun, "score_seconds": ended - fitted, "sum": float(np.sum(value))}))
+    print(
+        json.dumps(
+            {**done, "fit_seconds": fitted - begun, "score_seconds": ended - fitted, "sum": float(np.sum(value))}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,18 @@ from clm_spark.tables.lake import Lake
 # Whichever test comes first waits for the small shop to be filled.
 pytestmark = pytest.mark.timeout(900)
 
-SECTIONS = ["shop", "funnel", "lifecycle", "segments", "models", "churn", "value", "recommendations", "ledger", "tables"]
+SECTIONS = [
+    "shop",
+    "funnel",
+    "lifecycle",
+    "segments",
+    "models",
+    "churn",
+    "value",
+    "recommendations",
+    "ledger",
+    "tables",
+]
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 
 

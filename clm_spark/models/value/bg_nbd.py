@@ -83,7 +83,7 @@ def expected_if_alive(law: BgNbd, repeats: Floats, age: Floats, *, weeks: Floats
     far = np.broadcast_to(np.asarray(weeks, dtype=float), found.shape)
     for place in np.flatnonzero(~np.isfinite(found)):  # daily buyers asked about years: 2F1 gives up
         found[place] = _summed(law, repeats[place], age[place], weeks=float(far[place]))
-    return np.maximum(found, 0.0)
+    return np.asarray(np.maximum(found, 0.0))
 
 
 def _summed(law: BgNbd, repeats: float, age: float, *, weeks: float) -> float:
@@ -109,4 +109,4 @@ def chance_of_orders(law: BgNbd, repeats: Floats, age: Floats, *, at_least: Floa
     b = (law.b + repeats)[:, None]
     stays = np.exp(betaln(law.a, b + at_least - 1) - betaln(law.a, b))
     share = weeks / (law.alpha + age + weeks)
-    return stays * betainc(at_least, (law.r + repeats)[:, None], share[:, None])
+    return np.asarray(stays * betainc(at_least, (law.r + repeats)[:, None], share[:, None]))

@@ -145,7 +145,7 @@ def _parameters(law: BgNbd) -> Floats:
 def _variance(function: Callable[[Floats], Floats], at: Floats, covariance: Matrix) -> Floats:
     moved = np.exp(STEP * np.eye(len(at)))
     slopes = np.stack([(function(at * step) - function(at / step)) / (2 * STEP) for step in moved])
-    return np.maximum(np.einsum("ic,ij,jc->c", slopes, np.array(covariance), slopes), 0.0)
+    return np.asarray(np.maximum(np.einsum("ic,ij,jc->c", slopes, np.array(covariance), slopes), 0.0))
 
 
 def _bounds(law: Law, asked: Histories, value: Floats, *, weeks: float) -> tuple[Floats, Floats]:

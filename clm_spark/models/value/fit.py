@@ -55,9 +55,7 @@ def fit_by_likelihood(total: Total, start: Floats, *, num_customers: int) -> Fit
     found = minimize(loss, np.log(start), jac=True, method="L-BFGS-B", bounds=limits, options=exact)
     if not np.isfinite(found.fun):
         raise TooLittleDataError(f"the likelihood of {num_customers} customers has no highest point")
-    columns = [
-        (loss(found.x + step)[1] - loss(found.x - step)[1]) / (2 * STEP) for step in STEP * np.eye(len(start))
-    ]
+    columns = [(loss(found.x + step)[1] - loss(found.x - step)[1]) / (2 * STEP) for step in STEP * np.eye(len(start))]
     second = np.stack(columns)
     values, directions = np.linalg.eigh((second + second.T) / 2 * num_customers)
     covariance = directions / np.maximum(values, WEAKEST) @ directions.T

@@ -52,8 +52,8 @@ class Law:
         values: dict[str, Any] = json.loads(text)
         spend = values.pop("spend")
         purchases = BgNbd(**values.pop("purchases"))
-        covariances = {name: _matrix(values.pop(name)) for name in ("purchases_covariance", "spend_covariance")}
-        return cls(purchases=purchases, spend=GammaGamma(**spend) if spend else None, **covariances, **values)
+        values |= {name: _matrix(values[name]) for name in ("purchases_covariance", "spend_covariance")}
+        return cls(purchases=purchases, spend=GammaGamma(**spend) if spend else None, **values)
 
 
 def fit_law(features: DataFrame, *, min_repeat_customers: int) -> Law:

@@ -138,7 +138,10 @@ def _estimating(law: Law, asked: ValueSettings, kept: tuple[str, ...]) -> Callab
         for batch in _gathered(batches):
             columns = [batch.column(name).to_numpy() for name in (*HISTORY, *SPEND)]
             found = estimates(law, Histories(*columns), asked)
-            arrays = [*(batch.column(name) for name in kept), *(pa.array(found[name], from_pandas=True) for name in ESTIMATES)]
+            arrays = [
+                *(batch.column(name) for name in kept),
+                *(pa.array(found[name], from_pandas=True) for name in ESTIMATES),
+            ]
             yield pa.RecordBatch.from_arrays(arrays, names=[*kept, *ESTIMATES])
 
     return estimated

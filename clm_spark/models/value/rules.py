@@ -5,11 +5,11 @@ from typing import ClassVar
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from clm_spark import files
 from clm_spark.models.task import Inputs
 from clm_spark.models.value.histories import FEATURES
 from clm_spark.models.value.model import ValueModel
 from clm_spark.models.value.settings import ValueSettings
-from clm_spark import files
 
 
 class ValueRule(ValueModel):

@@ -79,18 +79,28 @@ class TwoStage(ValueModel):
 
     def score_own(self, path: str, inputs: Inputs) -> DataFrame:
         """Chance times amount."""
-        return load_spark_pipeline(path).transform(inputs.rows).select("customer_id", "as_of", F.col(ANSWER).alias("value"))
+        return (
+            load_spark_pipeline(path)
+            .transform(inputs.rows)
+            .select("customer_id", "as_of", F.col(ANSWER).alias("value"))
+        )
 
 
 def _fitted(examples: DataFrame, *, regularization: float) -> PipelineModel:
     before = _prepared()
-    prepared = PipelineModel(before).transform(examples).select("logged", "plain_and_logged", "is_buyer", "units", LABEL)
+    prepared = (
+        PipelineModel(before).transform(examples).select("logged", "plain_and_logged", "is_buyer", "units", LABEL)
+    )
     whether = GeneralizedLinearRegression(
         family="binomial", link="logit", featuresCol="logged", labelCol="is_buyer", predictionCol="chance",
         regParam=regularization, maxIter=50,
     )  # fmt: skip
     how_much = LinearRegression(
-        featuresCol="plain_and_logged", labelCol="units", predictionCol="amount", regParam=regularization, solver="normal"
+        featuresCol="plain_and_logged",
+        labelCol="units",
+        predictionCol="amount",
+        regParam=regularization,
+        solver="normal",
     )
     try:
         with persisted(prepared) as rows:
@@ -104,7 +114,9 @@ def _fitted(examples: DataFrame, *, regularization: float) -> PipelineModel:
 
 def _scale(predicted: DataFrame) -> float:
     """What brings the predictions of the examples to what they brought, all together."""
-    sums = predicted.agg(exact_sum(F.col(LABEL) / CENTS_A_UNIT).alias("came"), exact_sum(F.col(ANSWER) / CENTS_A_UNIT).alias("said"))
+    sums = predicted.agg(
+        exact_sum(F.col(LABEL) / CENTS_A_UNIT).alias("came"), exact_sum(F.col(ANSWER) / CENTS_A_UNIT).alias("said")
+    )
     came, said = sums.collect()[0]
     return max(came, 0.0) / said if said else 1.0
 

@@ -8,10 +8,10 @@ import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
+from simulated import SPEND
 
 from clm_spark.features.customers import customer_features
 from clm_spark.tables.catalog import CUSTOMER_DAYS
-from simulated import SPEND
 
 RATE_SHAPE, WEEKS_A_ORDER, DROPOUT = 0.8, 3.0, (1.0, 6.0)
 

@@ -34,9 +34,7 @@ def law_of(customers):
 
 
 def asked(customers):
-    return Histories(
-        customers.repeats, customers.last, customers.age, customers.repeats + 1, customers.mean
-    )
+    return Histories(customers.repeats, customers.last, customers.age, customers.repeats + 1, customers.mean)
 
 
 TRUE_LAW = Law(TRUE, np.zeros((4, 4)), 0.0, SPEND, np.zeros((3, 3)), 0.0, 1.0, 0.5, 0, 0)
@@ -91,7 +89,9 @@ def test_lifetime_value_adds_up_discounted_orders():
     settings = ValueSettings(lifetime_days=364, margin=0.4, annual_discount_rate=0.2)
     found = estimates(TRUE_LAW, histories, settings)
     weeks = np.arange(0, 52.0 + 1e-9, 1 / 7)
-    until = np.stack([expected_orders(TRUE, customers.repeats, customers.last, customers.age, weeks=w) for w in weeks[1:]])
+    until = np.stack(
+        [expected_orders(TRUE, customers.repeats, customers.last, customers.age, weeks=w) for w in weeks[1:]]
+    )
     each_day = np.diff(until, prepend=0, axis=0)
     middle = (weeks[1:] + weeks[:-1]) / 2
     worth = each_day.T @ (1.2 ** -(middle * 7 / 365.25))
