@@ -155,8 +155,8 @@ def _bounds(law: Law, asked: Histories, value: Floats, *, weeks: float) -> tuple
     """
     if law.spend is None:
         return np.full(len(value), np.nan), np.full(len(value), np.nan)
-    (repeats, last, age), place = _distinct(asked.repeats, asked.last, asked.age)
-    bounds = amount_bounds(law.purchases, law.spend, repeats, last, age, weeks=weeks)
+    (repeats, last, age, orders), place = _distinct(asked.repeats, asked.last, asked.age, asked.orders)
+    bounds = amount_bounds(law.purchases, law.spend, repeats, last, age, orders, weeks=weeks)
     low, high = (bound[place] for bound in bounds)
     scale = law.net_share * (law.spend.v + asked.orders * asked.mean)
     error = TWO_SIDED * standard_errors(law, asked, weeks=weeks)

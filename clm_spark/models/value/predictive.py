@@ -23,9 +23,11 @@ EXACT = 2e-3  # of that logarithm: a fifth of a percent of the bound
 
 
 def amount_bounds(
-    law: BgNbd, spend: GammaGamma, repeats: Floats, last: Floats, age: Floats, *, weeks: float
+    law: BgNbd, spend: GammaGamma, repeats: Floats, last: Floats, age: Floats, orders: Floats, *, weeks: float
 ) -> tuple[Floats, Floats]:
     """The 95 % interval of what comes in the next `weeks`, over v + x zbar, for each history: lower and upper bounds.
+
+    `orders` is x, the number of orders that the customer's mean is known from.
 
     2.5 % lie beyond either bound; where the chance of nothing is more than that, the lower bound is 0 and 5 % lie beyond
     the upper one.
@@ -35,8 +37,8 @@ def amount_bounds(
     for steps in np.unique(np.ceil(np.log(most))):  # those who buy little need few numbers of orders
         own = np.flatnonzero(np.ceil(np.log(most)) == steps)
         asked = (repeats[own], last[own], age[own])
-        weights, orders = _orders_ahead(law, *asked, most=float(np.exp(steps)), weeks=weeks)
-        low[own], high[own] = _bounds(weights, spend.p * orders, spend.q + spend.p * (asked[0] + 1))
+        weights, ahead = _orders_ahead(law, *asked, most=float(np.exp(steps)), weeks=weeks)
+        low[own], high[own] = _bounds(weights, spend.p * ahead, spend.q + spend.p * orders[own])
     return low, high
 
 

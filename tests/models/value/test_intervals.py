@@ -71,7 +71,7 @@ def test_bounds_are_those_of_drawn_customers():
     often = BgNbd(r=3.0, alpha=2.0, a=0.5, b=20.0)
     customers = simulate(20_000, seed=9, weeks_ahead=WEEKS, law=often, max_age_days=200)
     histories = (customers.repeats, customers.last, customers.age)
-    low, high = amount_bounds(often, SPEND, *histories, weeks=WEEKS)
+    low, high = amount_bounds(often, SPEND, *histories, customers.repeats + 1, weeks=WEEKS)
     scale = SPEND.v + (customers.repeats + 1) * customers.mean
     regular = (low > 0) & (customers.repeats > 3)
     assert min(regular.sum(), (~regular).sum()) > 2000
