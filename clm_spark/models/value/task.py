@@ -15,9 +15,10 @@ from clm_spark.features.labels import answered_days, customer_labels
 from clm_spark.models.comparison import SampledComparison, stacked
 from clm_spark.models.registry import ModelVersion, fingerprint
 from clm_spark.models.task import Comparison, Inputs, Split, Task
-from clm_spark.models.value.model import TASK
+from clm_spark.models.value.model import TASK, LawOfPurchases
+from clm_spark.models.value.rules import OwnPace, RecentRevenue
 from clm_spark.models.value.settings import ValueSettings
-from clm_spark.models.value.two_stage import LABEL
+from clm_spark.models.value.two_stage import LABEL, TwoStage
 from clm_spark.session import persisted
 from clm_spark.settings import Settings
 from clm_spark.tables.catalog import CUSTOMER_DAYS, CUSTOMER_FEATURES, CUSTOMER_SCORES, IDENTITIES, SCORE_DECILES
@@ -32,6 +33,8 @@ SCORES = {  # of gold.customer_scores, by the column of the answers that holds i
     "value_by_formula": ("cents", None, None),
 }
 BASE_RATE = "base_rate"
+ENTRANTS = (RecentRevenue, OwnPace, LawOfPurchases, TwoStage)
+FEATURES = tuple(dict.fromkeys(name for model in ENTRANTS for name in model.features))  # of 180: the rest is not read
 
 
 class Value(Task):
@@ -144,7 +147,8 @@ class Value(Task):
 
     def _labelled(self, lake: Lake, days: Sequence[date], *, known_on: date) -> DataFrame:
         """The buyers of `days`, with `label`, the cents that came, by what was known on the morning of `known_on`."""
-        customers = _buyers(lake.read(CUSTOMER_FEATURES).where(F.col("as_of").isin(days)))
+        features = lake.read(CUSTOMER_FEATURES).where(F.col("as_of").isin(days))
+        customers = _buyers(features).select("customer_id", "as_of", *FEATURES)
         persons, horizon_days = known_persons(lake, [known_on]), self.horizon_days(lake.settings)
         labels = customer_labels(
             customers, lake.read_as_of(CUSTOMER_DAYS, known_on), persons, horizon_days=horizon_days

@@ -117,3 +117,16 @@ def test_true_parameters_lie_within_their_intervals():
         off = np.log(found.parameters) - np.log([TRUE.r, TRUE.alpha, TRUE.a, TRUE.b])
         inside.append(np.abs(off) <= 1.96 * np.sqrt(np.diag(found.covariance)))
     assert 0.88 <= np.mean(inside) <= 1.0, "95 % intervals of four parameters in 20 shops"
+
+
+def test_cdnow_orders_of_the_holdout_are_expected_as_published():
+    repeats, last, age, _ = cdnow()
+    law = BgNbd(*fitted(repeats, last, age).parameters)
+    days = np.loadtxt(real_data("cdnow") / "CDNOW_sample.txt", usecols=(1, 2), dtype=int)
+    ahead = np.unique(days[days[:, 1] > 19970930], axis=0)  # 39 weeks; a day is a purchase
+    came = np.bincount(ahead[:, 0], minlength=len(age) + 1)[1:]
+    expected = expected_orders(law, repeats, last, age, weeks=39)
+    of_repeats = [(expected[group].mean(), came[group].mean()) for n in range(4) for group in [repeats == n]]
+    # Fader, Hardie and Lee (2005), figure 5, read to two digits.
+    assert np.ravel(of_repeats) == pytest.approx([0.23, 0.24, 0.52, 0.70, 1.04, 1.39, 1.52, 1.56], abs=0.01)
+    assert expected.sum() / came.sum() == pytest.approx(0.879, abs=0.005), "busier than the trend"

@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import numpy as np
 import pytest
-from buyers import bought_days, customer_days, features_of
+from buyers import bought_days, customer_days, customer_features
 from pyspark.sql import functions as F
 
 from clm_spark.errors import NoModelInUseError, TooLittleDataError
@@ -24,9 +24,9 @@ SECTIONS = {
 
 def shop(new_lake, *, num, **sections):
     lake = new_lake(**SECTIONS | sections)
-    days = customer_days(lake.spark, bought_days(num=num, until=AS_OF, days=250, seed=3)).persist()
-    lake.replace(days, into=t.CUSTOMER_DAYS)
-    lake.replace(features_of(days, MORNINGS), into=t.CUSTOMER_FEATURES)
+    bought = bought_days(num=num, until=AS_OF, days=250, seed=3)
+    lake.replace(customer_days(lake.spark, bought), into=t.CUSTOMER_DAYS)
+    lake.replace(customer_features(lake.spark, bought, MORNINGS), into=t.CUSTOMER_FEATURES)
     return lake
 
 
@@ -72,9 +72,8 @@ def test_all_entrants_are_held_against_what_came_and_the_winner_serves(new_lake)
 def test_a_young_shop_gets_a_base_rate_and_is_told_why(new_lake):
     lake = new_lake(**SECTIONS)
     bought = bought_days(num=20, until=AS_OF, days=20, seed=5)
-    days = customer_days(lake.spark, bought).persist()
-    lake.replace(days, into=t.CUSTOMER_DAYS)
-    lake.replace(features_of(days, [AS_OF]), into=t.CUSTOMER_FEATURES)
+    lake.replace(customer_days(lake.spark, bought), into=t.CUSTOMER_DAYS)
+    lake.replace(customer_features(lake.spark, bought, [AS_OF]), into=t.CUSTOMER_FEATURES)
     with pytest.raises(TooLittleDataError, match="nobody had bought by a day whose 28 days to come have passed"):
         train_value.run(lake, lake.settings)
     with pytest.raises(NoModelInUseError, match="until then, there is the base rate of all buyers"):
@@ -84,16 +83,17 @@ def test_a_young_shop_gets_a_base_rate_and_is_told_why(new_lake):
     assert {(row.score, row.unit, row.is_fallback, row.model) for row in scores} == {
         ("value", "cents", True, "base_rate")
     }
-    features = lake.read(t.CUSTOMER_FEATURES).agg(F.sum("net_revenue_cents"), F.sum("first_purchase_days")).head()
-    assert scores[0].value == pytest.approx(28 * features[0] / features[1])
+    first = bought.groupby("customer_id").day_on.min().map(lambda day: (AS_OF - day).days)
+    per_day = (bought.cents - bought.refund_cents).sum() / first.sum()
+    assert {row.value for row in scores} == {pytest.approx(28 * per_day)}
 
 
 def test_nobody_who_bought_is_no_reason_to_fail(new_lake):
     lake = new_lake(**SECTIONS)
-    days = customer_days(lake.spark, bought_days(num=5, until=AS_OF, days=20, seed=5))
-    looks = days.withColumns({name: F.lit(0).cast("bigint") for name in ("num_orders", "revenue_cents")})
-    lake.replace(looks, into=t.CUSTOMER_DAYS)
-    lake.replace(features_of(looks, [AS_OF]), into=t.CUSTOMER_FEATURES)
+    bought = bought_days(num=5, until=AS_OF, days=20, seed=5)
+    never = {name: F.lit(None).cast("bigint") for name in ("purchase_recency_days", "first_purchase_days")}
+    looks = customer_features(lake.spark, bought, [AS_OF]).withColumns(never)
+    lake.replace(looks, into=t.CUSTOMER_FEATURES)
     with pytest.raises(NoModelInUseError, match=r"read in its log why it elected none$"):
         score_value.run(lake, lake.settings)
     assert not lake.exists(t.CUSTOMER_SCORES)
