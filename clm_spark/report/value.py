@@ -117,20 +117,20 @@ def _spread(today: pd.DataFrame, asked: ValueSettings) -> list[Chart]:
     rows = today[today.score == score] if len(today) else today
     if rows.empty or rows.total.sum() <= 0:
         return []
-    shown = rows.assign(amount=rows.total / CENTS)
+    shown = rows.assign(amount=rows.total / rows.num_customers / CENTS)
     days = asked.lifetime_days if score == "lifetime_value" else asked.horizon_days
     top = rows[rows.decile == 1].total.sum() / rows.total.sum()
     worth = ", discounted and times the margin" if score == "lifetime_value" else ""
     picture = charts.decile_columns(
         shown,
         value="amount",
-        unit="currency",
+        unit="value per customer",
         of="value",
         label=f"Value of the next {days} days by decile of customers today",
     )
     caption = (
-        f"What the customers of each decile are expected to bring in the {days} days from {first_line(rows).as_of} on{worth}: the "
-        f"first tenth brings {share_text(top)} of it."
+        f"What a customer of each decile is expected to bring in the {days} days from {first_line(rows).as_of} on{worth}: the "
+        f"first tenth of the customers brings {share_text(top)} of all."
     )
     return [Chart(picture, caption)]
 
