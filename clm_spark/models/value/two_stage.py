@@ -8,7 +8,7 @@ from pyspark.ml.regression import GeneralizedLinearRegression, LinearRegression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.errors import TooLittleDataError
+from clm_spark.errors import ModelError, TooLittleDataError
 from clm_spark.evaluation.sums import exact_sum
 from clm_spark.models.calibration import without_summary
 from clm_spark.models.fixed_order import in_fixed_order
@@ -107,8 +107,8 @@ def _fitted(examples: DataFrame, *, regularization: float) -> PipelineModel:
             stages = [without_summary(whether.fit(rows)), without_summary(how_much.fit(rows.where("units > 0")))]
             scale = _scale(PipelineModel([*stages, _product(1.0)]).transform(rows))
     except (Py4JJavaError, PySparkException) as error:
-        reason = str(error).splitlines()[0]
-        raise TooLittleDataError(f"its examples do not bear a regression ({reason}); wait for more of them") from error
+        cause = error.java_exception.toString() if isinstance(error, Py4JJavaError) else error
+        raise ModelError(f"its examples bear no regression: {str(cause).splitlines()[0]}") from error
     return PipelineModel([*before, *stages, _product(scale)])
 
 

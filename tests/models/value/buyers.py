@@ -51,7 +51,11 @@ def customer_features(spark: SparkSession, bought: pd.DataFrame, mornings: Seque
     """gold.customer_features of the mornings: what value looks at as it was, all else made up."""
     rows = pd.concat([_features(bought, morning) for morning in mornings])
     known = spark.createDataFrame(rows)
-    whole = {c.name: F.col(c.name).cast(c.type) for c in CUSTOMER_FEATURES.columns if c.name in known.columns}
+    whole = {
+        c.name: F.nanvl(c.name, F.lit(None)) if c.type == T.DoubleType() else F.col(c.name).cast(c.type)
+        for c in CUSTOMER_FEATURES.columns
+        if c.name in known.columns
+    }
     rest = {c.name: _unknown(c) for c in CUSTOMER_FEATURES.columns if c.name not in known.columns}
     return known.withColumns({**whole, **rest}).select(CUSTOMER_FEATURES.schema.names)
 
