@@ -3,8 +3,9 @@
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.ml import PipelineModel, Transformer
+from pyspark.ml.classification import LogisticRegression, LogisticRegressionModel
 from pyspark.ml.feature import SQLTransformer, VectorAssembler
-from pyspark.ml.regression import GeneralizedLinearRegression, LinearRegression
+from pyspark.ml.regression import LinearRegression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -87,29 +88,21 @@ class TwoStage(ValueModel):
 
 
 def _fitted(examples: DataFrame, *, regularization: float) -> PipelineModel:
-    before = _prepared()
-    prepared = (
-        PipelineModel(before).transform(examples).select("logged", "plain_and_logged", "is_buyer", "units", LABEL)
-    )
-    whether = GeneralizedLinearRegression(
-        family="binomial", link="logit", featuresCol="logged", labelCol="is_buyer", predictionCol="chance",
-        regParam=regularization, maxIter=50,
-    )  # fmt: skip
+    before, kept = _prepared(), (f"log_{name}" for name in LEARNED_FROM)
+    prepared = PipelineModel(before).transform(examples)
+    whether = LogisticRegression(featuresCol="logged", labelCol="is_buyer", regParam=regularization)
     how_much = LinearRegression(
-        featuresCol="plain_and_logged",
-        labelCol="units",
-        predictionCol="amount",
-        regParam=regularization,
-        solver="normal",
-    )
+        featuresCol="plain_and_logged", labelCol="units", predictionCol="amount", regParam=regularization,
+        solver="l-bfgs",  # normal equations have no answer where a feature is the same for all
+    )  # fmt: skip
     try:
-        with persisted(prepared) as rows:
-            stages = [without_summary(whether.fit(rows)), without_summary(how_much.fit(rows.where("units > 0")))]
-            scale = _scale(PipelineModel([*stages, _product(1.0)]).transform(rows))
+        with persisted(prepared.select("logged", "plain_and_logged", "is_buyer", "units", LABEL, *kept)) as rows:
+            chance, amount = whether.fit(rows), without_summary(how_much.fit(rows.where("units > 0")))
+            scale = _scale(PipelineModel([amount, _product(chance, 1.0)]).transform(rows))
     except (Py4JJavaError, PySparkException) as error:
         cause = error.java_exception.toString() if isinstance(error, Py4JJavaError) else error
         raise ModelError(f"its examples bear no regression: {str(cause).splitlines()[0]}") from error
-    return PipelineModel([*before, *stages, _product(scale)])
+    return PipelineModel([*before, amount, _product(chance, scale)])
 
 
 def _scale(predicted: DataFrame) -> float:
@@ -121,8 +114,13 @@ def _scale(predicted: DataFrame) -> float:
     return max(came, 0.0) / said if said else 1.0
 
 
-def _product(scale: float) -> SQLTransformer:
-    answer = f"chance * greatest(amount, 0D) * {CENTS_A_UNIT * scale!r}D AS {ANSWER}"
+def _product(whether: LogisticRegressionModel, scale: float) -> SQLTransformer:
+    """The chance times the amount, the regression written out: so the pipeline ends in a number."""
+    terms = (
+        f"{float(weight)!r}D * log_{name}" for weight, name in zip(whether.coefficients, LEARNED_FROM, strict=True)
+    )
+    chance = f"1 / (1 + exp(-({float(whether.intercept)!r}D + {' + '.join(terms)})))"
+    answer = f"{chance} * greatest(amount, 0D) * {CENTS_A_UNIT * scale!r}D AS {ANSWER}"
     return SQLTransformer(statement=f"SELECT *, {answer} FROM __THIS__")
 
 
