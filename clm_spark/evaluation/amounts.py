@@ -34,7 +34,8 @@ def amount_metrics(predicted: DataFrame) -> DataFrame:
     placed = with_place(placed.drop("num_ranked"), score="came", within=["model"]).withColumnRenamed(
         "place", "_by_came"
     )
-    rows = placed.withColumn("_mean", exact_mean(F.col("came") / UNIT).over(Window.partitionBy("model")))
+    means = predicted.groupBy("model").agg(exact_mean(F.col("came") / UNIT).alias("_mean"))
+    rows = placed.join(F.broadcast(means), on="model", how="inner")
     error, spread = (F.col("predicted") - F.col("came")) / UNIT, F.col("came") / UNIT - F.col("_mean")
     is_inside = (F.col("came") >= F.col("low")) & (F.col("came") <= F.col("high"))
     figures = rows.groupBy("model").agg(
