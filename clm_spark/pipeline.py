@@ -167,6 +167,11 @@ JOBS = (
         reads=(t.EVENTS, t.IDENTITIES, t.BOT_DAYS, t.ITEM_VOCABULARY),
         writes=(t.ITEM_VOCABULARY, t.INTERACTIONS, t.ITEM_SEQUENCES),
     ),
+    Job(
+        "build_factors",
+        reads=(t.CUSTOMER_FEATURES, t.FACTOR_LOADINGS),
+        writes=(t.FACTOR_LOADINGS, t.CUSTOMER_FACTORS),
+    ),
     *model_jobs(TASKS),
     Job(
         "write_report",
@@ -184,6 +189,7 @@ JOBS = (
             t.STAGE_TRANSITIONS,
             t.COHORTS,
             t.SEGMENT_PROFILES,
+            t.SEGMENT_CHOICES,
             t.CUSTOMER_SCORES,
             t.ITEM_RECOMMENDATIONS,
             t.MODEL_METRICS,

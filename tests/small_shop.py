@@ -124,12 +124,16 @@ def model_rows(lake: Lake) -> list[tuple[Table, DataFrame]]:
             **{name: F.lit(None).cast("double") for name in ("low", "high")},
         }
     )
+    score = (F.col("num_orders") - 8.0).alias("score")
     is_frequent = F.when(F.col("num_orders") >= 8, 0).otherwise(1).alias("segment")
     segments = features.select("customer_id", "as_of", is_frequent, version)
     return [
         (t.CUSTOMER_SCORES, scores),
         (t.SEGMENTS, segments),
         (t.SEGMENT_PROFILES, _profiles(lake, features.select("*", is_frequent), version)),
+        (t.SEGMENT_CHOICES, _choices(lake)),
+        (t.FACTOR_LOADINGS, _loadings(lake)),
+        (t.CUSTOMER_FACTORS, features.select("customer_id", "as_of", F.lit(1).alias("factor"), score)),
         (t.ITEM_RECOMMENDATIONS, _lists(lake, features, version)),
         (t.MODEL_METRICS, _metrics(lake)),
         (t.SCORE_DECILES, _deciles(lake)),
@@ -153,12 +157,31 @@ def _profiles(lake, features, version):
         .withColumns(
             {
                 "description": described,
+                "name": F.when(F.col("segment") == 0, "regulars").otherwise("occasional buyers"),
+                "sets_apart": F.array(F.lit("more orders (+1.0)")),
+                "branch": F.lit(None).cast("string"),
                 "customers_share": F.col("num_customers") / NUM_CUSTOMERS,
                 "revenue_share": F.col("revenue") / F.col("total"),
             }
         )
         .select("*", version)
     )
+
+
+def _choices(lake):
+    rows = [
+        (AS_OF.date(), f"k = {k}", k, 0.6, silhouette, stability, k == 2, VERSION)
+        for k, silhouette, stability in ((2, 0.512, 0.93), (3, 0.598, 0.41))
+    ]
+    return lake.spark.createDataFrame(rows, t.SEGMENT_CHOICES.schema)
+
+
+def _loadings(lake):
+    rows = [
+        (1, feature, AS_OF.date(), loading, "more orders, not a longer silence", loading / 2, 1.0, 0.5, AS_OF.date())
+        for feature, loading in (("num_orders_90d", 0.9), ("purchase_recency_days", -0.7))
+    ]
+    return lake.spark.createDataFrame(rows, t.FACTOR_LOADINGS.schema)
 
 
 def _lists(lake, features, version):

@@ -11,7 +11,10 @@ from clm_spark.models.churn import Churn, Gbt, LoggedRegression, OrdersRule, Rec
 from clm_spark.models.favourites import OwnFavourites
 from clm_spark.models.popularity import Popularity, RecentPopularity
 from clm_spark.models.recommendation import Recommendation
-from clm_spark.models.segments import KMeansSegments, RandomSegments, Segmentation
+from clm_spark.models.segments.chance import RandomSegments
+from clm_spark.models.segments.density import DensitySegments
+from clm_spark.models.segments.kmeans import BisectingSegments, KMeansSegments
+from clm_spark.models.segments.task import Segmentation
 from clm_spark.models.task import Model, Task
 from clm_spark.models.transformer.model import Transformer
 from clm_spark.settings import Section, Settings
@@ -21,6 +24,8 @@ TASKS: tuple[Task, ...] = (Segmentation(), Churn(), Recommendation())
 # Of each task the simpler first: where two tie, the earlier is served.
 MODELS: tuple[Model, ...] = (
     KMeansSegments(),
+    BisectingSegments(),
+    DensitySegments(),
     RandomSegments(),
     RecencyRule(),
     OrdersRule(),

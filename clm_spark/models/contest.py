@@ -187,7 +187,8 @@ class Contest:
 
     def _in_use(self, model: Model) -> str | None:
         incumbent = self.incumbent
-        return incumbent.version.path if incumbent and incumbent.model.name == model.name else None
+        takes_over = incumbent and (self.task.keeps_numbers or incumbent.model.name == model.name)
+        return incumbent.version.path if incumbent and takes_over else None
 
     def _who(self, name: str) -> tuple[str, str]:
         """Model and version behind a name in the comparison."""

@@ -73,7 +73,8 @@ class Model(ABC):
         """Train on `inputs` and write the fitted model into the folder at `path`, a URL.
 
         `holdout` is the folder of this model as it was tested: training may go on from it. `incumbent` is the folder of
-        the model in use, where that is one of the same name: numbers that its answers bear may be taken over.
+        the model in use, where that is one of the same name, or the task keeps numbers: those that its answers bear may
+        be taken over.
         """
 
     @abstractmethod
@@ -125,6 +126,7 @@ class Task(ABC):
     reads: ClassVar[tuple[Table, ...]]  # to train and test
     asks: ClassVar[tuple[Table, ...]]  # to score
     writes: ClassVar[tuple[Table, ...]]  # answers
+    keeps_numbers: ClassVar[bool] = False  # a model takes over those of the one in use, whichever that is
     reports: ClassVar[tuple[Table, ...]] = ()  # written beside gold.model_metrics when models are compared
 
     def horizon_days(self, settings: Settings) -> int | None:

@@ -2,6 +2,7 @@
 
 from clm_spark.settings.customers import BotSettings, IdentitySettings, PrivacySettings, SessionizeSettings
 from clm_spark.settings.evaluation import EvaluationSettings
+from clm_spark.settings.factors import FactorSettings
 from clm_spark.settings.features import DriftSettings, FeatureSettings, PanelSettings, RecommendSettings
 from clm_spark.settings.ingest import IngestSettings, StreamSettings
 from clm_spark.settings.lifecycle import LifecycleSettings, RfmSettings
@@ -15,6 +16,7 @@ __all__ = [
     "BotSettings",
     "DriftSettings",
     "EvaluationSettings",
+    "FactorSettings",
     "FeatureSettings",
     "IdentitySettings",
     "IngestSettings",

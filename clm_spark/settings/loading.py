@@ -18,6 +18,7 @@ from pydantic import Field, SerializeAsAny, ValidationError
 from clm_spark.errors import SettingsError
 from clm_spark.settings.customers import BotSettings, IdentitySettings, PrivacySettings, SessionizeSettings
 from clm_spark.settings.evaluation import EvaluationSettings
+from clm_spark.settings.factors import FactorSettings
 from clm_spark.settings.features import DriftSettings, FeatureSettings, PanelSettings, RecommendSettings
 from clm_spark.settings.ingest import IngestSettings, StreamSettings
 from clm_spark.settings.lifecycle import LifecycleSettings, RfmSettings
@@ -48,6 +49,7 @@ class Settings(Section):
     panel: PanelSettings = PanelSettings()
     lifecycle: LifecycleSettings = LifecycleSettings()
     rfm: RfmSettings = RfmSettings()
+    factors: FactorSettings = FactorSettings()
     recommend: RecommendSettings = RecommendSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     tracking: TrackingSettings = TrackingSettings()

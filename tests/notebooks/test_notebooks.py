@@ -92,7 +92,17 @@ EXPECTED = {
         [row.in_month for row in rows] == ["2023-12", "2024-01", "2024-02"]
         and sum(row.num_orders for row in rows) == shop.truth.num_recent_buying
     ),
-    "segments": lambda rows, _: sum(row.num_customers for row in rows) == 30 and rows[0].description == "buys often",
+    "segments": lambda rows, _: (
+        sum(row.num_customers for row in rows) == 30
+        and [(row.name, row.description) for row in rows]
+        == [("regulars", "buys often"), ("occasional buyers", "buys now and then")]
+    ),
+    "segments_by_factor": lambda rows, _: (
+        [(row.name, row.habits) for row in rows]
+        == [(name, "more orders, not a longer silence") for name in ("regulars", "occasional buyers")]
+        and sum(row.num_customers for row in rows) == 30
+        and rows[0].mean_score >= 0 > rows[1].mean_score
+    ),
     "top_leavers_by_value": lambda rows, _: (
         len(rows) == 3
         and all(row.churn_probability > 0.1 for row in rows)

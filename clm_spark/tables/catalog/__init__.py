@@ -37,10 +37,13 @@ from clm_spark.tables.catalog.lifecycle import (
 )
 from clm_spark.tables.catalog.operations import RUNS, STATUSES, Status
 from clm_spark.tables.catalog.scores import (
+    CUSTOMER_FACTORS,
     CUSTOMER_SCORES,
+    FACTOR_LOADINGS,
     ITEM_RECOMMENDATIONS,
     MODEL_METRICS,
     SCORE_DECILES,
+    SEGMENT_CHOICES,
     SEGMENT_PROFILES,
     SEGMENTS,
 )
@@ -89,6 +92,9 @@ TABLES = (
     RFM_SCORES,
     SEGMENTS,
     SEGMENT_PROFILES,
+    SEGMENT_CHOICES,
+    FACTOR_LOADINGS,
+    CUSTOMER_FACTORS,
     CUSTOMER_SCORES,
     ITEM_RECOMMENDATIONS,
     MODEL_METRICS,
@@ -105,6 +111,7 @@ __all__ = [
     "COUNTS",
     "CUSTOMER_CATEGORIES",
     "CUSTOMER_DAYS",
+    "CUSTOMER_FACTORS",
     "CUSTOMER_FEATURES",
     "CUSTOMER_ITEM_DAYS",
     "CUSTOMER_LABELS",
@@ -113,6 +120,7 @@ __all__ = [
     "CUTOFF_REASONS",
     "EVENTS",
     "EVENT_KINDS",
+    "FACTOR_LOADINGS",
     "FEATURE_DRIFT",
     "IDENTITIES",
     "IDENTITY_CUTOFFS",
@@ -138,6 +146,7 @@ __all__ = [
     "RUNS",
     "SCORE_DECILES",
     "SEGMENTS",
+    "SEGMENT_CHOICES",
     "SEGMENT_PROFILES",
     "SESSIONS",
     "SILENT_STAGES",
