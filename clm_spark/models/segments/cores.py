@@ -26,15 +26,13 @@ CORES = "cores.npz"  # in a version's folder
 class Cores:
     """The points of a sample that lie in clusters, and how far each cluster reaches beyond them.
 
-    `mean` and `scale` take a customer's columns of `SCALED` to the space of the points: (value - mean) * scale. `reach`
-    is the distance up to which a customer belongs to each point's cluster; all others get `unclear`.
+    `scale` takes a customer's columns of `SCALED` to the space of the points: value * scale. `reach` is the distance up to which a customer belongs to each point's cluster; all others get `unclear`.
     """
 
     points: Floats
     labels: Ints
     reach: Floats
     unclear: int
-    mean: Floats
     scale: Floats
 
     @cached_property
@@ -58,7 +56,7 @@ class Cores:
 def write_cores(cores: Cores, path: str) -> None:
     """Into a version's folder."""
     content = io.BytesIO()
-    names = ("points", "labels", "reach", "unclear", "mean", "scale")
+    names = ("points", "labels", "reach", "unclear", "scale")
     np.savez_compressed(content, allow_pickle=False, **{name: np.asarray(getattr(cores, name)) for name in names})
     files.write_bytes(f"{path}/{CORES}", content.getvalue())
 
@@ -85,6 +83,6 @@ def _nearest(sent: Broadcast[Cores]) -> Callable[[Iterator[pa.Array]], Iterator[
         cores = sent.value
         for batch in batches:
             values = np.asarray(batch.flatten(), dtype=np.float64).reshape(len(batch), len(SCALED))
-            yield pa.array(cores.assign((values - cores.mean) * cores.scale), pa.int32())
+            yield pa.array(cores.assign(values * cores.scale), pa.int32())
 
     return label

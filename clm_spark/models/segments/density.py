@@ -55,10 +55,8 @@ class DensitySegments(FittedSegments):
         asked, own = settings.of(SegmentSettings), settings.of(DensitySettings)
         num_different(points, settings=asked)
         sample = sampled_points(points, most=own.sample_customers, seed=asked.seed)
-        mean, scale = _scale(scaler)
-        tried = [
-            (share, cores_of(sample, min_share=share, settings=own, mean=mean, scale=scale)) for share in own.min_shares
-        ]
+        scale = _scale(scaler)
+        tried = [(share, cores_of(sample, min_share=share, settings=own, scale=scale)) for share in own.min_shares]
         candidates = _candidates(tried, sample)
         usable = [place for place, each in enumerate(candidates) if _is_usable(each, asked)]
         if usable:
@@ -66,7 +64,7 @@ class DensitySegments(FittedSegments):
             cores = next(tried[place][1] for place in usable if candidates[place] is best)
             candidates = [each.model_copy(update={"is_chosen": each is best}) for each in candidates]
         else:
-            cores = everybody_unclear(mean, scale)
+            cores = everybody_unclear(scale)
 
         def save(path: str, numbers: Sequence[int]) -> None:
             write_cores(cores.numbered(numbers), path)
@@ -76,7 +74,7 @@ class DensitySegments(FittedSegments):
         return Clusters(cores.unclear + 1, assigned, save, tuple(candidates), unclear=cores.unclear)
 
 
-def cores_of(sample: Floats, *, min_share: float, settings: DensitySettings, mean: Floats, scale: Floats) -> Cores:
+def cores_of(sample: Floats, *, min_share: float, settings: DensitySettings, scale: Floats) -> Cores:
     """The clusters of scaled points that hold at least `min_share` of them, as core points.
 
     A cluster reaches as far as the loosest of its core distances, the distance to the `min_samples`-th neighbour.
@@ -94,15 +92,14 @@ def cores_of(sample: Floats, *, min_share: float, settings: DensitySettings, mea
         labels=labels[is_core].astype(np.int64),
         reach=np.array([loosest[label] for label in labels[is_core]]),
         unclear=len(loosest),
-        mean=mean,
         scale=scale,
     )
 
 
-def everybody_unclear(mean: Floats, scale: Floats) -> Cores:
+def everybody_unclear(scale: Floats) -> Cores:
     """No core point at all."""
     none = np.empty((0, len(SCALED)))
-    return Cores(none, np.empty(0, dtype=np.int64), np.empty(0), 0, mean, scale)
+    return Cores(none, np.empty(0, dtype=np.int64), np.empty(0), 0, scale)
 
 
 def _candidates(tried: Sequence[tuple[float, Cores]], sample: Floats) -> list[Candidate]:
@@ -116,11 +113,11 @@ def _is_usable(each: Candidate, asked: SegmentSettings) -> bool:
     return asked.k_from <= each.k <= asked.k_to and each.largest_share <= asked.max_share
 
 
-def _scale(scaler: PipelineModel) -> tuple[Floats, Floats]:
-    """The mean, and what to multiply by; a column that is the same for all becomes 0, as in MLlib."""
+def _scale(scaler: PipelineModel) -> Floats:
+    """What to multiply by; a column that is the same for all becomes 0, as in MLlib."""
     model = next(stage for stage in scaler.stages if isinstance(stage, StandardScalerModel))
-    mean, deviation = model.mean.toArray(), model.std.toArray()
-    return mean, np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
+    deviation = model.std.toArray()
+    return np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
 
 
 def _describe(path: str, points: DataFrame) -> None:

@@ -34,13 +34,17 @@ DRIFTING = tuple(name for name in FEATURES if name != "tenure_days")  # that one
 
 
 def scaling() -> Pipeline:
-    """Rows with `FEATURES` to the same with `SCALED` and `scaled`, each of these with mean 0 and standard deviation 1."""
+    """Rows with `FEATURES` to the same with `SCALED` and `scaled`, each part of which has a standard deviation of 1.
+
+    Its mean stays: MLlib's bisecting K-Means starts from a centre and a ten-thousandth of its length, so that from a centre
+    at 0 it finds one cluster.
+    """
     columns = ", ".join(f"{expression} AS {name}" for name, expression in SCALED.items())
     return Pipeline(
         stages=[
             SQLTransformer(statement=f"SELECT *, {columns} FROM __THIS__"),
             VectorAssembler(inputCols=list(SCALED), outputCol="point"),
-            StandardScaler(inputCol="point", outputCol="scaled", withMean=True),
+            StandardScaler(inputCol="point", outputCol="scaled"),
         ]
     )
 

@@ -5,7 +5,7 @@ from clm_spark.models.segments.cores import Cores, read_cores, write_cores
 from clm_spark.models.segments.density import DensitySettings, cores_of, everybody_unclear
 from clm_spark.models.segments.space import SCALED
 
-NO_SHIFT = {"mean": np.zeros(len(SCALED)), "scale": np.ones(len(SCALED))}
+AS_IT_IS = np.ones(len(SCALED))
 
 
 def cloud(at, num_points, seed):
@@ -15,7 +15,7 @@ def cloud(at, num_points, seed):
 def test_unseen_points_are_in_the_cluster_of_the_nearest_core():
     far = np.random.default_rng(5).uniform(-40, 40, size=(6, len(SCALED)))
     sample = np.concatenate([cloud(0, 120, 1), cloud(5, 60, 2), far])
-    cores = cores_of(sample, min_share=0.1, settings=DensitySettings(), **NO_SHIFT)
+    cores = cores_of(sample, min_share=0.1, settings=DensitySettings(), scale=AS_IT_IS)
     assert cores.unclear == 2
     assert len(cores.points) <= 180
     first, second = (cores.assign(cloud(at, 500, seed)) for at, seed in ((0, 11), (5, 12)))
@@ -30,7 +30,7 @@ def test_a_cluster_reaches_as_far_as_the_loosest_of_its_core_distances():
     line = np.zeros((40, len(SCALED)))
     line[:20, 0] = np.arange(20) * 0.1
     line[20:, 0] = 50 + np.arange(20) * 1.0
-    cores = cores_of(line, min_share=0.25, settings=DensitySettings(min_samples=3), **NO_SHIFT)
+    cores = cores_of(line, min_share=0.25, settings=DensitySettings(min_samples=3), scale=AS_IT_IS)
     # The third neighbour, the point itself being the first, of the end of a line is two steps away.
     assert {round(reach, 6) for reach in cores.reach} == {0.2, 2.0}
     asked = np.zeros((4, len(SCALED)))
@@ -41,19 +41,17 @@ def test_a_cluster_reaches_as_far_as_the_loosest_of_its_core_distances():
 
 def test_cores_are_stored_and_numbered(tmp_path):
     points = np.arange(12.0).reshape(2, len(SCALED))
-    cores = Cores(points, np.array([1, 0]), np.array([0.5, 0.5]), 2, np.full(6, 1.0), np.full(6, 2.0)).numbered(
-        [7, 4, 9]
-    )
+    cores = Cores(points, np.array([1, 0]), np.array([0.5, 0.5]), 2, np.full(6, 2.0)).numbered([7, 4, 9])
     write_cores(cores, str(tmp_path))
     stored = read_cores(str(tmp_path))
     assert list(stored.assign(np.concatenate([points, points + 3]))) == [4, 7, 9, 9]
     assert list(stored.scale) == [2.0] * 6
-    nobody = everybody_unclear(stored.mean, stored.scale)
+    nobody = everybody_unclear(stored.scale)
     assert list(nobody.assign(points)) == [0, 0]
 
 
 @pytest.mark.parametrize("num_points", [4, 12])
 def test_a_handful_of_points_is_clustered_without_an_error(num_points):
     few = np.random.default_rng(2).normal(size=(num_points, len(SCALED)))
-    cores = cores_of(few, min_share=0.01, settings=DensitySettings(), **NO_SHIFT)
+    cores = cores_of(few, min_share=0.01, settings=DensitySettings(), scale=AS_IT_IS)
     assert set(cores.assign(few)) <= set(range(cores.unclear + 1))

@@ -17,7 +17,7 @@ def test_a_name_is_made_of_the_two_largest_differences():
         (portrait(8, log_recency=1.7, log_orders=-1.8, log_revenue=-1.9), "occasional small spenders"),
         (
             portrait(9, has_stopped=True, log_recency=1.7, log_orders=-1.8, log_revenue=-1.9),
-            "low-spending lapsed buyers",
+            "lapsed small spenders",
         ),
         (portrait(3, discount=-0.8, log_mean_order=0.7, log_orders=0.2), "full-price shoppers"),
         (portrait(4, log_trend=1.0), "rising customers"),
