@@ -11,7 +11,7 @@ BIN := .venv/bin
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
     --no-annotate $(if $(UPGRADE),--upgrade)
 
-.PHONY: help run test test-long check setup data bundle wheel pack requirements demo bench-small bench-demo bench-ingest bench-features bench-sessions bench-evaluation bench-stages soak-tests soak-ingest soak-cluster soak-hdfs soak-s3 clean
+.PHONY: help run test test-long check setup data bundle wheel pack requirements demo bench-small bench-demo bench-ingest bench-features bench-sessions bench-evaluation bench-stages bench-churn bench-telco bench-value soak-tests soak-ingest soak-cluster soak-hdfs soak-s3 clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,6 +100,18 @@ bench-evaluation: ## time deciles, metrics and intervals of 5 million customers 
 bench-stages: ## hold lifecycle stages against the synthetic shop's true drop-outs (BENCH="--customers 4000 --days 365")
 	@infra/setup.sh dev
 	@$(BIN)/python tests/benchmarks/bench_stages.py $(BENCH)
+
+bench-churn: ## hold churn against the synthetic shop's true probability of leaving (BENCH="--customers 4000 --days 365")
+	@infra/setup.sh dev
+	@$(BIN)/python tests/benchmarks/bench_churn.py $(BENCH)
+
+bench-telco: ## hold our classifiers against scikit-learn's on IBM Telco churn (BENCH="--file telco.csv"), or skip
+	@infra/setup.sh dev
+	@$(BIN)/python tests/benchmarks/bench_telco.py $(BENCH)
+
+bench-value: ## time laws of purchases next to lifetimes and pymc-marketing (BENCH="--customers 1e4 1e5" is minutes)
+	@infra/setup.sh dev
+	@$(BIN)/python tests/benchmarks/bench_value.py $(BENCH)
 
 soak-tests: ## the tests of many minutes: thin shops, the shop's days, keys in event logs, Kafka, days side by side
 	@infra/setup.sh dev

@@ -7,7 +7,6 @@ from graphlib import TopologicalSorter
 
 from clm_spark.errors import SettingsError
 from clm_spark.models.catalogue import MODELS, TASKS
-from clm_spark.models.classification import ClassificationTask
 from clm_spark.models.task import Task
 from clm_spark.settings import Settings
 from clm_spark.tables import catalog as t
@@ -161,6 +160,7 @@ JOBS = (
         is_per_day=True,
     ),
     Job("assign_rfm", reads=(t.CUSTOMER_FEATURES,), writes=(t.RFM_SCORES,), is_per_day=True),
+    Job("score_habits", reads=(t.CUSTOMER_FEATURES,), writes=(t.CUSTOMER_SCORES,), is_per_day=True),
     Job("build_cohorts", reads=(t.CUSTOMER_DAYS, t.IDENTITIES, t.COHORTS), writes=(t.COHORTS,), is_per_day=True),
     Job("build_funnel", reads=(t.EVENTS, t.IDENTITIES, t.BOT_DAYS), writes=(t.FUNNEL,), is_per_day=True),
     Job("check_drift", reads=(t.CUSTOMER_FEATURES, t.ITEM_FEATURES), writes=(t.FEATURE_DRIFT,)),
@@ -169,12 +169,17 @@ JOBS = (
         reads=(t.EVENTS, t.IDENTITIES, t.BOT_DAYS, t.ITEM_VOCABULARY),
         writes=(t.ITEM_VOCABULARY, t.INTERACTIONS, t.ITEM_SEQUENCES),
     ),
+    Job(
+        "build_factors",
+        reads=(t.CUSTOMER_FEATURES, t.FACTOR_LOADINGS),
+        writes=(t.FACTOR_LOADINGS, t.CUSTOMER_FACTORS),
+    ),
     *model_jobs(TASKS),
     Job(
         "monitor_models",
         reads=(t.CUSTOMER_SCORES, t.CUSTOMER_DAYS, t.IDENTITIES, t.FEATURE_DRIFT, t.MODEL_METRICS),
         writes=(t.MODEL_MONITORING,),
-        uses=tuple(task.name for task in TASKS if isinstance(task, ClassificationTask)),
+        uses=tuple(task.name for task in TASKS if t.CUSTOMER_SCORES in task.writes),
     ),
     Job(
         "build_profiles",
@@ -208,10 +213,12 @@ JOBS = (
             t.COHORTS,
             t.FUNNEL,
             t.SEGMENT_PROFILES,
+            t.SEGMENT_CHOICES,
             t.CUSTOMER_SCORES,
             t.ITEM_RECOMMENDATIONS,
             t.MODEL_METRICS,
             t.SCORE_DECILES,
+            t.SLICE_METRICS,
             t.MODEL_MONITORING,
             t.RUNS,
         ),

@@ -91,7 +91,7 @@ def _queries(lake: Lake) -> tuple[str, ...]:
     day = f"as_of = '{lake.settings.as_of}'"
     scores, segments, items = map(lake.name, (CUSTOMER_SCORES, SEGMENT_PROFILES, ITEM_RECOMMENDATIONS))
     return (
-        f"SELECT description, num_customers, revenue_share FROM {segments} WHERE {day} ORDER BY segment",
-        f"SELECT decile, count(*), avg(value) FROM {scores} WHERE {day} GROUP BY decile ORDER BY decile",
+        f"SELECT name, description, num_customers, revenue_share FROM {segments} WHERE {day} ORDER BY segment",
+        f"SELECT decile, count(*), avg(value) FROM {scores} WHERE {day} AND score = 'churn' GROUP BY decile ORDER BY decile",
         f"SELECT item_id, count(*) FROM {items} WHERE {day} AND rank <= 5 GROUP BY item_id ORDER BY 2 DESC LIMIT 10",
     )

@@ -11,7 +11,8 @@ LIBRARIES = """ &wheel
             - whl: ../../dist/*.whl
             - pypi: {package: altair>=6} # what the runtime lacks; the extras would replace its pyspark
             - pypi: {package: vl-convert-python>=1.8}
-            - pypi: {package: deltalake>=1.2}"""
+            - pypi: {package: deltalake>=1.2}
+            - pypi: {package: xgboost-cpu>=3.1}"""
 
 
 def with_tasks(text: str) -> str:

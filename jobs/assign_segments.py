@@ -1,8 +1,8 @@
-"""customer_features -> segments, segment_profiles: every customer's group, and each group in words."""
+"""customer_features -> segments, segment_profiles, segment_choices: every customer's group, and each group in words."""
 
 from clm_spark.job import main
 from clm_spark.models.flow import score
-from clm_spark.models.segments import Segmentation
+from clm_spark.models.segments.task import Segmentation
 from clm_spark.settings import Settings
 from clm_spark.tables.lake import Lake
 

@@ -2,13 +2,12 @@
 
 from pyspark.sql import functions as F
 
-from clm_spark.events.identity.persons import known_persons
-from clm_spark.features.labels import customer_labels
+from clm_spark.features.labels import known_labels
 from clm_spark.features.panel import asked_days
 from clm_spark.features.refresh import update_customer_features
 from clm_spark.job import main
 from clm_spark.settings import Settings
-from clm_spark.tables.catalog import CUSTOMER_DAYS, CUSTOMER_FEATURES, CUSTOMER_LABELS
+from clm_spark.tables.catalog import CUSTOMER_FEATURES, CUSTOMER_LABELS
 from clm_spark.tables.lake import Lake
 
 
@@ -17,15 +16,10 @@ def run(lake: Lake, settings: Settings) -> None:
     days, asked = asked_days(settings), settings.panel
     update_customer_features(lake, days)
     customers = lake.read(CUSTOMER_FEATURES).where(F.col("as_of").isin(days)).select("customer_id", "as_of")
-    labels = customer_labels(
-        customers,
-        lake.read_as_of(CUSTOMER_DAYS),
-        known_persons(lake, [settings.as_of]),
-        gap_days=asked.gap_days,
-        horizon_days=asked.horizon_days,
-    )
-    options = {name: F.lit(getattr(asked, name)) for name in ("gap_days", "horizon_days")}
-    labels = labels.withColumns({**options, "labelled_on": F.lit(settings.as_of)})
+    options = {name: getattr(asked, name) for name in ("gap_days", "horizon_days")}
+    labels = known_labels(lake, customers, known_on=settings.as_of, **options)
+    constants = {**options, "labelled_on": settings.as_of}
+    labels = labels.withColumns({name: F.lit(value) for name, value in constants.items()})
     lake.replace(labels, into=CUSTOMER_LABELS, as_of=days)
 
 

@@ -2,7 +2,7 @@
 
 from clm_spark.job import main
 from clm_spark.models.flow import train
-from clm_spark.models.segments import Segmentation
+from clm_spark.models.segments.task import Segmentation
 from clm_spark.settings import Settings
 from clm_spark.tables.lake import Lake
 

@@ -130,14 +130,14 @@ assert by_hand.net_revenue_30d_cents == features.net_revenue_30d_cents
 features
 
 # %% [markdown]
-# ## The churn score
+# ## The scores
 #
-# `value` is the probability that the customer buys nothing in the coming days, and the decile among all scored customers: those who
-# bought lately.
+# `churn` is the probability that the customer buys nothing in the coming days; `value` what they are expected to bring, in
+# cents, beside what follows from how they bought so far. The decile is among all customers of that score.
 
 # %%
-score = lake.read_as_of(t.CUSTOMER_SCORES).where(F.col("customer_id") == event.customer_id).toPandas()
-score
+scores = lake.read_as_of(t.CUSTOMER_SCORES).where(F.col("customer_id") == event.customer_id).orderBy("score").toPandas()
+scores
 
 # %% [markdown]
 # ## The recommendations

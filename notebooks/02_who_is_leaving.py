@@ -102,6 +102,44 @@ by_segment = (
 by_segment
 
 # %% [markdown]
+# ## In which stage of their life are they?
+#
+# The stage follows from purchases and silence alone, the probability from all that is known. Customers who are risky and not
+# yet silent for long are those whom a stage would miss.
+
+# %%
+stages = lake.read_as_of(t.LIFECYCLE_STAGES).select("customer_id", "stage")
+by_stage = (
+    scores.join(stages, on="customer_id", how="inner")
+    .groupBy("stage")
+    .agg(
+        F.count("*").alias("num_customers"),
+        F.count_if(F.col("decile") <= risky_deciles).alias("num_risky"),
+        F.avg("value").alias("mean_probability"),
+    )
+    .orderBy(F.desc("mean_probability"), "stage")
+    .toPandas()
+)
+by_stage
+
+# %% [markdown]
+# ## Why?
+#
+# What moved the scores of the risky most, by the words before the customer's own figure. Empty where the model in use gives no
+# reasons.
+
+# %%
+told = scores.where(F.col("decile") <= risky_deciles).select(F.explode("reasons").alias("told"))
+why = (
+    told.groupBy(F.substring_index("told", ":", 1).alias("reason"))
+    .agg(F.count("*").alias("num_customers"))
+    .orderBy(F.desc("num_customers"), "reason")
+    .limit(10)
+    .toPandas()
+)
+why
+
+# %% [markdown]
 # ## What sets them apart?
 #
 # Means of the risky and of the others, and the distance between them in standard deviations of all: the figures at

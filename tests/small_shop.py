@@ -38,6 +38,10 @@ METRICS = [  # task, model, is_baseline, is_champion, metric, value
     ("churn", "logistic_regression", False, False, "average_precision", 0.69),
     ("churn", "recency_rule", True, False, "auc", 0.82),
     ("churn", "recency_rule", True, False, "average_precision", 0.61),
+    ("value", "bg_nbd", False, True, "squared_skill", 0.42),
+    ("value", "bg_nbd", False, True, "normalised_gini", 0.6),
+    ("value", "recent_revenue", True, False, "squared_skill", 0.35),
+    ("value", "recent_revenue", True, False, "normalised_gini", 0.55),
     ("recommendation", "popularity", True, False, "recall_at_20", 0.1),
     ("recommendation", "popularity", True, False, "ndcg_at_10", 0.08),
     ("recommendation", "als", False, False, "recall_at_20", 0.14),
@@ -130,16 +134,29 @@ def model_rows(lake: Lake) -> list[tuple[Table, DataFrame]]:
             **{name: F.lit(None).cast("double") for name in ("low", "high")},
         }
     )
+    score = (F.col("num_orders") - 8.0).alias("score")
     is_frequent = F.when(F.col("num_orders") >= 8, 0).otherwise(1).alias("segment")
     segments = features.select("customer_id", "as_of", is_frequent, version)
     return [
-        (t.CUSTOMER_SCORES, scores),
+        (t.CUSTOMER_SCORES, scores.select(t.CUSTOMER_SCORES.schema.names).unionByName(_values(scores))),
         (t.SEGMENTS, segments),
         (t.SEGMENT_PROFILES, _profiles(lake, features.select("*", is_frequent), version)),
+        (t.SEGMENT_CHOICES, _choices(lake)),
+        (t.FACTOR_LOADINGS, _loadings(lake)),
+        (t.CUSTOMER_FACTORS, features.select("customer_id", "as_of", F.lit(1).alias("factor"), score)),
         (t.ITEM_RECOMMENDATIONS, _lists(lake, features, version)),
         (t.MODEL_METRICS, _metrics(lake)),
         (t.SCORE_DECILES, _deciles(lake)),
     ]
+
+
+def _values(scores):
+    """Three customers in each decile; those of the first bring 1,000.00 each, those of the next 80.00 less, and so on."""
+    decile = F.expr("CAST(ntile(10) OVER (ORDER BY customer_id) AS INT)")
+    value = (F.lit(108_000.0) - 8_000 * F.col("decile")).alias("value")
+    named = scores.withColumn("decile", decile).withColumns({"unit": F.lit("cents"), "model": F.lit("bg_nbd")})
+    each = named.withColumn("score", F.explode(F.array(F.lit("value"), F.lit("lifetime_value"))))
+    return each.withColumn("value", value).select(t.CUSTOMER_SCORES.schema.names)
 
 
 def _profiles(lake, features, version):
@@ -159,12 +176,31 @@ def _profiles(lake, features, version):
         .withColumns(
             {
                 "description": described,
+                "name": F.when(F.col("segment") == 0, "regulars").otherwise("occasional buyers"),
+                "sets_apart": F.array(F.lit("more orders (+1.0)")),
+                "branch": F.lit(None).cast("string"),
                 "customers_share": F.col("num_customers") / NUM_CUSTOMERS,
                 "revenue_share": F.col("revenue") / F.col("total"),
             }
         )
         .select("*", version)
     )
+
+
+def _choices(lake):
+    rows = [
+        (AS_OF.date(), f"k = {k}", k, 0.6, silhouette, stability, k == 2, VERSION)
+        for k, silhouette, stability in ((2, 0.512, 0.93), (3, 0.598, 0.41))
+    ]
+    return lake.spark.createDataFrame(rows, t.SEGMENT_CHOICES.schema)
+
+
+def _loadings(lake):
+    rows = [
+        (1, feature, AS_OF.date(), loading, "more orders, not a longer silence", loading / 2, 1.0, 0.5, AS_OF.date())
+        for feature, loading in (("num_orders_90d", 0.9), ("purchase_recency_days", -0.7))
+    ]
+    return lake.spark.createDataFrame(rows, t.FACTOR_LOADINGS.schema)
 
 
 def _lists(lake, features, version):
@@ -195,15 +231,20 @@ def _metrics(lake):
 
 def _deciles(lake):
     rows = [
-        ("churn", model, decile, 3, p, share, share / 0.35)
+        ("churn", model, decile, 3, p, share, share / 0.35, None, None)
         for model, steep in (("gbt", 1.0), ("recency_rule", 0.7))
         for decile in range(1, 11)
         for share in [round(0.35 + steep * (5.5 - decile) * 0.07, 4)]
         for p in [share + 0.02 if model == "gbt" else 80.0 - decile]
     ]
+    rows += [
+        ("value", "bg_nbd", decile, 3, None, None, came / 64_000, came + 1_000.0, came)
+        for decile in range(1, 11)
+        for came in [108_000.0 - 8_000 * decile]
+    ]
     names = (
         "score string, model string, decile int, num_customers bigint, mean_probability double, "
-        "observed_share double, lift double"
+        "observed_share double, lift double, mean_value double, mean_observed double"
     )
     dated = lake.spark.createDataFrame(rows, names).withColumn("as_of", F.lit(AS_OF.date()))
     tested_on = F.lit((AS_OF - timedelta(days=28)).date())

@@ -35,7 +35,7 @@ def test_the_bundle_runs_the_pipelines_graph():
         wheel_task = task["python_wheel_task"]
         assert wheel_task["parameters"][:2] == ["run", name]
         assert (wheel_task["package_name"], wheel_task["entry_point"]) == ("clm_spark", "clm")
-        assert [next(iter(each)) for each in task["libraries"]] == ["whl", "pypi", "pypi", "pypi"]
+        assert [next(iter(each)) for each in task["libraries"]] == ["whl", "pypi", "pypi", "pypi", "pypi"]
 
 
 @pytest.mark.parametrize("profile", ["cluster", "databricks"])

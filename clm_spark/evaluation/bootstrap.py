@@ -13,6 +13,9 @@ import numpy as np
 from clm_spark.evaluation.samples import Counts, Floats, Sample
 
 Points = Mapping[tuple[str, str], float]  # (model, metric): the figure over all customers
+# Draws add noise to each tenth, so that a gap never looks small: of 100 samples of 500 the percentiles held the true error
+# of a nearly calibrated score in none, and turned round it (2 x figure - percentile) in 64.
+WITHOUT_INTERVAL = ("calibration_error",)
 
 
 @dataclass(frozen=True)
@@ -39,17 +42,18 @@ def intervals(
     level: float = 0.95,
     points: Points | None = None,
 ) -> dict[tuple[str, str], Interval]:
-    """The interval of each (model, metric) that has a value in the sample.
+    """The interval of each (model, metric) that has a value in the sample, but for those `WITHOUT_INTERVAL`.
 
     Percentile intervals. BCa needs the figure without each customer in turn, which AUC and average precision at
     100,000 customers cannot afford, and has no value where all draws agree, as for two equal models; tests hold the
     coverage of the percentiles to the level. `points` are figures over all customers, of whom the sample is a part:
     the interval moves to lie around them as it lies around the sample's own.
     """
-    drawn = _drawn_figures(sample, sample.models, metrics, replicates=replicates, seed=seed)
+    asked = [metric for metric in metrics if metric not in WITHOUT_INTERVAL]
+    drawn = _drawn_figures(sample, sample.models, asked, replicates=replicates, seed=seed)
     found = {}
     for place, model in enumerate(sample.models):
-        for at, metric in enumerate(metrics):
+        for at, metric in enumerate(asked):
             observed, *draws = drawn[:, place, at]
             if not np.isnan(observed):
                 shift = (points or {}).get((model, metric), observed) - observed

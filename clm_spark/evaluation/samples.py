@@ -4,8 +4,8 @@ A sample holds 100,000 customers at most. Its figures are computed some hundred 
 of an AUC is below 0.01 wide, and one from more customers would only be narrower: that of a sample errs to the safe side.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -16,11 +16,15 @@ from pyspark.sql import functions as F
 
 from clm_spark.errors import ModelError, TooLittleDataError
 from clm_spark.evaluation.curves import Curve
+from clm_spark.evaluation.offers import Offer
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.float64]  # whole numbers
 
 MOST_CUSTOMERS = 100_000
+
+# Groups of customers by name: the column that decides, and what group each of its values is in.
+Groups = Mapping[str, tuple[str, Callable[[pd.Series], pd.Series]]]
 
 
 class Sample(Protocol):
@@ -64,6 +68,7 @@ class ScoredLabels:
 
     curves: Mapping[str, Curve]
     num_customers: int
+    groups: Mapping[tuple[str, str], "ScoredLabels"] = field(default_factory=dict)  # by slice and its value
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -78,29 +83,51 @@ class ScoredLabels:
 
 def sampled_means(per_customer: DataFrame, *, seed: int, most: int = MOST_CUSTOMERS) -> Means:
     """A sample of one row per model and customer, every further column a metric."""
-    rows = _sampled(per_customer, seed=seed, most=most)
+    rows = drawn_rows(per_customer, seed=seed, most=most)
     metrics = tuple(name for name in per_customer.columns if name not in ("model", "customer_id"))
-    of_model = {model: group[list(metrics)].to_numpy(dtype=float) for model, group in _of_models(rows)}
+    of_model = {model: group[list(metrics)].to_numpy(dtype=float) for model, group in of_models(rows)}
     return Means(np.stack(list(of_model.values()), axis=1), tuple(of_model), metrics)
 
 
-def sampled_labels(scored: DataFrame, *, seed: int, most: int = MOST_CUSTOMERS) -> ScoredLabels:
-    """A sample of model, customer_id, score and is_positive; a customer's rows of several days are drawn together."""
-    columns = ("model", "customer_id", "score", "is_positive")
-    rows = _sampled(scored.select(*columns), seed=seed, most=most)
+def sampled_labels(
+    scored: DataFrame,
+    *,
+    seed: int,
+    most: int = MOST_CUSTOMERS,
+    offer: Offer | None = None,
+    slices: Groups | None = None,
+) -> ScoredLabels:
+    """A sample of model, customer_id, score and is_positive; a customer's rows of several days are drawn together.
+
+    With `slices`, `groups` has the customers of each group.
+    """
+    by = slices or {}
+    columns = ("model", "customer_id", "score", "is_positive", *(column for column, _ in by.values()))
+    rows = drawn_rows(scored.select(*columns), seed=seed, most=most)
+    groups = {
+        (name, str(group)): _labels(of_group, offer)
+        for name, (column, group_of) in by.items()
+        for group, of_group in rows.groupby(group_of(rows[column]), observed=True)
+    }
+    return replace(_labels(rows, offer), groups=groups)
+
+
+def _labels(rows: pd.DataFrame, offer: Offer | None) -> ScoredLabels:
+    numbered = rows.assign(_customer=pd.factorize(rows["_customer"], sort=True)[0])
     curves = {
         model: Curve.of(
             group["score"].to_numpy(dtype=float),
             group["is_positive"].to_numpy(dtype=bool),
             customers=group["_customer"].to_numpy(),
             tie_order=group["_hash"].to_numpy(),
+            offer=offer,
         )
-        for model, group in _of_models(rows)
+        for model, group in of_models(numbered)
     }
-    return ScoredLabels(curves, num_customers=int(rows["_customer"].max()) + 1)
+    return ScoredLabels(curves, num_customers=int(numbered["_customer"].max()) + 1)
 
 
-def _sampled(rows: DataFrame, *, seed: int, most: int) -> pd.DataFrame:
+def drawn_rows(rows: DataFrame, *, seed: int, most: int) -> pd.DataFrame:
     """The rows of `most` customers chosen by hash, in their order, numbered in `_customer`."""
     hashed = rows.withColumns(
         {
@@ -119,13 +146,14 @@ def _sampled(rows: DataFrame, *, seed: int, most: int) -> pd.DataFrame:
     return chosen
 
 
-def _of_models(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+def of_models(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each model's rows of a sample."""
     for model, group in rows.groupby("model"):
         yield str(model), group
 
 
 def _check_same_customers(rows: pd.DataFrame) -> None:
-    customers = {model: group["_customer"].to_numpy() for model, group in _of_models(rows)}
+    customers = {model: group["_customer"].to_numpy() for model, group in of_models(rows)}
     if not customers:
         raise TooLittleDataError("models cannot be compared: no customer was tested")
     first = next(iter(customers))

@@ -5,9 +5,11 @@ from datetime import date, timedelta
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.events.identity.persons import with_person
+from clm_spark.events.identity.persons import known_persons, with_person
 from clm_spark.features.panel import panel_days
 from clm_spark.settings import Settings
+from clm_spark.tables.catalog import CUSTOMER_DAYS
+from clm_spark.tables.lake import Lake
 
 AHEAD = ("num_orders", "revenue_cents", "refund_cents")
 
@@ -16,6 +18,14 @@ def answered_days(settings: Settings, *, horizon_days: int) -> list[date]:
     """The days of the panel whose labels are all known by the run's as_of, latest first."""
     horizon = timedelta(days=horizon_days)
     return [day for day in panel_days(settings) if day + horizon <= settings.as_of]
+
+
+def known_labels(
+    lake: Lake, customers: DataFrame, *, known_on: date, horizon_days: int, gap_days: int = 0
+) -> DataFrame:
+    """As `customer_labels`, of `customers` by customer_id and as_of, as known on the morning of `known_on`."""
+    days, persons = lake.read_as_of(CUSTOMER_DAYS, known_on), known_persons(lake, [known_on])
+    return customer_labels(customers, days, persons, horizon_days=horizon_days, gap_days=gap_days)
 
 
 def customer_labels(

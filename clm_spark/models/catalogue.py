@@ -6,26 +6,37 @@ from typing import Any
 
 from clm_spark import settings as areas
 from clm_spark.errors import ModelError, SettingsError
+from clm_spark.models import churn, purchase
 from clm_spark.models.als import Als
-from clm_spark.models.churn import Churn, Gbt, LoggedRegression, OrdersRule, RecencyRule
 from clm_spark.models.favourites import OwnFavourites
 from clm_spark.models.popularity import Popularity, RecentPopularity
 from clm_spark.models.recommendation import Recommendation
-from clm_spark.models.segments import KMeansSegments, RandomSegments, Segmentation
+from clm_spark.models.segments.chance import RandomSegments
+from clm_spark.models.segments.density import DensitySegments
+from clm_spark.models.segments.kmeans import BisectingSegments, KMeansSegments
+from clm_spark.models.segments.task import Segmentation
 from clm_spark.models.task import Model, Task
 from clm_spark.models.transformer.model import Transformer
+from clm_spark.models.value.model import LawOfPurchases
+from clm_spark.models.value.rules import OwnPace, RecentRevenue
+from clm_spark.models.value.task import Value
+from clm_spark.models.value.two_stage import TwoStage
 from clm_spark.settings import Section, Settings
 
-TASKS: tuple[Task, ...] = (Segmentation(), Churn(), Recommendation())
+TASKS: tuple[Task, ...] = (Segmentation(), churn.Churn(), purchase.Purchase(), Value(), Recommendation())
 
 # Of each task the simpler first: where two tie, the earlier is served.
 MODELS: tuple[Model, ...] = (
     KMeansSegments(),
+    BisectingSegments(),
+    DensitySegments(),
     RandomSegments(),
-    RecencyRule(),
-    OrdersRule(),
-    LoggedRegression(),
-    Gbt(),
+    *churn.ENTRANTS,
+    *purchase.ENTRANTS,
+    RecentRevenue(),
+    OwnPace(),
+    LawOfPurchases(),
+    TwoStage(),
     Popularity(),
     RecentPopularity(),
     OwnFavourites(),

@@ -11,17 +11,26 @@ from pyspark.sql import functions as F
 
 from clm_spark.errors import TooLittleDataError
 from clm_spark.evaluation.classification import classification_metrics, score_deciles
+from clm_spark.evaluation.curves import METRICS, OFFER_METRICS
+from clm_spark.evaluation.offers import Offer
 from clm_spark.evaluation.ranks import with_decile
 from clm_spark.evaluation.samples import sampled_labels
-from clm_spark.events.identity.persons import known_persons
-from clm_spark.features.labels import answered_days, customer_labels
+from clm_spark.features.labels import answered_days, known_labels
 from clm_spark.models.classifier import LABEL
-from clm_spark.models.comparison import SampledComparison, stacked
+from clm_spark.models.comparison import stacked
 from clm_spark.models.registry import ModelVersion, fingerprint
-from clm_spark.models.task import Comparison, Inputs, Split, Task
+from clm_spark.models.slices import SLICED_BY, SLICES, ClassifierComparison
+from clm_spark.models.task import BASE_RATE, Comparison, Inputs, Split, Task
 from clm_spark.session import persisted
 from clm_spark.settings import Section, Settings
-from clm_spark.tables.catalog import CUSTOMER_DAYS, CUSTOMER_FEATURES, CUSTOMER_SCORES, IDENTITIES, SCORE_DECILES
+from clm_spark.tables.catalog import (
+    CUSTOMER_DAYS,
+    CUSTOMER_FEATURES,
+    CUSTOMER_SCORES,
+    IDENTITIES,
+    SCORE_DECILES,
+    SLICE_METRICS,
+)
 from clm_spark.tables.lake import Lake
 
 
@@ -32,6 +41,20 @@ class HorizonSettings(Section):
     active_days: Annotated[int, Field(ge=1)] = Field(
         84, description="asked of customers who bought in so many days before"
     )
+    offer_cost_cents: Annotated[float, Field(ge=0)] = Field(
+        100, description="what it costs to make one customer an offer"
+    )
+    offer_margin_cents: Annotated[float, Field(ge=0)] = Field(
+        3000, description="what a customer whom the offer moves is worth, before its cost"
+    )
+    offer_response_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1, description="of those to whom it would happen, how many an offer moves"
+    )
+
+    @property
+    def offer(self) -> Offer:
+        """What decides from which probability on an offer pays."""
+        return Offer(self.offer_cost_cents, self.offer_margin_cents, self.offer_response_share)
 
 
 class ClassificationTask(Task):
@@ -40,16 +63,16 @@ class ClassificationTask(Task):
     Rows are those of gold.customer_features, of active customers, on the days of the panel.
     """
 
-    positive: ClassVar[str]  # SQL over the labels of `features.labels.customer_labels`: it happened
+    positive: ClassVar[str]  # SQL over the labels of `features.labels`: it happened
     section: ClassVar[type[HorizonSettings]]
     grain = "customer"
     population = "customers who bought in the `active_days` before as_of"
-    metrics = ("auc", "average_precision", "lift_at_top_decile", "brier_skill")
+    metrics = (*METRICS, *OFFER_METRICS)
     decided_by = "average_precision"
     reads = (CUSTOMER_FEATURES, CUSTOMER_DAYS, IDENTITIES)
-    asks = (CUSTOMER_FEATURES,)
+    asks = reads  # the outcomes of before are the base rate, where no model is in use
     writes = (CUSTOMER_SCORES,)
-    reports = (SCORE_DECILES,)
+    reports = (SCORE_DECILES, SLICE_METRICS)
 
     def horizon_days(self, settings: Settings) -> int:
         """Those of its section."""
@@ -71,7 +94,7 @@ class ClassificationTask(Task):
             yield Split(
                 past=Inputs(lake, tested_on, closed),
                 test=Inputs(lake, tested_on, tested.drop(LABEL)),
-                truth=tested.select("customer_id", (F.col(LABEL) > 0).alias("is_positive")),
+                truth=tested.select("customer_id", (F.col(LABEL) > 0).alias("is_positive"), *SLICED_BY),
                 now=Inputs(lake, lake.settings.as_of, rows),
                 tested_on=tested_on,
                 fingerprint=fingerprint(rows),
@@ -84,32 +107,61 @@ class ClassificationTask(Task):
     def compare(self, answers: Mapping[str, DataFrame], split: Split) -> Comparison:
         """AUC and the others of all entrants, on the same customers."""
         scored = stacked(answers).select("model", "customer_id", F.col("value").alias("score"))
+        offer = split.now.settings.of(self.section).offer
         with persisted(scored.join(split.truth, on="customer_id", how="inner")) as tested:
-            asked = split.now.settings.evaluation
-            return SampledComparison.of(
-                classification_metrics(tested),
-                sampled_labels(tested, seed=asked.seed, most=asked.max_customers),
+            asked, deciles = split.now.settings.evaluation, _on_driver(score_deciles(tested))
+            sample = sampled_labels(tested, seed=asked.seed, most=asked.max_customers, offer=offer, slices=SLICES)
+            return ClassifierComparison.of(
+                classification_metrics(tested, deciles=deciles, offer=offer),
+                sample,
                 decided_by=self.decided_by,
                 settings=asked,
-                further=[(SCORE_DECILES, _on_driver(score_deciles(tested).withColumn("score", F.lit(self.name))))],
-            )
+                further=[(SCORE_DECILES, deciles.withColumn("score", F.lit(self.name)))],
+            ).of_score(self.name, tested.sparkSession)
 
     def write(self, lake: Lake, answers: DataFrame, served: ModelVersion) -> None:
-        """The probability of every customer of as_of, with its decile."""
-        named = with_decile(answers, score="value", within=["as_of"]).withColumns(
-            {
-                "score": F.lit(self.name),
-                "unit": F.lit("probability"),
-                "is_fallback": F.lit(False),
-                "model": F.lit(served.model),
-                "model_version": F.lit(served.version),
-                **{name: F.lit(None).cast("double") for name in ("low", "high")},
-                "label": F.lit(None).cast("string"),
-                "reasons": F.lit(None).cast("array<string>"),
-            }
+        """The probability of every customer of as_of, with its decile and reasons."""
+        self._write(lake, answers, model=served.model, version=served.version)
+
+    def write_fallback(self, lake: Lake) -> str | None:
+        """The base rate for every customer of as_of, where outcomes are known of anybody.
+
+        (positives + 1) / (customers + 2) of the panel's days, Laplace's rule of succession: few customers, or customers of
+        one kind, give no certainty.
+        """
+        if not (lake.exists(CUSTOMER_FEATURES) and lake.exists(CUSTOMER_DAYS)):
+            return None
+        days = answered_days(lake.settings, horizon_days=self.horizon_days(lake.settings))
+        known = self._labelled(lake, days, known_on=lake.settings.as_of).agg(F.sum(LABEL), F.count("*")).collect()[0]
+        rows = self.population_rows(lake).rows
+        if not known[1] or rows.isEmpty():
+            return None
+        rate = (known[0] + 1) / (known[1] + 2)
+        why = f"base rate of {known[1]:,} customers and days whose outcome is known"
+        answers = rows.select(
+            "customer_id",
+            "as_of",
+            F.lit(rate).alias("value"),
+            F.array(F.lit(f"{why}; no model is in use")).alias("reasons"),
         )
-        rows = named.select(CUSTOMER_SCORES.schema.names)
-        lake.replace(rows, into=CUSTOMER_SCORES, as_of=lake.settings.as_of, score=self.name)
+        self._write(lake, answers, model=BASE_RATE, version=f"{BASE_RATE}-{lake.settings.as_of}")
+        return f"everybody gets {rate:.3f}, the {why}"
+
+    def _write(self, lake: Lake, answers: DataFrame, *, model: str, version: str) -> None:
+        with persisted(answers) as scored:
+            named = with_decile(scored, score="value", within=["as_of"]).withColumns(
+                {
+                    "score": F.lit(self.name),
+                    "unit": F.lit("probability"),
+                    "is_fallback": F.lit(model == BASE_RATE),
+                    "model": F.lit(model),
+                    "model_version": F.lit(version),
+                    **{name: F.lit(None).cast("double") for name in ("low", "high")},
+                    "label": F.lit(None).cast("string"),
+                }
+            )
+            rows = named.select(CUSTOMER_SCORES.schema.names)
+            lake.replace(rows, into=CUSTOMER_SCORES, as_of=lake.settings.as_of, score=self.name)
 
     def _active(self, lake: Lake, features: DataFrame) -> DataFrame:
         """Whoever left long ago is no longer asked about."""
@@ -118,10 +170,7 @@ class ClassificationTask(Task):
     def _labelled(self, lake: Lake, days: Sequence[date], *, known_on: date) -> DataFrame:
         """Active customers of `days`, with `label`, 0 or 1, by what was known on the morning of `known_on`."""
         customers = self._active(lake, lake.read(CUSTOMER_FEATURES).where(F.col("as_of").isin(days)))
-        persons, horizon_days = known_persons(lake, [known_on]), self.horizon_days(lake.settings)
-        labels = customer_labels(
-            customers, lake.read_as_of(CUSTOMER_DAYS, known_on), persons, horizon_days=horizon_days
-        )
+        labels = known_labels(lake, customers, known_on=known_on, horizon_days=self.horizon_days(lake.settings))
         happened = labels.select("customer_id", "as_of", F.expr(self.positive).cast("double").alias(LABEL))
         return customers.join(happened, on=["customer_id", "as_of"], how="inner")
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Self
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -33,7 +34,7 @@ class SampledComparison(Comparison):
         decided_by: str,
         settings: EvaluationSettings,
         further: Sequence[tuple[Table, DataFrame]] = (),
-    ) -> "SampledComparison":
+    ) -> Self:
         """From `figures`, a row of model, metric, value and num_tested each: bounded by models times metrics."""
         rows = figures.orderBy("model", "metric").collect()
         points = {(row.model, row.metric): row.value for row in rows}

@@ -17,6 +17,7 @@ from clm_spark.models.gate import INCUMBENT, Election
 from clm_spark.models.registry import ModelVersion, Registry
 from clm_spark.models.task import Comparison, Figure, Inputs, Model, Split, Task, digest, source_digest
 from clm_spark.tables.catalog import MODEL_METRICS
+from clm_spark.tables.contract import Table
 from clm_spark.tables.lake import Lake
 
 log = logging.getLogger(__name__)
@@ -168,8 +169,9 @@ class Contest:
     def write(self, comparison: Comparison, election: Election, served: ModelVersion) -> None:
         """Write gold.model_metrics and what else the task reports."""
         as_of, tested_on = self.lake.settings.as_of, F.lit(self.split.tested_on).cast("date")
-        for table, rows in comparison.reports():
+        for table, rows in (*comparison.reports(), *comparison.reports_on(election.winner)):
             named = self._with_version(rows).withColumns({"as_of": F.lit(as_of), "tested_on": tested_on})
+            named = _with_columns_of(table, named)
             self.lake.replace(named.select(table.schema.names), into=table, as_of=as_of, score=self.task.name)
         metrics = self.lake.spark.createDataFrame(
             list(self._metrics(comparison, election, served)), MODEL_METRICS.schema
@@ -187,7 +189,8 @@ class Contest:
 
     def _in_use(self, model: Model) -> str | None:
         incumbent = self.incumbent
-        return incumbent.version.path if incumbent and incumbent.model.name == model.name else None
+        takes_over = incumbent and (self.task.keeps_numbers or incumbent.model.name == model.name)
+        return incumbent.version.path if incumbent and takes_over else None
 
     def _who(self, name: str) -> tuple[str, str]:
         """Model and version behind a name in the comparison."""
@@ -232,6 +235,12 @@ class Contest:
             "num_tested": figure.num_tested,
             "comparison": self.name,
         }
+
+
+def _with_columns_of(table: Table, rows: DataFrame) -> DataFrame:
+    """The rows with null in the table's columns that their task has no use for."""
+    unused = [column for column in table.columns if column.nullable and column.name not in rows.columns]
+    return rows.withColumns({column.name: F.lit(None).cast(column.type) for column in unused}) if unused else rows
 
 
 def version_of(model: Model, task: Task, split: Split) -> str:

@@ -2,7 +2,8 @@
 
 from pyspark.sql import DataFrame
 
-FEWEST_PARTITIONS = 4
+FEW_ROWS = 10_000  # a task of fewer costs more to start than to run, and a fit starts hundreds
+FEW_PARTITIONS = 4
 ROWS_PER_PARTITION = 250_000
 
 
@@ -11,5 +12,7 @@ def in_fixed_order(rows: DataFrame, *order: str) -> DataFrame:
 
     Partitions go by customer_id, rows within them by `order`. Counts the rows, which should be persisted.
     """
-    num_partitions = max(FEWEST_PARTITIONS, -(-rows.count() // ROWS_PER_PARTITION))
+    num_rows = rows.count()
+    few = max(1, min(FEW_PARTITIONS, num_rows // FEW_ROWS))
+    num_partitions = max(few, -(-num_rows // ROWS_PER_PARTITION))
     return rows.repartition(num_partitions, "customer_id").sortWithinPartitions(*order)

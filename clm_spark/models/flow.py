@@ -59,10 +59,16 @@ def train(lake: Lake, task: Task) -> None:
 def score(lake: Lake, task: Task) -> None:
     """Let the champion of as_of answer for everybody in the task's population, and write the answers.
 
-    Raises `ModelError` where none is in use, or the one in use does not fit today's rows, `TooLittleDataError` where
-    there is nobody to ask, and `SettingsError` where that is for want of the task's tables of as_of.
+    Where none is in use, what the task can say without one is written, and the run says so. Raises `ModelError` where
+    that is nothing, or the one in use does not fit today's rows, `TooLittleDataError` where there is nobody to ask, and
+    `SettingsError` where that is for want of the task's tables of as_of.
     """
     served = Registry(lake.settings).champion(task.name, lake.settings.as_of)
+    fallback = task.write_fallback(lake) if served is None else None
+    if fallback is not None:
+        log.warning("%s: no model is in use: %s", task.name, fallback)
+        lake.too_little.append(f"no {task.name} model is in use: {fallback}")
+        return
     if served is None:
         raise NoModelInUseError(
             f"no {task.name} model is in use on {lake.settings.as_of}: expected one that won a comparison by then; "
@@ -78,7 +84,7 @@ def score(lake: Lake, task: Task) -> None:
         raise TooLittleDataError(
             f"nobody can be asked on {inputs.as_of}: expected {task.population}, and there is none"
         )
-    task.write(lake, model.score(served.path, inputs), served)
+    task.write(lake, model.explain(served.path, inputs, outcome=task.outcome), served)
 
 
 @contextmanager

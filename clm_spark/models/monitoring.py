@@ -8,14 +8,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.evaluation.classification import classification_metrics
-from clm_spark.events.identity.persons import known_persons
 from clm_spark.features.drift import feature_drift
-from clm_spark.features.labels import customer_labels
+from clm_spark.features.labels import known_labels
 from clm_spark.models.catalogue import TASKS, find_model
 from clm_spark.models.classification import ClassificationTask
 from clm_spark.models.registry import ModelVersion, Registry
+from clm_spark.models.task import Task
 from clm_spark.tables.catalog import (
-    CUSTOMER_DAYS,
     CUSTOMER_FEATURES,
     CUSTOMER_SCORES,
     FEATURE_DRIFT,
@@ -24,6 +23,8 @@ from clm_spark.tables.catalog import (
 )
 from clm_spark.tables.lake import Lake
 
+# The tasks whose answers are of customers and come true or not.
+WATCHED = tuple(task for task in TASKS if CUSTOMER_SCORES in task.writes)
 TESTED = ("auc", "average_precision")  # figures that are held against their interval of the test
 
 
@@ -45,11 +46,11 @@ class Reading:
 
 
 def model_monitoring(lake: Lake) -> DataFrame:
-    """One row per classification task with a model in use and figure, as gold.model_monitoring declares; a few rows."""
+    """One row per watched task with a model in use and figure, as gold.model_monitoring declares; a few rows."""
     registry, as_of, rows = Registry(lake.settings), lake.settings.as_of, []
-    for task in TASKS:
-        served = registry.champion(task.name, as_of) if isinstance(task, ClassificationTask) else None
-        if served is None or not isinstance(task, ClassificationTask):
+    for task in WATCHED:
+        served = registry.champion(task.name, as_of)
+        if served is None:
             continue
         for each in readings(lake, task, served):
             figures = (each.figure, each.value, each.low, each.high, each.is_beyond, each.scored_on, each.num_customers)
@@ -57,7 +58,7 @@ def model_monitoring(lake: Lake) -> DataFrame:
     return lake.spark.createDataFrame(rows, MODEL_MONITORING.schema)
 
 
-def readings(lake: Lake, task: ClassificationTask, served: ModelVersion) -> Iterator[Reading]:
+def readings(lake: Lake, task: Task, served: ModelVersion) -> Iterator[Reading]:
     """The figures of a task's model in use that can be told by now."""
     limits = lake.settings.monitoring
     yield Reading("age_days", float((lake.settings.as_of - served.as_of).days), high=float(limits.max_age_days))
@@ -99,43 +100,40 @@ def _moved_scores(lake: Lake, scores: DataFrame, served: ModelVersion) -> Iterat
         )
 
 
-def _what_came(lake: Lake, task: ClassificationTask, scores: DataFrame) -> Iterator[Reading]:
-    """AUC and calibration of the scores whose horizon ended this morning, whichever version gave them."""
+def _what_came(lake: Lake, task: Task, scores: DataFrame) -> Iterator[Reading]:
+    """How right the scores were whose horizon ended this morning, whichever version gave them."""
     as_of, limits = lake.settings.as_of, lake.settings.monitoring
-    scored_on = as_of - timedelta(days=task.horizon_days(lake.settings))
+    horizon_days = task.horizon_days(lake.settings)
+    assert horizon_days is not None  # of tasks that score customers
+    scored_on = as_of - timedelta(days=horizon_days)
     made = scores.where(F.col("as_of") == F.lit(scored_on))
     if made.isEmpty():
         return
-    tested = _held_against_labels(lake, task, made)
-    sums = tested.agg(
-        F.sum("score").alias("expected"), F.count_if("is_positive").alias("came"), F.count("*").alias("n")
-    ).head()
+    tested = _held_against_labels(lake, task, made, horizon_days=horizon_days)
+    sums = tested.agg(F.sum("score").alias("expected"), F.sum("came").alias("came"), F.count("*").alias("n")).head()
     assert sums is not None
     is_told, of_scores = sums["n"] >= limits.min_customers, {"num_customers": sums["n"], "scored_on": scored_on}
-    least = _lower_bounds(lake, task, scored_on) if is_told else {}
-    for row in classification_metrics(tested).where(F.col("metric").isin(*TESTED)).collect():
-        yield Reading(f"realised_{row['metric']}", row["value"], low=least.get(row["metric"]), **of_scores)
+    if isinstance(task, ClassificationTask):
+        least = _lower_bounds(lake, task, scored_on) if is_told else {}
+        figures = classification_metrics(tested.withColumn("is_positive", F.col("came") > 0))
+        for row in figures.where(F.col("metric").isin(*TESTED)).collect():  # two
+            yield Reading(f"realised_{row['metric']}", row["value"], low=least.get(row["metric"]), **of_scores)
     if sums["expected"]:
         most = limits.max_miscalibration
         low, high = (1 / most, most) if is_told else (None, None)
         yield Reading("observed_per_expected", sums["came"] / sums["expected"], low=low, high=high, **of_scores)
 
 
-def _held_against_labels(lake: Lake, task: ClassificationTask, scores: DataFrame) -> DataFrame:
-    """The scores of one day with `is_positive`: what came in their horizon, as known this morning."""
-    as_of = lake.settings.as_of
-    labels = customer_labels(
-        scores.select("customer_id", "as_of"),
-        lake.read_as_of(CUSTOMER_DAYS),
-        known_persons(lake, [as_of]),
-        horizon_days=task.horizon_days(lake.settings),
-    )
-    happened = labels.select("customer_id", F.expr(task.positive).alias("is_positive"))
+def _held_against_labels(lake: Lake, task: Task, scores: DataFrame, *, horizon_days: int) -> DataFrame:
+    """The scores of one day with `came`, as known this morning: 1 where it happened, else 0; of a value, the cents."""
+    labels = known_labels(lake, scores, known_on=lake.settings.as_of, horizon_days=horizon_days)
+    came = F.expr(task.positive) if isinstance(task, ClassificationTask) else F.col("net_revenue_ahead_cents")
+    happened = labels.select("customer_id", came.cast("double").alias("came"))
     named = scores.select(F.lit(task.name).alias("model"), "customer_id", F.col("value").alias("score"))
     return named.join(happened, on="customer_id", how="inner")
 
 
-def _lower_bounds(lake: Lake, task: ClassificationTask, scored_on: date) -> dict[str, float]:
+def _lower_bounds(lake: Lake, task: Task, scored_on: date) -> dict[str, float]:
     """The lower bounds that the champion of a day had in its test, by metric."""
     is_its = (F.col("task") == task.name) & F.col("is_champion") & F.col("metric").isin(*TESTED)
     known = lake.read(MODEL_METRICS).where(is_its & F.col("low").isNotNull() & (F.col("as_of") <= F.lit(scored_on)))

@@ -18,6 +18,8 @@ from clm_spark.settings import Section, Settings
 from clm_spark.tables.contract import Table
 from clm_spark.tables.lake import Lake
 
+BASE_RATE = "base_rate"  # in the place of a model's name where none is in use
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -73,12 +75,20 @@ class Model(ABC):
         """Train on `inputs` and write the fitted model into the folder at `path`, a URL.
 
         `holdout` is the folder of this model as it was tested: training may go on from it. `incumbent` is the folder of
-        the model in use, where that is one of the same name: numbers that its answers bear may be taken over.
+        the model in use, where that is one of the same name, or the task keeps numbers: those that its answers bear may
+        be taken over.
         """
 
     @abstractmethod
     def score(self, path: str, inputs: Inputs) -> DataFrame:
         """The answers of the fitted model at `path` for the rows of `inputs`, in the shape of the task."""
+
+    def explain(self, path: str, inputs: Inputs, *, outcome: str) -> DataFrame:
+        """As `score`, for answers that are written: with `reasons`, in words, where the model can give them.
+
+        `outcome` says in words what the answers are about.
+        """
+        return self.score(path, inputs)
 
     @property
     def is_fitted(self) -> bool:
@@ -116,6 +126,7 @@ class Task(ABC):
     grain: ClassVar[str]  # what an answer is about
     population: ClassVar[str]
     label: ClassVar[str]
+    outcome: ClassVar[str] = ""  # what an answer is about, as in "makes ... more likely"
     metrics: ClassVar[tuple[str, ...]]
     decided_by: ClassVar[str]  # the metric whose highest value elects
     train_job: ClassVar[str]
@@ -125,6 +136,7 @@ class Task(ABC):
     reads: ClassVar[tuple[Table, ...]]  # to train and test
     asks: ClassVar[tuple[Table, ...]]  # to score
     writes: ClassVar[tuple[Table, ...]]  # answers
+    keeps_numbers: ClassVar[bool] = False  # a model takes over those of the one in use, whichever that is
     reports: ClassVar[tuple[Table, ...]] = ()  # written beside gold.model_metrics when models are compared
 
     def horizon_days(self, settings: Settings) -> int | None:
@@ -150,6 +162,10 @@ class Task(ABC):
     @abstractmethod
     def write(self, lake: Lake, answers: DataFrame, served: ModelVersion) -> None:
         """Put the champion's answers into the task's tables."""
+
+    def write_fallback(self, lake: Lake) -> str | None:
+        """Write what can be said without a model, marked as such, and give it in words; None: nothing can be said."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -184,6 +200,10 @@ class Comparison(ABC):
 
     def reports(self) -> Iterator[tuple[Table, DataFrame]]:
         """Further rows to write, without as_of and version."""
+        return iter(())
+
+    def reports_on(self, winner: str) -> Iterator[tuple[Table, DataFrame]]:
+        """As `reports`: rows on the one that is served."""
         return iter(())
 
 

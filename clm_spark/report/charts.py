@@ -131,14 +131,30 @@ def calibration(rows: pd.DataFrame, *, predicted: str, observed: str, series: st
     return svg(right.encode(x="a:Q", y="b:Q") + drawn, label=label, height=230)
 
 
-def decile_columns(rows: pd.DataFrame, *, value: str, label: str, unit: str) -> str:
-    """One standing bar per decile with its figure on top."""
+def decile_columns(rows: pd.DataFrame, *, value: str, label: str, unit: str, of: str = "predicted risk") -> str:
+    """One standing bar per decile `of` a prediction, with its figure on top."""
     base = alt.Chart(rows[["decile", value]]).encode(
-        x=alt.X("decile:O", title="decile of predicted risk (1: highest)", axis=alt.Axis(labelAngle=0)),
+        x=alt.X("decile:O", title=f"decile of {of} (1: highest)", axis=alt.Axis(labelAngle=0)),
         y=alt.Y(f"{value}:Q", title=unit, axis=alt.Axis(tickCount=5, labelExpr=SHORT)),
     )
     figures = base.mark_text(dy=-6, fontSize=10, color="#1a1a1a").encode(text=alt.Text(f"{value}:Q", format=",.0f"))
     return svg(base.mark_bar(color=ORANGE) + figures, label=label)
+
+
+def decile_pairs(rows: pd.DataFrame, *, value: str, series: str, label: str, unit: str, of: str) -> str:
+    """Standing bars side by side for each decile `of` a prediction, one colour for each series."""
+    kinds = list(dict.fromkeys(rows[series]))
+    drawn = (
+        alt.Chart(rows[["decile", value, series]])
+        .mark_bar()
+        .encode(
+            x=alt.X("decile:O", title=f"decile of {of} (1: highest)", axis=alt.Axis(labelAngle=0)),
+            xOffset=alt.XOffset(f"{series}:N", sort=kinds),
+            y=alt.Y(f"{value}:Q", title=unit, axis=alt.Axis(tickCount=5, labelExpr=SHORT)),
+            color=_colour(series, kinds),
+        )
+    )
+    return svg(drawn, label=label)
 
 
 def svg(chart: alt.Chart | alt.LayerChart, *, label: str, height: int = HEIGHT) -> str:

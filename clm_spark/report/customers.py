@@ -2,8 +2,10 @@
 
 import pandas as pd
 
+from clm_spark.evaluation.curves import OFFER_METRICS
 from clm_spark.models.churn import Churn, ChurnSettings
-from clm_spark.models.segments import Segmentation, SegmentSettings
+from clm_spark.models.segments.settings import SegmentSettings
+from clm_spark.models.segments.task import Segmentation
 from clm_spark.report import charts
 from clm_spark.report.blocks import (
     Chart,
@@ -19,31 +21,34 @@ from clm_spark.report.blocks import (
 from clm_spark.report.figures import deciles_from_scores
 from clm_spark.report.metrics import metrics_grid, metrics_of, reasons_missing, verdict, with_series
 from clm_spark.report.rows import first_line, lines, small_rows
-from clm_spark.tables.catalog import CUSTOMER_SCORES, MODEL_METRICS, SCORE_DECILES, SEGMENT_PROFILES
+from clm_spark.report.slices import offer_grids, slice_grids
+from clm_spark.tables.catalog import CUSTOMER_SCORES, MODEL_METRICS, SCORE_DECILES, SEGMENT_CHOICES, SEGMENT_PROFILES
 from clm_spark.tables.lake import Lake
 
 
 def segments(lake: Lake) -> Section:
     """Segments in words and in pictures."""
     title = "Segments"
-    # One row per segment; K-Means is asked for no more than k_to.
+    # One row per segment; no entrant makes more than k_to, and the version in use may be of other settings.
     profiles = small_rows(
         lake,
         SEGMENT_PROFILES,
         lambda rows: rows.orderBy("segment"),
-        at_most=lake.settings.of(SegmentSettings).k_to,
+        at_most=2 * lake.settings.of(SegmentSettings).k_to,
     )
     if profiles.empty:
         job = Segmentation.train_job
         return missing("segments", title, of=SEGMENT_PROFILES, job=job, reason=reasons_missing(lake).get(job))
     best = first_line(profiles)
+    named = f"Segment {best.segment}" + (f" ({best.name})" if best.name else "")
     lead = (
-        f"{len(profiles)} segments as of {best.as_of}. Segment {best.segment} is {share_text(best.customers_share)} of "
+        f"{len(profiles)} segments as of {best.as_of}. {named} is {share_text(best.customers_share)} of "
         f"the customers and {share_text(best.revenue_share)} of the last 90 days' revenue."
     )
     found = metrics_of(lake, "segments")
     notes = [f"{words(row.metric)} of {words(row.model)}: {number_text(row.value)}." for row in lines(found)]
-    return Section("segments", title, lead, _segment_charts(profiles), [_segment_grid(profiles)], notes)
+    grids = [_segment_grid(profiles), *_choice_grid(lake)]
+    return Section("segments", title, lead, _segment_charts(profiles), grids, notes)
 
 
 def _segment_charts(profiles: pd.DataFrame) -> list[Chart]:
@@ -76,16 +81,39 @@ def _segment_charts(profiles: pd.DataFrame) -> list[Chart]:
 
 
 def _segment_grid(profiles: pd.DataFrame) -> Grid:
-    header = ("segment", "in words", "customers", "share of customers", "share of revenue",
-              "days since purchase", "orders, 90 days", "net revenue, 90 days", "discount")  # fmt: skip
+    header = ("segment", "name", "in words", "what sets it apart", "customers", "share of customers",
+              "share of revenue", "days since purchase", "orders, 90 days", "net revenue, 90 days", "discount")  # fmt: skip
     rows = [
-        (str(row.segment), row.description, count_text(row.num_customers), share_text(row.customers_share),
-         share_text(row.revenue_share), number_text(row.mean_recency_days, digits=1),
-         number_text(row.mean_orders_90d, digits=1), money_text(row.mean_revenue_90d_cents),
-         share_text(row.mean_discount_share))
+        (str(row.segment), row.name or "-", row.description, ", ".join([] if row.sets_apart is None else row.sets_apart),
+         count_text(row.num_customers), share_text(row.customers_share), share_text(row.revenue_share),
+         number_text(row.mean_recency_days, digits=1), number_text(row.mean_orders_90d, digits=1),
+         money_text(row.mean_revenue_90d_cents), share_text(row.mean_discount_share))
         for row in lines(profiles)
     ]  # fmt: skip
-    return Grid("Means per customer; money in the shop's currency, discount as a share of list price.", header, rows, 2)
+    caption = (
+        "Means per customer; money in the shop's currency, discount as a share of list price. What sets a segment apart is "
+        "its difference to all customers, in their standard deviations."
+    )
+    return Grid(caption, header, rows, 4)
+
+
+def _choice_grid(lake: Lake) -> list[Grid]:
+    # A row per k that was tried.
+    tried = small_rows(lake, SEGMENT_CHOICES, lambda rows: rows.orderBy("num_segments", "candidate"), at_most=20)
+    if tried.empty:
+        return []
+    rows = [
+        (row.candidate, "chosen" if row.is_chosen else "-", count_text(row.num_segments), share_text(row.largest_share), number_text(row.silhouette),
+         number_text(row.stability))
+        for row in lines(tried)
+    ]  # fmt: skip
+    asked = lake.settings.of(SegmentSettings)
+    caption = (
+        f"Why so many: the highest silhouette among those whose refits agree at least {asked.min_stability:g} "
+        f"(mean adjusted Rand index of bootstrap refits), and none of which holds more than {asked.max_share:.0%}; on a "
+        "sample of the customers."
+    )
+    return [Grid(caption, ("tried", "", "segments", "in the largest", "silhouette", "stability"), rows, 2)]
 
 
 def churn(lake: Lake) -> Section:
@@ -102,7 +130,9 @@ def churn(lake: Lake) -> Section:
     )
     pictures = _tested_deciles(lake, found)
     today_pictures, today_grids = _deciles_today(lake)
-    return Section("churn", title, lead, [*pictures, *today_pictures], [metrics_grid(found), *today_grids])
+    main = found[~found.metric.isin(OFFER_METRICS)]
+    grids = [metrics_grid(main), *offer_grids(found, asked.offer), *slice_grids(lake, "churn"), *today_grids]
+    return Section("churn", title, lead, [*pictures, *today_pictures], grids)
 
 
 def _tested_deciles(lake: Lake, found: pd.DataFrame) -> list[Chart]:

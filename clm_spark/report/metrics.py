@@ -49,7 +49,13 @@ def with_series(rows: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(series=named)
 
 
-def metrics_grid(found: pd.DataFrame) -> Grid:
+FIGURES = (
+    "Figures on days the models had not seen, with 95 % intervals over customers; higher is better, but of Brier, log loss "
+    "and calibration error. The champion is what is served."
+)
+
+
+def metrics_grid(found: pd.DataFrame, *, caption: str = FIGURES) -> Grid:
     """One line per model, one column per metric."""
     metrics = list(dict.fromkeys(found.metric))
     rows = []
@@ -59,10 +65,6 @@ def metrics_grid(found: pd.DataFrame) -> Grid:
         figures = (of_metric.get(metric, "-") for metric in metrics)
         rows.append((words(str(model)), role(first), *figures, count_text(first.num_tested), day_text(first.tested_on)))
     header = ("model", "role", *map(words, metrics), "customers", "tested from")
-    caption = (
-        "Figures on days the models had not seen, with 95 % intervals over customers; higher is better. The champion is "
-        "what is served."
-    )
     return Grid(caption, header, rows, 2)
 
 

@@ -11,9 +11,10 @@ from clm_spark.report.models import models
 from clm_spark.report.recommendations import recommendations
 from clm_spark.report.record import ledger, tables_made
 from clm_spark.report.shop import funnel, shop_over_time, span_of_data, tiles
+from clm_spark.report.value import value
 from clm_spark.tables.lake import Lake
 
-SECTIONS = (shop_over_time, funnel, lifecycle, segments, models, churn, recommendations, ledger, tables_made)
+SECTIONS = (shop_over_time, funnel, lifecycle, segments, models, churn, value, recommendations, ledger, tables_made)
 
 
 def page_from_tables(lake: Lake) -> str:

@@ -3,6 +3,7 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from clm_spark.models.habits import HABITS, USUAL
 from clm_spark.tables.catalog import (
     CUSTOMER_FEATURES,
     CUSTOMER_PROFILES,
@@ -40,7 +41,7 @@ def customer_profiles(lake: Lake) -> DataFrame:
 
 
 def scores_in_columns(scores: DataFrame) -> DataFrame:
-    """One row per customer of gold.customer_scores of one as_of: chances, value and reasons in columns of their own."""
+    """One row per customer of gold.customer_scores of one as_of: chances, value, reasons and flags in columns."""
 
     def of(score: str, column: str) -> Column:
         return F.max(F.when(F.col("score") == score, F.col(column)))
@@ -50,6 +51,9 @@ def scores_in_columns(scores: DataFrame) -> DataFrame:
         for task in CHANCES
         for column, name in (("value", "probability"), ("decile", "decile"), ("reasons", "reasons"))
     ]
+    is_habit, is_flagged = F.col("score").isin(*HABITS), F.col("label") != USUAL
+    flags = F.when(F.count_if(is_habit) > 0, F.array_sort(F.collect_set(F.when(is_habit & is_flagged, F.col("label")))))
+    columns.append(flags.alias("risk_flags"))
     value = {"value": "value_cents", "low": "value_low_cents", "high": "value_high_cents", "decile": "value_decile"}
     return scores.groupBy("customer_id").agg(*columns, *(of("value", name).alias(to) for name, to in value.items()))
 
@@ -80,7 +84,8 @@ def _stages(stages: DataFrame) -> DataFrame:
 
 
 def _segments(segments: DataFrame, profiles: DataFrame) -> DataFrame:
-    named = profiles.select("segment", F.col("description").alias("segment_description"))  # a few rows
+    words = (F.col(column).alias(f"segment_{column}") for column in ("name", "description"))
+    named = profiles.select("segment", *words)  # a few rows
     return segments.select("customer_id", "segment").join(F.broadcast(named), on="segment", how="left")
 
 

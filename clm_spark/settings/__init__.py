@@ -2,7 +2,9 @@
 
 from clm_spark.settings.customers import BotSettings, IdentitySettings, PrivacySettings, SessionizeSettings
 from clm_spark.settings.evaluation import EvaluationSettings
+from clm_spark.settings.factors import FactorSettings
 from clm_spark.settings.features import DriftSettings, FeatureSettings, PanelSettings, RecommendSettings
+from clm_spark.settings.habits import HabitSettings
 from clm_spark.settings.ingest import IngestSettings, StreamSettings
 from clm_spark.settings.lifecycle import LifecycleSettings, RfmSettings
 from clm_spark.settings.loading import Sections, Settings, load_settings, settings_from
@@ -16,7 +18,9 @@ __all__ = [
     "BotSettings",
     "DriftSettings",
     "EvaluationSettings",
+    "FactorSettings",
     "FeatureSettings",
+    "HabitSettings",
     "IdentitySettings",
     "IngestSettings",
     "LakehouseSettings",

@@ -18,7 +18,9 @@ from pydantic import Field, SerializeAsAny, ValidationError
 from clm_spark.errors import SettingsError
 from clm_spark.settings.customers import BotSettings, IdentitySettings, PrivacySettings, SessionizeSettings
 from clm_spark.settings.evaluation import EvaluationSettings
+from clm_spark.settings.factors import FactorSettings
 from clm_spark.settings.features import DriftSettings, FeatureSettings, PanelSettings, RecommendSettings
+from clm_spark.settings.habits import HabitSettings
 from clm_spark.settings.ingest import IngestSettings, StreamSettings
 from clm_spark.settings.lifecycle import LifecycleSettings, RfmSettings
 from clm_spark.settings.monitoring import MonitoringSettings
@@ -49,6 +51,8 @@ class Settings(Section):
     panel: PanelSettings = PanelSettings()
     lifecycle: LifecycleSettings = LifecycleSettings()
     rfm: RfmSettings = RfmSettings()
+    factors: FactorSettings = FactorSettings()
+    habits: HabitSettings = HabitSettings()
     recommend: RecommendSettings = RecommendSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     monitoring: MonitoringSettings = MonitoringSettings()

@@ -5,6 +5,7 @@ SELECT
     stage,
     stage_since_on,
     stage_reason,
+    segment_name,
     segment_description,
     rfm_cell,
     num_orders,
@@ -14,6 +15,7 @@ SELECT
     top_bought_categories,
     round(churn_probability, 3) AS churn_probability,
     churn_reasons,
+    risk_flags,
     round(value_cents / 100, 2) AS expected_value,
     next_items
 FROM gold.customer_profiles

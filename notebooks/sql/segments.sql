@@ -1,6 +1,7 @@
 -- Who the customers are: the segments of the last day, the best first.
 SELECT
     segment,
+    name,
     description,
     num_customers,
     round(100 * customers_share, 1) AS customers_percent,

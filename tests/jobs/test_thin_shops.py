@@ -28,9 +28,10 @@ SECTIONS = {
     "features": {"panel_size": 4},
     "evaluation": {"replicates": 50},
 }  # fmt: skip
-SEGMENTS, CHURN, RECOMMENDATION = (
+SEGMENTS, CHURN, VALUE, RECOMMENDATION = (
     {"train_segments", "assign_segments"},
-    {"train_churn", "score_customers"},
+    {"train_churn", "score_customers", "train_purchase", "score_purchase"},
+    {"train_value", "score_value"},
     {"train_recommenders", "recommend_items"},
 )
 
@@ -101,12 +102,12 @@ def run_all(new_lake: Callable[..., Lake], tmp_path: Path) -> Callable[[Iterator
 @pytest.mark.parametrize(
     ("log", "not_learned"),
     [
-        pytest.param(one_customer, SEGMENTS | CHURN | RECOMMENDATION, id="one customer"),
-        pytest.param(two_customers, SEGMENTS | CHURN | RECOMMENDATION, id="two customers"),
-        pytest.param(one_item, RECOMMENDATION, id="one item"),
-        pytest.param(one_day, CHURN | RECOMMENDATION, id="one day"),
-        pytest.param(only_looks, CHURN | RECOMMENDATION, id="only looks"),
-        pytest.param(twenty_alike, SEGMENTS | CHURN, id="twenty alike"),
+        pytest.param(one_customer, SEGMENTS | CHURN | VALUE | RECOMMENDATION, id="one customer"),
+        pytest.param(two_customers, SEGMENTS | CHURN | VALUE | RECOMMENDATION, id="two customers"),
+        pytest.param(one_item, VALUE | RECOMMENDATION, id="one item"),
+        pytest.param(one_day, CHURN | VALUE | RECOMMENDATION, id="one day"),
+        pytest.param(only_looks, CHURN | VALUE | RECOMMENDATION, id="only looks"),
+        pytest.param(twenty_alike, SEGMENTS | CHURN | VALUE, id="twenty alike"),
     ],
 )
 def test_a_thin_shop_runs_and_names_what_it_cannot_learn(log, not_learned, run_all, tmp_path):
@@ -117,7 +118,7 @@ def test_a_thin_shop_runs_and_names_what_it_cannot_learn(log, not_learned, run_a
     assert {each.job for each in done if each.too_little} == not_learned
     assert exit_code(done) == 0
     page = (tmp_path / "report.html").read_text()
-    for task in ("segments", "churn", "recommenders"):
+    for task in ("segments", "churn", "value", "recommenders"):
         assert (f"train_{task}: " in page) == (f"train_{task}" in not_learned)
     if lake.exists(t.FEATURE_DRIFT):
         assert lake.read(t.FEATURE_DRIFT).where("has_drifted").isEmpty(), "of few rows nothing can be told"

@@ -10,8 +10,9 @@ from clm_spark.errors import ModelError
 from clm_spark.files import local_path
 from clm_spark.jobs import assign_segments, score_customers, train_churn, train_recommenders, train_segments
 from clm_spark.models.catalogue import settings_from
-from clm_spark.models.churn import Churn, LoggedRegression
+from clm_spark.models.churn import Churn
 from clm_spark.models.contest import HOLDOUT, Contest
+from clm_spark.models.linear import LoggedRegression
 from clm_spark.models.registry import Registry
 from clm_spark.tables import catalog as t
 from clm_spark.tables.contract import Table
@@ -19,6 +20,7 @@ from clm_spark.tables.lake import Lake
 
 AS_OF, STEP = date(2024, 3, 1), timedelta(days=28)
 DAYS = [AS_OF - STEP * back for back in range(4)]
+OTHERS = ["decision_tree", "random_forest", "xgboost"]  # tests/models/test_churn.py trains them
 SECTIONS = {
     "features": {"panel_every_days": 28, "panel_size": 4},
     "churn": {"horizon_days": 28},
@@ -26,7 +28,7 @@ SECTIONS = {
     "als": {"rank": 4, "iterations": 4, "alpha": 1.0, "blocks": 2},
     "recommend": {"top_k": 5, "hide_seen": True},
     "segments": {"k_to": 3},
-    "evaluation": {"replicates": 50, "folds": 2, "leave_out": ["transformer"]},
+    "evaluation": {"replicates": 50, "folds": 2, "leave_out": ["transformer", *OTHERS]},
 }
 
 
@@ -52,7 +54,14 @@ def test_churn_and_segments_are_trained_once_and_the_winner_is_served(new_lake):
     for _ in range(2):
         for job in (train_segments, train_churn, assign_segments, score_customers):
             job.run(lake, lake.settings)
-        for table in (t.SEGMENTS, t.SEGMENT_PROFILES, t.CUSTOMER_SCORES, t.MODEL_METRICS, t.SCORE_DECILES):
+        for table in (
+            t.SEGMENTS,
+            t.SEGMENT_PROFILES,
+            t.CUSTOMER_SCORES,
+            t.MODEL_METRICS,
+            t.SCORE_DECILES,
+            t.SLICE_METRICS,
+        ):
             rows = stored(lake, table)
             assert rows
             assert written.setdefault(table.name, rows) == rows, "the second run leaves the same rows"
@@ -74,6 +83,14 @@ def test_churn_and_segments_are_trained_once_and_the_winner_is_served(new_lake):
     assert {m.model for m in figures.values() if m.is_baseline} == {"recency_rule", "orders_rule"}
     assert all(m.low <= m.value <= m.high for m in figures.values() if m.metric in ("auc", "average_precision"))
     assert {m.tested_on for m in figures.values()} == {DAYS[1]}
+    slices = lake.read(t.SLICE_METRICS).where("metric = 'auc'").collect()
+    assert {(s.model, s.model_version, s.score) for s in slices} == {(best, served.version, "churn")}
+    num_tested = {name: sum(s.num_tested for s in slices if s.slice == name) for name in ("tenure", "value_tier")}
+    assert num_tested == {"tenure": 200, "value_tier": 200}, "every tested customer is in one group of each"
+    worst = [s for s in slices if s.is_worst]
+    assert len(worst) == 1
+    assert worst[0].value == min(s.value for s in slices)
+    assert all(s.low <= s.value <= s.high for s in slices)
 
 
 @pytest.mark.long
@@ -88,7 +105,7 @@ def test_an_incumbent_gives_way_only_to_what_is_better_beyond_chance(new_lake):
     def compared(leave_out, **sections):
         """The rows of the deciding metric, after a comparison without these models."""
         settings = settings_from(lake.settings.model_dump(exclude={"models"}) | SECTIONS | sections
-                                 | {"evaluation": SECTIONS["evaluation"] | {"leave_out": leave_out}})  # fmt: skip
+                                 | {"evaluation": SECTIONS["evaluation"] | {"leave_out": [*leave_out, *OTHERS]}})  # fmt: skip
         own = Lake(lake.spark, settings)
         train_churn.run(own, settings)
         rows = own.read_as_of(t.MODEL_METRICS).where("metric = 'average_precision'").collect()
@@ -121,7 +138,9 @@ def test_an_incumbent_gives_way_only_to_what_is_better_beyond_chance(new_lake):
 
 @pytest.mark.long
 def test_an_incumbent_that_cannot_be_tested_fairly_is_not_compared(new_lake, caplog):
-    lake = new_lake(**SECTIONS | {"evaluation": {"replicates": 50, "folds": 2, "leave_out": ["logistic_regression"]}})
+    lake = new_lake(
+        **SECTIONS | {"evaluation": {"replicates": 50, "folds": 2, "leave_out": ["logistic_regression", *OTHERS]}}
+    )
     labelled = leaving_customers(lake.spark, days=DAYS, num_customers=100).persist()
     lake.replace(labelled.drop("is_churned"), into=t.CUSTOMER_FEATURES)
     lake.replace(their_orders(labelled), into=t.CUSTOMER_DAYS)
@@ -143,7 +162,7 @@ def test_an_incumbent_that_cannot_be_tested_fairly_is_not_compared(new_lake, cap
             ("gbt-bare", {"tested_on": str(DAYS[1])}, "its holdout model is not there"),
             ("gbt-out", {"tested_on": str(DAYS[1])}, "evaluation.leave_out names it"),
         ):
-            left_out = {"logistic_regression", *(["gbt"] if version == "gbt-out" else [])}
+            left_out = {"logistic_regression", *OTHERS, *(["gbt"] if version == "gbt-out" else [])}
             sections = SECTIONS | {"evaluation": {"replicates": 50, "folds": 2, "leave_out": sorted(left_out)}}
             each = Lake(lake.spark, settings_from(lake.settings.model_dump(exclude={"models"}) | sections))
             unfair = registry.register("churn", "gbt", version, save=lambda path: None, params={}, metrics={}, inputs={},
@@ -159,7 +178,7 @@ def test_an_incumbent_that_cannot_be_tested_fairly_is_not_compared(new_lake, cap
 
 @pytest.mark.long
 def test_a_model_that_could_not_be_trained_is_tried_again_the_same_day(new_lake, monkeypatch):
-    sections = SECTIONS | {"evaluation": {"replicates": 50, "folds": 2, "leave_out": ["gbt"]}}
+    sections = SECTIONS | {"evaluation": {"replicates": 50, "folds": 2, "leave_out": ["gbt", *OTHERS]}}
     lake = new_lake(**sections)
     labelled = leaving_customers(lake.spark, days=DAYS, num_customers=100).persist()
     lake.replace(labelled.drop("is_churned"), into=t.CUSTOMER_FEATURES)

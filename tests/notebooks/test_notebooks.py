@@ -32,7 +32,7 @@ def test_one_click_is_followed_to_what_it_causes(small_shop):
     assert seen.visit.num_events == len(seen.course) == seen.day.num_events
     assert seen.day.revenue_cents == seen.event.amount_cents > 0
     assert seen.features.purchase_recency_days == (seen.settings.as_of - seen.event.occurred_at.date()).days
-    assert list(seen.score.score) == ["churn"]
+    assert list(seen.scores.score) == ["churn", "lifetime_value", "value"]
     assert list(seen.recommended["rank"]) == [1, 2, 3, 4, 5]
     assert set(seen.recommended.category) <= {"kitchen.pan", "kitchen.pot"}
 
@@ -48,6 +48,20 @@ def test_the_leavers_are_those_long_silent(small_shop):
     assert seen.apart["purchase_recency_days"] > 1
     assert seen.worth_a_call.revenue_at_risk.is_monotonic_decreasing
     assert len(seen.worth_a_call) == 6
+    assert seen.by_stage.num_customers.sum() == 30
+    assert seen.by_stage.num_risky.sum() == 6
+    assert list(seen.why.columns) == ["reason", "num_customers"]
+
+
+def test_what_customers_are_worth(small_shop):
+    seen = run_cells("03_what_are_they_worth", lake=small_shop.lake)
+    assert seen.figures.loc[(False, "bg_nbd"), "squared_skill"] == 0.42
+    assert list(seen.today.num_customers) == [3] * 10
+    assert seen.total_cents == sum(3 * (108_000 - 8_000 * decile) for decile in range(1, 11))
+    assert round(seen.best_fifth_share, 4) == round(6 * 96_000 / seen.total_cents, 4)
+    assert seen.by_stage.value_cents.sum() == seen.total_cents
+    assert seen.at_stake.expected_loss.is_monotonic_decreasing
+    assert len(seen.at_stake) == 10
 
 
 EXPECTED = {
@@ -81,11 +95,14 @@ EXPECTED = {
             ("als", "popularity", 0.03),
             ("transformer", "popularity", 0.09),
             ("als", "popularity", 0.04),
+            ("bg_nbd", "recent_revenue", 0.05),
+            ("bg_nbd", "recent_revenue", 0.07),
         ]
     ),
     "profile_of_a_customer": lambda rows, _: (
         len(rows) == 30
         and all(row.stage and row.segment_description and len(row.next_items) == 5 for row in rows)
+        and [row.expected_value for row in rows] == sorted((row.expected_value for row in rows), reverse=True)
         and all(row.due_on > row.last_purchase_on for row in rows if row.due_on)
     ),
     "recommendations_of_a_customer": lambda rows, _: (
@@ -100,7 +117,17 @@ EXPECTED = {
         [row.in_month for row in rows] == ["2023-12", "2024-01", "2024-02"]
         and sum(row.num_orders for row in rows) == shop.truth.num_recent_buying
     ),
-    "segments": lambda rows, _: sum(row.num_customers for row in rows) == 30 and rows[0].description == "buys often",
+    "segments": lambda rows, _: (
+        sum(row.num_customers for row in rows) == 30
+        and [(row.name, row.description) for row in rows]
+        == [("regulars", "buys often"), ("occasional buyers", "buys now and then")]
+    ),
+    "segments_by_factor": lambda rows, _: (
+        [(row.name, row.habits) for row in rows]
+        == [(name, "more orders, not a longer silence") for name in ("regulars", "occasional buyers")]
+        and sum(row.num_customers for row in rows) == 30
+        and rows[0].mean_score >= 0 > rows[1].mean_score
+    ),
     "top_leavers_by_value": lambda rows, _: (
         len(rows) == 3
         and all(row.churn_probability > 0.1 for row in rows)

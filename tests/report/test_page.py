@@ -16,7 +16,18 @@ from clm_spark.tables.lake import Lake
 # Whichever test comes first waits for the small shop to be filled.
 pytestmark = pytest.mark.timeout(900)
 
-SECTIONS = ["shop", "funnel", "lifecycle", "segments", "models", "churn", "recommendations", "ledger", "tables"]
+SECTIONS = [
+    "shop",
+    "funnel",
+    "lifecycle",
+    "segments",
+    "models",
+    "churn",
+    "value",
+    "recommendations",
+    "ledger",
+    "tables",
+]
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 
 
@@ -64,13 +75,25 @@ def test_every_section_says_what_the_tables_say(page, small_shop):
         "shop": ["The week before 2024-03-01 brought", "each is whole"],
         "funnel": [f"Of {visits} visits in the 90 days before 2024-03-01, {buying / visits:.1%} end with a purchase."],
         "lifecycle": ["Of 30 customers as of 2024-03-01,", "first bought in customers after 1 mo."],
-        "segments": ["2 segments as of 2024-03-01", "buys now and then", "Silhouette of K-Means: 0.512"],
+        "segments": [
+            "2 segments as of 2024-03-01. Segment 0 (regulars) is",
+            "occasional buyers buys now and then more orders (+1.0)",
+            "k = 2 chosen 2 60.0% 0.512 0.930 k = 3 - 3 60.0% 0.598 0.410",
+            "Silhouette of K-Means: 0.512",
+        ],
         "models": ["Churn Boosted trees", "Will an active customer buy nothing in the days to come?"],
         "churn": [
             "Best model: Boosted trees. It beats the baseline Longest silence: Average precision 0.702 against 0.610.",
             "Boosted trees champion 0.861 (0.841 to 0.881) 0.702 (0.682 to 0.722) 30 2024-02-02",
             f"by model {'churn-2024-03-01'}",
             "of 30 customers are expected to leave",
+        ],
+        "value": [
+            "Best model: BG/NBD and Gamma-Gamma. It beats the baseline Revenue of the last 90 days: Squared skill 0.420 "
+            "against 0.350. Served: BG/NBD and Gamma-Gamma.",
+            "as BG/NBD and Gamma-Gamma predicted it that morning",
+            "the first tenth of the customers brings 15.6% of all",
+            "Lifetime value BG/NBD and Gamma-Gamma 30 640.00 19,200.00",
         ],
         "recommendations": [
             "Best model: Transformer. It beats the baseline Popularity: NDCG@10 0.150 against 0.080. Served: Transformer.",
@@ -95,7 +118,7 @@ def test_the_page_needs_nothing_else_and_can_be_heard(page):
     assert [link for link in links if link != ("", "")] == []
     assert "<script" not in page
     pictures = [named for tag, named in outline.elements if tag == "svg"]
-    assert len(pictures) == 11
+    assert len(pictures) == 13
     assert all(named["role"] == "img" and len(named["aria-label"]) > 20 for named in pictures)
     ids = [named["id"] for _, named in outline.elements if "id" in named]
     assert len(ids) == len(set(ids))
@@ -121,6 +144,7 @@ def test_a_log_of_purchases_alone_has_no_made_up_funnel(new_lake, small_shop):
         "models": "train_segments",
         "segments": "train_segments",
         "churn": "train_churn",
+        "value": "train_value",
         "ledger": "ingest_events",
         "tables": "ingest_events",
     }

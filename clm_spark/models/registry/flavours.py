@@ -19,8 +19,12 @@ ANSWER = "answer.txt"  # the name of the pipeline's column that is its answer
 SPARK_FILES = "sparkml"  # where MLflow's Spark flavour looks
 
 
-def save_spark_pipeline(pipeline: PipelineModel, path: str, *, rows: DataFrame, answer: str) -> None:
+def save_spark_pipeline(
+    pipeline: PipelineModel, path: str, *, rows: DataFrame, answer: str, packages: Sequence[str] = ()
+) -> None:
     """Write a pipeline to a folder on any store; `rows` has the columns that it is asked with, `answer` names what it gives.
+
+    `packages` are those that its stages need beside Spark's.
 
     Wherever MLflow can open the folder, `mlflow.spark.load_model` gives the pipeline, and `mlflow.pyfunc.load_model` what
     predicts the answer: the number, or of a vector of two probabilities that of the positive class.
@@ -35,7 +39,7 @@ def save_spark_pipeline(pipeline: PipelineModel, path: str, *, rows: DataFrame, 
     model.add_flavor("spark", pyspark_version=version("pyspark"), model_data=SPARK_FILES, code=None, model_class=kind)
     pyfunc.add_to_model(model, loader_module=SERVED, python_env="python_env.yaml")
     files.write_text(f"{path}/{ANSWER}", answer)
-    _write(model, path, packages=("clm-spark", "pyspark", "pandas"))
+    _write(model, path, packages=("clm-spark", "pyspark", "pandas", *packages))
 
 
 def load_spark_pipeline(path: str) -> PipelineModel:

@@ -36,6 +36,7 @@ CUSTOMER_PROFILES = Table(
         _optional("stage_since_on", DATE, "the day that brought the customer there"),
         _optional("stage_reason", STRING, "why, in one sentence"),
         _optional("segment", INT, "as in gold.segments"),
+        _optional("segment_name", STRING, "a name to remember it by"),
         _optional("segment_description", STRING, "the segment in words"),
         _optional("rfm_cell", STRING, "as in gold.rfm_scores; null: never bought"),
         count("customer_for_days", "days since the first event"),
@@ -56,6 +57,9 @@ CUSTOMER_PROFILES = Table(
         _optional("value_low_cents", DOUBLE, "lower bound of its 95 % interval; null: the model gives none"),
         _optional("value_high_cents", DOUBLE, "upper bound of it"),
         _optional("value_decile", INT, "1: the tenth with the highest"),
+        _optional(
+            "risk_flags", _WORDS, "habits beyond chance, e.g. refund_prone, discount_only; null: no line in 365 days"
+        ),
         _optional("next_items", _WORDS, f"the first {NUM_NEXT_ITEMS} items of the customer's list of recommendations"),
     ),
 )

@@ -55,6 +55,24 @@ SEGMENT_PROFILES = Table(
         Column("segment", INT, "as in gold.segments"),
         AS_OF,
         Column("description", STRING, "the segment in words"),
+        Column(
+            "name",
+            STRING,
+            "a name to remember it by, its own within the day; it stays with the number while its words hold",
+            nullable=True,
+        ),
+        Column(
+            "sets_apart",
+            T.ArrayType(STRING, containsNull=False),
+            "how it differs from all customers, the largest difference first, in their standard deviations",
+            nullable=True,
+        ),
+        Column(
+            "branch",
+            STRING,
+            "which half of which half it is: 1.2 has the parent 1; null: its model has no hierarchy",
+            nullable=True,
+        ),
         count("num_customers", "customers in it"),
         share("customers_share", "of all customers"),
         share("revenue_share", "of the last 90 days' revenue"),
@@ -63,6 +81,70 @@ SEGMENT_PROFILES = Table(
         Column("mean_revenue_90d_cents", DOUBLE, "mean net revenue in the last 90 days"),
         Column("mean_discount_share", DOUBLE, "mean discount share in the last 90 days", nullable=True),
         MODEL_VERSION,
+    ),
+)
+
+SEGMENT_CHOICES = Table(
+    "gold",
+    "segment_choices",
+    "candidate and as_of: how good other numbers of segments would have been when those in use were fitted",
+    key=("candidate", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    columns=(
+        AS_OF,
+        Column("candidate", STRING, "what was tried, in words"),
+        Column("num_segments", INT, "segments that it makes", check="num_segments > 0"),
+        share("largest_share", "of a sample of customers, in the largest of them"),
+        Column("silhouette", DOUBLE, "how well the sample sits in them, -1 to 1"),
+        Column(
+            "stability",
+            DOUBLE,
+            "mean adjusted Rand index of bootstrap refits: 1, all find the same segments; 0, as by chance; null: not measured",
+            nullable=True,
+        ),
+        Column("is_chosen", BOOL, "whether it was fitted to all customers"),
+        MODEL_VERSION,
+    ),
+)
+
+FACTOR_LOADINGS = Table(
+    "gold",
+    "factor_loadings",
+    "factor, feature and as_of: how far a habit goes with a factor, and how the factor's scores are made",
+    key=("factor", "feature", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    columns=(
+        Column(
+            "factor",
+            INT,
+            "1, 2, ... by what they explain when first fitted; a new fit takes over the numbers of factors that load alike",
+            check="factor > 0",
+        ),
+        Column("feature", STRING, "the habit: a feature of gold.customer_features"),
+        AS_OF,
+        Column("loading", DOUBLE, "correlation of habit and factor, nearly -1 to 1"),
+        Column("words", STRING, "the habits that the factor loads on most, in words"),
+        Column("weight", DOUBLE, "score: the sum over habits of weight * (habit - mean) / deviation"),
+        Column("mean", DOUBLE, "of the habit, as sign(x) ln(1 + |x|), money in whole units; it stands for null too"),
+        Column("deviation", DOUBLE, "standard deviation of the same", check="deviation > 0"),
+        Column("fitted_on", DATE, "the as_of of whose customers the factors are"),
+    ),
+)
+
+CUSTOMER_FACTORS = Table(
+    "gold",
+    "customer_factors",
+    "customer, factor and as_of: how much of the factor the customer has",
+    key=("customer_id", "factor", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    columns=(
+        CUSTOMER_ID,
+        Column("factor", INT, "as in gold.factor_loadings"),
+        AS_OF,
+        Column("score", DOUBLE, "in standard deviations of the factor; 0: the mean of the customers it was fitted to"),
     ),
 )
 
@@ -76,9 +158,9 @@ CUSTOMER_SCORES = Table(
     columns=(
         CUSTOMER_ID,
         AS_OF,
-        Column("score", STRING, "what is predicted: the task's name"),
+        Column("score", STRING, "what is predicted: the task's name, or a further figure of its models"),
         Column("value", DOUBLE, "the prediction, in `unit`"),
-        Column("unit", STRING, "probability, cents, ..."),
+        Column("unit", STRING, "probability, cents, orders, ..."),
         Column("low", DOUBLE, "lower bound of the value's 95 % interval; null: the model gives none", nullable=True),
         Column("high", DOUBLE, "upper bound of it", nullable=True),
         Column("decile", INT, "1: the tenth of the customers with the highest value", check="decile BETWEEN 1 AND 10"),
@@ -194,8 +276,36 @@ SCORE_DECILES = Table(
         TESTED_ON,
         Column("decile", INT, "1: the highest values", check="decile BETWEEN 1 AND 10"),
         count("num_customers", "customers in the decile"),
-        Column("mean_probability", DOUBLE, "predicted", nullable=True),
-        share("observed_share", "what really came"),
-        Column("lift", DOUBLE, "observed share over that of all customers"),
+        Column("mean_probability", DOUBLE, "predicted; null: no probability is", nullable=True),
+        share("observed_share", "what really came; null: no share is predicted", nullable=True),
+        Column("lift", DOUBLE, "what came of the decile over that of all customers, both per customer"),
+        Column("mean_value", DOUBLE, "predicted, in the score's unit; null: a probability is", nullable=True),
+        Column("mean_observed", DOUBLE, "what really came, in the score's unit; null: a probability is", nullable=True),
+    ),
+)
+
+SLICE_METRICS = Table(
+    "gold",
+    "slice_metrics",
+    "score, version, as_of, slice, group and metric: how well what is served does for some of the customers",
+    key=("score", "model", "model_version", "as_of", "slice", "customers", "metric"),
+    clock="as_of",
+    slices=("as_of", "score"),
+    columns=(
+        Column("score", STRING, "what is predicted: the task's name"),
+        MODEL,
+        MODEL_VERSION,
+        AS_OF,
+        TESTED_ON,
+        Column("slice", STRING, "what the tested customers are divided by: tenure, value_tier"),
+        Column("customers", STRING, "the group, in words"),
+        Column("metric", STRING, "the figure's name, as in gold.model_metrics"),
+        Column("value", DOUBLE, "the figure, of at most evaluation.max_customers of the tested customers"),
+        Column(
+            "low", DOUBLE, "lower bound of its 95 % interval, by bootstrap over the group's customers", nullable=True
+        ),
+        Column("high", DOUBLE, "upper bound of it", nullable=True),
+        count("num_tested", "customers of the group in the test"),
+        Column("is_worst", BOOL, "whether no group that is large enough to tell has a lower AUC"),
     ),
 )

@@ -10,12 +10,12 @@ from conftest import lake_settings
 
 from clm_spark.errors import ModelError
 from clm_spark.files import local_path
-from clm_spark.models.churn import GbtSettings
 from clm_spark.models.registry import Registry, fingerprint
 from clm_spark.models.registry.folder_store import FolderStore
 from clm_spark.models.registry.mlflow_store import MlflowStore
 from clm_spark.models.registry.store import store_for
 from clm_spark.models.registry.unity_catalog import UnityCatalogStore
+from clm_spark.models.trees import GbtSettings
 
 CHURN = GbtSettings()
 # Unity Catalog's own server cannot be had: the same calls of the same client go to a local store.

@@ -2,19 +2,19 @@ from datetime import date, timedelta
 
 import pytest
 from leaving_customers import leaving_customers
+from mlflow import pyfunc
 from pyspark.sql import functions as F
 
 from clm_spark.errors import TooLittleDataError
 from clm_spark.models.registry import ModelVersion
-from clm_spark.models.segment_profiles import segment_profiles
-from clm_spark.models.segments import (
-    FEATURES,
-    RandomSegments,
-    Segmentation,
-    SegmentSettings,
-    fit_segments,
-    silhouette,
-)
+from clm_spark.models.segments.chance import RandomSegments
+from clm_spark.models.segments.density import DensitySegments
+from clm_spark.models.segments.entrant import assigned_by
+from clm_spark.models.segments.facts import read_facts
+from clm_spark.models.segments.kmeans import BisectingSegments, KMeansSegments
+from clm_spark.models.segments.profiles import segment_figures, segment_profiles
+from clm_spark.models.segments.space import FEATURES, scaling, silhouette
+from clm_spark.models.segments.task import Segmentation
 from clm_spark.models.task import Inputs
 from clm_spark.tables.catalog import FEATURE_DRIFT, MODEL_METRICS
 from clm_spark.tables.lake import Lake
@@ -89,42 +89,103 @@ def test_segments_are_fitted_on_a_schedule_or_once_when_a_feature_drifts(new_lak
     assert asked(36) == "num_orders_90d drifted"
 
 
-def test_kinds_are_found_numbered_by_revenue_and_told_in_words(spark, lake):
-    customers = shop(spark).persist()
-    fits = [fit_segments(customers, settings=SegmentSettings(k_to=5, seed=s))[0] for s in (7, 8)]
-    found = [fit.transform(customers) for fit in fits]
-    for assigned in found:
-        kinds = assigned.groupBy("segment").agg(F.collect_set("kind").alias("kinds")).orderBy("segment").collect()
-        assert [(r.segment, r.kinds) for r in kinds] == [(0, ["weekly"]), (1, ["bargain"]), (2, ["gone"])]
-    by_chance = RandomSegments().score("", Inputs(lake, date(2024, 3, 1), found[0].drop("segment")))
-    assert by_chance.count() == customers.count()
-    assert silhouette(found[0]) > 0.8
-    assert silhouette(by_chance) < 0.1
+def fitted(model, customers, lake, path, *, incumbent=None):
+    """The customers with the segment that the fitted model puts them into."""
+    inputs = Inputs(lake, date(2024, 3, 1), customers)
+    model.fit(inputs, str(path), incumbent=incumbent)
+    return model.score(str(path), inputs).persist()
 
-    profiles = segment_profiles(found[0]).orderBy("segment").collect()
+
+def kinds_of(assigned):
+    """Which kinds each segment holds."""
+    kinds = assigned.groupBy("segment").agg(F.sort_array(F.collect_set("kind")).alias("kinds"))
+    return {row.segment: row.kinds for row in kinds.collect()}
+
+
+def with_points(assigned):
+    return scaling().fit(assigned).transform(assigned)
+
+
+ASKED = {"k_to": 5, "starts": 1}
+KINDS_BY_REVENUE = {0: ["weekly"], 1: ["bargain"], 2: ["gone"]}
+NAMES = {0: "recent basket fillers", 1: "quiet bargain hunters", 2: "lapsed small spenders"}
+
+
+def test_kinds_are_found_numbered_by_revenue_and_told_in_words(new_lake, tmp_path):
+    lake, again = new_lake(segments=ASKED), new_lake(segments=ASKED | {"seed": 8})
+    customers = shop(lake.spark).persist()
+    found = fitted(KMeansSegments(), customers, lake, tmp_path / "first")
+    reseeded = fitted(KMeansSegments(), customers.orderBy(F.desc("customer_id")), again, tmp_path / "reseeded")
+    for assigned, folder in ((found, "first"), (reseeded, "reseeded")):
+        assert kinds_of(assigned) == KINDS_BY_REVENUE
+        assert read_facts(f"{tmp_path}/{folder}").names == NAMES
+    by_chance = RandomSegments().score("", Inputs(lake, date(2024, 3, 1), customers))
+    assert by_chance.count() == customers.count()
+    assert silhouette(with_points(found)) > 0.8
+    assert silhouette(with_points(by_chance)) < 0.1
+
+    profiles = segment_profiles(found, facts=read_facts(f"{tmp_path}/first")).orderBy("segment").collect()
     assert [p.description for p in profiles] == [
         "buys about weekly, spends most, pays full price",
         "buys about every other week, spends less than most, looks for discounts",
         "has stopped buying",
     ]
+    assert {p.segment: p.name for p in profiles} == NAMES
+    assert [p.sets_apart[0] for p in profiles] == [
+        "larger orders (+1.0)",
+        "higher discounts (+1.5)",
+        "less revenue (-1.9)",
+    ]
     assert [round(p.customers_share, 2) for p in profiles] == [0.5, 0.3, 0.2]
     assert sum(p.revenue_share for p in profiles) == 1
     assert profiles[2].mean_discount_share is None
 
-    # Later the bargain hunters spend most: the number in use stays theirs.
+
+@pytest.mark.long
+def test_numbers_and_names_in_use_stay_whichever_entrant_takes_over(new_lake, tmp_path):
+    lake = new_lake(segments=ASKED)
+    customers = shop(lake.spark).persist()
+    fitted(KMeansSegments(), customers, lake, tmp_path / "first")
+    # Later the bargain hunters spend most.
     richer = F.when(F.col("kind") == "bargain", F.lit(500_000)).otherwise(F.col("net_revenue_90d_cents"))
     later = customers.withColumn("net_revenue_90d_cents", richer.cast("bigint")).persist()
-    anew = fit_segments(later, settings=SegmentSettings(k_to=5))[0].transform(later)
-    matched = fit_segments(later, settings=SegmentSettings(k_to=5), in_use=fits[0])[0].transform(later)
-    for assigned, number in ((anew, 0), (matched, 1)):
-        assert {r.segment for r in assigned.where("kind = 'bargain'").select("segment").distinct().collect()} == {
-            number
-        }
+    anew = fitted(KMeansSegments(), later, lake, tmp_path / "anew")
+    assert kinds_of(anew)[0] == ["bargain"]
+    steps = [
+        ("first", KMeansSegments(), "matched", NAMES),
+        ("matched", BisectingSegments(), "halves", NAMES),
+        ("halves", DensitySegments(), "dense", {**NAMES, 3: "no clear group"}),
+        ("dense", KMeansSegments(), "back", NAMES),
+    ]
+    for before, model, folder, names in steps:
+        assigned = fitted(model, later, lake, tmp_path / folder, incumbent=str(tmp_path / before))
+        assert kinds_of(assigned) == KINDS_BY_REVENUE, folder
+        assert read_facts(f"{tmp_path}/{folder}").names == names, folder
+    branches = read_facts(f"{tmp_path}/halves").branches
+    assert sorted(branches.values()) in (["1", "2.1", "2.2"], ["1.1", "1.2", "2"])
+    assert read_facts(f"{tmp_path}/back").next_number == 4, "a number that was ever used is not given away"
 
 
-def test_customers_at_too_few_points_cannot_be_segmented(spark):
+def test_strangers_are_in_no_cluster(new_lake, tmp_path):
+    lake = new_lake(segments=ASKED)
+    customers = shop(lake.spark).persist()
+    fitted(DensitySegments(), customers, lake, tmp_path)
+    unseen = customers.withColumn("mean_order_cents", F.col("mean_order_cents") * 1.01)
+    strange = unseen.limit(1).withColumns({"num_orders_90d": F.lit(2000).cast("bigint"), "kind": F.lit("stranger")})
+    assigned = assigned_by(str(tmp_path), unseen.unionByName(strange))
+    assert kinds_of(assigned) == {**KINDS_BY_REVENUE, 3: ["stranger"]}
+    facts = read_facts(str(tmp_path))
+    assert (facts.unclear, facts.names[3]) == (3, "no clear group")
+    assert [each.k for each in facts.candidates if each.is_chosen] == [3]
+    served = pyfunc.load_model(str(tmp_path))
+    asked = unseen.select(*FEATURES).limit(40).toPandas().astype(float)
+    expected = [row.segment for row in assigned_by(str(tmp_path), unseen.limit(40)).collect()]
+    assert list(served.predict(asked)) == expected
+
+
+def test_customers_at_too_few_points_cannot_be_segmented(lake, tmp_path):
     number = F.substring("customer_id", 2, 4).cast("bigint")
-    twelve = leaving_customers(spark, days=[date(2024, 3, 1)], num_customers=12).withColumns(
+    twelve = leaving_customers(lake.spark, days=[date(2024, 3, 1)], num_customers=12).withColumns(
         {
             "purchase_recency_days": number % 3,
             "num_orders_90d": F.lit(1).cast("bigint"),
@@ -132,12 +193,17 @@ def test_customers_at_too_few_points_cannot_be_segmented(spark):
         }
     )
     assert twelve.select(*FEATURES).distinct().count() == 12
-    with pytest.raises(TooLittleDataError, match="more than 3 must differ in what segments are cut by, and 3 do"):
-        fit_segments(twelve, settings=SegmentSettings())
+    models = (KMeansSegments(), BisectingSegments(), DensitySegments())
+    for model in models:
+        with pytest.raises(TooLittleDataError, match="more than 3 must differ in what segments are cut by, and 3 do"):
+            fitted(model, twelve, lake, tmp_path / model.name)
     four = twelve.withColumn("purchase_recency_days", number % 4)
-    fitted, next_number = fit_segments(four, settings=SegmentSettings())
-    assert next_number == 3, "of four points no more than three segments"
-    assert fitted.transform(four).select("segment").distinct().count() == 3
+    for model, num_segments in zip(models, (3, 3, 1), strict=True):
+        assigned = fitted(model, four, lake, tmp_path / model.name)
+        assert assigned.select("segment").distinct().count() == num_segments, model.name
+    assert sorted(read_facts(f"{tmp_path}/bisecting_kmeans").branches.values())[0].startswith("1")
+    assert len(read_facts(f"{tmp_path}/bisecting_kmeans").branches) == 3
+    assert read_facts(f"{tmp_path}/kmeans").next_number == 3, "of four points no more than three segments"
 
 
 def test_no_two_segments_have_the_same_words(spark):
@@ -152,7 +218,7 @@ def test_no_two_segments_have_the_same_words(spark):
             "net_revenue_90d_cents": F.when(has_bought, F.lit(100)).otherwise(0).cast("bigint"),
         }
     )
-    told = segment_profiles(assigned).orderBy("as_of", "segment").collect()
+    told = segment_figures(assigned).orderBy("as_of", "segment").collect()
     assert [row.description for row in told] == [
         "has never bought (1 of 4 by number of customers)",
         "has never bought (2 of 4 by number of customers)",

@@ -1,6 +1,6 @@
 import numpy as np
 
-from clm_spark.models.segment_numbers import match_numbers
+from clm_spark.models.segments.numbers import match_numbers
 
 
 def test_clusters_take_the_number_of_the_segment_they_hold():

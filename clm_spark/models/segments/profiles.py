@@ -3,6 +3,9 @@
 from pyspark.sql import Column, DataFrame, Window, WindowSpec
 from pyspark.sql import functions as F
 
+from clm_spark.models.segments.facts import Facts
+from clm_spark.models.segments.names import names_for, portraits_of, sets_apart
+
 # Baskets in 90 days, at least, and how one would say it.
 FREQUENCIES = (
     (32, "buys several times a week"),
@@ -14,7 +17,26 @@ FREQUENCIES = (
 )
 
 
-def segment_profiles(assigned: DataFrame) -> DataFrame:
+NAMED = "segment int, name string, sets_apart array<string>, branch string"
+
+
+def segment_profiles(assigned: DataFrame, *, facts: Facts) -> DataFrame:
+    """One row per segment: its figures, `description`, the same in words, and what the version says of it.
+
+    Needs one as_of of customers with `segment` and the features that segments are cut by. A version that gave no names
+    gets those of the day.
+    """
+    portraits = portraits_of(assigned)
+    names = facts.names or names_for(portraits)
+    rows = [
+        (each.segment, names.get(each.segment), sets_apart(each), facts.branches.get(each.segment))
+        for each in portraits
+    ]
+    named = assigned.sparkSession.createDataFrame(rows, NAMED)
+    return segment_figures(assigned).join(F.broadcast(named), on="segment", how="inner")
+
+
+def segment_figures(assigned: DataFrame) -> DataFrame:
     """One row per segment and as_of: its figures, and `description`, the same in words."""
     everyone = Window.partitionBy("as_of")
     figures = assigned.groupBy("segment", "as_of").agg(

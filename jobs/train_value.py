@@ -1,0 +1,16 @@
+"""customer_features, customer_days, identities -> model_metrics, score_deciles: what customers will bring."""
+
+from clm_spark.job import main
+from clm_spark.models.flow import train
+from clm_spark.models.value.task import Value
+from clm_spark.settings import Settings
+from clm_spark.tables.lake import Lake
+
+
+def run(lake: Lake, settings: Settings) -> None:
+    """Compare all models on the same days and put the winner in use; or find that this was done."""
+    train(lake, Value())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(run))
