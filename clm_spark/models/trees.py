@@ -3,7 +3,9 @@
 from typing import Annotated, ClassVar
 
 from pydantic import Field
-from pyspark.ml.classification import DecisionTreeClassifier, GBTClassifier, RandomForestClassifier
+from pyspark.ml.classification import GBTClassifier, RandomForestClassifier
+from pyspark.ml.feature import VectorAssembler
+from pyspark.ml.regression import DecisionTreeRegressor
 
 from clm_spark.models.classifier import LABEL, Classifier, Stage
 from clm_spark.models.customer_inputs import FEATURES, logged_features
@@ -75,22 +77,27 @@ class Gbt(_Trees):
 
 
 class DecisionTree(_Trees):
-    """One tree: few enough questions to be read."""
+    """One tree: few enough questions to be read.
+
+    Grown as a regression on 0 and 1, whose variance is half of Gini's impurity: MLlib's classifier merges leaves of the
+    same class, so that where few leave nothing is left of it.
+    """
 
     name = "decision_tree"
     words = "decision tree"
     section = DecisionTreeSettings
 
     def stages(self, settings: Settings) -> list[Stage]:
-        """Logged features, then the tree."""
+        """Logged features, then the tree, whose leaves' shares are the margin."""
         asked = settings.of(DecisionTreeSettings)
-        tree = DecisionTreeClassifier(
+        tree = DecisionTreeRegressor(
             labelCol=LABEL,
             maxDepth=asked.max_depth,
             minInstancesPerNode=asked.min_leaf_customers,
             seed=asked.seed,
         )
-        return [*logged_features(self.features), tree]
+        share = VectorAssembler(inputCols=["prediction", "prediction"], outputCol="rawPrediction")
+        return [*logged_features(self.features), tree, share]
 
 
 class RandomForest(_Trees):
