@@ -17,7 +17,7 @@ from clm_spark.evaluation.ranks import with_decile
 from clm_spark.evaluation.samples import sampled_labels
 from clm_spark.features.labels import answered_days, known_labels
 from clm_spark.models.classifier import LABEL
-from clm_spark.models.comparison import stacked
+from clm_spark.models.comparison import on_driver, stacked
 from clm_spark.models.registry import ModelVersion, fingerprint
 from clm_spark.models.slices import SLICED_BY, SLICES, ClassifierComparison
 from clm_spark.models.task import BASE_RATE, Comparison, Inputs, Split, Task
@@ -109,7 +109,7 @@ class ClassificationTask(Task):
         scored = stacked(answers).select("model", "customer_id", F.col("value").alias("score"))
         offer = split.now.settings.of(self.section).offer
         with persisted(scored.join(split.truth, on="customer_id", how="inner")) as tested:
-            asked, deciles = split.now.settings.evaluation, _on_driver(score_deciles(tested))
+            asked, deciles = split.now.settings.evaluation, on_driver(score_deciles(tested))
             sample = sampled_labels(tested, seed=asked.seed, most=asked.max_customers, offer=offer, slices=SLICES)
             return ClassifierComparison.of(
                 classification_metrics(tested, deciles=deciles, offer=offer),
@@ -173,11 +173,6 @@ class ClassificationTask(Task):
         labels = known_labels(lake, customers, known_on=known_on, horizon_days=self.horizon_days(lake.settings))
         happened = labels.select("customer_id", "as_of", F.expr(self.positive).cast("double").alias(LABEL))
         return customers.join(happened, on=["customer_id", "as_of"], how="inner")
-
-
-def _on_driver(deciles: DataFrame) -> DataFrame:
-    """Ten rows per model, computed while the tested customers are still persisted."""
-    return deciles.sparkSession.createDataFrame(deciles.collect(), deciles.schema)
 
 
 def last_answered_day(labelled: DataFrame, *, task: str, horizon_days: int) -> date:

@@ -64,3 +64,8 @@ def stacked(frames: Mapping[str, DataFrame]) -> DataFrame:
     """The rows of all frames, with the name of theirs in `model`."""
     named = (frame.withColumn("model", F.lit(name)) for name, frame in frames.items())
     return reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), named)
+
+
+def on_driver(few: DataFrame) -> DataFrame:
+    """A few rows per model, computed while the tested customers are still persisted."""
+    return few.sparkSession.createDataFrame(few.collect(), few.schema)

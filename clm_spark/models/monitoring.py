@@ -85,19 +85,16 @@ def _drifted_features(lake: Lake, served: ModelVersion) -> Iterator[Reading]:
 
 
 def _moved_scores(lake: Lake, scores: DataFrame, served: ModelVersion) -> Iterator[Reading]:
-    """How far today's scores are from those of the first day that the same version scored."""
-    as_of, asked = lake.settings.as_of, lake.settings.drift
-    of_version = scores.where((F.col("model_version") == served.version) & (F.col("as_of") <= F.lit(as_of)))
-    first = of_version.agg(F.min("as_of")).head()
-    if first is None or first[0] is None or first[0] == as_of:
+    """How far today's scores are from those that the same version gave on the day that it was trained."""
+    as_of, asked, first = lake.settings.as_of, lake.settings.drift, served.as_of
+    of_version = scores.where(F.col("model_version") == served.version)
+    now, before = (of_version.where(F.col("as_of") == F.lit(day)) for day in (as_of, first))
+    if first >= as_of or now.isEmpty() or before.isEmpty():
         return
-    now, before = (of_version.where(F.col("as_of") == F.lit(day)) for day in (as_of, first[0]))
     for row in feature_drift(now, before, ["value"]).collect():  # one
         num_customers = min(row["num_rows"], row["num_rows_before"])
-        is_told = num_customers >= asked.min_rows
-        yield Reading(
-            "score_psi", row["psi"], num_customers, high=asked.max_psi if is_told else None, scored_on=first[0]
-        )
+        limit = asked.max_psi if num_customers >= asked.min_rows else None
+        yield Reading("score_psi", row["psi"], num_customers, high=limit, scored_on=first)
 
 
 def _what_came(lake: Lake, task: Task, scores: DataFrame) -> Iterator[Reading]:

@@ -49,7 +49,7 @@ def watched(new_lake):
     scores = [
         {**usual, "customer_id": who, "as_of": day, "value": chance, "is_fallback": False}
         for who, chance in CHANCES.items()
-        for day in (SCORED_ON, AS_OF)
+        for day in (TRAINED_ON, SCORED_ON, AS_OF)
     ]
     base_rate = {**usual, "customer_id": "eve", "as_of": SCORED_ON, "value": 0.5, "is_fallback": True}
     put(lake, CUSTOMER_SCORES, *scores, base_rate)
@@ -92,6 +92,7 @@ def test_readings_of_a_model_in_use(watched: Lake):
         "realised_auc",
     }
     assert (found["realised_auc"].low_limit, found["score_psi"].high_limit) == (0.8, None)
+    assert found["score_psi"].scored_on == TRAINED_ON
     assert {row.scored_on for figure, row in found.items() if "realised" in figure} == {SCORED_ON}
     assert {(row.model, row.model_version, row.task) for row in found.values()} == {("gbt", "gbt-1", "churn")}
 

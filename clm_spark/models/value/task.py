@@ -11,7 +11,7 @@ from clm_spark.errors import TooLittleDataError
 from clm_spark.evaluation.amounts import amount_deciles, amount_metrics, sampled_amounts
 from clm_spark.evaluation.ranks import with_decile
 from clm_spark.features.labels import answered_days, known_labels
-from clm_spark.models.comparison import SampledComparison, stacked
+from clm_spark.models.comparison import SampledComparison, on_driver, stacked
 from clm_spark.models.registry import ModelVersion, fingerprint
 from clm_spark.models.task import BASE_RATE, Comparison, Inputs, Split, Task
 from clm_spark.models.value.model import TASK, LawOfPurchases
@@ -107,7 +107,7 @@ class Value(Task):
                 sampled_amounts(tested, seed=asked.seed, most=asked.max_customers),
                 decided_by=self.decided_by,
                 settings=asked,
-                further=[(SCORE_DECILES, _on_driver(deciles))],
+                further=[(SCORE_DECILES, on_driver(deciles))],
             )
 
     def write(self, lake: Lake, answers: DataFrame, served: ModelVersion) -> None:
@@ -123,7 +123,7 @@ class Value(Task):
         of_shop = asked.rows.agg((per_day * self.horizon_days(lake.settings)).alias("value"))
         answers = asked.rows.select("customer_id", "as_of").crossJoin(F.broadcast(of_shop))
         self._write(lake, answers.withColumn("is_fallback", F.lit(True)), model=BASE_RATE, version=BASE_RATE)
-        return "written is the base rate of all buyers, marked is_fallback"
+        return "everybody gets the base rate of all buyers"
 
     def _write(self, lake: Lake, answers: DataFrame, *, model: str, version: str) -> None:
         with persisted(answers) as rows:
@@ -164,11 +164,6 @@ def _score_rows(answers: DataFrame, score: str) -> DataFrame:
     rows = answers.select("customer_id", "as_of", F.lit(score).alias("score"), value, F.lit(unit).alias("unit"),
                           low.alias("low"), high.alias("high"), "is_fallback")  # fmt: skip
     return rows.where("value IS NOT NULL")
-
-
-def _on_driver(deciles: DataFrame) -> DataFrame:
-    """Ten rows per model, computed while the tested customers are still persisted."""
-    return deciles.sparkSession.createDataFrame(deciles.collect(), deciles.schema)
 
 
 def _tested_on(labelled: DataFrame, *, horizon_days: int) -> date:

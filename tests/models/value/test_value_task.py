@@ -77,7 +77,7 @@ def test_a_young_shop_gets_a_base_rate_and_is_told_why(new_lake):
     with pytest.raises(TooLittleDataError, match="nobody had bought by a day whose 28 days to come have passed"):
         train_value.run(lake, lake.settings)
     score_value.run(lake, lake.settings)
-    assert lake.too_little == ["no value model is in use: written is the base rate of all buyers, marked is_fallback"]
+    assert lake.too_little == ["no value model is in use: everybody gets the base rate of all buyers"]
     scores = lake.read(t.CUSTOMER_SCORES).collect()
     assert {row.customer_id for row in scores} == {*bought.customer_id}
     assert {(row.score, row.unit, row.is_fallback, row.model) for row in scores} == {
