@@ -17,13 +17,10 @@ from clm_spark.models.segments.kmeans import BisectingSegments, KMeansSegments
 from clm_spark.models.segments.task import Segmentation
 from clm_spark.models.task import Model, Task
 from clm_spark.models.transformer.model import Transformer
-from clm_spark.models.value.model import LawOfPurchases
-from clm_spark.models.value.rules import OwnPace, RecentRevenue
-from clm_spark.models.value.task import Value
-from clm_spark.models.value.two_stage import TwoStage
+from clm_spark.models.value import task as value
 from clm_spark.settings import Section, Settings
 
-TASKS: tuple[Task, ...] = (Segmentation(), churn.Churn(), purchase.Purchase(), Value(), Recommendation())
+TASKS: tuple[Task, ...] = (Segmentation(), churn.Churn(), purchase.Purchase(), value.Value(), Recommendation())
 
 # Of each task the simpler first: where two tie, the earlier is served.
 MODELS: tuple[Model, ...] = (
@@ -33,10 +30,7 @@ MODELS: tuple[Model, ...] = (
     RandomSegments(),
     *churn.ENTRANTS,
     *purchase.ENTRANTS,
-    RecentRevenue(),
-    OwnPace(),
-    LawOfPurchases(),
-    TwoStage(),
+    *value.ENTRANTS,
     Popularity(),
     RecentPopularity(),
     OwnFavourites(),

@@ -50,13 +50,10 @@ class ValueModel(Model):
 
     def fit_law(self, inputs: Inputs, path: str) -> None:
         """Write the law of the shop's purchases, as known that morning, or why there is none."""
-        least = inputs.settings.of(ValueSettings).min_repeat_customers
         try:
-            law = fit_law(inputs.read(CUSTOMER_FEATURES), min_repeat_customers=least)
+            write_law(inputs, path)
         except TooLittleDataError as error:
             inputs.lake.too_little.append(f"{self.name} is used without further scores: {error}")
-            return
-        files.write_text(f"{path}/{LAW}", law.to_json())
 
     @abstractmethod
     def fit_own(self, inputs: Inputs, path: str) -> None:
@@ -86,9 +83,7 @@ class LawOfPurchases(ValueModel):
 
     def fit_own(self, inputs: Inputs, path: str) -> None:
         """Write the law. Raises `TooLittleDataError` where too few customers have bought again."""
-        least = inputs.settings.of(ValueSettings).min_repeat_customers
-        law = fit_law(inputs.read(CUSTOMER_FEATURES), min_repeat_customers=least)
-        files.write_text(f"{path}/{LAW}", law.to_json())
+        write_law(inputs, path)
 
     def fit_law(self, inputs: Inputs, path: str) -> None:
         """It is the model."""
@@ -101,6 +96,14 @@ class LawOfPurchases(ValueModel):
         """As the law says; a fallback where no law of amounts could be fitted, and all orders bring the same."""
         law = read_law(path)
         return by_law(law, inputs).withColumn("is_fallback", F.lit(law.spend is None))
+
+
+def write_law(inputs: Inputs, path: str) -> Law:
+    """Fit the law and write it into the folder. Raises `TooLittleDataError` where too few customers have bought again."""
+    least = inputs.settings.of(ValueSettings).min_repeat_customers
+    law = fit_law(inputs.read(CUSTOMER_FEATURES), min_repeat_customers=least)
+    files.write_text(f"{path}/{LAW}", law.to_json())
+    return law
 
 
 def read_law(path: str) -> Law:

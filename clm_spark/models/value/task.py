@@ -13,8 +13,9 @@ from clm_spark.evaluation.ranks import with_decile
 from clm_spark.features.labels import answered_days, known_labels
 from clm_spark.models.comparison import SampledComparison, on_driver, stacked
 from clm_spark.models.registry import ModelVersion, fingerprint
-from clm_spark.models.task import BASE_RATE, Comparison, Inputs, Split, Task
+from clm_spark.models.task import BASE_RATE, Comparison, Inputs, Model, Split, Task
 from clm_spark.models.value.model import TASK, LawOfPurchases
+from clm_spark.models.value.pareto import ParetoOrders
 from clm_spark.models.value.rules import OwnPace, RecentRevenue
 from clm_spark.models.value.settings import ValueSettings
 from clm_spark.models.value.two_stage import LABEL, TwoStage
@@ -31,7 +32,9 @@ SCORES = {  # of gold.customer_scores, by the column of the answers that holds i
     "expected_order_cents": ("cents", None, None),
     "value_by_formula": ("cents", None, None),
 }
-ENTRANTS = (RecentRevenue, OwnPace, LawOfPurchases, TwoStage)
+
+# The simpler first: where two tie, the earlier is served.
+ENTRANTS: tuple[Model, ...] = (RecentRevenue(), OwnPace(), LawOfPurchases(), ParetoOrders(), TwoStage())
 FEATURES = tuple(dict.fromkeys(name for model in ENTRANTS for name in model.features))  # of 180: the rest is not read
 
 

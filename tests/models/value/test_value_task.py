@@ -43,13 +43,14 @@ def test_all_entrants_are_held_against_what_came_and_the_winner_serves(new_lake)
             assert written.setdefault(table.name, rows) == rows, "the second run leaves the same rows"
     figures = {(m.model, m.metric): m for m in lake.read(t.MODEL_METRICS).where("task = 'value'").collect()}
     models = {model for model, _ in figures}
-    assert models == {"recent_revenue", "own_pace", "bg_nbd", "two_stage"}
+    assert models == {"recent_revenue", "own_pace", "bg_nbd", "pareto_nbd", "two_stage"}
     assert {m.tested_on for m in figures.values()} == {MORNINGS[1]}
     skill = {model: figures[model, "squared_skill"].value for model in models}
     assert skill["bg_nbd"] > max(skill["recent_revenue"], skill["own_pace"]), "customers buy by its law"
     assert skill["bg_nbd"] > 0.05
+    assert abs(skill["pareto_nbd"] - skill["bg_nbd"]) < 0.05, "two laws of the same customers"
     assert figures["bg_nbd", "interval_coverage"].value == pytest.approx(0.95, abs=0.03)
-    assert ("two_stage", "interval_coverage") not in figures
+    assert not {("two_stage", "interval_coverage"), ("pareto_nbd", "interval_coverage")} & figures.keys()
 
     served = Registry(lake.settings).champion("value", AS_OF)
     assert served.model == max(skill, key=skill.get)
