@@ -11,13 +11,14 @@ from pyspark.sql import functions as F
 from clm_spark.models.classifier import LABEL, Classifier, Stage
 from clm_spark.models.customer_inputs import FEATURES, logged_features
 from clm_spark.models.reasons import CONTRIBUTIONS
-from clm_spark.settings import Section, Settings
+from clm_spark.models.tuning import Tunable
+from clm_spark.settings import Settings
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
-class XgboostSettings(Section):
+class XgboostSettings(Tunable):
     """Gradient-boosted trees of XGBoost."""
 
     key: ClassVar[str] = "xgboost"

@@ -3,8 +3,9 @@
 from typing import ClassVar
 
 from clm_spark.models.boosting import Xgboost
-from clm_spark.models.classification import ClassificationTask, HorizonSettings
+from clm_spark.models.classification import ClassificationTask
 from clm_spark.models.classifier import Rule
+from clm_spark.models.horizon import HorizonSettings
 from clm_spark.models.linear import LoggedRegression
 from clm_spark.models.task import Model
 from clm_spark.models.trees import DecisionTree, Gbt, RandomForest

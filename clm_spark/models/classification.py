@@ -3,26 +3,26 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import date, timedelta
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import Field
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.errors import TooLittleDataError
 from clm_spark.evaluation.classification import classification_metrics, score_deciles
 from clm_spark.evaluation.curves import METRICS, OFFER_METRICS
-from clm_spark.evaluation.offers import Offer
 from clm_spark.evaluation.ranks import with_decile
 from clm_spark.evaluation.samples import sampled_labels
 from clm_spark.features.labels import answered_days, known_labels
+from clm_spark.lifecycle.rfm import rfm_scores
 from clm_spark.models.classifier import LABEL
 from clm_spark.models.comparison import on_driver, stacked
+from clm_spark.models.horizon import HorizonSettings
 from clm_spark.models.registry import ModelVersion, fingerprint
-from clm_spark.models.slices import SLICED_BY, SLICES, ClassifierComparison
+from clm_spark.models.slices import RFM_CELL, SLICED_BY, SLICES, ClassifierComparison
 from clm_spark.models.task import BASE_RATE, Comparison, Inputs, Split, Task
 from clm_spark.session import persisted
-from clm_spark.settings import Section, Settings
+from clm_spark.settings import Settings
 from clm_spark.tables.catalog import (
     CUSTOMER_DAYS,
     CUSTOMER_FEATURES,
@@ -32,29 +32,6 @@ from clm_spark.tables.catalog import (
     SLICE_METRICS,
 )
 from clm_spark.tables.lake import Lake
-
-
-class HorizonSettings(Section):
-    """Of whom a task is asked, and how far it looks ahead."""
-
-    horizon_days: Annotated[int, Field(ge=1)] = Field(56, description="days from as_of on that the label looks at")
-    active_days: Annotated[int, Field(ge=1)] = Field(
-        84, description="asked of customers who bought in so many days before"
-    )
-    offer_cost_cents: Annotated[float, Field(ge=0)] = Field(
-        100, description="what it costs to make one customer an offer"
-    )
-    offer_margin_cents: Annotated[float, Field(ge=0)] = Field(
-        3000, description="what a customer whom the offer moves is worth, before its cost"
-    )
-    offer_response_share: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.1, description="of those to whom it would happen, how many an offer moves"
-    )
-
-    @property
-    def offer(self) -> Offer:
-        """What decides from which probability on an offer pays."""
-        return Offer(self.offer_cost_cents, self.offer_margin_cents, self.offer_response_share)
 
 
 class ClassificationTask(Task):
@@ -91,10 +68,12 @@ class ClassificationTask(Task):
             until = tested_on - timedelta(days=horizon_days)
             before = self._labelled(lake, [day for day in days if day <= until], known_on=tested_on)
             closed = stack.enter_context(persisted(before))
+            cells = rfm_scores(tested, settings=lake.settings.rfm).select("customer_id", F.col("cell").alias(RFM_CELL))
+            sliced = tested.join(cells, on="customer_id", how="left")
             yield Split(
                 past=Inputs(lake, tested_on, closed),
                 test=Inputs(lake, tested_on, tested.drop(LABEL)),
-                truth=tested.select("customer_id", (F.col(LABEL) > 0).alias("is_positive"), *SLICED_BY),
+                truth=sliced.select("customer_id", (F.col(LABEL) > 0).alias("is_positive"), *SLICED_BY),
                 now=Inputs(lake, lake.settings.as_of, rows),
                 tested_on=tested_on,
                 fingerprint=fingerprint(rows),

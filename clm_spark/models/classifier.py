@@ -15,9 +15,11 @@ from pyspark.sql import functions as F
 from clm_spark.errors import TooLittleDataError
 from clm_spark.models.calibration import PROBABILITY, fit_sigmoid, keep_some, with_fold, without_summary
 from clm_spark.models.fixed_order import in_fixed_order
+from clm_spark.models.horizon import horizon_days_of
 from clm_spark.models.reasons import CONTRIBUTIONS, with_reasons
 from clm_spark.models.registry.flavours import load_spark_pipeline, save_spark_pipeline
 from clm_spark.models.task import Inputs, Model
+from clm_spark.models.tuning import Tunable, choose
 from clm_spark.session import persisted
 from clm_spark.settings import Settings
 
@@ -36,6 +38,7 @@ class Classifier(Model):
         "clm_spark.models.calibration",
         "clm_spark.models.fixed_order",
         "clm_spark.models.reasons",
+        "clm_spark.models.tuning",
     )
     packages: ClassVar[tuple[str, ...]] = ()  # that its stages need beside Spark's
 
@@ -49,8 +52,25 @@ class Classifier(Model):
 
     def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:
         """Fit the stages and the sigmoid, and save both as one pipeline."""
-        fitted, asked = self.fitted(inputs.rows, inputs.settings), inputs.rows.select(*self.features)
+        fitted, asked = self.fitted(inputs.rows, self.tuned(inputs)), inputs.rows.select(*self.features)
         save_spark_pipeline(fitted, path, rows=asked, answer=PROBABILITY, packages=self.packages)
+
+    def tuned(self, inputs: Inputs) -> Settings:
+        """The settings, with what the section's grid leaves open chosen by days of `inputs`."""
+        settings: Settings = inputs.settings
+        section = settings.of(self.section) if self.section is not None else None
+        if not isinstance(section, Tunable) or not section.grid:
+            return settings
+
+        def scored(variant: Tunable, rows: DataFrame, later: DataFrame) -> DataFrame:
+            stages = self.stages(settings.with_section(variant))
+            # Like the fit itself, in a fixed order: the same rows give the same choice.
+            return _fit(stages, in_fixed_order(rows, "customer_id", "as_of")).transform(later)
+
+        days = horizon_days_of(settings, self.task)
+        with persisted(self._asked(inputs.rows, LABEL)) as rows:
+            chosen = choose(section, rows, horizon_days=days, scored=scored, name=f"{self.task} by {self.name}")
+        return settings.with_section(chosen)
 
     def fitted(self, rows: DataFrame, settings: Settings) -> PipelineModel:
         """The pipeline that `fit` saves. What needs no fitting is done once, and its features are persisted."""

@@ -9,10 +9,11 @@ from pyspark.sql import DataFrame
 
 from clm_spark.models.classifier import LABEL, Classifier, Stage, with_linear_contributions
 from clm_spark.models.customer_inputs import FEATURES, logged_features
-from clm_spark.settings import Section, Settings
+from clm_spark.models.tuning import Tunable
+from clm_spark.settings import Settings
 
 
-class LogisticRegressionSettings(Section):
+class LogisticRegressionSettings(Tunable):
     """Logistic regression."""
 
     key: ClassVar[str] = "logistic_regression"

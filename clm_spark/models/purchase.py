@@ -5,8 +5,9 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from clm_spark.models.boosting import Xgboost
-from clm_spark.models.classification import ClassificationTask, HorizonSettings
+from clm_spark.models.classification import ClassificationTask
 from clm_spark.models.classifier import Rule
+from clm_spark.models.horizon import HorizonSettings
 from clm_spark.models.linear import LoggedRegression
 from clm_spark.models.task import Model
 

@@ -35,10 +35,18 @@ def value_groups(cents: pd.Series) -> pd.Series:
                   duplicates="drop", ordered=False) if low < high else cents.map(lambda _: "all alike")  # fmt: skip
 
 
+def rfm_groups(cells: pd.Series) -> pd.Series:
+    """The named cells of recency, frequency and money, among the tested customers."""
+    return cells.str.replace("_", " ")
+
+
+RFM_CELL = "rfm_cell"
+
 # By the name of the slice: the feature that decides, and how.
 SLICES: Groups = {
     "tenure": ("tenure_days", tenure_groups),
     "value_tier": ("net_revenue_90d_cents", value_groups),
+    "segment": (RFM_CELL, rfm_groups),
 }
 SLICED_BY = tuple(feature for feature, _ in SLICES.values())
 

@@ -9,13 +9,14 @@ from pyspark.ml.regression import DecisionTreeRegressor
 
 from clm_spark.models.classifier import LABEL, Classifier, Stage
 from clm_spark.models.customer_inputs import FEATURES, logged_features
-from clm_spark.settings import Section, Settings
+from clm_spark.models.tuning import Tunable
+from clm_spark.settings import Settings
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
-class GbtSettings(Section):
+class GbtSettings(Tunable):
     """Gradient-boosted trees of MLlib."""
 
     key: ClassVar[str] = "gbt"
@@ -28,7 +29,7 @@ class GbtSettings(Section):
     seed: int = 7
 
 
-class DecisionTreeSettings(Section):
+class DecisionTreeSettings(Tunable):
     """A single decision tree."""
 
     key: ClassVar[str] = "decision_tree"
@@ -37,7 +38,7 @@ class DecisionTreeSettings(Section):
     seed: int = 7
 
 
-class RandomForestSettings(Section):
+class RandomForestSettings(Tunable):
     """A random forest."""
 
     key: ClassVar[str] = "random_forest"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import yaml
 from pydantic import Field, SerializeAsAny, ValidationError
@@ -72,6 +72,10 @@ class Settings(Section):
         """The section of a task or a model, which is declared where the model is; its defaults where none was read."""
         found = self.models.get(section.key)
         return found if isinstance(found, section) else section()
+
+    def with_section(self, section: Section) -> Self:
+        """The same, with that section of a task or a model in place of its own."""
+        return self.model_copy(update={"models": {**self.models, section.key: section}})
 
 
 def load_settings(

@@ -14,6 +14,7 @@ from clm_spark.models.churn import Churn
 from clm_spark.models.contest import HOLDOUT, Contest
 from clm_spark.models.linear import LoggedRegression
 from clm_spark.models.registry import Registry
+from clm_spark.models.slices import SLICES
 from clm_spark.tables import catalog as t
 from clm_spark.tables.contract import Table
 from clm_spark.tables.lake import Lake
@@ -85,8 +86,8 @@ def test_churn_and_segments_are_trained_once_and_the_winner_is_served(new_lake):
     assert {m.tested_on for m in figures.values()} == {DAYS[1]}
     slices = lake.read(t.SLICE_METRICS).where("metric = 'auc'").collect()
     assert {(s.model, s.model_version, s.score) for s in slices} == {(best, served.version, "churn")}
-    num_tested = {name: sum(s.num_tested for s in slices if s.slice == name) for name in ("tenure", "value_tier")}
-    assert num_tested == {"tenure": 200, "value_tier": 200}, "every tested customer is in one group of each"
+    num_tested = {name: sum(s.num_tested for s in slices if s.slice == name) for name in SLICES}
+    assert num_tested == dict.fromkeys(SLICES, 200), "every tested customer is in one group of each"
     worst = [s for s in slices if s.is_worst]
     assert len(worst) == 1
     assert worst[0].value == min(s.value for s in slices)

@@ -30,6 +30,7 @@ def test_the_winner_is_measured_by_group_and_the_worst_is_named(spark, new_lake,
             "is_positive": random.random(NUM) < 0.4,
             "tenure_days": np.where(np.arange(NUM) % 2, 30, 400),
             "net_revenue_90d_cents": random.integers(0, 100_000, NUM),
+            "rfm_cell": np.where(np.arange(NUM) % 3, "loyal_customers", "lost"),
         }
     )
     # It knows those who have been here for a year, and guesses on the others.
@@ -61,6 +62,7 @@ def test_the_winner_is_measured_by_group_and_the_worst_is_named(spark, new_lake,
         assert found[name, "auc"].num_tested == 150
         assert found[name, "auc"].low < found[name, "auc"].value < found[name, "auc"].high
     assert {row.customers for row in found.values() if row.is_worst} == {"under 90 days"}
-    assert {row.slice for row in found.values()} == {"tenure", "value_tier"}
+    assert {row.slice for row in found.values()} == {"tenure", "value_tier", "segment"}
+    assert {row.customers for row in found.values() if row.slice == "segment"} == {"loyal customers", "lost"}
     assert {(row.score, row.model) for row in found.values()} == {("churn", "good")}
     assert "churn: good does worst for tenure under 90 days: AUC 0." in caplog.text

@@ -297,7 +297,7 @@ SLICE_METRICS = Table(
         MODEL_VERSION,
         AS_OF,
         TESTED_ON,
-        Column("slice", STRING, "what the tested customers are divided by: tenure, value_tier"),
+        Column("slice", STRING, "what the tested customers are divided by: tenure, value_tier, segment (RFM)"),
         Column("customers", STRING, "the group, in words"),
         Column("metric", STRING, "the figure's name, as in gold.model_metrics"),
         Column("value", DOUBLE, "the figure, of at most evaluation.max_customers of the tested customers"),
