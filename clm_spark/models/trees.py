@@ -1,14 +1,32 @@
 """Trees of MLlib on logged features: one, a forest of them, and boosted ones."""
 
-from typing import Annotated, ClassVar
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar
 
+import numpy as np
+import pyarrow as pa
 from pydantic import Field
-from pyspark.ml.classification import GBTClassifier, RandomForestClassifier
+from pyspark import Broadcast
+from pyspark.ml import PipelineModel
+from pyspark.ml.classification import (
+    GBTClassificationModel,
+    GBTClassifier,
+    RandomForestClassificationModel,
+    RandomForestClassifier,
+)
 from pyspark.ml.feature import VectorAssembler
-from pyspark.ml.regression import DecisionTreeRegressor
+from pyspark.ml.functions import vector_to_array
+from pyspark.ml.regression import DecisionTreeRegressionModel, DecisionTreeRegressor
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import arrow_udf
 
 from clm_spark.models.classifier import LABEL, Classifier, Stage
 from clm_spark.models.customer_inputs import FEATURES, logged_features
+from clm_spark.models.reasons import CONTRIBUTIONS
+from clm_spark.models.tree_shap import Leaf, contributions
 from clm_spark.models.tuning import Tunable
 from clm_spark.settings import Settings
 
@@ -51,7 +69,14 @@ class RandomForestSettings(Tunable):
 
 class _Trees(Classifier):
     features = FEATURES
-    uses = (*Classifier.uses, "clm_spark.models.customer_inputs")
+    uses = (*Classifier.uses, "clm_spark.models.customer_inputs")  # not what explains: scores are the same without
+
+    def contributed(self, pipeline: PipelineModel, rows: DataFrame) -> DataFrame | None:
+        """Exact Shapley values of the trees (`tree_shap`), on the workers, in double precision."""
+        leaves = next(found for stage in pipeline.stages if (found := leaves_of(stage)) is not None)
+        sent = rows.sparkSession.sparkContext.broadcast(leaves)
+        added = arrow_udf(_contributing(sent, num_features=len(self.features)), "array<double>")  # type: ignore[call-overload]
+        return pipeline.transform(rows).withColumn(CONTRIBUTIONS, added(vector_to_array(F.col("features"))))
 
 
 class Gbt(_Trees):
@@ -120,3 +145,63 @@ class RandomForest(_Trees):
             seed=asked.seed,
         )
         return [*logged_features(self.features), forest]
+
+
+def leaves_of(stage: Any) -> list[Leaf] | None:
+    """The leaves of a fitted stage's trees, whose values sum to its margin; None where it has none.
+
+    Read on the driver, where the trees are: as many as the settings ask for, however many customers there are.
+    """
+    if isinstance(stage, DecisionTreeRegressionModel):
+        return list(_leaves(_root(stage), _prediction, {}))
+    if isinstance(stage, RandomForestClassificationModel):
+        return [leaf for tree in stage.trees for leaf in _leaves(_root(tree), _share_of_positives, {})]
+    if isinstance(stage, GBTClassificationModel):
+        weighted = zip(stage.trees, stage.treeWeights, strict=True)
+        return [
+            replace(leaf, value=weight * leaf.value)
+            for tree, weight in weighted
+            for leaf in _leaves(_root(tree), _prediction, {})
+        ]
+    return None
+
+
+def _root(tree: Any) -> Any:
+    return tree._java_obj.rootNode()
+
+
+def _prediction(node: Any) -> float:
+    return float(node.prediction())
+
+
+def _share_of_positives(node: Any) -> float:
+    negatives, positives = node.impurityStats().stats()
+    return float(positives / (negatives + positives))
+
+
+def _leaves(node: Any, value: Callable[[Any], float], asked: dict[int, tuple[float, float, float]]) -> Iterator[Leaf]:
+    """Those below the node; `asked` has the bounds and the share of each feature on the way to it."""
+    if not node.subtreeDepth():
+        low, high, share = zip(*asked.values(), strict=True) if asked else ((), (), ())
+        yield Leaf(value(node), tuple(asked), low, high, share)
+        return
+    split, num_rows = node.split(), node.impurityStats().count()
+    feature, at = split.featureIndex(), split.threshold()
+    least, most, passed = asked.get(feature, (-math.inf, math.inf, 1.0))
+    ways = ((node.leftChild(), (least, min(most, at))), (node.rightChild(), (max(least, at), most)))
+    for child, bounds in ways:
+        part = passed * child.impurityStats().count() / num_rows
+        yield from _leaves(child, value, {**asked, feature: (*bounds, part)})
+
+
+def _contributing(
+    sent: Broadcast[list[Leaf]], *, num_features: int
+) -> Callable[[Iterator[pa.Array]], Iterator[pa.Array]]:
+    def added(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
+        for batch in batches:
+            rows = np.asarray(batch.flatten(), dtype=np.float64).reshape(len(batch), num_features)
+            found = contributions(sent.value, rows)
+            ends = np.arange(len(rows) + 1, dtype=np.int32) * num_features
+            yield pa.ListArray.from_arrays(pa.array(ends), pa.array(found.ravel()))
+
+    return added

@@ -12,11 +12,14 @@ from clm_spark.models.customer_inputs import FEATURES
 from clm_spark.models.linear import LoggedRegression
 from clm_spark.models.reasons import feature_words, with_reasons
 from clm_spark.models.task import Inputs
+from clm_spark.models.trees import DecisionTree, Gbt, RandomForest
 
 DAYS = [date(2024, 2, 2), date(2024, 1, 5)]
 TODAY = date(2024, 3, 1)
 SECTIONS = {
     "xgboost": {"num_trees": 30, "max_depth": 3, "step_size": 0.3, "feature_share": 1.0, "min_leaf_weight": 1.0},
+    "random_forest": {"num_trees": 10, "max_depth": 5},
+    "gbt": {"max_iterations": 5, "max_depth": 3, "min_leaf_customers": 10},
     "evaluation": {"folds": 2},
 }
 
@@ -55,7 +58,8 @@ def test_contributions_sum_to_the_margin(spark, new_lake):
     labelled = leaving_customers(spark, days=DAYS).withColumn(LABEL, F.col("is_churned").cast("double"))
     rows, today = labelled.drop("is_churned").persist(), leaving_customers(spark, days=[TODAY]).persist()
     # Of the margins' spread. XGBoost computes in single precision.
-    for model, within in ((LoggedRegression(), 1e-9), (RecencyRule(), 1e-9), (Xgboost(), 1e-6)):
+    exact = (LoggedRegression(), RecencyRule(), DecisionTree(), RandomForest(), Gbt())
+    for model, within in (*((model, 1e-9) for model in exact), (Xgboost(), 1e-6)):
         pipeline = model.fitted(rows, lake.settings)
         contributed = model.contributed(pipeline, today)
         assert len(contributed.head().contributions) == len(model.features)
