@@ -7,7 +7,7 @@ from datetime import date
 
 from features_in_duckdb import named
 
-HABITS = (30, 90, 365)
+LONG_DAYS = (30, 90, 365)
 MONTHS = (30, 90)
 
 ITEM_SUMS = {
@@ -16,29 +16,29 @@ ITEM_SUMS = {
     "num_views": ("kind IN ('view', 'click')", (1, 7, 30, 60, 90, 365)),
     "num_carts": ("kind = 'cart'", (1, 7, 30, 90, 365)),
     "num_lines": ("kind = 'purchase'", (1, 7, 30, 60, 90, 365, None)),
-    "num_refunds": ("kind = 'refund'", HABITS),
-    "num_reviews": ("kind = 'review'", HABITS),
+    "num_refunds": ("kind = 'refund'", LONG_DAYS),
+    "num_reviews": ("kind = 'review'", LONG_DAYS),
 }
 ITEM_MONEY = {
-    "num_units": ("quantity", "kind = 'purchase'", (7, *HABITS, None)),
-    "revenue_cents": ("amount_cents", "kind = 'purchase'", (7, *HABITS)),
+    "num_units": ("quantity", "kind = 'purchase'", (7, *LONG_DAYS, None)),
+    "revenue_cents": ("amount_cents", "kind = 'purchase'", (7, *LONG_DAYS)),
     "net_revenue_cents": (
         "CASE kind WHEN 'purchase' THEN amount_cents WHEN 'refund' THEN -amount_cents END",
         "true",
-        (7, *HABITS, None),
+        (7, *LONG_DAYS, None),
     ),
-    "discount_cents": ("discount_cents", "kind = 'purchase'", HABITS),
-    "list_price_cents": ("coalesce(amount_cents, 0) + coalesce(discount_cents, 0)", "kind = 'purchase'", HABITS),
+    "discount_cents": ("discount_cents", "kind = 'purchase'", LONG_DAYS),
+    "list_price_cents": ("coalesce(amount_cents, 0) + coalesce(discount_cents, 0)", "kind = 'purchase'", LONG_DAYS),
 }
 ITEM_RATIOS = {
-    "mean_price_cents": ("revenue_cents", "num_units", HABITS),
-    "mean_list_price_cents": ("list_price_cents", "num_units", HABITS),
-    "discount_share": ("discount_cents", "list_price_cents", HABITS),
+    "mean_price_cents": ("revenue_cents", "num_units", LONG_DAYS),
+    "mean_list_price_cents": ("list_price_cents", "num_units", LONG_DAYS),
+    "discount_share": ("discount_cents", "list_price_cents", LONG_DAYS),
     "clicks_per_impression": ("num_clicks", "num_impressions", MONTHS),
-    "carts_per_view": ("num_carts", "num_views", HABITS),
-    "lines_per_view": ("num_lines", "num_views", HABITS),
-    "buyers_per_viewer": ("num_buyers", "num_viewers", HABITS),
-    "refunds_per_line": ("num_refunds", "num_lines", HABITS),
+    "carts_per_view": ("num_carts", "num_views", LONG_DAYS),
+    "lines_per_view": ("num_lines", "num_views", LONG_DAYS),
+    "buyers_per_viewer": ("num_buyers", "num_viewers", LONG_DAYS),
+    "refunds_per_line": ("num_refunds", "num_lines", LONG_DAYS),
     "co_views_per_viewer": ("num_co_views", "num_viewer_days", MONTHS),
 }
 PAIR_SUMS = {
@@ -59,8 +59,8 @@ def item_features_sql(events: str, *, as_of: date) -> str:
     distinct = [
         f"count(DISTINCT customer_id) FILTER ({within(kinds, days)}) AS {named(stem, days)}"
         for stem, kinds, windows in (
-            ("num_viewers", "kind IN ('view', 'click')", (7, *HABITS)),
-            ("num_buyers", "kind = 'purchase'", (7, *HABITS, None)),
+            ("num_viewers", "kind IN ('view', 'click')", (7, *LONG_DAYS)),
+            ("num_buyers", "kind = 'purchase'", (7, *LONG_DAYS, None)),
         )
         for days in windows
     ]
@@ -68,7 +68,7 @@ def item_features_sql(events: str, *, as_of: date) -> str:
         f"count(DISTINCT (customer_id, day_on)) FILTER ({within(kinds, days)}) AS {named(stem, days)}"
         for stem, kinds, windows in (
             ("num_viewer_days", "kind IN ('view', 'click')", MONTHS),
-            ("num_buyer_days", "kind = 'purchase'", HABITS),
+            ("num_buyer_days", "kind = 'purchase'", LONG_DAYS),
         )
         for days in windows
     ]
@@ -78,7 +78,7 @@ def item_features_sql(events: str, *, as_of: date) -> str:
         for stem, (above, below, windows) in ITEM_RATIOS.items()
         for days in windows
     ]
-    repeats = [f"1 - num_buyers_{d}d / nullif(num_buyer_days_{d}d, 0) AS repeat_{d}d_share" for d in HABITS]
+    repeats = [f"1 - num_buyers_{d}d / nullif(num_buyer_days_{d}d, 0) AS repeat_{d}d_share" for d in LONG_DAYS]
     return f"""
 WITH known AS ({known(events, as_of)}),
 viewed AS (SELECT DISTINCT customer_id, day_on, age, item_id FROM known WHERE kind IN ('view', 'click')),

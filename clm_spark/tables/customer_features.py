@@ -1,7 +1,7 @@
 """Every feature of a customer, declared once: gold.customer_features, its comments and rules, and how it is computed."""
 
 from clm_spark.tables.feature import (
-    HABITS,
+    LONG_DAYS,
     NET_REVENUE,
     Age,
     Derived,
@@ -36,34 +36,34 @@ EXTENT = (
 )
 
 PURCHASES: tuple[Feature, ...] = (
-    *windowed("num_purchase_days", "days with a purchase", f"CAST({BOUGHT} AS BIGINT)", (*HABITS, None)),
+    *windowed("num_purchase_days", "days with a purchase", f"CAST({BOUGHT} AS BIGINT)", (*LONG_DAYS, None)),
     SquaredGaps(
         "squared_gaps",
         "squared days from each purchase day to the next, summed: how even the pace is",
         where=BOUGHT,
         recency="purchase_recency_days",
     ),
-    *windowed("num_units", "units bought", "num_units", HABITS),
-    *windowed("revenue_cents", "bought, before refunds", "revenue_cents", (*HABITS, None)),
-    *windowed("discount_cents", "taken off list prices", "discount_cents", (7, *HABITS)),
-    *windowed("list_price_cents", "list price of what was bought", "revenue_cents + discount_cents", (7, *HABITS)),
-    *windowed("num_discounted_lines", "basket lines bought below list price", "num_discounted_lines", HABITS),
-    *windowed("num_refunds", "lines refunded", "num_refunds", HABITS),
-    *windowed("refund_cents", "paid back", "refund_cents", HABITS),
+    *windowed("num_units", "units bought", "num_units", LONG_DAYS),
+    *windowed("revenue_cents", "bought, before refunds", "revenue_cents", (*LONG_DAYS, None)),
+    *windowed("discount_cents", "taken off list prices", "discount_cents", (7, *LONG_DAYS)),
+    *windowed("list_price_cents", "list price of what was bought", "revenue_cents + discount_cents", (7, *LONG_DAYS)),
+    *windowed("num_discounted_lines", "basket lines bought below list price", "num_discounted_lines", LONG_DAYS),
+    *windowed("num_refunds", "lines refunded", "num_refunds", LONG_DAYS),
+    *windowed("refund_cents", "paid back", "refund_cents", LONG_DAYS),
 )
 
 ENGAGEMENT = (
-    *windowed("num_acts", "events of the customer's own doing", "num_acts", HABITS),
-    *windowed("num_searches", "searches", "num_searches", HABITS),
-    *windowed("num_reviews", "reviews written", "num_reviews", HABITS),
-    *windowed("num_campaigns", "campaigns received", "num_campaigns", (7, *HABITS)),
-    *windowed("num_coupons", "coupons redeemed", "num_coupons", (7, *HABITS)),
-    *windowed("visit_seconds", "from first to last event, summed over visits", "visit_seconds", HABITS),
-    *windowed("num_bounces", "visits of a single event", "num_bounces", HABITS),
-    *windowed("num_buying_visits", "visits with a purchase", "num_buying_visits", HABITS),
-    *windowed("num_cart_visits", "visits that put something into the cart", "num_cart_visits", HABITS),
+    *windowed("num_acts", "events of the customer's own doing", "num_acts", LONG_DAYS),
+    *windowed("num_searches", "searches", "num_searches", LONG_DAYS),
+    *windowed("num_reviews", "reviews written", "num_reviews", LONG_DAYS),
+    *windowed("num_campaigns", "campaigns received", "num_campaigns", (7, *LONG_DAYS)),
+    *windowed("num_coupons", "coupons redeemed", "num_coupons", (7, *LONG_DAYS)),
+    *windowed("visit_seconds", "from first to last event, summed over visits", "visit_seconds", LONG_DAYS),
+    *windowed("num_bounces", "visits of a single event", "num_bounces", LONG_DAYS),
+    *windowed("num_buying_visits", "visits with a purchase", "num_buying_visits", LONG_DAYS),
+    *windowed("num_cart_visits", "visits that put something into the cart", "num_cart_visits", LONG_DAYS),
     *windowed(
-        "num_abandoned_visits", "visits that left a full cart and bought nothing", "num_abandoned_visits", HABITS
+        "num_abandoned_visits", "visits that left a full cart and bought nothing", "num_abandoned_visits", LONG_DAYS
     ),
 )
 
@@ -112,31 +112,33 @@ TRENDS = (
 
 BASKETS = (
     Derived("mean_order_cents", "revenue over baskets; null: never bought", "try_divide(revenue_cents, num_orders)"),
-    *ratio("mean_order_cents", "revenue over baskets", "revenue_cents", "num_orders", HABITS),
-    *ratio("units_per_order", "units over baskets", "num_units", "num_orders", HABITS),
-    *ratio("lines_per_order", "different lines over baskets", "num_lines", "num_orders", HABITS),
+    *ratio("mean_order_cents", "revenue over baskets", "revenue_cents", "num_orders", LONG_DAYS),
+    *ratio("units_per_order", "units over baskets", "num_units", "num_orders", LONG_DAYS),
+    *ratio("lines_per_order", "different lines over baskets", "num_lines", "num_orders", LONG_DAYS),
     *share(
-        "discount", "discount over list price of what was bought", "discount_cents", "list_price_cents", (7, *HABITS)
+        "discount", "discount over list price of what was bought", "discount_cents", "list_price_cents", (7, *LONG_DAYS)
     ),
-    *share("discounted_lines", "basket lines bought below list price", "num_discounted_lines", "num_lines", HABITS),
-    *ratio("refunds_per_line", "lines refunded over lines bought", "num_refunds", "num_lines", HABITS),
+    *share("discounted_lines", "basket lines bought below list price", "num_discounted_lines", "num_lines", LONG_DAYS),
+    *ratio("refunds_per_line", "lines refunded over lines bought", "num_refunds", "num_lines", LONG_DAYS),
 )
 
 CONVERSION = (
-    *ratio("carts_per_view", "items put into the cart over items viewed", "num_carts", "num_views", HABITS),
-    *ratio("lines_per_view", "lines bought over items viewed", "num_lines", "num_views", HABITS),
-    *ratio("coupons_per_campaign", "coupons redeemed over campaigns received", "num_coupons", "num_campaigns", HABITS),
-    *share("buying_visits", "visits with a purchase", "num_buying_visits", "num_visits", HABITS),
+    *ratio("carts_per_view", "items put into the cart over items viewed", "num_carts", "num_views", LONG_DAYS),
+    *ratio("lines_per_view", "lines bought over items viewed", "num_lines", "num_views", LONG_DAYS),
+    *ratio(
+        "coupons_per_campaign", "coupons redeemed over campaigns received", "num_coupons", "num_campaigns", LONG_DAYS
+    ),
+    *share("buying_visits", "visits with a purchase", "num_buying_visits", "num_visits", LONG_DAYS),
     *share(
         "abandoned_carts",
         "visits with a full cart and no purchase, of those with a cart",
         "num_abandoned_visits",
         "num_cart_visits",
-        HABITS,
+        LONG_DAYS,
     ),
-    *share("bounces", "visits of a single event", "num_bounces", "num_visits", HABITS),
-    *ratio("acts_per_visit", "events per visit: its depth", "num_acts", "num_visits", HABITS),
-    *ratio("mean_visit_seconds", "length of a visit", "visit_seconds", "num_visits", HABITS),
+    *share("bounces", "visits of a single event", "num_bounces", "num_visits", LONG_DAYS),
+    *ratio("acts_per_visit", "events per visit: its depth", "num_acts", "num_visits", LONG_DAYS),
+    *ratio("mean_visit_seconds", "length of a visit", "visit_seconds", "num_visits", LONG_DAYS),
 )
 
 SHARES_OF_ACTS = (

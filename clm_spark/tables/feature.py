@@ -11,7 +11,7 @@ from pyspark.sql import types as T
 
 from clm_spark.tables.contract import Column
 
-HABITS = (30, 90, 365)  # windows in days of what takes a while to show
+LONG_DAYS = (30, 90, 365)  # windows in days of what takes a while to show
 NET_REVENUE = "revenue_cents - refund_cents"
 
 

@@ -1,7 +1,7 @@
 """Every feature of an item, of a customer with an item and of a customer's tastes, declared once, as the customers' are."""
 
 from clm_spark.tables.feature import (
-    HABITS,
+    LONG_DAYS,
     NET_REVENUE,
     Age,
     Derived,
@@ -32,33 +32,33 @@ OF_ITEMS: tuple[Feature, ...] = (
     *windowed("num_views", "times it was viewed or clicked", "num_views", (1, 7, 30, 60, 90, 365)),
     *windowed("num_carts", "times it was put into a cart", "num_carts", (1, 7, 30, 90, 365)),
     *windowed("num_lines", "basket lines with it", "num_lines", (1, 7, 30, 60, 90, 365, None)),
-    *windowed("num_units", "units sold", "num_units", (7, *HABITS, None)),
-    *windowed("revenue_cents", "sold for, before refunds", "revenue_cents", (7, *HABITS)),
-    *windowed("net_revenue_cents", "sold for, less refunds", NET_REVENUE, (7, *HABITS, None)),
-    *windowed("discount_cents", "taken off list prices", "discount_cents", HABITS),
-    *windowed("list_price_cents", "list price of what was sold", "revenue_cents + discount_cents", HABITS),
-    *windowed("num_refunds", "lines refunded", "num_refunds", HABITS),
-    *windowed("num_reviews", "reviews", "num_reviews", HABITS),
+    *windowed("num_units", "units sold", "num_units", (7, *LONG_DAYS, None)),
+    *windowed("revenue_cents", "sold for, before refunds", "revenue_cents", (7, *LONG_DAYS)),
+    *windowed("net_revenue_cents", "sold for, less refunds", NET_REVENUE, (7, *LONG_DAYS, None)),
+    *windowed("discount_cents", "taken off list prices", "discount_cents", LONG_DAYS),
+    *windowed("list_price_cents", "list price of what was sold", "revenue_cents + discount_cents", LONG_DAYS),
+    *windowed("num_refunds", "lines refunded", "num_refunds", LONG_DAYS),
+    *windowed("num_reviews", "reviews", "num_reviews", LONG_DAYS),
     trend("views_trend", "views", "num_views", 30),
     trend("lines_trend", "basket lines", "num_lines", 30),
     # Whom it reaches.
-    *distinct("num_viewers", "customers who viewed it", "viewers", (7, *HABITS)),
-    *distinct("num_buyers", "customers who bought it", "buyers", (7, *HABITS, None)),
+    *distinct("num_viewers", "customers who viewed it", "viewers", (7, *LONG_DAYS)),
+    *distinct("num_buyers", "customers who bought it", "buyers", (7, *LONG_DAYS, None)),
     *windowed("num_viewer_days", "customers who viewed it, summed over days,", "num_viewer_days", (30, 90)),
-    *windowed("num_buyer_days", "customers who bought it, summed over days,", "num_buyer_days", HABITS),
+    *windowed("num_buyer_days", "customers who bought it, summed over days,", "num_buyer_days", LONG_DAYS),
     *windowed("num_co_views", "other items that its viewers viewed the same day, summed,", "num_co_views", (30, 90)),
     *ratio("co_views_per_viewer", "other items viewed the same day", "num_co_views", "num_viewer_days", (30, 90)),
     # How well it sells.
-    *ratio("mean_price_cents", "paid per unit", "revenue_cents", "num_units", HABITS),
-    *ratio("mean_list_price_cents", "list price per unit sold", "list_price_cents", "num_units", HABITS),
-    *share("discount", "discount over list price of what was sold", "discount_cents", "list_price_cents", HABITS),
+    *ratio("mean_price_cents", "paid per unit", "revenue_cents", "num_units", LONG_DAYS),
+    *ratio("mean_list_price_cents", "list price per unit sold", "list_price_cents", "num_units", LONG_DAYS),
+    *share("discount", "discount over list price of what was sold", "discount_cents", "list_price_cents", LONG_DAYS),
     *ratio("clicks_per_impression", "clicked of the times it was shown", "num_clicks", "num_impressions", (30, 90)),
-    *ratio("carts_per_view", "put into carts over viewed", "num_carts", "num_views", HABITS),
-    *ratio("lines_per_view", "basket lines over views: conversion", "num_lines", "num_views", HABITS),
+    *ratio("carts_per_view", "put into carts over viewed", "num_carts", "num_views", LONG_DAYS),
+    *ratio("lines_per_view", "basket lines over views: conversion", "num_lines", "num_views", LONG_DAYS),
     *ratio(
-        "buyers_per_viewer", "customers who bought it over those who viewed it", "num_buyers", "num_viewers", HABITS
+        "buyers_per_viewer", "customers who bought it over those who viewed it", "num_buyers", "num_viewers", LONG_DAYS
     ),
-    *ratio("refunds_per_line", "lines refunded over lines sold", "num_refunds", "num_lines", HABITS),
+    *ratio("refunds_per_line", "lines refunded over lines sold", "num_refunds", "num_lines", LONG_DAYS),
     *(
         Derived(
             f"repeat_{days}d_share",
@@ -68,7 +68,7 @@ OF_ITEMS: tuple[Feature, ...] = (
             f"CASE WHEN num_buyer_days_{days}d > 0 THEN greatest(1 - num_buyers_{days}d / num_buyer_days_{days}d, 0D) END",
             check="{} BETWEEN 0 AND 1",
         )
-        for days in HABITS
+        for days in LONG_DAYS
     ),
 )
 

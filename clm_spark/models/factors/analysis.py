@@ -12,14 +12,14 @@ from scipy.optimize import linear_sum_assignment
 from clm_spark.evaluation.samples import Floats
 from clm_spark.settings import FactorSettings
 
-MOST_ALIKE = 0.98  # two habits of a higher correlation are one, which would be a factor of its own
+MOST_ALIKE = 0.98  # two measures of a higher correlation are one, which would be a factor of its own
 
-SALIENT = 0.4  # from here on a habit counts as loaded on
+SALIENT = 0.4  # from here on a measure counts as loaded on
 
 
 @dataclass(frozen=True)
 class Factors:
-    """Loadings and weights, factor x habit: score = weights @ (habits - mean) / deviation. `numbers` name the factors."""
+    """Loadings and weights, factor x measure: score = weights @ (measures - mean) / deviation. `numbers` name the factors."""
 
     numbers: tuple[int, ...]
     features: tuple[str, ...]
@@ -29,24 +29,24 @@ class Factors:
     deviation: Floats
 
 
-def fit_factors(habits: Floats, names: Sequence[str], *, settings: FactorSettings) -> Factors | None:
-    """Factors 1, 2, ... of customer x habit, by how much they explain; None where there are too few customers or habits.
+def fit_factors(measures: Floats, names: Sequence[str], *, settings: FactorSettings) -> Factors | None:
+    """Factors 1, 2, ... of customer x measure, by how much they explain; None where there are too few customers or measures.
 
-    NaN counts as the habit's mean. Habits that are the same for all, or nearly those of another, are left out. Maximum
-    likelihood (Rubin and Thayer 1982) with varimax (Kaiser 1958); scores are the factors' expectation given the habits
-    (Thomson's regression). As many as the parallel analysis allows, or fewer: until each loads on two habits at least, for
-    a factor of one is that habit. A factor's sign is that of its large loadings.
+    NaN counts as the measure's mean. Measures that are the same for all, or nearly those of another, are left out. Maximum
+    likelihood (Rubin and Thayer 1982) with varimax (Kaiser 1958); scores are the factors' expectation given the measures
+    (Thomson's regression). As many as the parallel analysis allows, or fewer: until each loads on two measures at least, for
+    a factor of one is that measure. A factor's sign is that of its large loadings.
     """
     from threadpoolctl import threadpool_limits
 
-    chosen, filled = _usable(habits)
-    if len(habits) < settings.min_customers or len(chosen) < 3:
+    chosen, filled = _usable(measures)
+    if len(measures) < settings.min_customers or len(chosen) < 3:
         return None
     mean, deviation = filled.mean(axis=0), filled.std(axis=0)
     points = (filled - mean) / deviation
     with threadpool_limits(1):  # several threads add up in an order of their own
         num_factors = num_factors_by_parallel_analysis(points, settings=settings)
-        # A covariance of p habits has room for fewer factors than p / 2.
+        # A covariance of p measures has room for fewer factors than p / 2.
         most = min(num_factors, settings.most, max(1, (len(chosen) - 1) // 2))
         model = next(fit for fit in _fits(points, most) if len(fit.components_) == 1 or _are_shared(fit.components_))
     loadings = np.asarray(model.components_)
@@ -72,7 +72,7 @@ def num_factors_by_parallel_analysis(points: Floats, *, settings: FactorSettings
 def numbered_as(found: Factors, before: Factors, *, settings: FactorSettings) -> Factors:
     """The same factors with the numbers and signs of those of a fit before that load alike; others get new numbers.
 
-    Alike by Tucker's congruence of their loadings, of either sign, over the habits that both know (Lorenzo-Seva and ten
+    Alike by Tucker's congruence of their loadings, of either sign, over the measures that both know (Lorenzo-Seva and ten
     Berge 2006 call .85 to .94 fair similarity). A number that was in use is not given to another factor.
     """
     shared = [name for name in found.features if name in before.features]
@@ -92,7 +92,7 @@ def numbered_as(found: Factors, before: Factors, *, settings: FactorSettings) ->
 
 
 def in_words(loadings: Mapping[str, float], words: Mapping[str, str], *, most: int = 4) -> str:
-    """The habits that a factor loads on most, `not` before those that it is against: `more orders, not a longer silence`."""
+    """The measures that a factor loads on most, `not` before those that it is against: `more orders, not a longer silence`."""
     ordered = sorted(loadings, key=lambda name: (-abs(loadings[name]), name))
     told = [name for name in ordered if abs(loadings[name]) >= SALIENT][:most] or ordered[:1]
     return ", ".join(words[name] if loadings[name] > 0 else f"not {words[name]}" for name in told)
@@ -105,20 +105,22 @@ def _fits(points: Floats, most: int) -> Iterator[Any]:
     for num_factors in range(most, 0, -1):
         model = FactorAnalysis(num_factors, rotation="varimax", svd_method="lapack", max_iter=2000)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # one that does not converge has a habit of its own, and gives way to fewer
+            warnings.simplefilter(
+                "ignore"
+            )  # one that does not converge has a measure of its own, and gives way to fewer
             yield model.fit(points)
 
 
 def _are_shared(loadings: Floats) -> bool:
-    """Whether every factor loads on two habits at least."""
+    """Whether every factor loads on two measures at least."""
     return bool(((np.abs(loadings) >= SALIENT).sum(axis=1) >= 2).all())
 
 
-def _usable(habits: Floats) -> tuple[list[int], Floats]:
+def _usable(measures: Floats) -> tuple[list[int], Floats]:
     """The columns that differ between customers and from each other, and the sample of them without gaps."""
-    known = ~np.isnan(habits)
-    means = np.divide(np.where(known, habits, 0).sum(axis=0), np.maximum(known.sum(axis=0), 1))
-    filled = np.where(known, habits, means)
+    known = ~np.isnan(measures)
+    means = np.divide(np.where(known, measures, 0).sum(axis=0), np.maximum(known.sum(axis=0), 1))
+    filled = np.where(known, measures, means)
     differ = [int(place) for place in np.flatnonzero(filled.std(axis=0) > 1e-9)]
     if not differ:
         return [], filled[:, []]
@@ -137,7 +139,7 @@ def _eigenvalues(points: Floats) -> Floats:
 
 
 def _loadings_on(factors: Factors, features: Sequence[str]) -> Floats:
-    """Loadings on these habits, each factor at length 1."""
+    """Loadings on these measures, each factor at length 1."""
     loadings = factors.loadings[:, [factors.features.index(name) for name in features]]
     length = np.linalg.norm(loadings, axis=1, keepdims=True)
     return np.asarray(np.divide(loadings, length, out=np.zeros_like(loadings), where=length > 0))

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from clm_spark.evaluation.samples import Floats
 from clm_spark.models.factors.analysis import Factors, fit_factors, in_words, numbered_as
-from clm_spark.models.factors.habits import HABITS, sampled_habits, values_of
+from clm_spark.models.factors.measures import MEASURES, sampled_measures, values_of
 from clm_spark.settings import FactorSettings
 from clm_spark.tables.catalog import FACTOR_LOADINGS
 
@@ -41,16 +41,16 @@ def factors_for(
     last = _last_factors(before) if before is not None else None
     if last is not None and as_of < last.fitted_on + timedelta(days=settings.refit_every_days):
         return last
-    sample = sampled_habits(customers, most=settings.sample_customers, seed=settings.seed)
-    found = fit_factors(sample, tuple(HABITS), settings=settings)
+    sample = sampled_measures(customers, most=settings.sample_customers, seed=settings.seed)
+    found = fit_factors(sample, tuple(MEASURES), settings=settings)
     if found is None:
-        log.info("no factors: fewer than %d customers, or habits that hardly differ", settings.min_customers)
+        log.info("no factors: fewer than %d customers, or measures that hardly differ", settings.min_customers)
         return None
     return InUse(found if last is None else numbered_as(found, last.factors, settings=settings), as_of)
 
 
 def loadings_of(spark: SparkSession, found: InUse | None, *, as_of: date) -> DataFrame:
-    """One row per factor and habit, as gold.factor_loadings declares."""
+    """One row per factor and measure, as gold.factor_loadings declares."""
     rows = [] if found is None else [*_rows(found, as_of)]
     return spark.createDataFrame(rows, FACTOR_LOADINGS.schema)
 
@@ -62,7 +62,7 @@ def customer_scores(customers: DataFrame, factors: Factors | None) -> DataFrame:
     """
     if factors is None:
         return customers.sparkSession.createDataFrame([], SCORES)
-    values = values_of(factors.features, [float(each) for each in factors.mean]).alias("habits")
+    values = values_of(factors.features, [float(each) for each in factors.mean]).alias("measures")
     return customers.select("customer_id", values).mapInArrow(_scoring(factors), SCORES)
 
 
@@ -72,7 +72,7 @@ def _rows(found: InUse, as_of: date) -> Iterator[tuple[object, ...]]:
         loadings = dict(zip(factors.features, map(float, factors.loadings[place]), strict=True))
         of_factor = {
             "factor": number,
-            "words": in_words(loadings, HABITS),
+            "words": in_words(loadings, MEASURES),
             "as_of": as_of,
             "fitted_on": found.fitted_on,
         }
@@ -91,8 +91,8 @@ def _scoring(factors: Factors) -> Callable[[Batches], Batches]:
     def score(batches: Batches) -> Iterator[pa.RecordBatch]:
         numbers = np.array(factors.numbers, dtype=np.int32)
         for batch in batches:
-            habits = np.asarray(batch.column("habits").flatten()).reshape(batch.num_rows, len(factors.features))
-            scores = (habits - factors.mean) / factors.deviation @ factors.weights.T
+            measures = np.asarray(batch.column("measures").flatten()).reshape(batch.num_rows, len(factors.features))
+            scores = (measures - factors.mean) / factors.deviation @ factors.weights.T
             whose = np.repeat(np.arange(batch.num_rows), len(numbers))
             columns = [
                 batch.column("customer_id").take(pa.array(whose)),
@@ -105,13 +105,13 @@ def _scoring(factors: Factors) -> Callable[[Batches], Batches]:
 
 
 def _last_factors(loadings: DataFrame) -> InUse | None:
-    """Those of the last as_of; bounded by factors times habits. None where a release has dropped one of their habits."""
+    """Those of the last as_of; bounded by factors times measures. None where a release has dropped one of their measures."""
     last = loadings.agg(F.max("as_of").alias("as_of"))
     rows = {(row.factor, row.feature): row for row in loadings.join(F.broadcast(last), on="as_of").collect()}
     known = {feature for _, feature in rows}
-    if not rows or not known <= HABITS.keys():
+    if not rows or not known <= MEASURES.keys():
         return None
-    numbers, features = tuple(sorted({factor for factor, _ in rows})), tuple(name for name in HABITS if name in known)
+    numbers, features = tuple(sorted({factor for factor, _ in rows})), tuple(name for name in MEASURES if name in known)
 
     def of(column: str) -> Floats:
         return np.array([[rows[number, name][column] for name in features] for number in numbers])

@@ -6,7 +6,7 @@ from leaving_customers import leaving_customers
 from pyspark.sql import functions as F
 
 from clm_spark.jobs import build_factors
-from clm_spark.models.factors.habits import HABITS
+from clm_spark.models.factors.measures import MEASURES
 from clm_spark.tables.catalog import CUSTOMER_FACTORS, CUSTOMER_FEATURES, FACTOR_LOADINGS
 from clm_spark.tables.lake import Lake
 
@@ -90,4 +90,4 @@ def test_of_too_few_customers_nothing_is_told(new_lake):
 
 
 def test_every_habit_is_a_feature():
-    assert set(HABITS) <= set(CUSTOMER_FEATURES.schema.names)
+    assert set(MEASURES) <= set(CUSTOMER_FEATURES.schema.names)

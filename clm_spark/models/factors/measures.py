@@ -1,4 +1,4 @@
-"""What factor analysis looks at: habits of the last 90 days, on a scale where they are near to symmetric."""
+"""What factor analysis looks at: measures of the last 90 days, on a scale where they are near to symmetric."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from clm_spark.evaluation.samples import Floats
 
 # A feature of gold.customer_features, and what more of it means in words.
-HABITS = {
+MEASURES = {
     "purchase_recency_days": "a longer silence",
     "tenure_days": "known for longer",
     "num_active_days_90d": "more active days",
@@ -50,14 +50,14 @@ def scaled(feature: str) -> Column:
     return F.signum(value) * F.log1p(F.abs(value))
 
 
-def sampled_habits(customers: DataFrame, *, most: int, seed: int) -> Floats:
-    """A row for each of `most` customers with the lowest hashes, a column per habit; NaN where it is null."""
+def sampled_measures(customers: DataFrame, *, most: int, seed: int) -> Floats:
+    """A row for each of `most` customers with the lowest hashes, a column per measure; NaN where it is null."""
     draw = F.xxhash64("customer_id", F.lit(seed)).alias("_draw")
-    drawn = customers.select(draw, "customer_id", *(scaled(name).alias(name) for name in HABITS))
-    rows = drawn.orderBy("_draw", "customer_id").limit(most).select(*HABITS).toPandas()
+    drawn = customers.select(draw, "customer_id", *(scaled(name).alias(name) for name in MEASURES))
+    rows = drawn.orderBy("_draw", "customer_id").limit(most).select(*MEASURES).toPandas()
     return rows.to_numpy(dtype=np.float64)
 
 
 def values_of(features: Sequence[str], instead: Sequence[float]) -> Column:
-    """The scaled habits of a customer as an array; a null becomes the number `instead` of it."""
+    """The scaled measures of a customer as an array; a null becomes the number `instead` of it."""
     return F.array(*(F.coalesce(scaled(name), F.lit(each)) for name, each in zip(features, instead, strict=True)))
