@@ -102,7 +102,8 @@ def rekey(lake: Lake, *, links: Sequence[bytes], key: str) -> None:
     registry = Registry(lake.settings)
     for task in (*(task.name for task in TASKS), *TASKS_OF_0_1):
         for version in registry.versions(task):
-            model = next((model for model in MODELS if model.name == version.model), None)
+            named = (model for model in MODELS if model.name == version.model)
+            model = next((model for model in named if task in (model.task, *TASKS_OF_0_1)), None)
             for path in (version.path, f"{version.path}/{HOLDOUT}"):
                 if model is not None and files.exists(path):
                     model.rekey(path, lake=lake, links=links, key=key)
