@@ -111,9 +111,10 @@ def _with_usual_day(text: Column) -> Column:
 def _with_usual_clock(text: Column) -> Column:
     for compact, usual in (
         (r"T(\d{2})(\d{2})(\d{2})(?=\D|$)", "T$1:$2:$3"),
-        (r"T(\d{2})(\d{2})(?=[^\d:]|$)", "T$1:$2"),
-        (r"T(\d{2})(?=[^\d:]|$)", "T$1:00"),
-        (r"([T ]\d{1,2}:\d{2})(?=[^\d:]|$)", "$1:00"),  # with a zone Spark wants seconds
+        # Behind a point or a comma stands a fraction of the hour or the minute, which nobody writes: it is refused.
+        (r"T(\d{2})(\d{2})(?=[^\d:.,]|$)", "T$1:$2"),
+        (r"T(\d{2})(?=[^\d:.,]|$)", "T$1:00"),
+        (r"([T ]\d{1,2}:\d{2})(?=[^\d:.,]|$)", "$1:00"),  # with a zone Spark wants seconds
         (r"(:\d{2}),(\d+)", "$1.$2"),
     ):
         text = F.regexp_replace(text, compact, usual)

@@ -82,7 +82,8 @@ AS_PYTHON_CUTS_IT = re.compile(
 def as_python_reads(text: str, zone: str) -> int | None:
     """An ISO text in microseconds by Python alone; None where it is none."""
     capital = re.sub(r"^([0-9-]+)t", r"\1T", re.sub(r"([0-9])z$", r"\1Z", text))  # RFC 3339 allows t and z
-    cut = AS_PYTHON_CUTS_IT.fullmatch(capital)
+    spaced = re.sub(r"T(\d\d)(\d\d)(\d\d)(?=\D|$)", r"T\1:\2:\3", capital)
+    cut = AS_PYTHON_CUTS_IT.fullmatch(re.sub(r"T(\d\d)(\d\d)(?=[^\d:.,]|$)", r"T\1:\2", spaced))
     if cut is None:
         return None
     *numbers, fraction, is_utc, sign, hours, minutes, seconds, name = cut.groups()
@@ -123,6 +124,9 @@ broken_texts = st.builds(
 @MANY
 @given(texts=st.lists(broken_texts, min_size=200, max_size=200))
 @example(texts=["1996-01-01T00:00:00.00087z", "1996-01-01t00:00:00", "1996-01-01t00:00:00.5z", "1996-01-01T00:00:00 z"])
+@example(
+    texts=["2023-11-05T0110", "2023-11-05T011059.5Z", "1996-01-01T10.5", "1996-01-01T0110.5", "1996-01-01T01:10.5"]
+)
 def test_a_broken_time_is_refused_or_right(spark, texts):
     came = as_spark_reads(spark, texts, "iso", ("UTC", "Europe/Vienna"))
     wrong = {key: moment for key, moment in came.items() if moment not in (None, as_python_reads(*key))}
