@@ -26,7 +26,7 @@ from clm_spark.tables.lake import Lake
 def print_summary(
     spark: SparkSession, settings: Settings, done: Sequence[JobDone], out: Console, *, options: str
 ) -> None:
-    """Tables made, models against their baselines, the report's place, three queries to try, what is missing and what is worth a look.
+    """Tables made, models against their baselines, the report's place, queries to try, what is missing and what is worth a look.
 
     `options` name the run's settings to `clm`, quoted for a shell.
     """
@@ -88,10 +88,14 @@ def _model_figures(lake: Lake) -> Grid:
 
 
 def _queries(lake: Lake) -> tuple[str, ...]:
+    """What there is to look at: a shop of one customer has no segments."""
     day = f"as_of = '{lake.settings.as_of}'"
     scores, segments, items = map(lake.name, (CUSTOMER_SCORES, SEGMENT_PROFILES, ITEM_RECOMMENDATIONS))
-    return (
-        f"SELECT name, description, num_customers, revenue_share FROM {segments} WHERE {day} ORDER BY segment",
-        f"SELECT decile, count(*), avg(value) FROM {scores} WHERE {day} AND score = 'churn' GROUP BY decile ORDER BY decile",
-        f"SELECT item_id, count(*) FROM {items} WHERE {day} AND rank <= 5 GROUP BY item_id ORDER BY 2 DESC LIMIT 10",
-    )
+    asked = {
+        SEGMENT_PROFILES: f"SELECT name, description, num_customers, revenue_share FROM {segments} WHERE {day} ORDER BY segment",
+        CUSTOMER_SCORES: f"SELECT decile, count(*), avg(value) FROM {scores} WHERE {day} AND score = 'churn' GROUP BY decile "
+        "ORDER BY decile",
+        ITEM_RECOMMENDATIONS: f"SELECT item_id, count(*) FROM {items} WHERE {day} AND rank <= 5 GROUP BY item_id "
+        "ORDER BY 2 DESC LIMIT 10",
+    }
+    return tuple(query for table, query in asked.items() if lake.exists(table))

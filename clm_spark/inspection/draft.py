@@ -7,6 +7,7 @@ from clm_spark.inspection.choice import WHO, choices
 from clm_spark.inspection.columns import MOST_SHOWN, ColumnSample, columns_of
 from clm_spark.inspection.kinds import kind_of
 from clm_spark.inspection.numbers import NumberSigns, number_signs
+from clm_spark.inspection.orders import totals_of_orders
 from clm_spark.inspection.others import attributes_of, optional_of, with_other_names
 from clm_spark.inspection.sample import Sample
 from clm_spark.inspection.times import names_zone
@@ -62,6 +63,7 @@ def draft_of(sample: Sample) -> Draft:
     ]
     draft.keys["fields"] = {name: _recipe(names, sample, of_number=name in NUMBERS) for name, names in named.items()}
     _kind(columns, chosen, draft)
+    draft.open_questions += totals_of_orders(columns, chosen)
     _others(columns, chosen, named, sample, draft)
     if sample.num_spanning_lines:
         draft.notes.append(f"{sample.num_spanning_lines} records have line breaks inside quotes: each is one record")
@@ -213,6 +215,7 @@ def _others(
     attributes, left_out = attributes_of(columns, chosen, sample)
     if attributes:
         draft.keys["attributes"] = {name: _recipe([column], sample) for name, column in attributes.items()}
+        draft.reasons["attributes"] = "kept as they are, in the clear: take out what says who somebody is"
     optional, missing = optional_of(named, attributes, sample)
     if optional:
         draft.keys["optional"] = optional

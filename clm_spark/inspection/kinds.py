@@ -11,6 +11,7 @@ from clm_spark.sources.expressions import sql_name
 
 SIZES = ("quantity", "amount", "price")
 MOST_WORDS = 10
+MOSTLY_KINDS = 0.5  # of a column's values; the others are words of the shop's own, such as pending
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ def kind_of(columns: Mapping[str, ColumnSample], chosen: Mapping[str, str]) -> K
     below = [size for name in SIZES if name in chosen and _is_ever_below(size := columns[chosen[name]])]
     if "kind" in chosen:
         return _by_words(columns[chosen["kind"]], below)
+    asked = (*_returns_in_another_column(columns, chosen),)
     if not {"order_id", *SIZES} & set(chosen):
         return Kinds(
             "view", reason="no column says what happened, and nothing seems to be sold: every record is a view"
@@ -39,14 +41,27 @@ def kind_of(columns: Mapping[str, ColumnSample], chosen: Mapping[str, str]) -> K
     )
     if not below:
         reason = "no column says what happened: every record is a purchase"
-        return Kinds("purchase", reason=reason, open_questions=questions)
+        return Kinds("purchase", reason=reason, open_questions=(*questions, *asked))
     is_return = " or ".join(f"{sql_name(size.name)} < 0" for size in below)
     num = sum(map(is_below_zero, below[0].values))
     return Kinds(
         f"case when {is_return} then 'refund' else 'purchase' end",
         reason=f"{num} of {len(below[0].texts)} records are below zero in {below[0].name}: they are returns",
-        open_questions=questions,
+        open_questions=(*questions, *asked),
     )
+
+
+def _returns_in_another_column(columns: Mapping[str, ColumnSample], chosen: Mapping[str, str]) -> Iterator[str]:
+    """A column such as the order's status, which tells what was cancelled or sent back."""
+    for column in columns.values():
+        returns = [word for word in column.counts if KIND_OF.get(plain_word(word)) == "refund"]
+        if column.name in chosen.values() or not returns or column.kinds_share < MOSTLY_KINDS:
+            continue
+        words = ", ".join(f"{word[:MOST_SHOWN]} ({num})" for word, num in column.counts.most_common(MOST_WORDS))
+        yield (
+            f"what {column.name} says of a record, which counts as a purchase whatever stands there: {words}; write fields.kind: "
+            f"{column.name} and its words under kinds, or leave some of them out by `filter`"
+        )
 
 
 def _is_ever_below(size: ColumnSample) -> bool:

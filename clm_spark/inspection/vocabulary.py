@@ -52,7 +52,12 @@ GUESTS = {
     *("-", "--", "?", ".", "na", "n/a", "#n/a", "nil", "none", "(none)", "(null)", "undefined", "(not set)"),
     *("unknown", "unbekannt", "guest", "gast", "anonymous", "anonym"),
 }
-PERSONAL = re.compile(r"mail|phone|name|street|birth|address|passwo|iban|ip$|^ip", re.IGNORECASE)
+PERSONAL = re.compile(
+    r"mail|phone|name|street|birth|address|passwo|iban|ip$|^ip|^dob$|postal|post_?code|^zip|zip_?code|mobile_?n"
+    r"|telefon|^tel$|handy|stra(?:ss|ß)e|adresse|geburt|^plz$|postleitzahl|wohnort"
+    r"|姓名|名字|电话|手机|地址|生日|邮箱|邮编|身份证",
+    re.IGNORECASE,
+)
 # What else than a person has a name.
 THING = re.compile(
     r"(?:product|item|article|artikel|categor|class|division|department|brand|campaign|coupon|event|shop|store|page|plan)"

@@ -27,7 +27,7 @@ from clm_spark.tables.lake import Lake
 
 log = logging.getLogger(__name__)
 
-RULES = 1  # raised with every change of what a stage is: days made by other rules are made anew
+RULES = 2  # raised with every change of what a stage is: days made by other rules are made anew
 
 
 def update_purchase_rhythms(lake: Lake) -> None:

@@ -17,6 +17,8 @@ NEW, ACTIVATED, GROWING, LOYAL, WON_BACK = ACTIVE_STAGES
 AT_RISK, LAPSED, LOST = SILENT_STAGES
 PROSPECT = "prospect"
 LIMITS = ("at_risk_on", "lapsed_on", "lost_on")  # in the order of SILENT_STAGES
+FEWEST_GAPS = 30  # of the shop; fewer tell no rhythm
+ROUNDING = 1e-6  # days: the spread of equal gaps is not quite 0
 SHORTEST_LIMIT = 2  # days: yesterday's purchase is no silence
 _STATE = ("stage", "since_on", "from_stage", "num_purchase_days", "last_purchase_on", "last_gap_days", *LIMITS)
 
@@ -183,10 +185,10 @@ def _with_limits(purchases: DataFrame, rhythms: DataFrame, settings: LifecycleSe
     """Purchases with the mornings on which silence after them would count: `LIMITS`.
 
     Mean and spread of the gaps are those of the customer's own gaps and of `prior_gaps` gaps of the shop, pooled; the
-    shop's are those known on the first of the purchase's month. Needs `last_purchase_on`, `num_purchase_days`,
+    shop's are those known on the first of the purchase's month, if they are `FEWEST_GAPS` at least. Needs `last_purchase_on`, `num_purchase_days`,
     `sum_gaps` and `squared_gaps`.
     """
-    of_month = rhythms.select(
+    of_month = rhythms.where(F.col("num_gaps") >= FEWEST_GAPS).select(
         F.col("as_of").alias("_month"), F.col("mean_gap_days").alias("_mean"), F.col("gap_spread_days").alias("_spread")
     )
     month = F.trunc("last_purchase_on", "month")
@@ -202,7 +204,8 @@ def _with_limits(purchases: DataFrame, rhythms: DataFrame, settings: LifecycleSe
     for limit, spreads in zip(
         LIMITS, (settings.at_risk_spreads, settings.lapsed_spreads, settings.lost_spreads), strict=True
     ):
-        wanted = F.ceil(F.col("_pooled_mean") + F.lit(spreads) * spread).cast("int")
+        # The first morning on which a purchase would come later than the limit: after 7 days, that is the eighth.
+        wanted = F.floor(F.col("_pooled_mean") + F.lit(spreads) * spread + F.lit(ROUNDING)).cast("int") + 1
         days[f"_{limit}_days"] = F.greatest(wanted, shortest)
         shortest = days[f"_{limit}_days"] + 1
     limited = pooled.withColumns({limit: F.date_add("last_purchase_on", days[f"_{limit}_days"]) for limit in LIMITS})

@@ -35,6 +35,7 @@ def segments(lake: Lake) -> Section:
         SEGMENT_PROFILES,
         lambda rows: rows.orderBy("segment"),
         at_most=2 * lake.settings.of(SegmentSettings).k_to,
+        newest_of=(),
     )
     if profiles.empty:
         job = Segmentation.train_job
@@ -99,7 +100,8 @@ def _segment_grid(profiles: pd.DataFrame) -> Grid:
 
 def _choice_grid(lake: Lake) -> list[Grid]:
     # A row per k that was tried.
-    tried = small_rows(lake, SEGMENT_CHOICES, lambda rows: rows.orderBy("num_segments", "candidate"), at_most=20)
+    in_order = ("num_segments", "candidate")
+    tried = small_rows(lake, SEGMENT_CHOICES, lambda rows: rows.orderBy(*in_order), at_most=20, newest_of=())
     if tried.empty:
         return []
     rows = [

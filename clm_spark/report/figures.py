@@ -5,6 +5,8 @@ from datetime import date
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from clm_spark.events.ingest.replay import REPLAY
+
 FUNNEL_DAYS = 90
 
 
@@ -136,19 +138,28 @@ def last_items_from_sequences(sequences: DataFrame, *, num_items: int) -> DataFr
 
 
 def ledger_from_batches(batches: DataFrame) -> DataFrame:
-    """One row over all batches: records in and what became of them, and the span of the events kept."""
-    sums = (F.sum(name).alias(name) for name in ("num_files", "num_read", "num_kept", "num_rejected", "num_duplicates"))
+    """One row over all batches: records in and what became of them by now, and the span of the events kept.
+
+    A replay reads no new record: those that it could use are no longer rejected.
+    """
+    is_replay = F.col("batch_id").startswith(REPLAY)
+    read = F.when(~is_replay, F.col("num_read"))
+    still_rejected = F.col("num_rejected") - F.when(is_replay, F.col("num_read")).otherwise(0)
     return batches.agg(
         F.count("*").alias("num_batches"),
-        *sums,
+        F.sum(F.when(~is_replay, F.col("num_files"))).alias("num_files"),
+        F.sum(read).alias("num_read"),
+        F.sum("num_kept").alias("num_kept"),
+        F.sum(still_rejected).alias("num_rejected"),
+        F.sum("num_duplicates").alias("num_duplicates"),
         F.to_date(F.min("first_occurred_at")).alias("first_on"),
         F.to_date(F.max("last_occurred_at")).alias("last_on"),
     )
 
 
 def reasons_from_rejected(rejected: DataFrame) -> DataFrame:
-    """One row per reason why records could not be used, most frequent first."""
-    counted = rejected.groupBy("reason").agg(F.count("*").alias("num_rejected"))
+    """One row per reason why records could not be used to this day, most frequent first."""
+    counted = rejected.where("replayed_in IS NULL").groupBy("reason").agg(F.count("*").alias("num_rejected"))
     return counted.orderBy(F.desc("num_rejected"), "reason")
 
 

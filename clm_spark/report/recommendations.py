@@ -56,7 +56,7 @@ def _figures(found: pd.DataFrame) -> list[Chart]:
 def _examples(lake: Lake) -> list[Grid]:
     if not lake.exists(ITEM_VOCABULARY):
         return []
-    items = known_rows(lake, ITEM_VOCABULARY).select("item_id", "item_index", "category")
+    items = known_rows(lake, ITEM_VOCABULARY, newest_of=()).select("item_id", "item_index", "category")
 
     def with_categories(lists: DataFrame) -> DataFrame:
         chosen = examples_from_recommendations(lists, num_customers=NUM_CUSTOMERS, num_items=NUM_ITEMS)

@@ -11,12 +11,13 @@ from clm_spark.tables.contract import Table
 from clm_spark.tables.lake import Lake
 
 
-def known_rows(lake: Lake, table: Table, *, newest_of: tuple[str, ...] = ()) -> DataFrame:
-    """What the table knew on the morning of the run's as_of; of rows that speak for a day, those of the last day.
+def known_rows(lake: Lake, table: Table, *, newest_of: tuple[str, ...] | None = None) -> DataFrame:
+    """What the table knew on the morning of the run's as_of; rows that speak for a day are those of that day.
 
-    With `newest_of`, the last day is looked for in each such group: not every model is trained every day.
+    With `newest_of`, those of the last day that has any, in each such group: not every model is trained every day. Whoever
+    shows them says of which day they are.
     """
-    if table.clock == "as_of":
+    if table.clock == "as_of" and newest_of is not None:
         return keep_newest(lake.read(table), as_of=lake.settings.as_of, of=newest_of)
     return lake.read_as_of(table) if table.clock else lake.read(table)
 
@@ -27,7 +28,7 @@ def small_rows(
     figures: Callable[[DataFrame], DataFrame],
     *,
     at_most: int,
-    newest_of: tuple[str, ...] = (),
+    newest_of: tuple[str, ...] | None = None,
 ) -> pd.DataFrame:
     """Figures made from a table, brought to the driver: no more than `at_most` rows, none where the table is missing.
 

@@ -1,6 +1,7 @@
 """The shop: its size, its weeks, and how far visits go."""
 
 from dataclasses import dataclass
+from datetime import date
 
 import pandas as pd
 from pyspark.sql import functions as F
@@ -19,7 +20,7 @@ from clm_spark.report.figures import (
     totals_from_features,
     weeks_from_customer_days,
 )
-from clm_spark.report.rows import first_line, lines, small_rows
+from clm_spark.report.rows import first_line, known_rows, lines, small_rows
 from clm_spark.tables.catalog import (
     CUSTOMER_DAYS,
     CUSTOMER_FEATURES,
@@ -78,9 +79,11 @@ def shop_over_time(lake: Lake) -> Section:
         lambda days: weeks_from_customer_days(with_person(days, persons), as_of=as_of, num_weeks=NUM_WEEKS),
         at_most=NUM_WEEKS,
     )
+    if weeks.empty and lake.exists(CUSTOMER_DAYS) and not known_rows(lake, CUSTOMER_DAYS).isEmpty():
+        return Section("shop", "The shop over time", f"Nothing to show yet: no whole week lies before {as_of}.")
     if weeks.empty:
         return missing("shop", "The shop over time", of=CUSTOMER_DAYS, job="build_features")
-    weeks = _without_gaps(weeks)
+    weeks = _without_gaps(weeks, as_of=as_of)
     drawn = (
         ("num_orders", "Orders per week", "orders"),
         ("num_active", "Customers active in the week: they bought, looked or did anything else", "customers"),
@@ -208,8 +211,9 @@ def _steps(steps: list[tuple[str, int]], *, unit: str) -> Chart:
     return Chart(drawn, caption)
 
 
-def _without_gaps(weeks: pd.DataFrame) -> pd.DataFrame:
+def _without_gaps(weeks: pd.DataFrame, *, as_of: date) -> pd.DataFrame:
+    """A row for every week up to as_of, whether anything happened in it or not."""
     weeks = weeks.assign(week_on=pd.to_datetime(weeks.week_on)).set_index("week_on")
-    every = pd.date_range(weeks.index.min(), weeks.index.max(), freq="7D", name="week_on")
+    every = pd.date_range(weeks.index.min(), pd.Timestamp(as_of) - pd.Timedelta(days=7), freq="7D", name="week_on")
     filled = weeks.reindex(every, fill_value=0)
     return filled.assign(net_revenue=filled.net_revenue_cents / 100).reset_index()

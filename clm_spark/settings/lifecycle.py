@@ -24,7 +24,7 @@ class LifecycleSettings(Section):
         0.5, description="the shop's rhythm counts as much as so many gaps of the customer's own"
     )
     usual_gap_days: Annotated[float, Field(ge=1)] = Field(
-        30.0, description="mean and spread of the gaps in a shop of which none is known yet"
+        30.0, description="mean and spread of the gaps in a shop of which fewer than 30 are known yet"
     )
     loyal_from: Annotated[int, Field(ge=3)] = Field(5, description="a customer is loyal from so many purchase days on")
 

@@ -1,4 +1,5 @@
--- Which loyal customers went at risk in the last seven days, with what at stake, and why?
+-- Which customers of three purchase days or more (growing, loyal) went at risk
+-- in the last seven days, with what at stake, and why?
 SELECT
     at_risk.customer_id,
     at_risk.since_on AS at_risk_since,

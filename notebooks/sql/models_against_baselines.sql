@@ -1,4 +1,5 @@
 -- Whether models earn their keep: each against the best baseline of its task, and who is served.
+-- better_by above zero is better, also of errors, where the lower figure is.
 WITH last_comparisons AS (
     SELECT
         task,
@@ -17,18 +18,24 @@ figures AS (
         metrics.is_champion,
         metrics.value,
         metrics.low,
-        metrics.high
+        metrics.high,
+        CASE
+            WHEN metrics.metric IN ('brier', 'log_loss', 'calibration_error') THEN -1
+            ELSE 1
+        END AS direction
     FROM gold.model_metrics AS metrics
     INNER JOIN last_comparisons
         ON metrics.task = last_comparisons.task AND metrics.as_of = last_comparisons.as_of
+    -- Of the four shares of an offer's table none alone is better or worse.
+    WHERE NOT metrics.metric RLIKE '^(true|false)_(positive|negative)_share$'
 ),
 
 baselines AS (
     SELECT
         task,
         metric,
-        max(value) AS best_value,
-        max_by(model, value) AS best_model
+        max_by(value, value * direction) AS best_value,
+        max_by(model, value * direction) AS best_model
     FROM figures
     WHERE is_baseline
     GROUP BY task, metric
@@ -45,7 +52,7 @@ SELECT
     round(models.high, 4) AS upper_bound,
     baselines.best_model AS baseline,
     round(baselines.best_value, 4) AS baseline_value,
-    round(models.value - baselines.best_value, 4) AS better_by
+    round((models.value - baselines.best_value) * models.direction, 4) AS better_by
 FROM figures AS models
 INNER JOIN baselines
     ON models.task = baselines.task AND models.metric = baselines.metric

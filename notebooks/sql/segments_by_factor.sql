@@ -9,7 +9,9 @@ WITH factors AS (
 )
 
 SELECT
+    segments.segment,
     profiles.name,
+    factors.factor,
     factors.habits,
     count(*) AS num_customers,
     round(avg(scores.score), 2) AS mean_score
@@ -21,5 +23,5 @@ INNER JOIN gold.segments AS segments
 INNER JOIN gold.segment_profiles AS profiles
     ON segments.segment = profiles.segment AND segments.as_of = profiles.as_of
 WHERE scores.as_of = (SELECT max(latest.as_of) FROM gold.customer_factors AS latest)
-GROUP BY profiles.name, factors.habits
-ORDER BY factors.habits ASC, mean_score DESC
+GROUP BY segments.segment, profiles.name, factors.factor, factors.habits
+ORDER BY factors.factor ASC, mean_score DESC

@@ -14,6 +14,10 @@ LEFT JOIN gold.segments AS segments
 WHERE
     scores.score = 'churn'
     AND scores.decile = 1
-    AND scores.as_of = (SELECT max(latest.as_of) FROM gold.customer_scores AS latest)
+    AND scores.as_of = (
+        SELECT max(latest.as_of)
+        FROM gold.customer_scores AS latest
+        WHERE latest.score = 'churn'
+    )
 ORDER BY revenue_at_risk DESC, scores.customer_id ASC
 LIMIT 20

@@ -156,3 +156,46 @@ def test_columns_of_other_files_are_other_names_or_optional_or_missing():
         assert draft.notes == ["unit price of some files seems to be price by another name"]
         assert draft.keys["optional"] == ["shop"]
         assert draft.open_questions == ["qty is missing in some files: a run refuses these"]
+
+
+def test_the_total_of_an_order_is_not_taken_for_that_of_a_line_without_a_question():
+    lines = {"order_id": ("o1", "o1", "o1", "o2"), "sku": ("a", "b", "c", "a"), "unit_price": ("5", "10", "15", "5")}
+    (question,) = draft_of(sample(BUYERS | lines | {"order_total": ("30", "30", "30", "5")})).open_questions
+    assert question.startswith(
+        "whether order_total is what a line cost, or the total of its order: the 3 lines of order o1"
+    )
+    assert question.endswith("take amount out of fields, and unit_price times the quantity counts")
+    assert not draft_of(sample(BUYERS | lines | {"order_total": ("5", "10", "15", "5")})).open_questions
+    twice = {"order_id": ("o1", "o1", "o2", "o2"), "sku": ("a", "a", "b", "b"), "amount": ("5", "5", "7", "7")}
+    assert not draft_of(sample(BUYERS | twice)).open_questions, "the same line twice costs the same"
+
+
+def test_a_status_that_tells_of_returns_is_asked_about():
+    orders = {"amount": ("1", "2", "3", "4"), "status": ("paid", "cancelled", "refunded", "pending")}
+    draft = draft_of(sample(BUYERS | orders))
+    assert draft.keys["kind"] == "purchase"
+    (question,) = draft.open_questions
+    assert question.startswith(
+        "what status says of a record, which counts as a purchase whatever stands there: paid (1), "
+    )
+    assert not draft_of(sample(BUYERS | orders | {"status": ("paid", "paid", "pending", "paid")})).open_questions
+
+
+def test_who_somebody_is_stays_out_in_other_languages():
+    personal = (
+        "telefon",
+        "strasse",
+        "straße",
+        "adresse",
+        "geburtsdatum",
+        "plz",
+        "姓名",
+        "手机",
+        "postcode",
+        "dob",
+        "zip_code",
+    )
+    columns = dict.fromkeys((*personal, "farbe"), ("a", "b", "c", "d"))
+    keys = draft_of(sample(BUYERS | {"amount": ("1", "2", "3", "4")} | columns)).keys
+    assert {*keys["ignored"]} == {*personal}
+    assert keys["attributes"] == {"farbe": "farbe"}

@@ -60,7 +60,7 @@ def test_daily_runs_give_the_stages_of_all_days(new_lake):
     lake = new_lake(lifecycle={"usual_gap_days": 3, "prior_gaps": 1})
     log = [event(n, "weekly", day(n), day(n), **BOUGHT) for n in (0, 7, 14)]
     log += [event(20 + n, "often", day(n), day(n), **BOUGHT) for n in (0, 2, 4, 6, 8, 10, 12, 14)]
-    log += [event(40, "looker", day(3), day(3)), event(41, "once", day(9), day(9), **BOUGHT)]
+    log += [event(40, "looker", day(3), day(3)), event(41, "once", day(8), day(8), **BOUGHT)]
     sign(lake, "start", events(lake.spark, *({**each, "batch_id": "start"} for each in log)))
     today, wrote = daily_run(lake, day(15))
     assert wrote == STEPS
@@ -68,7 +68,7 @@ def test_daily_runs_give_the_stages_of_all_days(new_lake):
     told = stages(today)
     assert told["often"] == ("loyal", str(day(8)), "growing")
     assert told["looker"] == ("prospect", str(day(3)), None)
-    assert told["once"] == ("at_risk", str(day(15)), "new"), "mean 3, spread 3: silence counts from six days"
+    assert told["once"] == ("at_risk", str(day(15)), "new"), "mean 3, spread 3: silence is longer than six days"
     assert [row.as_of.month for row in today.read(PURCHASE_RHYTHMS).orderBy("as_of").collect()] == [1, 2]
 
     assert daily_run(lake, day(15))[1] == set(), "nothing new"

@@ -16,26 +16,26 @@ ONE_DAY = timedelta(days=1)
 JAN_1 = date(2024, 1, 1)
 
 # Mean and spread of the shop's three gaps and the customer's own, worked by hand. After the first purchase: 30 and 30, so
-# silence counts from 60, 90 and 150 days. After a second one 10 days later: mean (3 x 30 + 10) / 4 = 25, mean square
-# (3 x 1800 + 100) / 4 = 1375, spread 27.39: 53, 80 and 135 days.
+# what is longer than 60, 90 and 150 days is silence. After a second one 10 days later: mean (3 x 30 + 10) / 4 = 25, mean square
+# (3 x 1800 + 100) / 4 = 1375, spread 27.39: the 53rd, 80th and 135th day.
 HISTORIES = {  # first seen, purchase days
     "looker": ("2024-01-05", []),
     "one": ("2024-01-01", ["2024-01-01"]),
     "looked before": ("2023-12-30", ["2024-01-01"]),
     "two": ("2024-01-01", ["2024-01-01", "2024-01-11"]),
     "five": ("2024-01-01", ["2024-01-01", "2024-01-11", "2024-01-21", "2024-01-31", "2024-02-10"]),
-    "back": ("2024-01-01", ["2024-01-01", "2024-03-31"]),
-    "back twice": ("2024-01-01", ["2024-01-01", "2024-03-31", "2024-04-01"]),
+    "back": ("2024-01-01", ["2024-01-01", "2024-04-01"]),
+    "back twice": ("2024-01-01", ["2024-01-01", "2024-04-01", "2024-04-02"]),
     "late": ("2024-01-01", ["2024-01-01", "2024-03-05"]),
 }
 EXPECTED = [  # as of, customer: stage, since, from
     ("2024-01-02", "one", "new", "2024-01-01", None),
     ("2024-01-02", "looked before", "new", "2024-01-01", "prospect"),
-    ("2024-02-29", "one", "new", "2024-01-01", None),
-    ("2024-03-01", "one", "at_risk", "2024-03-01", "new"),
-    ("2024-03-30", "one", "at_risk", "2024-03-01", "new"),
-    ("2024-03-31", "one", "lapsed", "2024-03-31", "at_risk"),
-    ("2024-05-30", "one", "lost", "2024-05-30", "lapsed"),
+    ("2024-03-01", "one", "new", "2024-01-01", None),
+    ("2024-03-02", "one", "at_risk", "2024-03-02", "new"),
+    ("2024-03-31", "one", "at_risk", "2024-03-02", "new"),
+    ("2024-04-01", "one", "lapsed", "2024-04-01", "at_risk"),
+    ("2024-05-31", "one", "lost", "2024-05-31", "lapsed"),
     ("2024-03-31", "looker", "prospect", "2024-01-05", None),
     ("2024-01-12", "two", "activated", "2024-01-11", "new"),
     ("2024-03-03", "two", "activated", "2024-01-11", "new"),
@@ -44,14 +44,14 @@ EXPECTED = [  # as of, customer: stage, since, from
     ("2024-05-25", "two", "lost", "2024-05-25", "lapsed"),
     ("2024-02-01", "five", "growing", "2024-01-21", "activated"),
     ("2024-02-11", "five", "loyal", "2024-02-10", "growing"),
-    ("2024-04-01", "back", "won_back", "2024-03-31", "lapsed"),
-    ("2024-04-02", "back twice", "growing", "2024-04-01", "won_back"),
+    ("2024-04-02", "back", "won_back", "2024-04-01", "lapsed"),
+    ("2024-04-03", "back twice", "growing", "2024-04-02", "won_back"),
     ("2024-03-06", "late", "activated", "2024-03-05", "at_risk"),
 ]
 REASONS = {
     ("2024-01-12", "two"): "bought for the second time on 2024-01-11; the next purchase is expected by 2024-03-03",
     ("2024-03-31", "two"): "no purchase for 80 days, where one was expected by 2024-03-03; lapsed on 2024-03-31",
-    ("2024-04-01", "back"): "bought again on 2024-03-31 after 90 days of silence",
+    ("2024-04-02", "back"): "bought again on 2024-04-01 after 91 days of silence",
     ("2024-03-31", "looker"): "seen since 2024-01-05, has not bought yet",
     ("2024-02-11", "five"): "bought on 5 days, the last 2024-02-10; the next purchase is expected by 2024-03-21",
 }
@@ -105,6 +105,23 @@ def test_stages_of_histories_worked_by_hand(spark):
     ]
     assert told == EXPECTED
     assert {place: found[place].reason for place in REASONS} == REASONS
+
+
+@pytest.mark.parametrize(
+    ("of_shop", "days", "first_silent"),
+    [
+        ((40, 7.0, 0.0), 4, 8),  # every week like clockwork: the day of the usual purchase is no silence yet
+        ((40, 7.0, 0.0), 1, 8),
+        ((1, 2.0, 0.0), 1, 61),  # one gap is no rhythm of a shop
+        ((29, 2.0, 0.0), 1, 61),
+        ((30, 2.0, 0.0), 1, 3),
+    ],
+)
+def test_silence_is_longer_than_the_limit_and_a_shops_rhythm_takes_gaps(spark, of_shop, days, first_silent):
+    rhythms = spark.createDataFrame([(JAN_1, *of_shop), (date(2024, 2, 1), *of_shop)], PURCHASE_RHYTHMS.schema)
+    bought = [JAN_1 + 7 * number * ONE_DAY for number in range(days)]
+    (row,) = from_history(spark, {"c": (JAN_1, bought)}, bought[-1] + ONE_DAY, rhythms).collect()
+    assert (row.at_risk_on - bought[-1]).days == first_silent
 
 
 def test_a_step_equals_the_merge_of_all_days(spark):

@@ -12,6 +12,8 @@ from clm_spark.sources.source import Source
 from clm_spark.tables.catalog import REJECTED_EVENTS
 from clm_spark.tables.lake import Lake
 
+REPLAY = "replay-"  # how the names of its batches begin
+
 log = logging.getLogger(__name__)
 
 
@@ -21,7 +23,7 @@ def replay_rejected(lake: Lake, source: Source, settings: Settings) -> None:
     They are one batch per source and day: a second run, or one after a crash, leaves the same rows. Records that still
     cannot be used stay rejected, with today's reason.
     """
-    batch_id = f"replay-{source.name}-{settings.as_of}"
+    batch_id = f"{REPLAY}{source.name}-{settings.as_of}"
     rejected = lake.read(REJECTED_EVENTS).where(F.col("source") == source.name)
     pending = rejected.where(F.col("replayed_in").isNull() | (F.col("replayed_in") == batch_id))
     num_files = pending.select("file").distinct().count()
