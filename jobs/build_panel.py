@@ -17,7 +17,7 @@ def run(lake: Lake, settings: Settings) -> None:
     update_customer_features(lake, days)
     customers = lake.read(CUSTOMER_FEATURES).where(F.col("as_of").isin(days)).select("customer_id", "as_of")
     options = {name: getattr(asked, name) for name in ("gap_days", "horizon_days")}
-    labels = known_labels(lake, customers, known_on=settings.as_of, **options)
+    labels = known_labels(lake, customers, days=days, known_on=settings.as_of, **options)
     constants = {**options, "labelled_on": settings.as_of}
     labels = labels.withColumns({name: F.lit(value) for name, value in constants.items()})
     lake.replace(labels, into=CUSTOMER_LABELS, as_of=days)

@@ -1,5 +1,6 @@
 """Labels: what customers did from an as_of on. The only place that looks ahead of it."""
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 from pyspark.sql import DataFrame
@@ -21,11 +22,22 @@ def answered_days(settings: Settings, *, horizon_days: int) -> list[date]:
 
 
 def known_labels(
-    lake: Lake, customers: DataFrame, *, known_on: date, horizon_days: int, gap_days: int = 0
+    lake: Lake,
+    customers: DataFrame,
+    *,
+    days: Sequence[date],
+    known_on: date,
+    horizon_days: int,
+    gap_days: int = 0,
 ) -> DataFrame:
-    """As `customer_labels`, of `customers` by customer_id and as_of, as known on the morning of `known_on`."""
-    days, persons = lake.read_as_of(CUSTOMER_DAYS, known_on), known_persons(lake, [known_on])
-    return customer_labels(customers, days, persons, horizon_days=horizon_days, gap_days=gap_days)
+    """As `customer_labels`, of `customers` by customer_id and as_of, as known on the morning of `known_on`.
+
+    `days` are their as_of: nothing before the first is read, which Delta finds by its partitions and statistics.
+    """
+    ahead, persons = lake.read_as_of(CUSTOMER_DAYS, known_on), known_persons(lake, [known_on])
+    since = min(days, default=known_on)
+    ahead = ahead.where(F.col("day_on") >= F.lit(since))
+    return customer_labels(customers, ahead, persons, horizon_days=horizon_days, gap_days=gap_days)
 
 
 def customer_labels(

@@ -149,7 +149,8 @@ class ClassificationTask(Task):
     def _labelled(self, lake: Lake, days: Sequence[date], *, known_on: date) -> DataFrame:
         """Active customers of `days`, with `label`, 0 or 1, by what was known on the morning of `known_on`."""
         customers = self._active(lake, lake.read(CUSTOMER_FEATURES).where(F.col("as_of").isin(days)))
-        labels = known_labels(lake, customers, known_on=known_on, horizon_days=self.horizon_days(lake.settings))
+        horizon_days = self.horizon_days(lake.settings)
+        labels = known_labels(lake, customers, days=days, known_on=known_on, horizon_days=horizon_days)
         happened = labels.select("customer_id", "as_of", F.expr(self.positive).cast("double").alias(LABEL))
         return customers.join(happened, on=["customer_id", "as_of"], how="inner")
 

@@ -14,6 +14,7 @@ from clm_spark.models.catalogue import TASKS, find_model
 from clm_spark.models.classification import ClassificationTask
 from clm_spark.models.registry import ModelVersion, Registry
 from clm_spark.models.task import Task
+from clm_spark.session import persisted
 from clm_spark.tables.catalog import (
     CUSTOMER_FEATURES,
     CUSTOMER_SCORES,
@@ -106,24 +107,25 @@ def _what_came(lake: Lake, task: Task, scores: DataFrame) -> Iterator[Reading]:
     made = scores.where(F.col("as_of") == F.lit(scored_on))
     if made.isEmpty():
         return
-    tested = _held_against_labels(lake, task, made, horizon_days=horizon_days)
-    sums = tested.agg(F.sum("score").alias("expected"), F.sum("came").alias("came"), F.count("*").alias("n")).head()
-    assert sums is not None
-    is_told, of_scores = sums["n"] >= limits.min_customers, {"num_customers": sums["n"], "scored_on": scored_on}
-    if isinstance(task, ClassificationTask):
-        least = _lower_bounds(lake, task, scored_on) if is_told else {}
-        figures = classification_metrics(tested.withColumn("is_positive", F.col("came") > 0))
-        for row in figures.where(F.col("metric").isin(*TESTED)).collect():  # two
-            yield Reading(f"realised_{row['metric']}", row["value"], low=least.get(row["metric"]), **of_scores)
-    if sums["expected"]:
-        most = limits.max_miscalibration
-        low, high = (1 / most, most) if is_told else (None, None)
-        yield Reading("observed_per_expected", sums["came"] / sums["expected"], low=low, high=high, **of_scores)
+    with persisted(_held_against_labels(lake, task, made, scored_on=scored_on, horizon_days=horizon_days)) as tested:
+        sums = tested.agg(F.sum("score").alias("expected"), F.sum("came").alias("came"), F.count("*").alias("n")).head()
+        assert sums is not None
+        is_told, of_scores = sums["n"] >= limits.min_customers, {"num_customers": sums["n"], "scored_on": scored_on}
+        if isinstance(task, ClassificationTask):
+            least = _lower_bounds(lake, task, scored_on) if is_told else {}
+            figures = classification_metrics(tested.withColumn("is_positive", F.col("came") > 0))
+            for row in figures.where(F.col("metric").isin(*TESTED)).collect():  # two
+                yield Reading(f"realised_{row['metric']}", row["value"], low=least.get(row["metric"]), **of_scores)
+        if sums["expected"]:
+            most = limits.max_miscalibration
+            low, high = (1 / most, most) if is_told else (None, None)
+            yield Reading("observed_per_expected", sums["came"] / sums["expected"], low=low, high=high, **of_scores)
 
 
-def _held_against_labels(lake: Lake, task: Task, scores: DataFrame, *, horizon_days: int) -> DataFrame:
+def _held_against_labels(lake: Lake, task: Task, scores: DataFrame, *, scored_on: date, horizon_days: int) -> DataFrame:
     """The scores of one day with `came`, as known this morning: 1 where it happened, else 0; of a value, the cents."""
-    labels = known_labels(lake, scores, known_on=lake.settings.as_of, horizon_days=horizon_days)
+    known_on = lake.settings.as_of
+    labels = known_labels(lake, scores, days=[scored_on], known_on=known_on, horizon_days=horizon_days)
     came = F.expr(task.positive) if isinstance(task, ClassificationTask) else F.col("net_revenue_ahead_cents")
     happened = labels.select("customer_id", came.cast("double").alias("came"))
     named = scores.select(F.lit(task.name).alias("model"), "customer_id", F.col("value").alias("score"))

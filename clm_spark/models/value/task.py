@@ -150,7 +150,8 @@ class Value(Task):
         """The buyers of `days`, with `label`, the cents that came, by what was known on the morning of `known_on`."""
         features = lake.read(CUSTOMER_FEATURES).where(F.col("as_of").isin(days))
         customers = _buyers(features).select("customer_id", "as_of", *FEATURES)
-        labels = known_labels(lake, customers, known_on=known_on, horizon_days=self.horizon_days(lake.settings))
+        horizon_days = self.horizon_days(lake.settings)
+        labels = known_labels(lake, customers, days=days, known_on=known_on, horizon_days=horizon_days)
         came = labels.select("customer_id", "as_of", F.col("net_revenue_ahead_cents").cast("double").alias(LABEL))
         return customers.join(came, on=["customer_id", "as_of"], how="inner")
 
