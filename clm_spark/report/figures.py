@@ -1,6 +1,6 @@
 """The small aggregates behind the page: each takes rows of a table and gives a few dozen rows at the most."""
 
-from datetime import date
+from datetime import date, timedelta
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -38,6 +38,8 @@ def weeks_from_customer_days(days: DataFrame, *, as_of: date, num_weeks: int) ->
     Weeks are counted back from `as_of`, so that the last one is whole; a first one cut short is left out.
     """
     age = F.floor((F.datediff(F.lit(as_of), F.col("day_on")) - 1) / 7).cast("int")
+    # A week more than is shown, to see that the first one is whole; older days are not read.
+    days = days.where(F.col("day_on") >= F.lit(as_of - timedelta(weeks=num_weeks + 1)))
     began = days.agg(F.min("day_on").alias("began_on"))
     # A campaign that was sent is something the shop did.
     is_active = F.col("num_events") > F.col("num_campaigns")
@@ -75,7 +77,9 @@ def funnel_from_sessions(sessions: DataFrame, *, as_of: date) -> DataFrame:
 
     A visit counts at a step when it did that and everything before it, so the steps can only shrink.
     """
-    recent = sessions.where(_in_last_days(F.to_date("started_at"), as_of) & (F.col("ended_at") < F.lit(as_of)))
+    # A literal for the files to be skipped by; a zone's day may begin half a day before or after.
+    begun = F.col("started_at") >= F.lit(as_of - timedelta(days=FUNNEL_DAYS + 1))
+    recent = sessions.where(begun & _in_last_days(F.to_date("started_at"), as_of) & (F.col("ended_at") < F.lit(as_of)))
     viewed = F.col("num_views") > 0
     carted = viewed & (F.col("num_carts") > 0)
     return recent.agg(
