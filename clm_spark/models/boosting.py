@@ -72,6 +72,10 @@ class Xgboost(Classifier):
         )
         return [*logged_features(self.features), trees]
 
+    def num_partitions(self, settings: Settings) -> int | None:
+        """One for each worker."""
+        return settings.of(XgboostSettings).num_workers
+
     def contributed(self, pipeline: PipelineModel, rows: DataFrame) -> DataFrame | None:
         """TreeSHAP (Lundberg 2020) as XGBoost computes it, on the workers, in single precision."""
         from xgboost.spark import SparkXGBClassifierModel

@@ -46,6 +46,7 @@ class ClassificationTask(Task):
     population = "customers who bought in the `active_days` before as_of"
     metrics = (*METRICS, *OFFER_METRICS)
     decided_by = "average_precision"
+    areas = ("evaluation", "rfm")  # slices are by RFM cell
     reads = (CUSTOMER_FEATURES, CUSTOMER_DAYS, IDENTITIES)
     asks = reads  # the outcomes of before are the base rate, where no model is in use
     writes = (CUSTOMER_SCORES,)

@@ -50,6 +50,10 @@ class Classifier(Model):
         """What is fitted, in order."""
         raise NotImplementedError
 
+    def num_partitions(self, settings: Settings) -> int | None:
+        """How many it would move the rows to anyway, losing their order; None: it takes them where they are."""
+        return None
+
     def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:
         """Fit the stages and the sigmoid, and save both as one pipeline."""
         fitted, asked = self.fitted(inputs.rows, self.tuned(inputs)), inputs.rows.select(*self.features)
@@ -65,7 +69,7 @@ class Classifier(Model):
         def scored(variant: Tunable, rows: DataFrame, later: DataFrame) -> DataFrame:
             stages = self.stages(settings.with_section(variant))
             # Like the fit itself, in a fixed order: the same rows give the same choice.
-            return _fit(stages, in_fixed_order(rows, "customer_id", "as_of")).transform(later)
+            return _fit(stages, self._ordered(rows, settings)).transform(later)
 
         days = horizon_days_of(settings, self.task)
         with persisted(self._asked(inputs.rows, LABEL)) as rows:
@@ -81,7 +85,7 @@ class Classifier(Model):
         asked = self._asked(rows, LABEL)
         prepared = PipelineModel(before).transform(asked).select("customer_id", "as_of", LABEL, "features")
         folds = settings.evaluation.folds
-        ordered = in_fixed_order(prepared, "customer_id", "as_of")
+        ordered = self._ordered(prepared, settings)
         with persisted(with_fold(ordered, folds=folds, seed=settings.evaluation.seed)) as folded:
             num_rows = _checked_folds(folded)
             held_out = (
@@ -106,6 +110,9 @@ class Classifier(Model):
         slope = float(pipeline.stages[-1].coefficients[0])  # type: ignore[attr-defined]
         told = with_reasons(contributed, features=self.features, slope=slope, outcome=outcome)
         return told.select("customer_id", "as_of", _probability().alias("value"), "reasons")
+
+    def _ordered(self, rows: DataFrame, settings: Settings) -> DataFrame:
+        return in_fixed_order(rows, "customer_id", "as_of", num_partitions=self.num_partitions(settings))
 
     def _asked(self, rows: DataFrame, *more: str) -> DataFrame:
         """What of the rows it looks at: a plan of two hundred columns is analysed anew at every step."""

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -16,6 +18,7 @@ from clm_spark.models.catalogue import find_model, model_named
 from clm_spark.models.gate import INCUMBENT, Election
 from clm_spark.models.registry import ModelVersion, Registry
 from clm_spark.models.task import Comparison, Figure, Inputs, Model, Split, Task, digest, source_digest
+from clm_spark.signals import raise_if_stopped
 from clm_spark.tables.catalog import MODEL_METRICS
 from clm_spark.tables.contract import Table
 from clm_spark.tables.lake import Lake
@@ -27,6 +30,8 @@ TESTING = (
     *(f"{evaluation.__name__}.{found.name}" for found in pkgutil.iter_modules(evaluation.__path__)),
     "clm_spark.models.comparison",
     "clm_spark.models.gate",
+    "clm_spark.models.slices",
+    "clm_spark.lifecycle.rfm",
     __name__,
 )
 HOLDOUT = "holdout"  # in a version's folder: the model as it was tested, which has not seen the tested days
@@ -132,6 +137,11 @@ class Contest:
                 told = self.lake.too_little if isinstance(error, TooLittleDataError) else self.lake.missing
                 told.append(f"{model.name}: {error}")
                 continue
+            except (Py4JJavaError, PySparkException) as error:
+                raise_if_stopped()
+                log.warning("%s takes no part: Spark could not fit it", model.name, exc_info=error)
+                self.lake.missing.append(f"{model.name}: {_first_line(error)}")
+                continue
             answers[model.name], self.folders[model.name] = model.score(path, self.split.test), path
         self._check_candidates()
         if self.incumbent is not None and self.incumbent_name == INCUMBENT:
@@ -188,9 +198,20 @@ class Contest:
             files.move(holdout, f"{path}/{HOLDOUT}")
 
     def _in_use(self, model: Model) -> str | None:
+        """The folder of the version in use that the model goes on from."""
+        if self.task.keeps_numbers:
+            return self._numbered_by
         incumbent = self.incumbent
-        takes_over = incumbent and (self.task.keeps_numbers or incumbent.model.name == model.name)
-        return incumbent.version.path if incumbent and takes_over else None
+        return incumbent.version.path if incumbent and incumbent.model.name == model.name else None
+
+    @cached_property
+    def _numbered_by(self) -> str | None:
+        """The folder of the version in use, whose numbers go on, also where it takes no part any more."""
+        before = self.before
+        model = find_model(self.task.name, before.model) if before else None
+        if before is None or model is None or not files.exists(before.path):
+            return None
+        return None if difference(model, before, before.path, self.split.test) else before.path
 
     def _who(self, name: str) -> tuple[str, str]:
         """Model and version behind a name in the comparison."""
@@ -235,6 +256,11 @@ class Contest:
             "num_tested": figure.num_tested,
             "comparison": self.name,
         }
+
+
+def _first_line(error: Py4JJavaError | PySparkException) -> str:
+    text = error.java_exception.toString() if isinstance(error, Py4JJavaError) else str(error)
+    return text.splitlines()[0]
 
 
 def _with_columns_of(table: Table, rows: DataFrame) -> DataFrame:

@@ -55,5 +55,7 @@ def habit_scores(features: DataFrame, *, habit: str, settings: HabitSettings) ->
 def _label(habit: str, label: str, low: Column, settings: HabitSettings) -> Column:
     told = F.when(low > F.col("_shop"), label).otherwise(USUAL)
     if habit == "discounts":
-        return F.when(F.col("value") >= settings.discount_only_share, "discount_only").otherwise(told)
+        # The customer's own share as well: where all buy at a discount, one line at full price must not look like it.
+        is_only = F.least("value", F.col("_with") / F.col(LINES)) >= settings.discount_only_share
+        return F.when(is_only, "discount_only").otherwise(told)
     return told

@@ -112,7 +112,7 @@ def _what_came(lake: Lake, task: Task, scores: DataFrame) -> Iterator[Reading]:
         assert sums is not None
         is_told, of_scores = sums["n"] >= limits.min_customers, {"num_customers": sums["n"], "scored_on": scored_on}
         if isinstance(task, ClassificationTask):
-            least = _lower_bounds(lake, task, scored_on) if is_told else {}
+            least = _lower_bounds(lake, task, scored_on, num_scored=sums["n"]) if is_told else {}
             figures = classification_metrics(tested.withColumn("is_positive", F.col("came") > 0))
             for row in figures.where(F.col("metric").isin(*TESTED)).collect():  # two
                 yield Reading(f"realised_{row['metric']}", row["value"], low=least.get(row["metric"]), **of_scores)
@@ -132,9 +132,17 @@ def _held_against_labels(lake: Lake, task: Task, scores: DataFrame, *, scored_on
     return named.join(happened, on="customer_id", how="inner")
 
 
-def _lower_bounds(lake: Lake, task: Task, scored_on: date) -> dict[str, float]:
-    """The lower bounds that the champion of a day had in its test, by metric."""
+def _lower_bounds(lake: Lake, task: Task, scored_on: date, *, num_scored: int) -> dict[str, float]:
+    """How low a figure may be by chance, by metric: as far below the test's as both samples of customers may differ.
+
+    The test's lower bound says how far its own customers move the figure; those of today, `num_scored` of them, move it, too.
+    """
     is_its = (F.col("task") == task.name) & F.col("is_champion") & F.col("metric").isin(*TESTED)
     known = lake.read(MODEL_METRICS).where(is_its & F.col("low").isNotNull() & (F.col("as_of") <= F.lit(scored_on)))
-    newest = known.groupBy("metric").agg(F.max_by("low", "as_of").alias("low"))
-    return {row["metric"]: row["low"] for row in newest.collect()}  # two
+    newest = known.groupBy("metric").agg(
+        *(F.max_by(name, "as_of").alias(name) for name in ("value", "low", "num_tested"))
+    )
+    return {
+        row["metric"]: row["value"] - (row["value"] - row["low"]) * (1 + row["num_tested"] / num_scored) ** 0.5
+        for row in newest.collect()  # two
+    }

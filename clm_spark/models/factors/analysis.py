@@ -69,11 +69,12 @@ def num_factors_by_parallel_analysis(points: Floats, *, settings: FactorSettings
     return max(1, int(np.argmin(np.append(is_above, False))))
 
 
-def numbered_as(found: Factors, before: Factors, *, settings: FactorSettings) -> Factors:
+def numbered_as(found: Factors, before: Factors, *, first_free: int, settings: FactorSettings) -> Factors:
     """The same factors with the numbers and signs of those of a fit before that load alike; others get new numbers.
 
     Alike by Tucker's congruence of their loadings, of either sign, over the measures that both know (Lorenzo-Seva and ten
-    Berge 2006 call .85 to .94 fair similarity). A number that was in use is not given to another factor.
+    Berge 2006 call .85 to .94 fair similarity). A number that was ever in use, below
+    `first_free`, is not given to another factor.
     """
     shared = [name for name in found.features if name in before.features]
     ours, theirs = (_loadings_on(each, shared) for each in (found, before))
@@ -84,7 +85,7 @@ def numbered_as(found: Factors, before: Factors, *, settings: FactorSettings) ->
         for row, column in zip(rows, columns, strict=True)
         if abs(congruence[row, column]) >= settings.same_congruence
     }
-    free = itertools.count(max(before.numbers) + 1)
+    free = itertools.count(first_free)
     places = range(len(found.numbers))
     numbers = tuple(before.numbers[same[row]] if row in same else next(free) for row in places)
     signs = np.array([[np.sign(congruence[row, same[row]]) if row in same else 1.0] for row in places])

@@ -28,6 +28,7 @@ class InUse:
 
     factors: Factors
     fitted_on: date
+    first_free: int  # above the numbers of all factors that ever were
 
 
 def factors_for(
@@ -46,7 +47,9 @@ def factors_for(
     if found is None:
         log.info("no factors: fewer than %d customers, or measures that hardly differ", settings.min_customers)
         return None
-    return InUse(found if last is None else numbered_as(found, last.factors, settings=settings), as_of)
+    if last is not None:
+        found = numbered_as(found, last.factors, first_free=last.first_free, settings=settings)
+    return InUse(found, as_of, first_free=max(found.numbers) + 1)
 
 
 def loadings_of(spark: SparkSession, found: InUse | None, *, as_of: date) -> DataFrame:
@@ -106,7 +109,7 @@ def _scoring(factors: Factors) -> Callable[[Batches], Batches]:
 
 def _last_factors(loadings: DataFrame) -> InUse | None:
     """Those of the last as_of; bounded by factors times measures. None where a release has dropped one of their measures."""
-    last = loadings.agg(F.max("as_of").alias("as_of"))
+    last = loadings.agg(F.max("as_of").alias("as_of"), F.max("factor").alias("highest"))
     rows = {(row.factor, row.feature): row for row in loadings.join(F.broadcast(last), on="as_of").collect()}
     known = {feature for _, feature in rows}
     if not rows or not known <= MEASURES.keys():
@@ -117,4 +120,5 @@ def _last_factors(loadings: DataFrame) -> InUse | None:
         return np.array([[rows[number, name][column] for name in features] for number in numbers])
 
     factors = Factors(numbers, features, of("loading"), of("weight"), of("mean")[0], of("deviation")[0])
-    return InUse(factors, next(iter(rows.values())).fitted_on)
+    any_row = next(iter(rows.values()))
+    return InUse(factors, any_row.fitted_on, first_free=any_row.highest + 1)

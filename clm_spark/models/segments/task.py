@@ -57,6 +57,8 @@ class Segmentation(Task):
         asked, as_of = lake.settings.of(SegmentSettings), lake.settings.as_of
         if incumbent is None:
             return "none are in use"
+        if incumbent.model in lake.settings.evaluation.leave_out:
+            return f"evaluation.leave_out names {incumbent.model}, which is in use"
         compared_on = _last_compared(lake) or incumbent.as_of
         due_on = compared_on + timedelta(days=asked.refit_every_days)
         if as_of >= due_on:
@@ -138,7 +140,8 @@ def _sampled_silhouettes(assigned: DataFrame, names: list[str], *, most: int, nu
     """Silhouettes of `most` customers chosen by hash, each within the sample: what the bootstrap draws from."""
     share = min(1.0, most / max(1, num_rows))
     draw = F.pmod(F.xxhash64("customer_id"), F.lit(1_000_000)) < F.lit(int(share * 1_000_000))
-    rows = assigned.where(draw).select(vector_to_array(F.col("scaled")).alias("point"), *names).toPandas()
+    drawn = assigned.where(draw).select("customer_id", vector_to_array(F.col("scaled")).alias("point"), *names)
+    rows = drawn.toPandas().sort_values("customer_id", ignore_index=True)  # the bootstrap draws by place
     points = np.stack(rows["point"].to_list())
     of_models = [customer_silhouette(points, rows[name].to_numpy()) for name in names]
     return Means(np.stack(of_models, axis=1)[:, :, None], tuple(names), ("silhouette",))

@@ -74,16 +74,22 @@ def probability_alive(law: BgNbd, repeats: Floats, last: Floats, age: Floats) ->
 def expected_if_alive(law: BgNbd, repeats: Floats, age: Floats, *, weeks: Floats | float) -> Floats:
     """Orders expected in the next `weeks` of a customer who is still there; at age 0, the repeats of a new one.
 
-    Times `probability_alive` this is equation 10 of Fader, Hardie and Lee (2005), whose 2F1 is turned by Pfaff's
-    transformation, 2F1(A, B; C; z) = (1 - z)^-A 2F1(A, C - B; C; z / (z - 1)), so that nothing overflows.
+    Times `probability_alive` this is equation 10 of Fader, Hardie and Lee (2005), whose 2F1 is left as it is, with z between 0
+    and 1, or turned by Euler's transformation, 2F1(A, B; C; z) = (1 - z)^(C - A - B) 2F1(C - A, C - B; C; z): as published
+    where C > A + B, turned where not. So it is always the one that stays bounded up to z = 1; the other makes scipy lose all
+    digits in silence.
     """
     a = law.a if abs(law.a - 1) > NEAR_ONE else 1 + NEAR_ONE
-    both = a + law.b + repeats - 1
-    found = both / (a - 1) * (1 - hyp2f1(law.r + repeats, a - 1, both, -weeks / (law.alpha + age)))
+    shape, both, share = law.r + repeats, a + law.b + repeats - 1, weeks / (law.alpha + age + weeks)
+    is_turned = a - 1 < shape
+    first, second = (np.where(is_turned, both - shape, shape), np.where(is_turned, a - 1, law.b + repeats))
+    with np.errstate(invalid="ignore"):
+        still_here = (1 - share) ** np.where(is_turned, a - 1, shape) * hyp2f1(first, second, both, share)
+    found = np.asarray(np.maximum(both / (a - 1) * (1 - still_here), 0.0))
     far = np.broadcast_to(np.asarray(weeks, dtype=float), found.shape)
-    for place in np.flatnonzero(~np.isfinite(found)):  # daily buyers asked about years: 2F1 gives up
+    for place in np.flatnonzero(~np.isfinite(found)):  # 0 times infinity, where r + x and b both go into the hundreds
         found[place] = _summed(law, repeats[place], age[place], weeks=float(far[place]))
-    return np.asarray(np.maximum(found, 0.0))
+    return found
 
 
 def _summed(law: BgNbd, repeats: float, age: float, *, weeks: float) -> float:

@@ -115,16 +115,15 @@ def standard_errors(law: Law, asked: Histories, *, weeks: float) -> Floats:
         alive = probability_alive(moved, asked.repeats, asked.last, asked.age)
         return alive * orders_if_alive(moved, asked, weeks=weeks)
 
-    amount, purchases = order_cents(law, asked), law.purchases
-    at = np.array([purchases.r, purchases.alpha, purchases.a, purchases.b])
+    amount, at = order_cents(law, asked), _parameters(law.purchases)
     variance = amount**2 * _variance(orders_of, at, law.purchases_covariance)
     if law.spend is not None:
 
         def amounts_of(parameters: Floats) -> Floats:
             return law.net_share * expected_order(GammaGamma(*parameters), asked.orders, asked.mean)
 
-        at = np.array([law.spend.p, law.spend.q, law.spend.v])
-        variance += orders_of(_parameters(purchases)) ** 2 * _variance(amounts_of, at, law.spend_covariance)
+        of_spend = np.array([law.spend.p, law.spend.q, law.spend.v])
+        variance += orders_of(at) ** 2 * _variance(amounts_of, of_spend, law.spend_covariance)
     return np.sqrt(variance)
 
 

@@ -42,4 +42,5 @@ def purchase_histories(features: DataFrame, *further: Column) -> DataFrame:
 
 def counted(histories: DataFrame, *columns: str) -> DataFrame:
     """One row per distinct value of `columns`, with `num_customers`, a double, last: what a likelihood is summed over."""
-    return histories.groupBy(*columns).agg(F.count("*").cast("double").alias(COUNT))
+    rows = histories.groupBy(*columns).agg(F.count("*").cast("double").alias(COUNT))
+    return rows.sortWithinPartitions(*columns)  # grouped rows are placed by hash, and come in any order

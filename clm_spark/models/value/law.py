@@ -28,7 +28,7 @@ class Law:
     """What is known of how the shop's customers buy; `spend` is None where amounts have no such law.
 
     The covariances are those of the parameters' logarithms. `net_share` brings amounts of orders, none of which is below
-    zero, to what remains after refunds beyond them; `mean_order_cents` is the net revenue of a purchase day.
+    zero, to what remains after refunds beyond them, 0 where nothing does; `mean_order_cents` is the net revenue of a purchase day.
     """
 
     purchases: BgNbd
@@ -74,8 +74,8 @@ def fit_law(features: DataFrame, *, min_repeat_customers: int) -> Law:
         purchases_log_likelihood=purchases.log_likelihood,
         spend=None if spend is None else GammaGamma(*map(float, spend.parameters)),
         spend_covariance=() if spend is None else _matrix(spend.covariance),
-        mean_order_cents=figures["net_cents"] / figures["orders"],
-        net_share=figures["net_cents"] / figures["counted_cents"] if figures["counted_cents"] else 0.0,
+        mean_order_cents=max(0.0, figures["net_cents"] / figures["orders"]),
+        net_share=max(0.0, figures["net_cents"] / figures["counted_cents"]) if figures["counted_cents"] else 0.0,
         retention=figures["retention"] or 0.0,
         num_customers=int(figures["num_customers"]),
         num_repeat_customers=num_repeat,

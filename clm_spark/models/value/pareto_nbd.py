@@ -39,7 +39,7 @@ def log_likelihood_terms(law: ParetoNbd, repeats: Floats, last: Floats, age: Flo
     The customer is there at `age`, or left at some t after `last`; with both rates integrated out this is
     G(r + x) / G(r) alpha^r beta^s [(alpha + T)^-(r + x) (beta + T)^-s + s INT (alpha + t)^-(r + x) (beta + t)^-(s + 1) dt],
     G being the gamma function and t running from t_x to T. The integral is taken by Gauss and Legendre's rule of 32 nodes over
-    log(alpha + t), and so is its gradient, term by term: no 2F1 and no difference of two of them is needed.
+    log(min(alpha, beta) + t), and so is its gradient, term by term: no 2F1 and no difference of two of them is needed.
     """
     parts = [_terms(law, *block) for block in _blocks(repeats, last, age)]
     return np.concatenate([terms for terms, _ in parts]), np.concatenate([slopes for _, slopes in parts], axis=1)
@@ -71,15 +71,16 @@ def _blocks(*columns: Floats) -> Iterator[list[Floats]]:
 def _shares(law: ParetoNbd, repeats: Floats, last: Floats, age: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """The logarithm of the bracket, the share of it where the customer is there, that where they left at t, and the t."""
     shape = law.r + repeats
-    begin, end = np.log(law.alpha + last), np.log(law.alpha + age)
-    end = np.minimum(end, begin + FADED / np.maximum(shape - 1, 1e-6))
+    faded = (law.alpha + last) * np.exp(np.minimum(FADED / np.maximum(shape, 1e-6), FADED)) - law.alpha
+    nearest = min(law.alpha, law.beta)  # what changes fastest sets the scale
+    begin, end = np.log(nearest + last), np.log(nearest + np.minimum(age, faded))
     half = (end - begin) / 2
     logs = (begin + half)[:, None] + half[:, None] * NODES
-    left_at = np.exp(logs) - law.alpha
+    left_at = np.exp(logs) - nearest
     with np.errstate(divide="ignore"):  # who bought on the very day asked about has had no time to leave
         log_left = (
             np.log(half)[:, None] + np.log(WEIGHTS) + logs + np.log(law.s)
-            - shape[:, None] * logs - (law.s + 1) * np.log(law.beta + left_at)
+            - shape[:, None] * np.log(law.alpha + left_at) - (law.s + 1) * np.log(law.beta + left_at)
         )  # fmt: skip
     log_here = -shape * np.log(law.alpha + age) - law.s * np.log(law.beta + age)
     log_either = np.logaddexp(log_here, logsumexp(log_left, axis=1))

@@ -13,7 +13,8 @@ from clm_spark.evaluation.ranks import with_decile
 from clm_spark.features.labels import answered_days, known_labels
 from clm_spark.models.comparison import SampledComparison, on_driver, stacked
 from clm_spark.models.registry import ModelVersion, fingerprint
-from clm_spark.models.task import BASE_RATE, Comparison, Inputs, Model, Split, Task
+from clm_spark.models.task import BASE_RATE, Comparison, Inputs, Model, Split, Task, digest
+from clm_spark.models.value.histories import FEATURES as HISTORIES
 from clm_spark.models.value.model import TASK, LawOfPurchases
 from clm_spark.models.value.pareto import ParetoOrders
 from clm_spark.models.value.rules import OwnPace, RecentRevenue
@@ -36,6 +37,9 @@ SCORES = {  # of gold.customer_scores, by the column of the answers that holds i
 # The simpler first: where two tie, the earlier is served.
 ENTRANTS: tuple[Model, ...] = (RecentRevenue(), OwnPace(), LawOfPurchases(), ParetoOrders(), TwoStage())
 FEATURES = tuple(dict.fromkeys(name for model in ENTRANTS for name in model.features))  # of 180: the rest is not read
+
+
+LAW_OF = ("customer_id", "as_of", *HISTORIES)
 
 
 class Value(Task):
@@ -89,7 +93,8 @@ class Value(Task):
                 truth=tested.select("customer_id", F.col(LABEL).alias("came")),
                 now=Inputs(lake, as_of, rows),
                 tested_on=tested_on,
-                fingerprint=fingerprint(rows),
+                # The law of purchases is fitted to all buyers of as_of, labelled or not.
+                fingerprint=digest(fingerprint(rows), fingerprint(self.population_rows(lake).rows.select(*LAW_OF))),
             )
 
     def population_rows(self, lake: Lake) -> Inputs:

@@ -52,6 +52,9 @@ HISTORIES = [  # parameters, repeats, last, age
     (ParetoNbd(0.4, 1.0, 0.2, 300.0), 300, 51, 52),
     (ParetoNbd(0.4, 1.0, 0.2, 0.01), 300, 2, 52),  # they left long ago, if ever one did
     (ParetoNbd(1.0, 5.0, 1.0, 5.0), 4, 20, 20),
+    (ParetoNbd(0.55, 10.6, 0.3, 0.02), 0, 0, 100),  # most leave at once
+    (ParetoNbd(0.55, 10.6, 0.3, 0.02), 3, 20, 100),
+    (ParetoNbd(5.0, 0.05, 0.3, 40.0), 2, 0.1, 100),
 ]
 
 
