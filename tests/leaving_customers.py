@@ -23,7 +23,9 @@ def leaving_customers(spark: SparkSession, *, days: Sequence[date], num_customer
     known = rows.withColumns({"mean_gap_days": (pace + 3).cast("double"), "purchase_recency_days": silence + 1})
     known = known.withColumn("overdue_ratio", F.col("purchase_recency_days") / F.col("mean_gap_days"))
     known = known.withColumn("is_churned", (F.col("overdue_ratio") > 2) != (chance == 0))
-    known = known.withColumns({"num_orders": F.lit(2), "num_orders_90d": F.floor(90 / F.col("mean_gap_days"))})
+    known = known.withColumns(
+        {"num_orders": F.lit(2).cast("bigint"), "num_orders_90d": F.floor(90 / F.col("mean_gap_days"))}
+    )
     known = known.withColumn("net_revenue_90d_cents", F.col("num_orders_90d") * 1000)
     rest = {c.name: _unknown(c) for c in CUSTOMER_FEATURES.columns if c.name not in known.columns}
     return known.withColumns(rest).select(*CUSTOMER_FEATURES.schema.names, "is_churned")
