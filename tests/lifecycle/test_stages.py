@@ -134,7 +134,7 @@ def test_a_step_equals_the_merge_of_all_days(spark):
             day += (1 + int(draws.expovariate(1 / pace)) + 40 * (draws.random() < 0.1)) * ONE_DAY
         histories[f"c{number:02}"] = (seen, bought)
     rhythms = spark.createDataFrame(
-        [(date(2024, 2, 1), 9, 4.5, 3.25), (date(2024, 3, 1), 40, 6.125, 9.0)], PURCHASE_RHYTHMS.schema
+        [(date(2024, 2, 1), 30, 4.5, 3.25), (date(2024, 3, 1), 40, 6.125, 9.0)], PURCHASE_RHYTHMS.schema
     ).persist()
     as_of = date(2024, 2, 25)
     stored = from_history(spark, histories, as_of, rhythms).collect()

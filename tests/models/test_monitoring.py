@@ -91,7 +91,9 @@ def test_readings_of_a_model_in_use(watched: Lake):
         "drifted_features_share",
         "realised_auc",
     }
-    assert (found["realised_auc"].low_limit, found["score_psi"].high_limit) == (0.8, None)
+    # Nine customers moved the test's .85 down to .8; four move the figure of today, too.
+    assert found["realised_auc"].low_limit == pytest.approx(0.85 - 0.05 * (1 + 9 / 4) ** 0.5)
+    assert found["score_psi"].high_limit is None
     assert found["score_psi"].scored_on == TRAINED_ON
     assert {row.scored_on for figure, row in found.items() if "realised" in figure} == {SCORED_ON}
     assert {(row.model, row.model_version, row.task) for row in found.values()} == {("gbt", "gbt-1", "churn")}
