@@ -84,7 +84,7 @@ def test_every_section_says_what_the_tables_say(page, small_shop):
         "models": ["Churn Boosted trees", "Will an active customer buy nothing in the days to come?"],
         "churn": [
             "Best model: Boosted trees. It beats the baseline Longest silence: Average precision 0.702 against 0.610.",
-            "Boosted trees champion 0.861 (0.841 to 0.881) 0.702 (0.682 to 0.722) 30 2024-02-02",
+            "Boosted trees champion 0.861 (0.841 to 0.881) 0.702 (0.682 to 0.722) 0.100 (0.080 to 0.120) 30 2024-02-02",
             f"by model {'churn-2024-03-01'}",
             "of 30 customers are expected to leave",
         ],
