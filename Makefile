@@ -113,7 +113,7 @@ bench-value: ## time laws of purchases next to lifetimes and pymc-marketing (BEN
 	@infra/setup.sh dev
 	@$(BIN)/python tests/benchmarks/bench_value.py $(BENCH)
 
-soak-tests: ## the tests of many minutes: thin shops, the shop's days, keys in event logs, Kafka, days side by side
+soak-tests: ## the tests of many minutes: thin shops, stages day by day and on real logs, the shop's days, keys in event logs, Kafka, days side by side
 	@infra/setup.sh dev
 	@$(BIN)/python -m pytest -m soak
 

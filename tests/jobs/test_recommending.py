@@ -27,7 +27,6 @@ def run(lake: Lake, name: str) -> Lake:
     return fresh
 
 
-@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_lists_are_made_from_events_and_made_again(new_lake, small_shop):
     own, shop = new_lake(**SECTIONS), small_shop.lake.settings.lakehouse

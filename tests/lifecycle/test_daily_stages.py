@@ -54,7 +54,7 @@ def check(lake: Lake) -> None:
     assert sum(row.num_customers for row in lake.read_as_of(STAGE_TRANSITIONS).collect()) == len(stored)
 
 
-@pytest.mark.long
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_daily_runs_give_the_stages_of_all_days(new_lake):
     lake = new_lake(lifecycle={"usual_gap_days": 3, "prior_gaps": 1})

@@ -45,7 +45,7 @@ FUNNEL_BY_DUCKDB = f"""
       count_if(views > 0 AND carts > 0 AND buys > 0), count_if(buys > 0) FROM both_units GROUP BY unit ORDER BY unit"""
 
 
-@pytest.mark.long
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("source", "place", "as_of"), LOGS, ids=[source for source, *_ in LOGS])
 def test_lifecycle_of_a_real_log(new_lake, source, place, as_of):

@@ -64,7 +64,7 @@ def test_all_entrants_are_held_against_what_came_and_the_winner_serves(new_lake)
     assert np.corrcoef(wide.value, wide.expected_orders)[0, 1] > 0.4
     assert (wide.lifetime_value < 0.5 * wide.expected_order_cents * 300).all()
     deciles = lake.read(t.SCORE_DECILES).where("score = 'value'").toPandas()
-    assert len(deciles) == 40
+    assert len(deciles) == 50
     best = deciles[deciles.model == served.model].set_index("decile")
     assert best.mean_observed[1] > 2 * best.mean_observed[10]
     assert best.mean_probability.isna().all()
