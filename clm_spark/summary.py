@@ -91,11 +91,18 @@ def _queries(lake: Lake) -> tuple[str, ...]:
     """What there is to look at: a shop of one customer has no segments."""
     day = f"as_of = '{lake.settings.as_of}'"
     scores, segments, items = map(lake.name, (CUSTOMER_SCORES, SEGMENT_PROFILES, ITEM_RECOMMENDATIONS))
-    asked = {
-        SEGMENT_PROFILES: f"SELECT name, description, num_customers, revenue_share FROM {segments} WHERE {day} ORDER BY segment",
-        CUSTOMER_SCORES: f"SELECT decile, count(*), avg(value) FROM {scores} WHERE {day} AND score = 'churn' GROUP BY decile "
-        "ORDER BY decile",
-        ITEM_RECOMMENDATIONS: f"SELECT item_id, count(*) FROM {items} WHERE {day} AND rank <= 5 GROUP BY item_id "
-        "ORDER BY 2 DESC LIMIT 10",
-    }
-    return tuple(query for table, query in asked.items() if lake.exists(table))
+    asked = (
+        (
+            SEGMENT_PROFILES,
+            f"SELECT name, description, num_customers, revenue_share FROM {segments} WHERE {day} ORDER BY segment",
+        ),
+        (
+            CUSTOMER_SCORES,
+            f"SELECT decile, count(*), avg(value) FROM {scores} WHERE {day} AND score = 'churn' GROUP BY decile ORDER BY decile",
+        ),
+        (
+            ITEM_RECOMMENDATIONS,
+            f"SELECT item_id, count(*) FROM {items} WHERE {day} AND rank <= 5 GROUP BY item_id ORDER BY 2 DESC LIMIT 10",
+        ),
+    )
+    return tuple(query for table, query in asked if lake.exists(table))
