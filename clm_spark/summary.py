@@ -36,8 +36,9 @@ def print_summary(
         out.print(_model_figures(lake))
     if not any(each.status == "failed" for each in done):
         out.print(f"report: {report_path(settings)}", soft_wrap=True)
-        out.print("try:")
-        for query in _queries(lake):
+        for place, query in enumerate(_queries(lake)):
+            if not place:
+                out.print("try:")
             out.print(f'  .venv/bin/clm sql "{query}" {options}', markup=False, highlight=False, soft_wrap=True)
     for line in (*what_is_missing(done), *_worth_a_look(lake)):
         out.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)

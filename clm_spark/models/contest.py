@@ -260,7 +260,7 @@ class Contest:
 
 def _first_line(error: Py4JJavaError | PySparkException) -> str:
     text = error.java_exception.toString() if isinstance(error, Py4JJavaError) else str(error)
-    return text.splitlines()[0]
+    return next(iter(text.splitlines()), type(error).__name__)
 
 
 def _with_columns_of(table: Table, rows: DataFrame) -> DataFrame:
