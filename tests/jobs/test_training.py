@@ -14,7 +14,7 @@ from clm_spark.models.churn import Churn
 from clm_spark.models.contest import HOLDOUT, Contest
 from clm_spark.models.linear import LoggedRegression
 from clm_spark.models.registry import Registry
-from clm_spark.models.slices import SLICES
+from clm_spark.models.slices import FEWEST_OF_A_KIND, SLICES
 from clm_spark.tables import catalog as t
 from clm_spark.tables.contract import Table
 from clm_spark.tables.lake import Lake
@@ -93,8 +93,8 @@ def test_churn_and_segments_are_trained_once_and_the_winner_is_served(new_lake):
     assert 0 < num_tested["segment"] <= 200
     worst = [s for s in slices if s.is_worst]
     assert len(worst) == 1
-    # Of the groups that are large enough to tell; segments may be small.
-    assert worst[0].value <= min(s.value for s in slices if s.slice != "segment")
+    # Of the groups that are large enough to tell: small ones may be lower by chance.
+    assert worst[0].num_tested >= 2 * FEWEST_OF_A_KIND
     assert all(s.low <= s.value <= s.high for s in slices)
 
 
