@@ -95,6 +95,7 @@ def test_churn_and_segments_are_trained_once_and_the_winner_is_served(new_lake):
     assert len(worst) == 1
     # Of the groups that are large enough to tell: small ones may be lower by chance.
     assert worst[0].num_tested >= 2 * FEWEST_OF_A_KIND
+    assert worst[0].value <= min(s.value for s in slices if s.num_tested == 200)
     assert all(s.low <= s.value <= s.high for s in slices)
 
 

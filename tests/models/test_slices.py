@@ -10,7 +10,7 @@ from clm_spark.models.slices import tenure_groups, value_groups
 from clm_spark.models.task import Inputs, Split
 from clm_spark.tables.catalog import SCORE_DECILES, SLICE_METRICS
 
-NUM, TESTED_ON = 300, date(2024, 2, 2)
+NUM, NUM_FEW, TESTED_ON = 300, 8, date(2024, 2, 2)
 
 
 def test_groups_are_by_limits_of_tenure_and_thirds_of_value():
@@ -33,9 +33,13 @@ def test_the_winner_is_measured_by_group_and_the_worst_is_named(spark, new_lake,
             "rfm_cell": np.where(np.arange(NUM) % 3, "loyal_customers", "lost"),
         }
     )
+    few = told.index < NUM_FEW
+    told.loc[few, "rfm_cell"] = "champions"
+    told.loc[few, "is_positive"] = told.index[few] % 2 == 0
     # It knows those who have been here for a year, and guesses on the others.
     knows = np.where(told.tenure_days > 90, told.is_positive * 0.4 + 0.3, 0.5)
     told["value"] = np.clip(knows + random.normal(0, 0.15, NUM), 0.01, 0.99)
+    told.loc[few, "value"] = np.where(told.is_positive[few], 0.1, 0.9)  # all wrong, and too few to be named
     truth = spark.createDataFrame(told.drop(columns="value"))
     inputs = Inputs(lake, TESTED_ON, truth)
     split = Split(inputs, inputs, truth, inputs, TESTED_ON, "made up")
@@ -63,6 +67,9 @@ def test_the_winner_is_measured_by_group_and_the_worst_is_named(spark, new_lake,
         assert found[name, "auc"].low < found[name, "auc"].value < found[name, "auc"].high
     assert {row.customers for row in found.values() if row.is_worst} == {"under 90 days"}
     assert {row.slice for row in found.values()} == {"tenure", "value_tier", "segment"}
-    assert {row.customers for row in found.values() if row.slice == "segment"} == {"loyal customers", "lost"}
+    segments = {row.customers for row in found.values() if row.slice == "segment"}
+    assert segments == {"loyal customers", "lost", "champions"}
+    # Lower, and too few for that to mean something.
+    assert found["champions", "auc"].value == 0 < found["under 90 days", "auc"].value
     assert {(row.score, row.model) for row in found.values()} == {("churn", "good")}
     assert "churn: good does worst for tenure under 90 days: AUC 0." in caplog.text
