@@ -34,7 +34,9 @@ def draw(place: Path, num: int) -> Path:
     if not (folder / "_SUCCESS").exists():
         folder.mkdir(parents=True, exist_ok=True)
         for part, begins in enumerate(range(0, num, AT_ONCE)):
-            customers(min(AT_ONCE, num - begins), begins, seed=part).to_parquet(folder / f"part-{part:03}.parquet")
+            customers(min(AT_ONCE, num - begins), begins, seed=part).to_parquet(
+                folder / f"part-{part:03}.parquet", row_group_size=100_000
+            )
         (folder / "_SUCCESS").touch()
     return folder
 

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainc, betaln, digamma, expit, gammaln, hyp2f1
 
+from clm_spark.models.value.arrays import per_run
+
 Floats = NDArray[np.float64]
 
 NEAR_ONE = 1e-5  # where the expected orders divide by a - 1, a is kept so far from 1
@@ -36,27 +38,27 @@ def log_likelihood_terms(law: BgNbd, repeats: Floats, last: Floats, age: Floats)
     Fader, Hardie and Lee (2005), equation 6, with the sum of its two terms taken on a log scale.
     """
     r, alpha, a, b = law.r, law.alpha, law.a, law.b
-    shape, is_repeat = r + repeats, repeats > 0
-    log_here = -shape * np.log(alpha + age)
-    left_odds = np.where(is_repeat, a / np.where(is_repeat, b + repeats - 1, 1.0), 0.0)
-    with np.errstate(divide="ignore"):  # who has not bought again cannot have left: minus infinity
-        log_left = np.log(left_odds) - shape * np.log(alpha + last)
-    log_either = np.logaddexp(log_here, log_left)
-    here, left = np.exp(log_here - log_either), np.exp(log_left - log_either)
-    terms = (
-        gammaln(shape) - gammaln(r) + r * np.log(alpha)
-        + gammaln(a + b) + gammaln(b + repeats) - gammaln(b) - gammaln(a + b + repeats)
-        + log_either
-    )  # fmt: skip
-    of_both = digamma(a + b) - digamma(a + b + repeats)
+    shape = r + repeats
+    with np.errstate(divide="ignore", invalid="ignore"):  # who has not bought again cannot have left: minus infinity
+        still = np.where(repeats > 0, b + repeats - 1, np.inf)
+        log_odds = np.log(a) - per_run(np.log, still)
+    log_age, log_last = np.log(alpha + age), np.log(alpha + last)
+    log_left = log_odds + shape * (log_age - log_last)  # over the part of those who are there
+    here, left = expit(-log_left), expit(log_left)
+    gammas = per_run(lambda x: gammaln(r + x) + gammaln(b + x) - gammaln(a + b + x), repeats)
+    of_all = -gammaln(r) + r * np.log(alpha) + gammaln(a + b) - gammaln(b)
+    terms = of_all + gammas - shape * log_age + np.logaddexp(0, log_left)
+    of_shape = per_run(lambda x: digamma(r + x), repeats) - digamma(r) + np.log(alpha)
+    of_both = digamma(a + b) - per_run(lambda x: digamma(a + b + x), repeats)
+    of_b = per_run(lambda x: digamma(b + x), repeats) - digamma(b)
     gradient = np.stack(
         [
-            digamma(shape) - digamma(r) + np.log(alpha) - here * np.log(alpha + age) - left * np.log(alpha + last),
+            of_shape - here * log_age - left * log_last,
             r / alpha - shape * (here / (alpha + age) + left / (alpha + last)),
             of_both + left / a,
-            of_both + digamma(b + repeats) - digamma(b) - np.where(is_repeat, left / np.where(is_repeat, b + repeats - 1, 1.0), 0.0),
+            of_both + of_b - left / still,
         ]
-    )  # fmt: skip
+    )
     return terms, gradient
 
 
@@ -69,6 +71,22 @@ def probability_alive(law: BgNbd, repeats: Floats, last: Floats, age: Floats) ->
     odds = np.log(law.a) - np.log(np.where(is_repeat, law.b + repeats - 1, 1.0))
     odds = odds + (law.r + repeats) * (np.log(law.alpha + age) - np.log(law.alpha + last))
     return np.where(is_repeat, expit(-odds), 1.0)
+
+
+def probability_alive_slopes(law: BgNbd, repeats: Floats, last: Floats, age: Floats) -> Floats:
+    """Derivatives of `probability_alive` in the logarithms of (r, alpha, a, b): 4 x histories."""
+    is_repeat, (since_age, since_last) = repeats > 0, (law.alpha + age, law.alpha + last)
+    still = np.where(is_repeat, law.b + repeats - 1, 1.0)
+    alive = probability_alive(law, repeats, last, age)
+    of_odds = np.stack(
+        [
+            law.r * np.log(since_age / since_last),
+            law.alpha * (law.r + repeats) * (1 / since_age - 1 / since_last),
+            np.ones(len(age)),
+            -law.b / still,
+        ]
+    )
+    return np.asarray(np.where(is_repeat, -alive * (1 - alive), 0.0) * of_odds)
 
 
 def expected_if_alive(law: BgNbd, repeats: Floats, age: Floats, *, weeks: Floats | float) -> Floats:

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma, gammaln
 
+from clm_spark.models.value.arrays import per_run
+
 Floats = NDArray[np.float64]
 
 
@@ -31,16 +33,17 @@ def log_likelihood_terms(law: GammaGamma, orders: Floats, mean: Floats) -> tuple
     Fader and Hardie (2013), equation 1a.
     """
     p, q, v = law.p, law.q, law.v
-    shape, total, rate = p * orders, orders * mean, v + orders * mean
-    terms = (
-        gammaln(shape + q) - gammaln(shape) - gammaln(q)
-        + q * np.log(v) + shape * np.log(total) - np.log(mean) - (shape + q) * np.log(rate)
-    )  # fmt: skip
-    of_both = digamma(shape + q)
+    total = orders * mean
+    rate = v + total
+    log_mean, log_share, shape = np.log(mean), np.log(total / rate), p * orders
+    gammas = per_run(lambda x: gammaln(p * x + q) - gammaln(p * x), orders)
+    terms = gammas - gammaln(q) + q * np.log(v / rate) + shape * log_share - log_mean
+    of_both = per_run(lambda x: digamma(p * x + q), orders)
+    of_shape = of_both - per_run(lambda x: digamma(p * x), orders)
     gradient = np.stack(
         [
-            orders * (of_both - digamma(shape) + np.log(total) - np.log(rate)),
-            of_both - digamma(q) + np.log(v) - np.log(rate),
+            orders * (of_shape + log_share),
+            of_both - digamma(q) + np.log(v / rate),
             q / v - (shape + q) / rate,
         ]
     )

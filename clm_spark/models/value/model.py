@@ -22,12 +22,12 @@ Batches = Iterable[pa.RecordBatch]
 
 TASK = "value"
 LAW = "law.json"
-ROWS_AT_ONCE = 100_000  # customers whose histories are looked at together: many are the same
+ROWS_AT_ONCE = 250_000  # customers whose histories are looked at together: many are the same
 OWN = ("value", "value_low", "value_high")
 FURTHER = (*(name for name in ESTIMATES if name not in OWN), "value_by_formula")
 SAME_CODE = tuple(
     f"clm_spark.models.value.{name}"
-    for name in ("bg_nbd", "gamma_gamma", "fit", "histories", "law", "estimates", "predictive", "settings")
+    for name in ("arrays", "bg_nbd", "gamma_gamma", "fit", "histories", "law", "estimates", "predictive", "settings")
 )
 
 
