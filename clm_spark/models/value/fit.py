@@ -79,7 +79,9 @@ def total_of(rows: DataFrame, terms: Terms) -> Total:
 def total_of_arrays(columns: Sequence[Floats], terms: Terms) -> Total:
     """As `total_of`, from columns in memory, in blocks that the processor's cores share; the first column is sorted by first."""
     order = np.lexsort(tuple(reversed(columns)))
-    blocks = [[column[rows] for column in columns] for rows in np.split(order, range(ROWS_AT_ONCE, len(order), ROWS_AT_ONCE))]
+    blocks = [
+        [column[rows] for column in columns] for rows in np.split(order, range(ROWS_AT_ONCE, len(order), ROWS_AT_ONCE))
+    ]
 
     def total(parameters: Floats) -> tuple[float, Floats]:
         if len(blocks) == 1:
