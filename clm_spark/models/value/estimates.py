@@ -166,7 +166,8 @@ def _bounds(law: Law, asked: Histories, ahead: Ahead) -> tuple[Floats, Floats]:
     """
     if law.spend is None:
         return np.full(len(asked.age), np.nan), np.full(len(asked.age), np.nan)
-    bounds = amount_bounds(law.purchases, law.spend, asked.repeats, asked.last, asked.age, weeks=ahead.weeks)
+    histories = (asked.repeats, asked.last, asked.age, asked.orders)
+    bounds = amount_bounds(law.purchases, law.spend, *histories, weeks=ahead.weeks)
     scale = law.net_share * (law.spend.v + asked.orders * asked.mean)
     low, high = (scale * bound for bound in bounds)
     value = ahead.orders * order_cents(law, asked)

@@ -4,9 +4,9 @@ Given n orders and the customer's past, their sum is `scale` times a beta prime 
 the scale v + x zbar of Gamma-Gamma; n has the chances of BG/NBD. So the bounds over the scale follow from the purchase
 history alone.
 
-Let S(y) be the chance that a customer who is there brings more than y. It follows from the repeats and the age: the chances
-of n from both, the beta primes from the repeats. So S is worked out once for each pair of them, on a grid of log y, and the
-bounds of customers, who differ in how likely they are to be there, are read from it. Between points log y is a cubic in the
+Let S(y) be the chance that a customer who is there brings more than y. It follows from the repeats, the orders and the age:
+the chances of n from the first and the last, the beta primes from the orders. So S is worked out once for all customers who
+share these, on a grid of log y, and their bounds are read from it by how likely they are to be there. Between points log y is a cubic in the
 log odds of S(y) / S(0), and beyond them a line, since S goes as a power of y at both ends.
 """
 
@@ -33,22 +33,25 @@ TINY = np.finfo(float).tiny
 
 
 def amount_bounds(
-    law: BgNbd, spend: GammaGamma, repeats: Floats, last: Floats, age: Floats, *, weeks: float
+    law: BgNbd, spend: GammaGamma, repeats: Floats, last: Floats, age: Floats, orders: Floats, *, weeks: float
 ) -> tuple[Floats, Floats]:
     """The 95 % interval of what comes in the next `weeks`, over v + x zbar, for each history: lower and upper bounds.
+
+    `orders` is x, the number of orders that the customer's mean is known from.
 
     2.5 % lie beyond either bound; where the chance of nothing is more than that, the lower bound is 0 and 5 % lie beyond
     the upper one.
     """
     low, high = np.zeros(len(age)), np.zeros(len(age))
     alive = probability_alive(law, repeats, last, age)
-    (of_pair, ages), pair = distinct(repeats, age)
-    order = np.argsort(pair, kind="stable")
-    ends = np.append(np.flatnonzero(of_pair[1:] != of_pair[:-1]) + 1, len(of_pair))
-    parts = np.split(order, np.searchsorted(pair[order], ends[:-1]))
+    (of_repeats, of_orders, ages), group = distinct(repeats, orders, age)
+    is_new = (of_repeats[1:] != of_repeats[:-1]) | (of_orders[1:] != of_orders[:-1])
+    ends = np.append(np.flatnonzero(is_new) + 1, len(ages))
+    order = np.argsort(group, kind="stable")
+    parts = np.split(order, np.searchsorted(group[order], ends[:-1]))
     for begin, end, rows in zip(np.append(0, ends[:-1]), ends, parts, strict=True):  # one for each number of repeats
-        survival = Survival.of(law, spend, of_pair[begin], ages[begin:end], weeks=weeks)
-        low[rows], high[rows] = _bounds(survival, pair[rows] - begin, alive[rows])
+        survival = Survival.of(law, spend, of_repeats[begin], of_orders[begin], ages[begin:end], weeks=weeks)
+        low[rows], high[rows] = _bounds(survival, group[rows] - begin, alive[rows])
     return low, high
 
 
@@ -70,10 +73,12 @@ class Survival:
     any: Floats
 
     @classmethod
-    def of(cls, law: BgNbd, spend: GammaGamma, repeats: float, ages: Floats, *, weeks: float) -> "Survival":
+    def of(
+        cls, law: BgNbd, spend: GammaGamma, repeats: float, orders: float, ages: Floats, *, weeks: float
+    ) -> "Survival":
         """S at `ages`."""
         weights, ahead = _orders_ahead(law, repeats, ages, weeks=weeks)
-        shapes, rest = spend.p * ahead, spend.q + spend.p * (repeats + 1)
+        shapes, rest = spend.p * ahead, spend.q + spend.p * orders
         log_y = _grid(shapes, rest)
         share = expit(log_y)
         below, above = (weights @ part(shapes[:, None], rest, share) for part in (betainc, betaincc))

@@ -81,7 +81,7 @@ def test_bounds_are_those_of_drawn_customers():
     often = BgNbd(r=3.0, alpha=2.0, a=0.5, b=20.0)
     customers = simulate(20_000, seed=9, weeks_ahead=WEEKS, law=often, max_age_days=200)
     histories = (customers.repeats, customers.last, customers.age)
-    low, high = amount_bounds(often, SPEND, *histories, weeks=WEEKS)
+    low, high = amount_bounds(often, SPEND, *histories, customers.repeats + 1, weeks=WEEKS)
     scale = SPEND.v + (customers.repeats + 1) * customers.mean
     regular = (low > 0) & (customers.repeats > 3)
     assert min(regular.sum(), (~regular).sum()) > 2000
@@ -110,12 +110,13 @@ def test_bounds_are_those_of_all_numbers_of_orders_added_up(law, weeks):
     repeats = np.append([0.0, 0.0, 1.0, 40.0, 200.0], drawn.integers(0, 12, 55))
     age = drawn.uniform(1, 100, 60)
     last = np.where(repeats > 0, age * drawn.uniform(0.3, 1, 60), 0.0)
-    low, high = amount_bounds(orders, spend, repeats, last, age, weeks=weeks)
+    known = repeats + drawn.integers(0, 2, 60)  # the mean is known with or without the first order
+    low, high = amount_bounds(orders, spend, repeats, last, age, known, weeks=weeks)
     at_least = np.arange(1.0, 4000.0)
     chances = chance_of_orders(orders, repeats, age, at_least=at_least, weeks=weeks)
     chances *= probability_alive(orders, repeats, last, age)[:, None]
     each = chances - np.append(chances[:, 1:], np.zeros((60, 1)), axis=1)
-    rest = spend.q + spend.p * (repeats + 1)
+    rest = spend.q + spend.p * known
 
     def beyond(bound):
         with np.errstate(under="ignore"):
