@@ -172,14 +172,21 @@ merged AS (
   SELECT customer_id, max(age) AS tenure_days, min(age) AS recency_days,
     max(age) FILTER (WHERE num_orders > 0) AS first_purchase_days,
     min(age) FILTER (WHERE num_orders > 0) AS purchase_recency_days,
+    max(age) FILTER (WHERE num_views > 0 OR num_searches > 0 OR num_carts > 0 OR num_lines > 0) AS first_shopping_days,
+    min(age) FILTER (WHERE num_views > 0 OR num_searches > 0 OR num_carts > 0 OR num_lines > 0) AS shopping_recency_days,
+    count(*) FILTER (WHERE num_views > 0 OR num_searches > 0 OR num_carts > 0 OR num_lines > 0) AS num_shopping_days,
     coalesce(sum(gap * gap), 0)::BIGINT AS squared_gaps,
     {", ".join(sums)}
   FROM spaced GROUP BY customer_id
 ),
 paced AS (
-  SELECT *, (first_purchase_days - purchase_recency_days) / nullif(num_purchase_days - 1, 0) AS mean_gap_days FROM merged
+  SELECT *, (first_purchase_days - purchase_recency_days) / nullif(num_purchase_days - 1, 0) AS mean_gap_days,
+    (first_shopping_days - shopping_recency_days) / nullif(num_shopping_days - 1, 0) AS mean_shopping_gap_days,
+    (purchase_recency_days - shopping_recency_days)::DOUBLE AS seen_after_purchase_days
+  FROM merged
 )
 SELECT *, purchase_recency_days / nullif(mean_gap_days, 0) AS overdue_ratio,
+  shopping_recency_days / nullif(mean_shopping_gap_days, 0) AS shopping_overdue_ratio,
   CASE WHEN num_purchase_days > 2 THEN
     sqrt(greatest(squared_gaps / (num_purchase_days - 1) - mean_gap_days * mean_gap_days, 0)) / mean_gap_days END AS gap_variation,
   {", ".join(ratios + trends)}

@@ -7,7 +7,7 @@ from pyspark.ml.feature import SQLTransformer, VectorAssembler
 
 from clm_spark.tables.feature import windowed_name
 
-# Chosen on The Complete Journey, see docs/tried.md.
+# Chosen on The Complete Journey, and where customers look before they buy on the synthetic shop; see docs/tried.md.
 EVER = (
     "tenure_days",
     "recency_days",
@@ -18,6 +18,10 @@ EVER = (
     "mean_order_cents",
     "mean_gap_days",
     "overdue_ratio",
+    "shopping_recency_days",
+    "mean_shopping_gap_days",
+    "shopping_overdue_ratio",
+    "seen_after_purchase_days",
     "orders_trend",
 )
 WINDOWED = (

@@ -15,6 +15,9 @@ from clm_spark.tables.feature import (
 
 WINDOWS = (1, 7, 30, 90, 180, 365)
 BOUGHT = "num_orders > 0"
+# Refunds, reviews and campaigns come after the customer has left, too.
+SHOPPED = "num_views + num_searches + num_carts + num_lines > 0"
+_SHOPPED_MEANS = "a view, a search, a cart or a purchase"
 _IS_WEEKEND = "dayofweek(day_on) IN (1, 7)"
 
 RECENCY: tuple[Feature, ...] = (
@@ -22,11 +25,18 @@ RECENCY: tuple[Feature, ...] = (
     Age("recency_days", "days since the last event of any kind", of="last"),
     Age("first_purchase_days", "days since the first purchase; null: never bought", of="first", where=BOUGHT),
     Age("purchase_recency_days", "days since the last purchase; null: never bought", of="last", where=BOUGHT),
+    Age(
+        "first_shopping_days", f"days since the first day with {_SHOPPED_MEANS}; null: none", of="first", where=SHOPPED
+    ),
+    Age(
+        "shopping_recency_days", f"days since the last day with {_SHOPPED_MEANS}; null: none", of="last", where=SHOPPED
+    ),
 )
 
 # How often and how much, in every window and ever.
 EXTENT = (
     *windowed("num_active_days", "days with any event", "1", WINDOWS),
+    *windowed("num_shopping_days", f"days with {_SHOPPED_MEANS}", f"CAST({SHOPPED} AS BIGINT)", (None,)),
     *windowed("num_visits", "visits", "num_visits", (*WINDOWS, None)),
     *windowed("num_views", "items viewed or clicked", "num_views", (*WINDOWS, None)),
     *windowed("num_carts", "items put into the cart", "num_carts", (*WINDOWS, None)),
@@ -83,6 +93,7 @@ HOURS_AND_WAYS = (
 
 _NUM_GAPS = "num_purchase_days - 1"
 _MEAN_GAP = f"try_divide(first_purchase_days - purchase_recency_days, {_NUM_GAPS})"
+_MEAN_SHOPPING_GAP = "try_divide(first_shopping_days - shopping_recency_days, num_shopping_days - 1)"
 
 PACE = (
     Derived("mean_gap_days", "mean days between purchase days; null: fewer than two", _MEAN_GAP),
@@ -99,6 +110,22 @@ PACE = (
         "overdue_ratio",
         "days since the last purchase over the mean gap; null: fewer than two purchase days",
         f"try_divide(purchase_recency_days, {_MEAN_GAP})",
+    ),
+    Derived(
+        "mean_shopping_gap_days",
+        f"mean days between days with {_SHOPPED_MEANS}; null: fewer than two",
+        _MEAN_SHOPPING_GAP,
+    ),
+    Derived(
+        "shopping_overdue_ratio",
+        f"days since the last day with {_SHOPPED_MEANS} over the mean gap of such days; null: fewer than two",
+        f"try_divide(shopping_recency_days, {_MEAN_SHOPPING_GAP})",
+    ),
+    Derived(
+        "seen_after_purchase_days",
+        f"days from the last purchase to the last day with {_SHOPPED_MEANS}: 0 is not seen since; null: never bought",
+        "purchase_recency_days - shopping_recency_days",
+        check="{} >= 0",
     ),
 )
 

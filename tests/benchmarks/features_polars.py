@@ -40,6 +40,7 @@ SUMMED = {
     "discount": ("discount_cents", "purchase"),
 }
 BOUGHT = pl.col("num_orders") > 0
+SHOPPED = pl.sum_horizontal("num_views", "num_searches", "num_carts", "num_lines") > 0
 # The oracle's daily figures that are more than a column.
 OF_DAYS = {
     "1": pl.lit(1, pl.Int64),
@@ -114,6 +115,9 @@ def features(events: pl.LazyFrame, as_of: date) -> pl.LazyFrame:
             age.min().alias("recency_days"),
             age.filter(BOUGHT).max().alias("first_purchase_days"),
             age.filter(BOUGHT).min().alias("purchase_recency_days"),
+            age.filter(SHOPPED).max().alias("first_shopping_days"),
+            age.filter(SHOPPED).min().alias("shopping_recency_days"),
+            SHOPPED.sum().cast(pl.Int64).alias("num_shopping_days"),
             (pl.col("gap") ** 2).sum().alias("squared_gaps"),
             *(
                 _of_day(of).filter(age <= window).sum().alias(named(stem, window))
@@ -127,8 +131,16 @@ def features(events: pl.LazyFrame, as_of: date) -> pl.LazyFrame:
     num_gaps = pl.col("num_purchase_days") - 1
     mean_gap = _ratio(pl.col("first_purchase_days") - pl.col("purchase_recency_days"), num_gaps)
     variance = pl.col("squared_gaps") / num_gaps - pl.col("mean_gap_days") ** 2
-    return merged.with_columns(mean_gap.alias("mean_gap_days")).with_columns(
+    shopping_gap = _ratio(
+        pl.col("first_shopping_days") - pl.col("shopping_recency_days"), pl.col("num_shopping_days") - 1
+    )
+    gaps = {"mean_gap_days": mean_gap, "mean_shopping_gap_days": shopping_gap}
+    return merged.with_columns(**gaps).with_columns(
         _ratio(pl.col("purchase_recency_days"), pl.col("mean_gap_days")).alias("overdue_ratio"),
+        _ratio(pl.col("shopping_recency_days"), pl.col("mean_shopping_gap_days")).alias("shopping_overdue_ratio"),
+        (pl.col("purchase_recency_days") - pl.col("shopping_recency_days"))
+        .cast(pl.Float64)
+        .alias("seen_after_purchase_days"),
         pl.when(pl.col("num_purchase_days") > 2)
         .then(pl.max_horizontal(variance, pl.lit(0.0)).sqrt() / pl.col("mean_gap_days"))
         .alias("gap_variation"),
