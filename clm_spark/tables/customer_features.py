@@ -7,6 +7,7 @@ from clm_spark.tables.feature import (
     Derived,
     Feature,
     SquaredGaps,
+    Sum,
     ratio,
     share,
     trend,
@@ -36,7 +37,12 @@ RECENCY: tuple[Feature, ...] = (
 # How often and how much, in every window and ever.
 EXTENT = (
     *windowed("num_active_days", "days with any event", "1", WINDOWS),
-    *windowed("num_shopping_days", f"days with {_SHOPPED_MEANS}", f"CAST({SHOPPED} AS BIGINT)", (None,)),
+    Sum(
+        "num_shopping_days",
+        f"days with {_SHOPPED_MEANS} ever; null: made before release 0.2",
+        f"CAST({SHOPPED} AS BIGINT)",
+        is_nullable=True,
+    ),
     *windowed("num_visits", "visits", "num_visits", (*WINDOWS, None)),
     *windowed("num_views", "items viewed or clicked", "num_views", (*WINDOWS, None)),
     *windowed("num_carts", "items put into the cart", "num_carts", (*WINDOWS, None)),
@@ -123,7 +129,7 @@ PACE = (
     ),
     Derived(
         "seen_after_purchase_days",
-        f"days from the last purchase to the last day with {_SHOPPED_MEANS}: 0 is not seen since; null: never bought",
+        f"days from the last purchase to the last day with {_SHOPPED_MEANS}; 0: not seen since; null: never bought",
         "purchase_recency_days - shopping_recency_days",
         check="{} >= 0",
     ),

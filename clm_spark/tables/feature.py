@@ -27,11 +27,13 @@ class Sum:
     meaning: str
     of: str
     window_days: int | None = None
+    is_nullable: bool = False  # rows of an earlier release do not have it; they are made anew where they are needed
 
     @property
     def column(self) -> Column:
         """Its column in the table."""
-        return Column(self.name, T.LongType(), self.meaning)  # not below zero: its days are held to that
+        # Not below zero: its days are held to that.
+        return Column(self.name, T.LongType(), self.meaning, nullable=self.is_nullable)
 
 
 @dataclass(frozen=True)
