@@ -81,6 +81,21 @@ def columns(rows: pd.DataFrame, *, name: str, value: str, series: str, label: st
     return svg(base.mark_bar().encode(color=_colour(series, kinds)) + figures, label=label)
 
 
+def heat(rows: pd.DataFrame, *, x: str, y: str, value: str, label: str, x_unit: str, y_unit: str) -> str:
+    """A field for each x and y, the darker the larger its figure, which is written in it; y grows upwards."""
+    axis = alt.Axis(labelAngle=0, ticks=False, domain=False)
+    base = alt.Chart(rows[[x, y, value]]).encode(
+        x=alt.X(f"{x}:O", title=x_unit, axis=axis), y=alt.Y(f"{y}:O", title=y_unit, sort="descending", axis=axis)
+    )
+    shade = alt.Color(f"{value}:Q", legend=None, scale=alt.Scale(range=["#eef5fa", BLUE], domainMin=0))
+    is_dark = alt.datum[value] > 0.6 * float(rows[value].max())
+    figures = base.mark_text(fontSize=11).encode(
+        text=alt.Text(f"{value}:Q", format=",.0f"),
+        color=alt.condition(is_dark, alt.value("#ffffff"), alt.value("#1a1a1a")),
+    )
+    return svg(base.mark_rect(stroke="#ffffff", strokeWidth=2).encode(color=shade) + figures, label=label)
+
+
 def bubbles(rows: pd.DataFrame, *, x: str, y: str, size: str, name: str, label: str, x_unit: str, y_unit: str) -> str:
     """One circle per row, as large as its `size`, with its name in it."""
     base = alt.Chart(rows[[x, y, size, name]]).encode(

@@ -6,6 +6,7 @@ from clm_spark.evaluation.curves import OFFER_METRICS
 from clm_spark.models.churn import Churn, ChurnSettings
 from clm_spark.models.segments.settings import SegmentSettings
 from clm_spark.models.segments.task import Segmentation
+from clm_spark.models.value.settings import ValueSettings
 from clm_spark.report import charts
 from clm_spark.report.blocks import (
     Chart,
@@ -18,7 +19,7 @@ from clm_spark.report.blocks import (
     share_text,
     words,
 )
-from clm_spark.report.figures import deciles_from_scores
+from clm_spark.report.figures import leaving_by_decile
 from clm_spark.report.metrics import metrics_grid, metrics_of, reasons_missing, verdict, with_series
 from clm_spark.report.rows import first_line, lines, small_rows
 from clm_spark.report.slices import offer_grids, slice_grids
@@ -176,7 +177,7 @@ def _deciles_today(lake: Lake) -> tuple[list[Chart], list[Grid]]:
     today = small_rows(
         lake,
         CUSTOMER_SCORES,
-        lambda rows: deciles_from_scores(rows.where("score = 'churn'")),
+        leaving_by_decile,
         at_most=20,
         newest_of=("score",),
     )
@@ -188,15 +189,22 @@ def _deciles_today(lake: Lake) -> tuple[list[Chart], list[Grid]]:
     )
     day = today.as_of[0]
     caption = f"How many customers of each decile are expected to leave, as of {day}: customers times probability."
-    rows = [
-        (str(row.decile), count_text(row.num_customers), share_text(row.mean_probability),
-         count_text(row.num_leaving))
-        for row in lines(today)
-    ]  # fmt: skip
-    grid = Grid(
+    said = (
         f"Risk as of {day}, by model {today.model_version[0]}: {count_text(today.num_leaving.sum())} of "
-        f"{count_text(today.num_customers.sum())} customers are expected to leave.",
-        ("decile", "customers", "mean probability", "expected to leave"),
-        rows,
+        f"{count_text(today.num_customers.sum())} customers are expected to leave."
     )
-    return [Chart(picture, caption)], [grid]
+    header = ["decile", "customers", "mean probability", "expected to leave"]
+    rows = [
+        [str(row.decile), count_text(row.num_customers), share_text(row.mean_probability), count_text(row.num_leaving)]
+        for row in lines(today)
+    ]
+    if today.value_cents.notna().any():
+        days = lake.settings.of(ValueSettings).horizon_days
+        said += (
+            f" At risk: {money_text(today.at_risk_cents.sum())} of the {money_text(today.value_cents.sum())} that all of "
+            f"them are expected to bring in {days} days, each customer's value times the probability."
+        )
+        header.append("value at risk")
+        for row, cents in zip(rows, today.at_risk_cents, strict=True):
+            row.append(money_text(cents))
+    return [Chart(picture, caption)], [Grid(said, header, rows)]

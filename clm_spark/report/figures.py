@@ -111,11 +111,22 @@ def campaign_steps_from_days(days: DataFrame, *, as_of: date) -> DataFrame:
     )
 
 
-def deciles_from_scores(scores: DataFrame) -> DataFrame:
-    """One row per risk decile: customers in it and the mean probability they were given."""
+def leaving_by_decile(scores: DataFrame) -> DataFrame:
+    """One row per decile of churn: customers in it, the mean probability they were given, and their value at risk.
+
+    `at_risk_cents` sums probability times what the customer is expected to bring by the score `value` of the same
+    morning; null where nobody has one. `value_cents` is the whole of it.
+    """
+    worth = scores.where("score = 'value'").select("customer_id", "as_of", F.col("value").alias("worth_cents"))
+    churn = scores.where("score = 'churn'").join(worth, on=["customer_id", "as_of"], how="left")
     return (
-        scores.groupBy("decile", "as_of", "model_version")
-        .agg(F.count("*").alias("num_customers"), F.avg("value").alias("mean_probability"))
+        churn.groupBy("decile", "as_of", "model_version")
+        .agg(
+            F.count("*").alias("num_customers"),
+            F.avg("value").alias("mean_probability"),
+            F.sum(F.col("value") * F.col("worth_cents")).alias("at_risk_cents"),
+            F.sum("worth_cents").alias("value_cents"),
+        )
         .orderBy("decile")
     )
 
@@ -176,3 +187,11 @@ def last_writes(runs: DataFrame) -> DataFrame:
 
 def _in_last_days(day: Column, as_of: date) -> Column:
     return (day < F.lit(as_of)) & (day >= F.date_sub(F.lit(as_of), FUNNEL_DAYS))
+
+
+def cells_of_rfm(scores: DataFrame) -> DataFrame:
+    """One row per recency score and mean of frequency and money, 25 at the most: their cell, customers and cents of a year."""
+    worth = F.ceil((F.col("frequency_score") + F.col("monetary_score")) / 2).cast("int")
+    return scores.groupBy("as_of", "recency_score", worth.alias("worth_score"), "cell").agg(
+        F.count("*").alias("num_customers"), F.sum("net_revenue_cents").alias("net_revenue_cents")
+    )

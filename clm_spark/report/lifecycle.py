@@ -6,12 +6,14 @@ from pyspark.sql import functions as F
 
 from clm_spark.report import charts
 from clm_spark.report.blocks import Chart, Grid, Section, count_text, missing, money_text, share_text, words
+from clm_spark.report.figures import cells_of_rfm
 from clm_spark.report.rows import first_line, lines, small_rows
 from clm_spark.tables.catalog import (
     COHORTS,
     CUSTOMER_FEATURES,
     LIFECYCLE_STAGES,
     NOT_SEEN,
+    RFM_SCORES,
     STAGE_TRANSITIONS,
     STAGES,
 )
@@ -19,6 +21,7 @@ from clm_spark.tables.lake import Lake
 
 MOST_COHORTS = 13  # a year, and the month that it began in
 SHOWN_MONTHS = (1, 2, 3, 6, 12)
+SCORES = 5  # of recency, frequency and money
 
 
 def lifecycle(lake: Lake) -> Section:
@@ -51,7 +54,9 @@ def lifecycle(lake: Lake) -> Section:
     )
     lead = f"Of {count_text(stock.num_customers.sum())} customers as of {first_line(stock).as_of}, {at_stake}"
     grids = [_flow_grid(flow)] if len(flow) else []
-    return Section("lifecycle", title, lead, [_stock_chart(stock)], [*grids, *_cohort_grids(cohorts)])
+    rfm_charts, rfm_grids = _rfm(lake)
+    charts_shown = [_stock_chart(stock), *rfm_charts]
+    return Section("lifecycle", title, lead, charts_shown, [*grids, *_cohort_grids(cohorts), *rfm_grids])
 
 
 def _stock(lake: Lake, stages: DataFrame) -> DataFrame:
@@ -101,3 +106,27 @@ def _cohort_grids(cohorts: pd.DataFrame) -> list[Grid]:
     header = ["first bought in", "customers", *(f"after {month} mo." for month in shown), "net revenue so far"]
     caption = f"Share of each month's new buyers who bought again in a later month, as of {cohorts.as_of.iloc[0]}, by whole months."
     return [Grid(caption, header, rows)]
+
+
+def _rfm(lake: Lake) -> tuple[list[Chart], list[Grid]]:
+    fields = small_rows(lake, RFM_SCORES, cells_of_rfm, at_most=SCORES**2)
+    if fields.empty:
+        return [], []
+    picture = charts.heat(
+        fields, x="worth_score", y="recency_score", value="num_customers",
+        x_unit="frequency and money (5: most)", y_unit="recency (5: latest)",
+        label="Customers by RFM scores: " + "; ".join(
+            f"recency {row.recency_score}, frequency and money {row.worth_score}: {count_text(row.num_customers)}"
+            for row in lines(fields.sort_values(["recency_score", "worth_score"], ascending=False))
+        ),
+    )  # fmt: skip
+    caption = "Customers by how lately they bought, and by the mean of how often and how much, in scores of 1 to 5."
+    cells = fields.groupby("cell", as_index=False)[["num_customers", "net_revenue_cents"]].sum()
+    whole = cells[["num_customers", "net_revenue_cents"]].sum()
+    rows = [
+        [words(row.cell), count_text(row.num_customers), share_text(row.num_customers / whole.num_customers),
+         money_text(row.net_revenue_cents)]
+        for row in lines(cells.sort_values(["net_revenue_cents", "cell"], ascending=[False, True]))
+    ]  # fmt: skip
+    said = f"The cells of recency, frequency and money as of {fields.as_of.iloc[0]}; net revenue of the last 365 days."
+    return [Chart(picture, caption)], [Grid(said, ["cell", "customers", "share", "net revenue"], rows)]
