@@ -1,5 +1,5 @@
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 from html.parser import HTMLParser
 
 import pytest
@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 from clm_spark.errors import TooLittleDataError
 from clm_spark.job import run_job
 from clm_spark.jobs import write_report
+from clm_spark.report.figures import cells_of_rfm, leaving_by_decile
 from clm_spark.report.page import page_from_tables
 from clm_spark.report.place import report_path
 from clm_spark.tables import catalog as t
@@ -74,7 +75,11 @@ def test_every_section_says_what_the_tables_say(page, small_shop):
         "": ["2024-03-01", "events from 2023-12-12 to 2024-02-29", "30 customers known"],
         "shop": ["The week before 2024-03-01 brought", "each is whole"],
         "funnel": [f"Of {visits} visits in the 90 days before 2024-03-01, {buying / visits:.1%} end with a purchase."],
-        "lifecycle": ["Of 30 customers as of 2024-03-01,", "first bought in customers after 1 mo."],
+        "lifecycle": [
+            "Of 30 customers as of 2024-03-01,",
+            "first bought in customers after 1 mo.",
+            "The cells of recency, frequency and money as of 2024-03-01; net revenue of the last 365 days.",
+        ],
         "segments": [
             "2 segments as of 2024-03-01. Segment 0 (regulars) is",
             "occasional buyers buys now and then more orders (+1.0)",
@@ -87,6 +92,8 @@ def test_every_section_says_what_the_tables_say(page, small_shop):
             "Boosted trees champion 0.861 (0.841 to 0.881) 0.702 (0.682 to 0.722) 0.100 (0.080 to 0.120) 30 2024-02-02",
             f"by model {'churn-2024-03-01'}",
             "of 30 customers are expected to leave",
+            "of the 19,200.00 that all of them are expected to bring in 56 days",
+            "decile customers mean probability expected to leave value at risk",
         ],
         "value": [
             "Best model: BG/NBD and Gamma-Gamma. It beats the baseline Revenue of the last 90 days: Squared skill 0.420 "
@@ -118,11 +125,38 @@ def test_the_page_needs_nothing_else_and_can_be_heard(page):
     assert [link for link in links if link != ("", "")] == []
     assert "<script" not in page
     pictures = [named for tag, named in outline.elements if tag == "svg"]
-    assert len(pictures) == 13
+    assert len(pictures) == 14
     assert all(named["role"] == "img" and len(named["aria-label"]) > 20 for named in pictures)
     ids = [named["id"] for _, named in outline.elements if "id" in named]
     assert len(ids) == len(set(ids))
     assert sum(tag == "figcaption" for tag, _ in outline.elements) == len(pictures)
+
+
+def test_value_at_risk_is_each_customers_value_times_the_probability(spark):
+    scored = [
+        ("a", "churn", 0.5, 1), ("b", "churn", 0.1, 1), ("c", "churn", 0.2, 2),
+        ("a", "value", 1000.0, 1), ("b", "value", 200.0, 2), ("d", "value", 9000.0, 1), ("a", "refunds", 0.9, 1),
+    ]  # fmt: skip
+    rows = [(*row, date(2024, 3, 1), "v") for row in scored]
+    columns = "customer_id string, score string, value double, decile int, as_of date, model_version string"
+    first, second = leaving_by_decile(spark.createDataFrame(rows, columns)).collect()
+    assert (first.num_customers, first.mean_probability, first.at_risk_cents, first.value_cents) == (2, 0.3, 520, 1200)
+    assert (second.num_customers, second.mean_probability, second.at_risk_cents, second.value_cents) == (
+        1,
+        0.2,
+        None,
+        None,
+    )
+
+
+def test_fields_of_rfm_are_recency_by_the_mean_of_frequency_and_money(spark):
+    scored = [(5, 5, 4, "champions", 900), (5, 4, 5, "champions", 100), (1, 1, 2, "hibernating", -50)]
+    rows = [(date(2024, 3, 1), *row) for row in scored]
+    columns = (
+        "as_of date, recency_score int, frequency_score int, monetary_score int, cell string, net_revenue_cents bigint"
+    )
+    fields = cells_of_rfm(spark.createDataFrame(rows, columns)).drop("as_of").orderBy("recency_score").collect()
+    assert [tuple(field) for field in fields] == [(1, 2, "hibernating", 1, -50), (5, 5, "champions", 2, 1000)]
 
 
 def test_a_log_of_purchases_alone_has_no_made_up_funnel(new_lake, small_shop):
