@@ -21,6 +21,11 @@ CELLS = {
 }
 
 
+def worth_score() -> Column:
+    """The column of CELLS, 1 to 5: the mean of the scores of frequency and money, rounded up."""
+    return F.ceil((F.col("frequency_score") + F.col("monetary_score")) / 2).cast("int")
+
+
 def rfm_scores(features: DataFrame, *, settings: RfmSettings) -> DataFrame:
     """One row per customer who ever bought, as gold.rfm_scores declares.
 
@@ -53,9 +58,8 @@ def rfm_scores(features: DataFrame, *, settings: RfmSettings) -> DataFrame:
             "monetary_score": 1 + passed["net_revenue_cents"],
         }
     )
-    mean = F.ceil((F.col("frequency_score") + F.col("monetary_score")) / 2).cast("int")
     grid = F.array(*(F.array(*map(F.lit, CELLS[recency])) for recency in range(1, 6)))
-    cell = F.element_at(F.element_at(grid, F.col("recency_score")), mean)
+    cell = F.element_at(F.element_at(grid, F.col("recency_score")), worth_score())
     return scored.withColumn("cell", cell).select(RFM_SCORES.schema.names)
 
 

@@ -81,7 +81,7 @@ def columns(rows: pd.DataFrame, *, name: str, value: str, series: str, label: st
     return svg(base.mark_bar().encode(color=_colour(series, kinds)) + figures, label=label)
 
 
-def heat(rows: pd.DataFrame, *, x: str, y: str, value: str, label: str, x_unit: str, y_unit: str) -> str:
+def heatmap(rows: pd.DataFrame, *, x: str, y: str, value: str, label: str, x_unit: str, y_unit: str) -> str:
     """A field for each x and y, the darker the larger its figure, which is written in it; y grows upwards."""
     axis = alt.Axis(labelAngle=0, ticks=False, domain=False)
     base = alt.Chart(rows[[x, y, value]]).encode(

@@ -174,13 +174,7 @@ def _tested_deciles(lake: Lake, found: pd.DataFrame) -> list[Chart]:
 
 def _deciles_today(lake: Lake) -> tuple[list[Chart], list[Grid]]:
     # Ten rows, times the model versions of one day: one.
-    today = small_rows(
-        lake,
-        CUSTOMER_SCORES,
-        leaving_by_decile,
-        at_most=20,
-        newest_of=("score",),
-    )
+    today = small_rows(lake, CUSTOMER_SCORES, leaving_by_decile, at_most=20, newest_of=("score",))
     if today.empty:
         return [], []
     today = today.assign(num_leaving=today.num_customers * today.mean_probability)

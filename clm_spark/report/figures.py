@@ -6,6 +6,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from clm_spark.events.ingest.replay import REPLAY
+from clm_spark.lifecycle.rfm import worth_score
 
 FUNNEL_DAYS = 90
 
@@ -185,13 +186,12 @@ def last_writes(runs: DataFrame) -> DataFrame:
     return newest.select("table_name", "job", "num_rows", "version", "seconds", "code_version")
 
 
-def _in_last_days(day: Column, as_of: date) -> Column:
-    return (day < F.lit(as_of)) & (day >= F.date_sub(F.lit(as_of), FUNNEL_DAYS))
-
-
 def cells_of_rfm(scores: DataFrame) -> DataFrame:
     """One row per recency score and mean of frequency and money, 25 at the most: their cell, customers and cents of a year."""
-    worth = F.ceil((F.col("frequency_score") + F.col("monetary_score")) / 2).cast("int")
-    return scores.groupBy("as_of", "recency_score", worth.alias("worth_score"), "cell").agg(
+    return scores.groupBy("as_of", "recency_score", worth_score().alias("worth_score"), "cell").agg(
         F.count("*").alias("num_customers"), F.sum("net_revenue_cents").alias("net_revenue_cents")
     )
+
+
+def _in_last_days(day: Column, as_of: date) -> Column:
+    return (day < F.lit(as_of)) & (day >= F.date_sub(F.lit(as_of), FUNNEL_DAYS))

@@ -112,7 +112,7 @@ def _rfm(lake: Lake) -> tuple[list[Chart], list[Grid]]:
     fields = small_rows(lake, RFM_SCORES, cells_of_rfm, at_most=SCORES**2)
     if fields.empty:
         return [], []
-    picture = charts.heat(
+    picture = charts.heatmap(
         fields, x="worth_score", y="recency_score", value="num_customers",
         x_unit="frequency and money (5: most)", y_unit="recency (5: latest)",
         label="Customers by RFM scores: " + "; ".join(

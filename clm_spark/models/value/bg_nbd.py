@@ -39,9 +39,8 @@ def log_likelihood_terms(law: BgNbd, repeats: Floats, last: Floats, age: Floats)
     """
     r, alpha, a, b = law.r, law.alpha, law.a, law.b
     shape = r + repeats
-    with np.errstate(divide="ignore", invalid="ignore"):  # who has not bought again cannot have left: minus infinity
-        still = np.where(repeats > 0, b + repeats - 1, np.inf)
-        log_odds = np.log(a) - per_run(np.log, still)
+    stays = np.where(repeats > 0, b + repeats - 1, np.inf)  # who has not bought again cannot have left
+    log_odds = np.log(a) - per_run(np.log, stays)
     log_age, log_last = np.log(alpha + age), np.log(alpha + last)
     log_left = log_odds + shape * (log_age - log_last)  # over the part of those who are there
     here, left = expit(-log_left), expit(log_left)
@@ -56,7 +55,7 @@ def log_likelihood_terms(law: BgNbd, repeats: Floats, last: Floats, age: Floats)
             of_shape - here * log_age - left * log_last,
             r / alpha - shape * (here / (alpha + age) + left / (alpha + last)),
             of_both + left / a,
-            of_both + of_b - left / still,
+            of_both + of_b - left / stays,
         ]
     )
     return terms, gradient

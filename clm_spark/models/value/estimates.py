@@ -47,7 +47,7 @@ def estimates(law: Law, asked: Histories, settings: ValueSettings) -> dict[str, 
     """The columns of ESTIMATES, an array each. Amounts are in cents."""
     weeks, lifetime = settings.horizon_days / DAYS_A_WEEK, settings.lifetime_days / DAYS_A_WEEK
     rate = settings.annual_discount_rate
-    soon, ever = Ahead.of(law, asked, weeks=weeks), Ahead.of(law, asked, weeks=lifetime)
+    soon, ever = ExpectedOrders.of(law, asked, weeks=weeks), ExpectedOrders.of(law, asked, weeks=lifetime)
     amount = order_cents(law, asked)
     low, high = _bounds(law, asked, soon)
     lifetime_low, lifetime_high = _bounds(law, asked, ever)
@@ -88,7 +88,7 @@ def order_cents(law: Law, asked: Histories) -> Floats:
 
 
 @dataclass(frozen=True)
-class Ahead:
+class ExpectedOrders:
     """Orders that customers are expected to make in the next `weeks`, with how sure the law of purchases is of them."""
 
     weeks: float
@@ -102,7 +102,7 @@ class Ahead:
         return self.alive * self.if_alive
 
     @classmethod
-    def of(cls, law: Law, asked: Histories, *, weeks: float) -> "Ahead":
+    def of(cls, law: Law, asked: Histories, *, weeks: float) -> "ExpectedOrders":
         """By the delta method: g' C g, C the covariance of the parameters' logarithms and g the derivatives in them.
 
         Orders of those who are there follow from repeats and age alone, and their derivatives are central differences.
@@ -132,7 +132,7 @@ def discounted_if_alive(law: BgNbd, repeats: Floats, age: Floats, *, weeks: floa
     return total
 
 
-def standard_errors(law: Law, asked: Histories, ahead: Ahead) -> Floats:
+def standard_errors(law: Law, asked: Histories, ahead: ExpectedOrders) -> Floats:
     """How far the expected value may be off because the law is estimated; orders and amounts are fitted apart, so they add."""
     variance = order_cents(law, asked) ** 2 * ahead.variance
     if law.spend is not None:
@@ -159,7 +159,7 @@ def _variance(slopes: Floats, covariance: Matrix) -> Floats:
     return np.asarray(np.maximum((slopes * (np.array(covariance) @ slopes)).sum(axis=0), 0.0))
 
 
-def _bounds(law: Law, asked: Histories, ahead: Ahead) -> tuple[Floats, Floats]:
+def _bounds(law: Law, asked: Histories, ahead: ExpectedOrders) -> tuple[Floats, Floats]:
     """The interval of what comes: the predictive bounds, moved out by the error of the law itself.
 
     Both distances from the expected value add as independent errors do, squared.

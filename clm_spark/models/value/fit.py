@@ -5,7 +5,6 @@ are summed in memory; more of them by partition, in Arrow batches, once for each
 """
 
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pyspark.sql import DataFrame
 from scipy.optimize import minimize
 
 from clm_spark.errors import TooLittleDataError
+from clm_spark.machine import num_cores
 
 Floats = NDArray[np.float64]
 Terms = Callable[[Floats, Sequence[Floats]], tuple[Floats, Floats]]  # of parameters and columns
@@ -86,7 +86,7 @@ def total_of_arrays(columns: Sequence[Floats], terms: Terms) -> Total:
     def total(parameters: Floats) -> tuple[float, Floats]:
         if len(blocks) == 1:
             return _added([_sums(terms, parameters, blocks[0])])
-        with ThreadPoolExecutor(os.cpu_count()) as threads:  # numpy works outside of Python's lock
+        with ThreadPoolExecutor(num_cores()) as threads:  # numpy works outside of Python's lock
             return _added(list(threads.map(lambda block: _sums(terms, parameters, block), blocks)))
 
     return total

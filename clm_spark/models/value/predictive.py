@@ -132,7 +132,6 @@ def _grid(shapes: Floats, rest: float) -> Floats:
     deviation = np.sqrt(polygamma(1, ends) + polygamma(1, rest))
     low, high = middle[0] - REACH * deviation[0], middle[1] + REACH * deviation[1]
     fewest, most = POINTS
-    asked = (
-        2 * (high - low) / deviation[0]
-    )  # amounts that hardly differ make steps, from each number of orders to the next
+    # Amounts that hardly differ make steps, from each number of orders to the next.
+    asked = 2 * (high - low) / deviation[0]
     return np.linspace(low, high, int(2 ** np.ceil(np.log2(np.clip(asked, fewest, most)))))

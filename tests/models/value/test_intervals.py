@@ -14,7 +14,7 @@ from clm_spark.models.value.bg_nbd import (
     probability_alive,
     probability_alive_slopes,
 )
-from clm_spark.models.value.estimates import Ahead, Histories, discounted_if_alive, estimates, standard_errors
+from clm_spark.models.value.estimates import ExpectedOrders, Histories, discounted_if_alive, estimates, standard_errors
 from clm_spark.models.value.fit import fit_by_likelihood, total_of_arrays
 from clm_spark.models.value.gamma_gamma import GammaGamma, expected_order
 from clm_spark.models.value.law import Law
@@ -71,7 +71,7 @@ def test_the_true_expectation_lies_within_the_error_of_the_estimated_law():
             * expected_order(each.spend, customers.repeats + 1, customers.mean)
             for each in (law, TRUE_LAW)
         )
-        ahead = Ahead.of(law, asked(customers), weeks=WEEKS)
+        ahead = ExpectedOrders.of(law, asked(customers), weeks=WEEKS)
         assert ahead.orders == pytest.approx(expected_orders(law.purchases, *histories, weeks=WEEKS), rel=1e-12)
         inside.append(np.abs(found - true) <= 1.96 * standard_errors(law, asked(customers), ahead))
     assert np.mean(inside) == pytest.approx(0.95, abs=0.035), "shops are few, and all customers of one are off together"
