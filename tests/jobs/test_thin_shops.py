@@ -98,7 +98,7 @@ def run_all(new_lake: Callable[..., Lake], tmp_path: Path) -> Callable[[Iterator
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize(
     ("log", "not_learned"),
     [
