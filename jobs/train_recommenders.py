@@ -1,4 +1,4 @@
-"""events, identities, bot_days, interactions, item_sequences, item_vocabulary, item_days -> model_metrics: what customers will buy."""
+"""events, identities, bot_days, interactions, item_sequences, item_vocabulary, item_days, customer_item_days -> model_metrics: what customers will buy."""
 
 from clm_spark.job import main
 from clm_spark.models.flow import train

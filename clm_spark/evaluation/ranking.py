@@ -7,32 +7,66 @@ from pyspark.sql import functions as F
 
 from clm_spark.evaluation.sums import exact_mean
 
+SHORT, LONG = 10, 20
+
+
+def ranking_metrics(*, short: int = SHORT, long: int = LONG) -> tuple[str, ...]:
+    """The columns of `customer_ranking`."""
+    both = tuple(f"{name}_at_{k}" for name in ("recall", "ndcg") for k in (short, long))
+    return (*both, f"precision_at_{short}", f"hit_rate_at_{short}", f"mrr_at_{long}")
+
 
 def customer_ranking(
-    ranked: DataFrame, truth: DataFrame, *, models: Sequence[str], recall_at: int = 20, ndcg_at: int = 10
+    ranked: DataFrame,
+    truth: DataFrame,
+    *,
+    models: Sequence[str],
+    short: int = SHORT,
+    long: int = LONG,
+    is_ideal_cut: bool = True,
 ) -> DataFrame:
-    """One row per model of `models` and customer of `truth`, with `recall_at_20` and `ndcg_at_10`.
+    """One row per model of `models` and customer of `truth`, with the columns of `ranking_metrics`.
 
-    Both are 0 where a model lists nothing for a customer, or for nobody at all: it takes part all the same.
+    All are 0 where a model lists nothing for a customer, or for nobody at all: it takes part all the same.
 
-    `ranked` has model, customer_id, rank (1: first) and item_id; `truth` customer_id and item_id, once per pair.
-    Recall@k is hits over all items taken. NDCG@k has gain 1 per hit, discount 1 / log2(rank + 1), and is divided by
-    the best list of k (Järvelin and Kekäläinen 2002).
+    `ranked` has model, customer_id, rank (1: first) and item_id; `truth` customer_id and item_id, once per pair. Hits
+    are listed items that were taken. Recall@k is hits over all items taken, precision@k hits over k, the hit rate 1 where
+    there is any. NDCG@k has gain 1 per hit, discount 1 / log2(rank + 1), and is divided by the best list of k (Järvelin
+    and Kekäläinen 2002); without `is_ideal_cut` by the best list of all taken, as "A Next Basket Recommendation Reality
+    Check" has it (Li, Jullien, Ariannezhad and de Rijke 2023). MRR@k is 1 over the first hit's rank.
     """
     taken = truth.groupBy("customer_id").agg(F.count("*").alias("num_taken"))
-    hits = ranked.join(truth, on=["customer_id", "item_id"], how="left_semi").groupBy("model", "customer_id").agg(
-        F.count_if(F.col("rank") <= recall_at).alias("num_hits"),
+    hits = (
+        ranked.where(F.col("rank") <= max(short, long))
+        .join(truth, on=["customer_id", "item_id"], how="left_semi")
+        .groupBy("model", "customer_id")
         # In the order of the list, so that the sum is the same in every run.
-        F.array_sort(F.collect_list(F.when(F.col("rank") <= ndcg_at, F.col("rank")))).alias("hit_ranks"),
-    )  # fmt: skip
+        .agg(F.array_sort(F.collect_list("rank")).alias("hit_ranks"))
+    )
     named = truth.sparkSession.createDataFrame([(model,) for model in models], "model string")
-    asked = F.broadcast(named).crossJoin(taken)
-    best = F.sequence(F.lit(1), F.least(F.col("num_taken"), F.lit(ndcg_at)))
-    return asked.join(hits, on=["model", "customer_id"], how="left").select(
-        "model",
-        "customer_id",
-        F.coalesce(F.col("num_hits") / F.col("num_taken"), F.lit(0.0)).alias(f"recall_at_{recall_at}"),
-        F.coalesce(_gain(F.col("hit_ranks")) / _gain(best), F.lit(0.0)).alias(f"ndcg_at_{ndcg_at}"),
+    asked = F.broadcast(named).crossJoin(taken).join(hits, on=["model", "customer_id"], how="left")
+    ranks = F.coalesce("hit_ranks", F.array().cast("array<int>"))
+
+    def up_to(k: int) -> Column:
+        return F.filter(ranks, lambda rank: rank <= k)
+
+    def recall(k: int) -> Column:
+        return F.size(up_to(k)) / F.col("num_taken")
+
+    def ndcg(k: int) -> Column:
+        longest = F.least(F.col("num_taken"), F.lit(k)) if is_ideal_cut else F.col("num_taken")
+        return _gain(up_to(k)) / _gain(F.sequence(F.lit(1).cast("bigint"), longest.cast("bigint")))
+
+    first = F.element_at(up_to(long), 1)
+    columns = [
+        *(figure(k) for figure in (recall, ndcg) for k in (short, long)),
+        F.size(up_to(short)) / F.lit(short),
+        (F.size(up_to(short)) > 0).cast("double"),
+        F.when(F.size(up_to(long)) > 0, 1 / first).otherwise(0.0),
+    ]
+    names = ranking_metrics(short=short, long=long)
+    return asked.select(
+        "model", "customer_id", *(column.alias(name) for column, name in zip(columns, names, strict=True))
     )
 
 

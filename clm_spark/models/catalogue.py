@@ -10,6 +10,7 @@ from clm_spark.models import churn, purchase
 from clm_spark.models.als import Als
 from clm_spark.models.favourites import OwnFavourites
 from clm_spark.models.popularity import Popularity, RecentPopularity
+from clm_spark.models.ranker.model import Ranker, UserNeighbours
 from clm_spark.models.recommendation import Recommendation
 from clm_spark.models.segments.chance import RandomSegments
 from clm_spark.models.segments.density import DensitySegments
@@ -34,7 +35,9 @@ MODELS: tuple[Model, ...] = (
     Popularity(),
     RecentPopularity(),
     OwnFavourites(),
+    UserNeighbours(),
     Als(),
+    Ranker(),
     Transformer(),
 )
 

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from clm_spark.errors import TooLittleDataError
-from clm_spark.evaluation.ranking import customer_ranking, mean_figures
+from clm_spark.evaluation.ranking import customer_ranking, mean_figures, ranking_metrics
 from clm_spark.evaluation.samples import sampled_means
 from clm_spark.events.bots import bot_days_to_leave_out, drop_bot_days
 from clm_spark.events.identity.persons import known_persons, with_person
@@ -23,6 +23,7 @@ from clm_spark.session import persisted
 from clm_spark.settings import Settings
 from clm_spark.tables.catalog import (
     BOT_DAYS,
+    CUSTOMER_ITEM_DAYS,
     EVENTS,
     IDENTITIES,
     INTERACTIONS,
@@ -50,13 +51,22 @@ class Recommendation(Task):
     grain = "customer and rank"
     population = "customers who took to an item before as_of"
     label = "items bought in the `recommend.test_days` from as_of on"
-    metrics = ("recall_at_20", "ndcg_at_10")
+    metrics = ranking_metrics()
     decided_by = "ndcg_at_10"
     train_job = "train_recommenders"
     score_job = "recommend_items"
     areas = ("evaluation", "recommend")
-    reads = (EVENTS, IDENTITIES, BOT_DAYS, INTERACTIONS, ITEM_SEQUENCES, ITEM_VOCABULARY, ITEM_DAYS)
-    asks = (INTERACTIONS, ITEM_SEQUENCES, ITEM_VOCABULARY, ITEM_DAYS)
+    reads = (
+        EVENTS,
+        IDENTITIES,
+        BOT_DAYS,
+        INTERACTIONS,
+        ITEM_SEQUENCES,
+        ITEM_VOCABULARY,
+        ITEM_DAYS,
+        CUSTOMER_ITEM_DAYS,
+    )
+    asks = (IDENTITIES, INTERACTIONS, ITEM_SEQUENCES, ITEM_VOCABULARY, ITEM_DAYS, CUSTOMER_ITEM_DAYS)
     writes = (ITEM_RECOMMENDATIONS,)
 
     def horizon_days(self, settings: Settings) -> int:

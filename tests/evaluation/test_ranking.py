@@ -22,18 +22,31 @@ def test_worked_by_hand(spark):
         ("m", "nobody asked", 1, "x"),
         ("useless", "a", 1, "q"),
     ]  # fmt: skip
-    found = figures(spark, ranked, truth, models=["m", "useless", "silent"], recall_at=3, ndcg_at=2)
-    best_of_two = 1 + 1 / np.log2(3)
-    assert found == {
-        # a: 2 of 3, b: 1 of 1, cold: no list; NDCG@2: a hits at 1 of two possible, b at 2 of one possible
-        ("m", "recall_at_3"): (pytest.approx((2 / 3 + 1 + 0) / 3), 3),
-        ("m", "ndcg_at_2"): (pytest.approx((1 / best_of_two + 1 / np.log2(3) + 0) / 3), 3),
-        ("useless", "recall_at_3"): (0.0, 3),
-        ("useless", "ndcg_at_2"): (0.0, 3),
-        # It lists nothing for anybody, and is measured all the same.
-        ("silent", "recall_at_3"): (0.0, 3),
-        ("silent", "ndcg_at_2"): (0.0, 3),
+    found = figures(spark, ranked, truth, models=["m", "useless", "silent"], short=2, long=3)
+    best_of_two, best_of_three = 1 + 1 / np.log2(3), 1 + 1 / np.log2(3) + 1 / 2
+    assert {metric: value for (model, metric), (value, _) in found.items() if model == "m"} == {
+        # a: 2 of 3, b: 1 of 1, cold: no list; of the first two: a 1 of 3, b 1 of 1
+        "recall_at_2": pytest.approx((1 / 3 + 1 + 0) / 3),
+        "recall_at_3": pytest.approx((2 / 3 + 1 + 0) / 3),
+        # a hits at 1 of two possible, b at 2 of one possible
+        "ndcg_at_2": pytest.approx((1 / best_of_two + 1 / np.log2(3) + 0) / 3),
+        "ndcg_at_3": pytest.approx(((1 + 1 / 2) / best_of_three + 1 / np.log2(3) + 0) / 3),
+        "precision_at_2": pytest.approx((1 / 2 + 1 / 2 + 0) / 3),
+        "hit_rate_at_2": pytest.approx(2 / 3),
+        "mrr_at_3": pytest.approx((1 + 1 / 2 + 0) / 3),
     }
+    # The second lists nothing that was taken, the third nothing for anybody, and is measured all the same.
+    assert {value for (model, _), (value, _) in found.items() if model != "m"} == {0.0}
+    assert {num_tested for _, num_tested in found.values()} == {3}
+    assert {model for model, _ in found} == {"m", "useless", "silent"}
+
+
+def test_an_ideal_list_of_all_that_was_taken(spark):
+    truth = [("a", item) for item in "xyz"]
+    found = figures(
+        spark, [("m", "a", 1, "x"), ("m", "a", 2, "y")], truth, models=["m"], short=2, long=3, is_ideal_cut=False
+    )
+    assert found["m", "ndcg_at_2"][0] == pytest.approx((1 + 1 / np.log2(3)) / (1 + 1 / np.log2(3) + 1 / 2))
 
 
 def test_ndcg_agrees_with_scikit_learn(spark):

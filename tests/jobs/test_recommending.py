@@ -2,6 +2,7 @@ import pytest
 from pyspark.sql import functions as F
 from small_shop import NUM_CUSTOMERS
 
+from clm_spark.models.recommendation import Recommendation
 from clm_spark.models.registry import Registry
 from clm_spark.pipeline import JOBS
 from clm_spark.tables import catalog as t
@@ -33,12 +34,13 @@ def test_lists_are_made_from_events_and_made_again(new_lake, small_shop):
     # The small shop's events, in silver, and gold tables of our own.
     place = own.settings.lakehouse.model_copy(update={"bronze": shop.bronze, "silver": shop.silver})
     lake = Lake(own.spark, own.settings.model_copy(update={"lakehouse": place}))
-    lake.replace(small_shop.lake.read(t.ITEM_DAYS), into=t.ITEM_DAYS)
+    for table in (t.ITEM_DAYS, t.CUSTOMER_ITEM_DAYS):
+        lake.replace(small_shop.lake.read(table), into=table)
     for name in ORDER:
         run(lake, name)
     figures = {(m.model, m.metric): m for m in lake.read(t.MODEL_METRICS).collect()}
-    models = {"popularity", "recent_popularity", "own_favourites", "als", "transformer"}
-    assert set(figures) == {(model, metric) for model in models for metric in ("recall_at_20", "ndcg_at_10")}
+    models = {"popularity", "recent_popularity", "own_favourites", "user_neighbours", "als", "ranker", "transformer"}
+    assert set(figures) == {(model, metric) for model in models for metric in Recommendation.metrics}
     served = Registry(lake.settings).champion("recommendation", lake.settings.as_of)
     best = served.model
     assert figures[best, "ndcg_at_10"].value == max(figures[model, "ndcg_at_10"].value for model in models)

@@ -1,0 +1,147 @@
+"""What is learned of a morning's histories on the workers: knowledge of the items, and rows to train on."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from pyspark import Broadcast
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from clm_spark.errors import TooLittleDataError
+from clm_spark.models.ranker.candidates import FEATURES, Asked, Block, blocks_of
+from clm_spark.models.ranker.knowledge import SUMS, Knowledge, item_sums, knowledge_of
+from clm_spark.models.ranker.lines import Bools, Floats, Ints, histories_of, joined, lists_of
+from clm_spark.models.ranker.settings import RankerSettings
+from clm_spark.session import spread_over_cores
+
+Batches = Iterable[pa.RecordBatch]
+
+HISTORY = ("customer_key", "items", "ages", "units", "spent", "looks")
+SUMMED = f"item_index int, first_age double, {', '.join(f'{name} double' for name in SUMS)}"
+# A column per feature: XGBoost takes them as they are, where lists would be taken apart row by row.
+EXAMPLES = (
+    f"customer_key bigint, item_index int, label int, weight float, {', '.join(f'{name} float' for name in FEATURES)}"
+)
+LISTS = "customer_id string, rank int, item_index int, relevance double, reason string"
+DRAWS = 1 << 30
+
+
+def knowledge_at(histories: DataFrame, categories: Ints, asked: Asked) -> Knowledge:
+    """What `histories`, one row per customer of one morning, say of the items, whose `categories` are by index.
+
+    On the driver come one row per item of a bounded vocabulary, and the histories of `reference_customers`. Raises
+    `TooLittleDataError` where nothing was bought.
+    """
+    num_items, settings = len(categories), asked.settings
+    sums = _sums_of(histories, num_items=num_items, asked=asked)
+    if not sums["buyers"].any():
+        raise TooLittleDataError(
+            "items cannot be ranked: expected purchases of indexed items by known customers, got none"
+        )
+    drawn = histories.orderBy(F.xxhash64("customer_key", F.lit(settings.seed)), "customer_key")
+    batches = drawn.select(*HISTORY).limit(settings.reference_customers).sort("customer_key").toArrow().to_batches()
+    references = histories_of(joined(batches), num_items=num_items, longest=settings.longest_history)
+    return knowledge_of(sums, categories, references.bought, references.customer_keys, settings=settings)
+
+
+def _sums_of(histories: DataFrame, *, num_items: int, asked: Asked) -> dict[str, Floats]:
+    longest, recent_days = asked.settings.longest_history, asked.recent_days
+
+    def sum_batches(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            bought = histories_of(batch, num_items=num_items, longest=longest).bought
+            sums = item_sums(bought, recent_days=recent_days)
+            items = np.flatnonzero(sums["buyers"])
+            columns = {name: sums[name][items] for name in ("first_age", *SUMS)}
+            yield pa.RecordBatch.from_pydict({"item_index": pa.array(items, pa.int32()), **columns})
+
+    partial = spread_over_cores(histories.select(*HISTORY)).mapInArrow(sum_batches, SUMMED)
+    rows = partial.groupBy("item_index").agg(
+        F.max("first_age").alias("first_age"), *(F.sum(name).alias(name) for name in SUMS)
+    ).toArrow()  # fmt: skip
+    items = rows["item_index"].to_numpy()
+    found: dict[str, Floats] = {}
+    for name in ("first_age", *SUMS):
+        found[name] = np.zeros(num_items)
+        found[name][items] = rows[name].to_numpy()
+    return found
+
+
+def examples_of(histories: DataFrame, known: Broadcast[Knowledge], asked: Asked, settings: RankerSettings) -> DataFrame:
+    """Candidates of customers with `taken`, whether each was taken, and a weight: all that were, and a share of the rest."""
+    share = settings.negative_share
+
+    def learn_batches(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for block in blocks_of(batches, known.value, asked):
+            candidates = block.candidates()
+            keys = candidates.customers * block.known.num_items + candidates.items
+            customers, items = lists_of(block.rows, "taken")
+            label = np.isin(keys, customers * block.known.num_items + items)
+            who = block.histories.customer_keys[candidates.customers]
+            chosen = label | (_draws(who, candidates.items, settings.seed) < share)
+            yield pa.RecordBatch.from_pydict(
+                {
+                    "customer_key": who[chosen],
+                    "item_index": pa.array(candidates.items[chosen], pa.int32()),
+                    "label": pa.array(label[chosen], pa.int32()),
+                    "weight": pa.array(np.where(label[chosen], 1.0, 1 / share), pa.float32()),
+                    **dict(zip(FEATURES, candidates.features[chosen].T, strict=True)),
+                }
+            )
+
+    return spread_over_cores(histories.select(*HISTORY, "taken")).mapInArrow(learn_batches, EXAMPLES)
+
+
+def _draws(customers: Ints, items: Ints, seed: int) -> Floats:
+    """Even numbers from 0 to 1 that follow from customer and item, whatever batch they are in."""
+    mixed = customers.astype(np.uint64) ^ (items.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed))
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # splitmix64's finish
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return (mixed >> np.uint64(34)).astype(float) / DRAWS
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Items of a block's customers by row, their scores, and why the chosen ones of them are listed."""
+
+    customers: Ints
+    items: Ints
+    scores: Floats
+    reasons: Callable[[Ints], list[str]]
+
+
+def ranked(
+    histories: DataFrame, known: Broadcast[Knowledge], asked: Asked, *, scorer: Callable[[], "Scorer"], top_k: int
+) -> DataFrame:
+    """One row per customer and rank, `top_k` at most, by the scores of `scorer()`, which is called once per task."""
+
+    def rank_batches(batches: Batches) -> Iterator[pa.RecordBatch]:
+        score = scorer()
+        for block in blocks_of(batches, known.value, asked):
+            scored = score(block)
+            order, places = best_of(scored.customers, scored.items, scored.scores, top_k)
+            yield pa.RecordBatch.from_pydict(
+                {
+                    "customer_id": block.rows.column("customer_id").take(pa.array(scored.customers[order])),
+                    "rank": pa.array(places + 1, pa.int32()),
+                    "item_index": pa.array(scored.items[order], pa.int32()),
+                    "relevance": scored.scores[order].astype(np.float64),
+                    "reason": pa.array(scored.reasons(order), pa.string()),
+                }
+            )
+
+    return spread_over_cores(histories.select("customer_id", *HISTORY)).mapInArrow(rank_batches, LISTS)
+
+
+def best_of(rows: Ints, items: Ints, scores: Floats, top_k: int) -> tuple[Ints, Ints]:
+    """The places of each row's `top_k` best, best first, and their ranks from 0."""
+    order = np.lexsort((items, -scores, rows))
+    ordered = rows[order]
+    places = np.arange(len(order)) - np.searchsorted(ordered, ordered)
+    is_best: Bools = places < top_k
+    return order[is_best], places[is_best]
+
+
+Scorer = Callable[[Block], Scored]

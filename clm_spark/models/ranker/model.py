@@ -1,0 +1,219 @@
+"""Recommenders over histories: what like customers buy, and trees that rank the candidates of every source."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from datetime import date, timedelta
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from pyspark import Broadcast
+from pyspark.ml import PipelineModel
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from clm_spark.errors import TooLittleDataError
+from clm_spark.models.ranker.candidates import FEATURES, NEIGHBOURS, Asked, Block, best_cells
+from clm_spark.models.ranker.histories import histories_at, taken_after
+from clm_spark.models.ranker.knowledge import Knowledge, numbered
+from clm_spark.models.ranker.learned import Scored, Scorer, examples_of, knowledge_at, ranked
+from clm_spark.models.ranker.lines import Ints
+from clm_spark.models.ranker.reasons import reasons_of
+from clm_spark.models.ranker.settings import CandidateSettings, RankerSettings
+from clm_spark.models.recommendation import Recommender, RecommenderRule, list_length
+from clm_spark.models.registry.flavours import load_spark_pipeline, save_spark_pipeline
+from clm_spark.models.task import Inputs
+from clm_spark.session import persisted
+from clm_spark.settings import Settings
+from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY
+
+log = logging.getLogger(__name__)
+
+MODULES = tuple(
+    f"clm_spark.models.ranker.{name}"
+    for name in ("candidates", "histories", "knowledge", "learned", "lines", "reasons", "settings")
+)
+
+
+class UserNeighbours(RecommenderRule):
+    """What the customers buy whose baskets are most like one's own, each by how alike they are.
+
+    TIFU-KNN's vectors (Hu, He, Gao and Zhang 2020), compared by cosine, among a bounded sample of customers.
+    """
+
+    name = "user_neighbours"
+    words = "user neighbours"
+    section = CandidateSettings
+    inputs = (CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY)
+    uses = MODULES
+
+    def score(self, path: str, inputs: Inputs) -> DataFrame:
+        """A row per customer of `inputs.rows` and rank, best first."""
+        length = list_length(inputs.settings)
+        reason = "bought by customers whose baskets are alike"
+        return _lists(inputs, lambda: by_source(NEIGHBOURS, length, reason))
+
+
+class Ranker(Recommender):
+    """Boosted trees over what each source and the customer's own history say of a candidate.
+
+    They learn from past mornings: what was known then, and what was bought in the `recommend.test_days` after. The
+    relevance of an item is its probability to be bought in as many days.
+    """
+
+    name = "ranker"
+    words = "learned ranker"
+    section = RankerSettings
+    inputs = (CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY)
+    uses = MODULES
+
+    def settings_used(self, settings: Settings) -> list[str]:
+        """Its own, those of its candidates, and the days that it looks ahead."""
+        horizon = f"{settings.recommend.test_days} days ahead, seen hidden: {settings.recommend.hide_seen}"
+        return [*super().settings_used(settings), settings.of(CandidateSettings).model_dump_json(), horizon]
+
+    def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:
+        """Learn from the mornings before `inputs.as_of` whose days to come were over by then."""
+        settings, asked = inputs.settings.of(RankerSettings), asked_of(inputs.settings)
+        horizon_days = inputs.settings.recommend.test_days
+        days = [inputs.as_of - timedelta(days=horizon_days * back) for back in range(1, settings.panels + 1)]
+        with ExitStack() as held:
+            histories = held.enter_context(persisted(histories_at(inputs, days)))
+            taken = held.enter_context(persisted(taken_after(inputs, days, horizon_days=horizon_days)))
+            panels = list(_panels(histories, taken, days, inputs, asked, settings))
+            if not panels:
+                raise TooLittleDataError(
+                    f"a ranker cannot be trained: nobody known on {days[0]} bought an indexed item in the {horizon_days} "
+                    "days from then on; give a later --as-of, or lower recommend.test_days or recommend.min_item_events"
+                )
+            examples = held.enter_context(persisted(reduce(DataFrame.unionByName, panels)))
+            model = fit_ranker(examples, settings)
+            asked_with = examples.select(*FEATURES)
+            packages = ("scikit-learn", "xgboost-cpu")
+            save_spark_pipeline(PipelineModel([model]), path, rows=asked_with, answer="probability", packages=packages)
+
+    def score(self, path: str, inputs: Inputs) -> DataFrame:
+        """A row per customer of `inputs.rows` and rank, from the trees at `path` and what is known on the morning."""
+        (model,) = load_spark_pipeline(path).stages
+        trees = inputs.rows.sparkSession.sparkContext.broadcast(bytes(model.get_booster().save_raw("ubj")))  # type: ignore[attr-defined]
+        return _lists(inputs, lambda: by_trees(trees.value))
+
+
+def asked_of(settings: Settings) -> Asked:
+    """How the settings want candidates made."""
+    recommend = settings.recommend
+    return Asked(settings.of(CandidateSettings), recommend.test_days, recommend.hide_seen)
+
+
+def fit_ranker(examples: DataFrame, settings: RankerSettings) -> Any:
+    """Trees by XGBoost (Chen and Guestrin 2016) that tell the probability of `label` from FEATURES, by `weight`."""
+    from xgboost.spark import SparkXGBClassifier  # here: importing it takes seconds, and few jobs need it
+
+    logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
+    trees = SparkXGBClassifier(
+        features_col=list(FEATURES),
+        label_col="label",
+        weight_col="weight",
+        n_estimators=settings.num_trees,
+        max_depth=settings.max_depth,
+        learning_rate=settings.step_size,
+        subsample=settings.subsample,
+        colsample_bytree=settings.feature_share,
+        min_child_weight=settings.min_leaf_weight,
+        num_workers=settings.num_workers,
+        random_state=settings.seed,
+        tree_method="hist",
+        verbosity=0,
+        verbose=False,
+    )
+    # In one order, so that the same rows give the same trees.
+    placed = examples.repartition(settings.num_workers, "customer_key")
+    return trees.fit(placed.sortWithinPartitions("as_of", "customer_key", "item_index"))
+
+
+def by_trees(trees: bytes) -> Scorer:
+    """Scores candidates by a saved booster, with reasons from what its trees add up."""
+    import xgboost
+
+    booster = xgboost.Booster()
+    booster.load_model(bytearray(trees))
+    booster.set_param({"nthread": 1})  # a task is a core's
+
+    def score(block: Block) -> Scored:
+        candidates = block.candidates()
+        scores = booster.inplace_predict(candidates.features)
+
+        def reasons(chosen: Ints) -> list[str]:
+            rows = candidates.features[chosen]
+            # Shares along each tree's path, not TreeSHAP: that takes a hundred times as long.
+            added = booster.predict(
+                xgboost.DMatrix(rows, feature_names=list(FEATURES)), pred_contribs=True, approx_contribs=True
+            )
+            return reasons_of(rows, added)
+
+        return Scored(candidates.customers, candidates.items, scores, reasons)
+
+    return score
+
+
+def by_source(source: str, length: int, reason: str) -> Scorer:
+    """Scores items as one source of candidates does, the `length` best of each customer."""
+
+    def score(block: Block) -> Scored:
+        scores = block.score(source)
+        if block.asked.hides_seen:
+            for lines in (block.histories.bought, block.histories.looked):
+                scores[lines.customers, lines.items] = 0
+        keys = best_cells(scores, length)
+        rows, items = keys // block.known.num_items, keys % block.known.num_items
+        return Scored(rows, items, scores[rows, items], lambda chosen: [reason] * len(chosen))
+
+    return score
+
+
+def _panels(
+    histories: DataFrame,
+    taken: DataFrame,
+    days: Sequence[date],
+    inputs: Inputs,
+    asked: Asked,
+    settings: RankerSettings,
+) -> Iterator[DataFrame]:
+    """Examples of each morning on which there were customers who went on to buy."""
+    categories = _categories(inputs)
+    for day in days:
+        is_of_day = F.col("as_of") == F.lit(day)
+        known_then = histories.where(is_of_day)
+        buyers = known_then.join(taken.where(is_of_day), on=["customer_id", "as_of"], how="inner")
+        if buyers.isEmpty():
+            log.info("the ranker does not learn from %s: no customer known then bought in the days after", day)
+            continue
+        known = _broadcast(known_then, knowledge_at(known_then, categories, asked))
+        drawn = buyers.orderBy(F.xxhash64("customer_key", F.lit(settings.seed)), "customer_key")
+        examples = examples_of(drawn.limit(settings.customers_per_panel), known, asked, settings)
+        yield examples.withColumn("as_of", F.lit(day))
+
+
+def _lists(inputs: Inputs, scorer: Callable[[], Scorer]) -> DataFrame:
+    asked, histories = asked_of(inputs.settings), histories_at(inputs, [inputs.as_of])
+    with persisted(histories):
+        known = _broadcast(histories, knowledge_at(histories, _categories(inputs), asked))
+    of_them = histories.join(inputs.rows.select("customer_id").distinct(), on="customer_id", how="left_semi")
+    lists = ranked(of_them, known, asked, scorer=scorer, top_k=list_length(inputs.settings))
+    items = inputs.read(ITEM_VOCABULARY).select("item_index", "item_id")
+    by_item = lists.join(F.broadcast(items), on="item_index", how="inner")
+    return by_item.select("customer_id", "rank", "item_id", "relevance", "reason")
+
+
+def _broadcast(rows: DataFrame, known: Knowledge) -> Broadcast[Knowledge]:
+    return rows.sparkSession.sparkContext.broadcast(known)
+
+
+def _categories(inputs: Inputs) -> Ints:
+    """A number for the category of each item index; bounded by `recommend.max_items`."""
+    rows = inputs.read(ITEM_VOCABULARY).select("item_index", F.coalesce("category", F.lit(""))).toArrow()
+    index, names = (column.to_numpy() for column in rows.columns)
+    categories = np.zeros(int(index.max(initial=0)) + 1, np.int64)
+    categories[index] = numbered(names)
+    return categories

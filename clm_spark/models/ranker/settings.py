@@ -1,0 +1,48 @@
+"""What the ranker is asked with."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from clm_spark.settings import Section
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class CandidateSettings(Section):
+    """Items that a customer might buy, from several sources, and what the sources know."""
+
+    key: ClassVar[str] = "candidates"
+    own: Count = Field(400, description="items that the customer bought, the strongest first")
+    looked_at: Count = Field(50, description="items viewed or carted and never bought, the latest first")
+    popular: Count = Field(60, description="items bought most, ever and of late: each")
+    from_neighbours: Count = Field(100, description="items that like customers buy")
+    from_items: Count = Field(50, description="items bought together with the customer's, and after them: each")
+    neighbours: Count = Field(300, description="customers whose baskets are most like the customer's")
+    reference_customers: Count = Field(
+        10_000, description="customers, drawn by hash, among whom neighbours are looked for: cost is linear in it"
+    )
+    neighbours_per_item: Count = Field(100, description="items kept beside each item that was bought with it")
+    tastes: Count = Field(64, description="dimensions of the truncated SVD of who bought what")
+    longest_history: Count = Field(5_000, description="latest lines of a customer that are looked at")
+    seed: int = 7
+
+
+class RankerSettings(Section):
+    """Boosted trees that rank the candidates."""
+
+    key: ClassVar[str] = "ranker"
+    panels: Count = Field(
+        3, description="past mornings trained on, recommend.test_days apart; fewer where days are few"
+    )
+    customers_per_panel: Count = Field(20_000, description="customers of each morning that are trained on, by hash")
+    negative_share: Share = Field(0.3, description="share of the candidates not bought that is trained on, weighted up")
+    num_trees: Count = 200
+    max_depth: Count = 6
+    step_size: Annotated[float, Field(gt=0)] = 0.08
+    subsample: Share = 0.8
+    feature_share: Share = Field(0.3, description="share of the features per tree")
+    min_leaf_weight: Annotated[float, Field(ge=0)] = 20.0
+    num_workers: Count = Field(1, description="Spark tasks that train together; each holds its part of the rows")
+    seed: int = 7

@@ -1,0 +1,257 @@
+"""Candidates and what trees are told of them, against the same by plain loops over drawn histories."""
+
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from clm_spark.models.ranker.candidates import (
+    FEATURES,
+    NEAREST,
+    NEIGHBOURS,
+    NEXT,
+    WITH,
+    Asked,
+    best_cells,
+    blocks_of,
+)
+from clm_spark.models.ranker.knowledge import DAMPING, basket_vectors, facts_of, item_sums, knowledge_of
+from clm_spark.models.ranker.lines import histories_of
+from clm_spark.models.ranker.settings import CandidateSettings
+
+NUM_CUSTOMERS, NUM_ITEMS, RECENT = 40, 25, 28
+SETTINGS = CandidateSettings(
+    own=6, looked_at=3, popular=4, from_neighbours=5, from_items=4, neighbours=7, neighbours_per_item=5, tastes=3
+)
+CATEGORIES = np.arange(NUM_ITEMS) % 4
+
+
+def drawn_histories(seed=3):
+    """Of each customer the age of every basket, latest first, with its items; and the looks as (item, age)."""
+    random = np.random.default_rng(seed)
+    found = []
+    for customer in range(NUM_CUSTOMERS):
+        days = sorted(random.choice(np.arange(1, 120), random.integers(0 if customer == 5 else 1, 9), replace=False))
+        baskets = {
+            int(day): sorted(random.choice(NUM_ITEMS, random.integers(1, 6), replace=False).tolist()) for day in days
+        }
+        looks = [(int(random.integers(NUM_ITEMS)), int(random.integers(1, 40))) for _ in range(3)]
+        found.append((baskets, sorted({(i, a) for i, a in looks if i not in baskets.get(a, [])})))
+    return found
+
+
+HISTORIES = drawn_histories()
+
+
+def batch_of(histories, *, first_key=100):
+    lines = [
+        [(item, age, 2.0, 2.0 + item, 0.0) for age, items in baskets.items() for item in items]
+        + [(item, age, 0.0, 0.0, 1.0) for item, age in looks]
+        for baskets, looks in histories
+    ]
+    kinds = {
+        "items": pa.int32(),
+        "ages": pa.int32(),
+        "units": pa.float32(),
+        "spent": pa.float32(),
+        "looks": pa.float32(),
+    }
+    columns = {
+        name: pa.array([[line[place] for line in each] for each in lines], pa.list_(kind))
+        for place, (name, kind) in enumerate(kinds.items())
+    }
+    keys = pa.array(range(first_key, first_key + len(histories)), pa.int64())
+    return pa.RecordBatch.from_pydict({"customer_key": keys, **columns})
+
+
+@pytest.fixture(scope="module")
+def histories():
+    return histories_of(batch_of(HISTORIES), num_items=NUM_ITEMS, longest=1000)
+
+
+@pytest.fixture(scope="module")
+def known(histories):
+    sums = item_sums(histories.bought, recent_days=RECENT)
+    return knowledge_of(sums, CATEGORIES, histories.bought, histories.customer_keys, settings=SETTINGS)
+
+
+def vector_of(baskets):
+    """TIFU-KNN's vector by its description: groups of equal size, the latest full, decays .9 within and .7 across."""
+    vector, ages = np.zeros(NUM_ITEMS), sorted(baskets)
+    size = -(-len(ages) // 7) if ages else 1
+    groups = [ages[start : start + size] for start in range(0, len(ages), size)]
+    for back, group in enumerate(groups):
+        for within, age in enumerate(group):
+            vector[baskets[age]] += 0.9**within / len(group) * 0.7**back / len(groups)
+    return vector
+
+
+VECTORS = np.array([vector_of(baskets) for baskets, _ in HISTORIES])
+
+
+def test_vectors_of_baskets(histories):
+    assert np.allclose(basket_vectors(histories.bought).toarray(), VECTORS, atol=1e-6)
+
+
+def test_a_long_history_is_cut_at_its_latest_lines():
+    bought = histories_of(batch_of(HISTORIES), num_items=NUM_ITEMS, longest=4).bought
+    for customer, (baskets, looks) in enumerate(HISTORIES):
+        lines = [(age, item, True) for age, items in baskets.items() for item in items]
+        latest = sorted([*lines, *((age, item, False) for item, age in looks)])[:4]
+        expected = sorted((item, age) for age, item, is_bought in latest if is_bought)
+        is_own = bought.customers == customer
+        assert sorted(zip(bought.items[is_own], bought.ages[is_own], strict=True)) == expected
+
+
+def test_facts_of_items(histories):
+    sums = item_sums(histories.bought, recent_days=RECENT)
+    for item in range(NUM_ITEMS):
+        ages = [sorted(age for age, items in baskets.items() if item in items) for baskets, _ in HISTORIES]
+        ages = [each for each in ages if each]
+        flat = [age for each in ages for age in each]
+        expected = {
+            "buyer_days": len(flat),
+            "recent_buyer_days": sum(age <= RECENT for age in flat),
+            "last_buyer_days": sum(age <= RECENT // 4 for age in flat),
+            "buyers": len(ages),
+            "repeat_buyers": sum(len(each) > 1 for each in ages),
+            "owners": sum(each[-1] > RECENT for each in ages),
+            "returned": sum(each[-1] > RECENT and each[0] <= RECENT for each in ages),
+            "gap_days": sum(each[-1] - each[0] for each in ages),
+            "gaps": sum(len(each) - 1 for each in ages),
+            "units": 2 * len(flat),
+            "spent": (2 + item) * len(flat),
+            "first_age": max(flat, default=0),
+        }
+        kept = could = 0
+        for baskets, _ in HISTORIES:
+            days = sorted(baskets)
+            for later, earlier in pairwise(days):
+                could += item in baskets[earlier]
+                kept += item in baskets[earlier] and item in baskets[later]
+        expected |= {"kept": kept, "could_be_kept": could}
+        assert {name: sums[name][item] for name in expected} == expected
+    facts = facts_of(sums)
+    assert np.allclose(facts["price"], 1 + np.arange(NUM_ITEMS) / 2)
+
+
+def nearest_votes(nearness, weights):
+    votes = np.zeros((NUM_CUSTOMERS, NUM_ITEMS))
+    for customer in range(NUM_CUSTOMERS):
+        others = [o for o in np.argsort(-nearness[customer], kind="stable") if o != customer][: SETTINGS.neighbours]
+        total = sum(weights[customer, o] for o in others)
+        votes[customer] = sum(weights[customer, o] * VECTORS[o] for o in others) / max(total, 1e-12)
+    return votes
+
+
+def test_neighbours_and_nobody_is_their_own(known):
+    (block,) = blocks_of([batch_of(HISTORIES)], known, Asked(SETTINGS, RECENT))
+    scaled = VECTORS / np.maximum(np.linalg.norm(VECTORS, axis=1, keepdims=True), 1e-12)
+    cosine = scaled @ scaled.T
+    who = [c for c in range(NUM_CUSTOMERS) if VECTORS[c].any()]
+    assert np.allclose(block.score(NEIGHBOURS)[who], nearest_votes(cosine, cosine)[who], atol=1e-5)
+    distance = ((VECTORS[:, None] - VECTORS[None]) ** 2).sum(axis=2)
+    assert np.allclose(block.score(NEAREST)[who], nearest_votes(-distance, np.ones_like(distance))[who], atol=1e-5)
+
+
+def test_items_bought_together_and_after(histories, known):
+    together, after, before = Counter(), Counter(), Counter()
+    num_baskets = Counter()
+    for baskets, _ in HISTORIES:
+        days = sorted(baskets)
+        for items in baskets.values():
+            num_baskets.update(items)
+            for a in items:
+                together.update({(a, b): 1 / len(items) for b in items if b != a})
+        for later, earlier in pairwise(days):
+            before.update(baskets[earlier])
+            after.update((a, b) for a in baskets[earlier] for b in baskets[later] if a != b)
+    both = {WITH: np.zeros((NUM_ITEMS, NUM_ITEMS)), NEXT: np.zeros((NUM_ITEMS, NUM_ITEMS))}
+    for (a, b), count in together.items():
+        both[WITH][a, b] = count / np.sqrt((num_baskets[a] + DAMPING) * (num_baskets[b] + DAMPING))
+    for (a, b), count in after.items():
+        both[NEXT][a, b] = count / (before[a] + DAMPING)
+    for matrix, found in ((both[WITH], known.bought_with), (both[NEXT], known.bought_next)):
+        for item, row in enumerate(found.toarray()):
+            kept = np.sort(matrix[item])[::-1][: SETTINGS.neighbours_per_item]
+            assert np.allclose(np.sort(row[row > 0])[::-1], kept[kept > 0], atol=1e-6)
+            assert np.allclose(row[row > 0], matrix[item][row > 0], atol=1e-6)
+
+
+def test_what_is_told_of_the_customer_with_the_item(histories, known):
+    (block,) = blocks_of([batch_of(HISTORIES)], known, Asked(SETTINGS, RECENT))
+    found = block.candidates()
+    told = [dict(zip(FEATURES, row, strict=True)) for row in found.features.tolist()]
+    seen = set()
+    for customer, item, row in zip(found.customers, found.items, told, strict=True):
+        baskets, looks = HISTORIES[customer]
+        days, of_category = (
+            sorted(baskets),
+            [age for age, items in baskets.items() for other in items if CATEGORIES[other] == CATEGORIES[item]],
+        )
+        ages = [age for age in days if item in baskets[age]]
+        look_ages = sorted(age for looked, age in looks if looked == item)
+        gap = (ages[-1] - ages[0]) / (len(ages) - 1) if len(ages) > 1 else np.nan
+        expected = {
+            "days": len(ages),
+            "units": 2 * len(ages),
+            "age": ages[0] if ages else np.nan,
+            "first_age": ages[-1] if ages else np.nan,
+            "gap": gap,
+            "gap_deviation": np.std(np.diff(ages)) if len(ages) > 2 else np.nan,
+            "due": ages[0] / gap if ages else np.nan,
+            "share": len(ages) / len(days) if days else np.nan,
+            "place": days.index(ages[0]) if ages else np.nan,
+            "share_since_first": len(ages) / (days.index(ages[-1]) + 1) if ages else 0,
+            "recent_days": sum(age <= RECENT for age in ages),
+            "days_of_three": sum(age <= 3 * RECENT for age in ages),
+            "fading": sum(0.8 ** days.index(age) for age in ages),
+            "slow_decay": sum(0.5 ** (age / RECENT / 2) for age in ages),
+            "basket_vector": VECTORS[customer][item],
+            "looks": len(look_ages),
+            "look_age": look_ages[0] if look_ages else np.nan,
+            "baskets": len(days),
+            "basket_size": np.mean([len(items) for items in baskets.values()]) if days else np.nan,
+            "last_age": days[0] if days else np.nan,
+            "category_days": len(set(of_category)),
+            "category_age": min(of_category, default=np.nan),
+            "category_share": len(of_category) / sum(map(len, baskets.values())) if days else np.nan,
+            "price": 1 + item / 2,
+        }
+        assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-4, nan_ok=True)
+        seen.add((customer, item))
+    assert len(seen) == len(told), "each pair once"
+    for customer, (_, looks) in enumerate(HISTORIES):
+        own = np.argsort(-VECTORS[customer], kind="stable")[: SETTINGS.own]
+        assert {(customer, int(item)) for item in own if VECTORS[customer][item] > 0} <= seen
+        assert len({item for c, item in seen if c == customer}) >= 4, "whoever bought nothing is shown what is popular"
+        assert {(customer, item) for item, _ in looks} <= seen or len({item for item, _ in looks}) > SETTINGS.looked_at
+
+
+def test_blocks_and_batches_change_nothing(known, monkeypatch):
+    asked = Asked(SETTINGS, RECENT)
+    (whole,) = (block.candidates() for block in blocks_of([batch_of(HISTORIES)], known, asked))
+    monkeypatch.setattr("clm_spark.models.ranker.candidates.MOST_CUSTOMERS", 7)
+    cut = [batch_of(HISTORIES[:19]), batch_of(HISTORIES[19:], first_key=119)]
+    parts = [block.candidates() for block in blocks_of(cut, known, asked)]
+    assert len(parts) == 6
+    assert np.array_equal(np.concatenate([part.items for part in parts]), whole.items)
+    told = np.concatenate([part.features for part in parts])
+    assert np.allclose(told, whole.features, rtol=1e-5, atol=1e-6, equal_nan=True)
+
+
+def test_seen_items_are_hidden(known):
+    (block,) = blocks_of([batch_of(HISTORIES)], known, Asked(SETTINGS, RECENT, hides_seen=True))
+    found = block.candidates()
+    for customer, item in zip(found.customers, found.items, strict=True):
+        baskets, looks = HISTORIES[customer]
+        assert not any(item in items for items in baskets.values())
+        assert item not in {looked for looked, _ in looks}
+
+
+def test_best_cells():
+    scores = np.array([[0.1, 0.9, 0.0, 0.5], [0.0, 0.0, 0.0, 0.2]], np.float32)
+    assert sorted(best_cells(scores, 2)) == [1, 3, 7]
+    assert sorted(best_cells(scores, 9)) == [0, 1, 3, 7]

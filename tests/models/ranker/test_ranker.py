@@ -1,0 +1,139 @@
+"""The ranker and user neighbours over the tables of a made shop."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+from pyspark.sql import functions as F
+
+from clm_spark.errors import TooLittleDataError
+from clm_spark.evaluation.ranking import customer_ranking, mean_figures
+from clm_spark.models.comparison import stacked
+from clm_spark.models.ranker.histories import histories_at, taken_after
+from clm_spark.models.ranker.model import Ranker, UserNeighbours
+from clm_spark.models.task import Inputs
+from clm_spark.tables import catalog as t
+
+AS_OF, HORIZON = date(2024, 6, 1), 10
+NUM_CUSTOMERS, NUM_ITEMS, NUM_DAYS = 80, 24, 200
+SECTIONS = {
+    "recommend": {"test_days": HORIZON, "top_k": 5},
+    "ranker": {"panels": 3, "num_trees": 40, "max_depth": 4, "min_leaf_weight": 1.0, "step_size": 0.2},
+    "candidates": {"neighbours": 10, "tastes": 4},
+    "evaluation": {"replicates": 50},
+}
+
+
+def written(lake, rows):
+    """Days with an item: customer, item, day, on which it became known, lines, views."""
+    known = lake.spark.createDataFrame(
+        rows, "customer_id string, item_id string, day_on date, known_on date, num_lines bigint, num_views bigint"
+    )
+    named = known.withColumns(
+        {
+            "num_events": F.col("num_lines") + F.col("num_views"),
+            "num_units": F.col("num_lines"),
+            "revenue_cents": 250 * F.col("num_lines"),
+        }
+    )
+    rest = {
+        c.name: F.lit(None if c.nullable else 0).cast(c.type)
+        for c in t.CUSTOMER_ITEM_DAYS.columns
+        if c.name not in named.columns
+    }
+    lake.replace(named.withColumns(rest), into=t.CUSTOMER_ITEM_DAYS)
+    of_items = ", ".join(f"{c.name} {c.type.simpleString()}" for c in t.ITEM_VOCABULARY.columns)
+    items = [(f"i{number}", AS_OF, number + 1, 9, "abc"[number % 3]) for number in range(NUM_ITEMS)]
+    lake.replace(lake.spark.createDataFrame(items, of_items), into=t.ITEM_VOCABULARY)
+
+
+@pytest.fixture
+def lake(new_lake):
+    return new_lake(**SECTIONS)
+
+
+def inputs_of(lake, customers):
+    rows = lake.spark.createDataFrame([(customer,) for customer in customers], "customer_id string")
+    return Inputs(lake, AS_OF, rows)
+
+
+def test_histories_as_known_on_each_morning(lake):
+    day = AS_OF - timedelta(days=20)
+    late, eve, later = day + timedelta(days=5), day - timedelta(days=1), day + timedelta(days=3)
+    written(
+        lake,
+        [
+            ("a", "i0", eve, eve, 1, 0),
+            ("a", "i1", eve, late, 1, 0),  # reported late: not known on the morning of `day`
+            ("a", "i2", day, day, 2, 1),
+            ("a", "i3", later, later, 0, 3),
+            ("b", "i0", later, later, 1, 0),
+            ("b", "i9", day + timedelta(days=HORIZON), day + timedelta(days=HORIZON), 1, 0),
+            ("c", "unknown", day, day, 1, 0),
+        ],
+    )
+    inputs = inputs_of(lake, ["a", "b"])
+    found = {
+        (row.customer_id, row.as_of): sorted(zip(row["items"], row.ages, row.units, row.looks, strict=True))
+        for row in histories_at(inputs, [day, AS_OF]).collect()
+    }
+    assert found == {
+        ("a", day): [(1, 1, 1.0, 0.0)],
+        ("a", AS_OF): [(1, 21, 1.0, 0.0), (2, 21, 1.0, 0.0), (3, 20, 2.0, 1.0), (4, 17, 0.0, 3.0)],
+        ("b", AS_OF): [(1, 17, 1.0, 0.0), (10, 10, 1.0, 0.0)],
+    }
+    taken = {row.customer_id: row.taken for row in taken_after(inputs, [day], horizon_days=HORIZON).collect()}
+    assert taken == {"a": [3], "b": [1]}, "from the morning on, for as many days, purchases alone"
+
+
+def habits():
+    """Of each customer eight items with a period of their own, and the days of their purchases up to the horizon's end."""
+    random = np.random.default_rng(4)
+    for customer in range(NUM_CUSTOMERS):
+        for item in random.choice(NUM_ITEMS, 8, replace=False):
+            period, phase = random.choice([23, 29, 47]), random.integers(47)
+            for age in range(-HORIZON + int(phase) % int(period), NUM_DAYS, int(period)):
+                yield f"c{customer}", f"i{item}", AS_OF - timedelta(days=age + 1)
+
+
+def test_the_ranker_learns_what_is_due(lake, tmp_path):
+    bought = sorted({*habits()})
+    written(lake, [(who, item, day, day, 1, 0) for who, item, day in bought if day < AS_OF])
+    inputs = inputs_of(lake, [f"c{customer}" for customer in range(NUM_CUSTOMERS)])
+    path = f"file://{tmp_path}/ranker"
+    ranker = Ranker()
+    ranker.fit(inputs, path)
+    lists = {"ranker": ranker.score(path, inputs), "user_neighbours": UserNeighbours().score("", inputs)}
+    counted = lake.spark.createDataFrame(bought, "customer_id string, item_id string, day_on date")
+    often = counted.where(F.col("day_on") < F.lit(AS_OF)).groupBy("customer_id", "item_id").count()
+    best = F.expr("row_number() OVER (PARTITION BY customer_id ORDER BY count DESC, item_id)")
+    lists["own_favourites"] = often.withColumn("rank", best)
+    truth = counted.where(F.col("day_on") >= F.lit(AS_OF)).select("customer_id", "item_id").distinct()
+    columns = ("customer_id", "rank", "item_id")
+    rows = stacked({name: rows.select(*columns) for name, rows in lists.items()})
+    found = {
+        r.model: r.value
+        for r in mean_figures(customer_ranking(rows, truth, models=list(lists)))
+        .where("metric = 'ndcg_at_10'")
+        .collect()
+    }
+    assert found["ranker"] > found["own_favourites"] + 0.1
+    assert found["user_neighbours"] > 0.3
+
+    told = {(r.customer_id, r.item_id): r for r in lists["ranker"].collect()}
+    assert all(0 <= row.relevance <= 1 for row in told.values()), "a probability"
+    who, item = max(told, key=lambda pair: told[pair].relevance)
+    ages = sorted((AS_OF - day).days for customer, of, day in bought if (customer, of) == (who, item) and day < AS_OF)
+    gap = (ages[-1] - ages[0]) / (len(ages) - 1)
+    assert told[who, item].reason.startswith(f"bought {len(ages)} times, every {gap:.0f} days")
+    again = {(r.customer_id, r.item_id): r.relevance for r in ranker.score(path, inputs).collect()}
+    assert again == {pair: row.relevance for pair, row in told.items()}
+
+
+def test_too_little_to_learn_from(lake, tmp_path):
+    written(lake, [("a", "i0", AS_OF - timedelta(days=2), AS_OF - timedelta(days=2), 1, 0)])
+    with pytest.raises(TooLittleDataError, match="nobody known on 2024-05-22 bought an indexed item in the 10 days"):
+        Ranker().fit(inputs_of(lake, ["a"]), f"file://{tmp_path}/ranker")
+    written(lake, [("a", "i0", AS_OF - timedelta(days=2), AS_OF - timedelta(days=2), 0, 1)])
+    with pytest.raises(TooLittleDataError, match="expected purchases of indexed items"):
+        UserNeighbours().score("", inputs_of(lake, ["a"]))
