@@ -34,11 +34,15 @@ class SampledComparison(Comparison):
         decided_by: str,
         settings: EvaluationSettings,
         further: Sequence[tuple[Table, DataFrame]] = (),
+        without_interval: Sequence[str] = (),
     ) -> Self:
-        """From `figures`, a row of model, metric, value and num_tested each: bounded by models times metrics."""
+        """From `figures`, a row of model, metric, value and num_tested each: bounded by models times metrics.
+
+        The metrics of `without_interval` are no figures of customers, and not in the sample.
+        """
         rows = figures.orderBy("model", "metric").collect()
         points = {(row.model, row.metric): row.value for row in rows}
-        metrics = sorted({row.metric for row in rows})
+        metrics = sorted({row.metric for row in rows} - {*without_interval})
         asked = {"replicates": settings.replicates, "seed": settings.seed}
         found = intervals(sample, metrics, points=points, **asked)
         bounds = {name: (interval.low, interval.high) for name, interval in found.items()}

@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from clm_spark.errors import TooLittleDataError
+from clm_spark.evaluation.lists import list_figures, list_metrics
 from clm_spark.evaluation.ranking import customer_ranking, mean_figures, ranking_metrics
 from clm_spark.evaluation.samples import sampled_means
 from clm_spark.events.bots import bot_days_to_leave_out, drop_bot_days
@@ -51,7 +52,7 @@ class Recommendation(Task):
     grain = "customer and rank"
     population = "customers who took to an item before as_of"
     label = "items bought in the `recommend.test_days` from as_of on"
-    metrics = ranking_metrics()
+    metrics = (*ranking_metrics(), *list_metrics())
     decided_by = "ndcg_at_10"
     train_job = "train_recommenders"
     score_job = "recommend_items"
@@ -108,16 +109,20 @@ class Recommendation(Task):
         return Inputs(lake, lake.settings.as_of, _pairs(lake, lake.settings.as_of))
 
     def compare(self, answers: Mapping[str, DataFrame], split: Split) -> Comparison:
-        """Recall and NDCG of every entrant's lists, filled up as they are when served."""
-        length = list_length(split.now.settings)
+        """How well every entrant's lists predict, and what they are like, filled up as they are when served."""
+        length, asked = list_length(split.now.settings), split.now.settings.evaluation
         filled = {name: filled_up(lists, split.test, top_k=length) for name, lists in answers.items()}
-        with persisted(customer_ranking(stacked(filled), split.truth, models=list(filled))) as measured:
-            asked = split.now.settings.evaluation
+        names = ("model", "customer_id", "rank", "item_id")
+        with (
+            persisted(stacked(filled).select(*names)) as lists,
+            persisted(customer_ranking(lists, split.truth, models=list(filled))) as measured,
+        ):
             return SampledComparison.of(
-                mean_figures(measured),
+                mean_figures(measured).unionByName(list_figures(lists, _items_bought(split.test))),
                 sampled_means(measured, seed=asked.seed, most=asked.max_customers),
                 decided_by=self.decided_by,
                 settings=asked,
+                without_interval=list_metrics(),
             )
 
     def write(self, lake: Lake, answers: DataFrame, served: ModelVersion) -> None:
@@ -217,6 +222,13 @@ def filled_up(lists: DataFrame, inputs: Inputs, *, top_k: int, fill: DataFrame |
     whole = beside.select("customer_id", F.slice(F.concat(listed, rest), 1, top_k).alias("_items"))
     exploded = whole.select("customer_id", F.posexplode("_items").alias("_place", "_item"))
     return exploded.select("customer_id", (F.col("_place") + 1).alias("rank"), *(F.col(f"_item.{n}") for n in NAMED))
+
+
+def _items_bought(inputs: Inputs) -> DataFrame:
+    """One row per item with its purchases by that morning and its category."""
+    days = inputs.read(ITEM_DAYS).groupBy("item_id").agg(F.sum("num_buyer_days").alias("num_bought"))
+    categories = inputs.read(ITEM_VOCABULARY).select("item_id", "category")
+    return days.where(F.col("num_bought") > 0).join(categories, on="item_id", how="left")
 
 
 def _items(inputs: Inputs) -> DataFrame:

@@ -77,5 +77,5 @@ def words(name: str) -> str:
     known = {"auc": "AUC", **{model.name: model.words[0].upper() + model.words[1:] for model in MODELS}}
     before, _, after = name.partition("_at_")
     if after.isdigit():
-        return f"{before.upper() if before in ('ndcg', 'mrr', 'hr') else before.capitalize()}@{after}"
+        return f"{before.upper() if before in ('ndcg', 'mrr', 'hr') else before.replace('_', ' ').capitalize()}@{after}"
     return known.get(name, name.replace("_", " ").capitalize())

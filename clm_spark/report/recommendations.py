@@ -4,6 +4,7 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from clm_spark.evaluation.lists import list_metrics
 from clm_spark.models.catalogue import MODELS
 from clm_spark.models.recommendation import Recommendation
 from clm_spark.report import charts
@@ -31,7 +32,19 @@ def recommendations(lake: Lake) -> Section:
         return Section("recommendations", title, "The recommenders have not been compared yet.", grids=grids)
     days = lake.settings.recommend.test_days
     lead = f"Recommenders compared on {days} days held out, all items ranked. {verdict(found, metric=Recommendation.decided_by)}"
-    return Section("recommendations", title, lead, _figures(found), [metrics_grid(found), *grids])
+    return Section("recommendations", title, lead, _figures(found), _grids(found) + grids)
+
+
+def _grids(found: pd.DataFrame) -> list[Grid]:
+    """How well the lists predict, and what they are like."""
+    is_of_lists = found.metric.isin(list_metrics())
+    about = (
+        "The lists themselves. Coverage: share of the items bought that stand in any list. Gini: how uneven places are shared "
+        "out among items, 0 to 1. Novelty: how rarely an item is bought, in bits. Diversity: share of a list's pairs of "
+        "different categories."
+    )
+    grids = [metrics_grid(found[~is_of_lists])]
+    return [*grids, metrics_grid(found[is_of_lists], caption=about)] if is_of_lists.any() else grids
 
 
 def _figures(found: pd.DataFrame) -> list[Chart]:

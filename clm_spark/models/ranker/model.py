@@ -88,6 +88,7 @@ class Ranker(Recommender):
                     "days from then on; give a later --as-of, or lower recommend.test_days or recommend.min_item_events"
                 )
             examples = held.enter_context(persisted(reduce(DataFrame.unionByName, panels)))
+            _check_labels(examples)
             model = fit_ranker(examples, settings)
             asked_with = examples.select(*FEATURES)
             packages = ("scikit-learn", "xgboost-cpu")
@@ -189,10 +190,26 @@ def _panels(
         if buyers.isEmpty():
             log.info("the ranker does not learn from %s: no customer known then bought in the days after", day)
             continue
-        known = _broadcast(known_then, knowledge_at(known_then, categories, asked))
+        try:
+            known = _broadcast(known_then, knowledge_at(known_then, categories, asked))
+        except TooLittleDataError as error:
+            log.info("the ranker does not learn from %s: %s", day, error)
+            continue
         drawn = buyers.orderBy(F.xxhash64("customer_key", F.lit(settings.seed)), "customer_key")
         examples = examples_of(drawn.limit(settings.customers_per_panel), known, asked, settings)
         yield examples.withColumn("as_of", F.lit(day))
+
+
+def _check_labels(examples: DataFrame) -> None:
+    """Trees need both kinds."""
+    labels = examples.agg(F.count("*").alias("rows"), F.count_if(F.col("label") == 1).alias("bought")).first()
+    assert labels is not None
+    if labels["bought"] in (0, labels["rows"]):
+        which = "none" if labels["bought"] == 0 else "every one"
+        raise TooLittleDataError(
+            f"a ranker cannot be trained: expected candidates of past mornings that were bought and others that were not, "
+            f"and of {labels['rows']} {which} was bought; wait for more items or customers"
+        )
 
 
 def _lists(inputs: Inputs, scorer: Callable[[], Scorer]) -> DataFrame:

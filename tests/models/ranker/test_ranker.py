@@ -134,6 +134,10 @@ def test_too_little_to_learn_from(lake, tmp_path):
     written(lake, [("a", "i0", AS_OF - timedelta(days=2), AS_OF - timedelta(days=2), 1, 0)])
     with pytest.raises(TooLittleDataError, match="nobody known on 2024-05-22 bought an indexed item in the 10 days"):
         Ranker().fit(inputs_of(lake, ["a"]), f"file://{tmp_path}/ranker")
+    daily = [AS_OF - timedelta(days=age) for age in range(1, 40)]
+    written(lake, [("a", "i0", day, day, 1, 0) for day in daily])  # the only item, bought each time
+    with pytest.raises(TooLittleDataError, match="of 3 every one was bought"):
+        Ranker().fit(inputs_of(lake, ["a"]), f"file://{tmp_path}/ranker")
     written(lake, [("a", "i0", AS_OF - timedelta(days=2), AS_OF - timedelta(days=2), 0, 1)])
     with pytest.raises(TooLittleDataError, match="expected purchases of indexed items"):
         UserNeighbours().score("", inputs_of(lake, ["a"]))

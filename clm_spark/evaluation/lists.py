@@ -1,0 +1,60 @@
+"""What lists are like, whatever was bought: how much of the shop they show, how even, how new and how varied."""
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from clm_spark.evaluation.sums import exact_mean
+
+LENGTH = 20
+
+
+def list_metrics(*, length: int = LENGTH) -> tuple[str, ...]:
+    """The metrics of `list_figures`."""
+    return tuple(f"{name}_at_{length}" for name in ("coverage", "gini", "novelty", "diversity"))
+
+
+def list_figures(ranked: DataFrame, items: DataFrame, *, length: int = LENGTH) -> DataFrame:
+    """One row per model and metric of `list_metrics`, with `value` and `num_tested`, the customers with a list.
+
+    `ranked` has model, customer_id, rank (1: first) and item_id; `items` the shop's items with num_bought, how often each
+    was bought, and category; listed items beside them count as never bought.
+
+    Coverage is the share of the items that stand in any list. Gini says how uneven the places are shared out among the
+    items: 0 where each has as many, towards 1 where few have all. Novelty is the mean of log2(all purchases / the item's), in
+    bits (Vargas and Castells 2011); an item never bought counts as bought once. Diversity is the mean over customers of
+    the share of a list's pairs whose categories differ; a list of one item has none.
+    """
+    listed = ranked.where(F.col("rank") <= length).join(items, on="item_id", how="left")
+    known = items.agg(F.count("*").alias("num_items"), F.sum("num_bought").alias("num_all")).first()
+    assert known is not None
+    places = listed.groupBy("model", "item_id").agg(F.count("*").alias("places"))
+    # One task sorts the items of a model: bounded by the catalogue.
+    by_places = Window.partitionBy("model").orderBy("places", "item_id")
+    placed = places.withColumn("_from_least", F.row_number().over(by_places))
+    shown = F.count("*")
+    num_items = F.greatest(F.lit(known["num_items"]), shown)
+    # Items without a place come before all others.
+    weighted = F.sum(F.col("places") * (F.col("_from_least"))) + (num_items - shown) * F.sum("places")
+    gini = 2 * weighted / (num_items * F.sum("places")) - (num_items + 1) / num_items
+    of_items = placed.groupBy("model").agg((shown / num_items).alias("coverage"), gini.alias("gini"))
+
+    bits = F.log2(F.lit(max(1, known["num_all"] or 0)) / F.greatest(F.coalesce("num_bought", F.lit(0)), F.lit(1)))
+    of_rows = listed.groupBy("model").agg(exact_mean(bits).alias("novelty"))
+    of_category = listed.groupBy("model", "customer_id", "category").agg(F.count("*").alias("n"))
+    size = F.sum("n")
+    same = F.sum(F.col("n") * (F.col("n") - 1))
+    different = F.when(size > 1, 1 - same / (size * (size - 1)))
+    of_lists = of_category.groupBy("model", "customer_id").agg(different.alias("different"))
+    of_customers = of_lists.groupBy("model").agg(
+        exact_mean(F.col("different")).alias("diversity"), F.count("*").alias("num_tested")
+    )
+    figures = of_items.join(of_rows, on="model", how="inner").join(of_customers, on="model", how="inner")
+    pairs = F.array(
+        *(
+            F.struct(
+                F.lit(name).alias("metric"), F.coalesce(F.col(name.rsplit("_at_", 1)[0]), F.lit(0.0)).alias("value")
+            )
+            for name in list_metrics(length=length)
+        )
+    )
+    return figures.select("model", "num_tested", F.inline(pairs))
