@@ -218,7 +218,9 @@ def filled_up(lists: DataFrame, inputs: Inputs, *, top_k: int, fill: DataFrame |
     # A recommender that looks at the last items alone has not seen all that the customer has.
     listed = F.filter(known, lambda item: ~F.array_contains(F.col("_seen"), item["item_id"]))
     taken = F.concat(F.transform(listed, lambda item: item["item_id"]), "_seen")
-    rest = F.filter("_best", lambda item: ~F.array_contains(taken, item["item_id"]))
+    # Of the best no more can be taken than there are, and Spark works `taken` out anew for each item it looks at.
+    enough = F.slice("_best", 1, F.lit(top_k) + F.size(taken))
+    rest = F.filter(enough, lambda item: ~F.array_contains(taken, item["item_id"]))
     whole = beside.select("customer_id", F.slice(F.concat(listed, rest), 1, top_k).alias("_items"))
     exploded = whole.select("customer_id", F.posexplode("_items").alias("_place", "_item"))
     return exploded.select("customer_id", (F.col("_place") + 1).alias("rank"), *(F.col(f"_item.{n}") for n in NAMED))

@@ -104,10 +104,10 @@ def run_all(new_lake: Callable[..., Lake], tmp_path: Path) -> Callable[[Iterator
     [
         pytest.param(one_customer, SEGMENTS | CHURN | VALUE | RECOMMENDATION, id="one customer"),
         pytest.param(two_customers, SEGMENTS | CHURN | VALUE | RECOMMENDATION, id="two customers"),
-        pytest.param(one_item, VALUE | RECOMMENDATION, id="one item"),
-        pytest.param(one_day, CHURN | VALUE | RECOMMENDATION, id="one day"),
+        pytest.param(one_item, CHURN | VALUE | {"train_recommenders"}, id="one item"),
+        pytest.param(one_day, SEGMENTS | CHURN | VALUE | RECOMMENDATION, id="one day"),
         pytest.param(only_looks, CHURN | VALUE | RECOMMENDATION, id="only looks"),
-        pytest.param(twenty_alike, SEGMENTS | CHURN | VALUE, id="twenty alike"),
+        pytest.param(twenty_alike, SEGMENTS | CHURN | VALUE | {"train_recommenders"}, id="twenty alike"),
     ],
 )
 def test_a_thin_shop_runs_and_names_what_it_cannot_learn(log, not_learned, run_all, tmp_path):
