@@ -14,7 +14,7 @@ SERIES = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 4], [1, 3])
 # As wide as a phone shows it, and never scaled: the letters keep their size on every screen.
 WIDTH = 340
-SHORT = "format(datum.value, '~s')"  # 12k; and 0, not 0k
+SHORT = "datum.value < 1 ? format(datum.value, '~g') : format(datum.value, '~s')"  # 12k; 0, not 0k; .2, not 200m
 HEIGHT = 190
 MOST_LABEL, LETTER = 130, 6.5  # pixels of a label beside a bar, and of one of its letters
 
@@ -67,18 +67,6 @@ def paired_bars(rows: pd.DataFrame, *, name: str, value: str, series: str, label
         )
     )
     return svg(drawn, label=label, height=max(40 * rows[name].nunique(), 90))
-
-
-def columns(rows: pd.DataFrame, *, name: str, value: str, series: str, label: str, unit: str) -> str:
-    """Standing bars in groups, one group for each name, each with its figure on top."""
-    kinds = list(dict.fromkeys(rows[series]))
-    base = alt.Chart(rows[[name, value, series]]).encode(
-        x=alt.X(f"{name}:N", sort=None, title=None, axis=alt.Axis(labelAngle=0, ticks=False)),
-        xOffset=alt.XOffset(f"{series}:N", sort=kinds),
-        y=alt.Y(f"{value}:Q", title=unit, axis=alt.Axis(tickCount=5)),
-    )
-    figures = base.mark_text(dy=-6, fontSize=10, color="#1a1a1a").encode(text=alt.Text(f"{value}:Q", format=".3f"))
-    return svg(base.mark_bar().encode(color=_colour(series, kinds)) + figures, label=label)
 
 
 def heatmap(rows: pd.DataFrame, *, x: str, y: str, value: str, label: str, x_unit: str, y_unit: str) -> str:

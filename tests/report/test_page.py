@@ -125,7 +125,7 @@ def test_the_page_needs_nothing_else_and_can_be_heard(page):
     assert [link for link in links if link != ("", "")] == []
     assert "<script" not in page
     pictures = [named for tag, named in outline.elements if tag == "svg"]
-    assert len(pictures) == 14
+    assert len(pictures) == 15
     assert all(named["role"] == "img" and len(named["aria-label"]) > 20 for named in pictures)
     ids = [named["id"] for _, named in outline.elements if "id" in named]
     assert len(ids) == len(set(ids))
