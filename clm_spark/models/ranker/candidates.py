@@ -19,7 +19,7 @@ from clm_spark.models.ranker.knowledge import (
     scaled_to_one,
     taste_vectors,
 )
-from clm_spark.models.ranker.lines import Bools, Floats, Histories, Ints, Lines, histories_of, starts_of_runs
+from clm_spark.models.ranker.lines import Floats, Histories, Ints, Lines, histories_of, starts_of_runs
 from clm_spark.models.ranker.settings import CandidateSettings
 
 MOST_CUSTOMERS = 512  # of a block
@@ -348,8 +348,3 @@ def _of_prices(bought: Lines, customers: Ints, items: Ints, prices: Singles) -> 
     with np.errstate(divide="ignore", invalid="ignore"):
         usual = bought.of_customers(np.where(is_priced, own, 0.0)) / bought.of_customers(is_priced)
         return {"price": prices[items].astype(float), "price_over_usual": prices[items] / usual[customers]}
-
-
-def is_in(keys: Ints, customers: Ints, items: Ints, *, num_items: int) -> Bools:
-    """Whether each key, customer x items + item, is among the pairs."""
-    return np.isin(keys, customers * num_items + items)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from clm_spark.models.ranker.candidates import FEATURES, GROUPS, NEAREST, NEIGHBOURS, NEXT, WITH
+from clm_spark.models.ranker.candidates import FEATURES, GROUPS, NEIGHBOURS, NEXT, WITH
 from clm_spark.models.ranker.knowledge import Singles
 
 PLACES = {name: place for place, name in enumerate(FEATURES)}
@@ -65,5 +65,3 @@ WORDS: dict[str, Callable[[Singles], str]] = {
     "price": lambda row: f"costs {_of(row, 'price'):.2f}, as the customer's purchases do",
     "popular": _popular,
 }
-assert NEAREST in GROUPS[NEIGHBOURS]
-assert set(WORDS) == set(TOLD)
