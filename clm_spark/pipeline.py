@@ -65,7 +65,7 @@ def model_jobs(tasks: Sequence[Task]) -> tuple[Job, ...]:
         inputs = [table for model in models for table in model.inputs]
         reads = _each((*task.reads, *inputs, t.MODEL_METRICS))  # what an earlier run of the day compared
         trained.append(Job(task.train_job, reads, (t.MODEL_METRICS, *task.reports), trains=(task.name,)))
-        scored.append(Job(task.score_job, _each((*task.asks, *inputs)), task.writes, uses=(task.name,)))
+        scored.append(Job(task.score_job, _each((*task.asks, *task.looks_up, *inputs)), task.writes, uses=(task.name,)))
     return (*trained, *scored)
 
 
@@ -116,6 +116,7 @@ JOBS = (
         reads=(t.INGESTED_BATCHES, t.EVENTS, t.IDENTITIES, t.BOT_DAYS, t.SESSIONS, t.WORKED_BATCHES),
         writes=(t.SESSIONS, t.WORKED_BATCHES),
     ),
+    Job("load_shop_facts", reads=(), writes=(t.ITEM_FACTS, t.CONTACT_PERMISSIONS), is_per_day=True),
     Job(
         "build_features",
         reads=(
@@ -216,6 +217,7 @@ JOBS = (
             t.SEGMENT_CHOICES,
             t.CUSTOMER_SCORES,
             t.ITEM_RECOMMENDATIONS,
+            t.RECOMMENDATION_EXCLUSIONS,
             t.MODEL_METRICS,
             t.SCORE_DECILES,
             t.SLICE_METRICS,

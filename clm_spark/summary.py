@@ -103,7 +103,7 @@ def _queries(lake: Lake) -> tuple[str, ...]:
         ),
         (
             ITEM_RECOMMENDATIONS,
-            f"SELECT item_id, count(*) FROM {items} WHERE {day} AND rank <= 5 GROUP BY item_id ORDER BY 2 DESC LIMIT 10",
+            f"SELECT item_id, count(*) FROM {items} WHERE {day} AND surface = 'home' AND rank <= 5 GROUP BY item_id ORDER BY 2 DESC LIMIT 10",
         ),
     )
     return tuple(query for table, query in asked if lake.exists(table))

@@ -1,4 +1,4 @@
-"""identities, interactions, item_sequences, item_vocabulary, item_days, customer_item_days -> item_recommendations: every customer's list."""
+"""identities, interactions, item_sequences, item_vocabulary, item_days, customer_item_days, facts on items and customers -> item_recommendations, recommendation_exclusions: every customer's lists."""
 
 from clm_spark.job import main
 from clm_spark.models.flow import score

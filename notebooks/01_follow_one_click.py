@@ -142,13 +142,13 @@ scores
 # %% [markdown]
 # ## The recommendations
 #
-# The list that is shown, each item with its category, where it comes from and why.
+# The list on the home page, each item with its category, where it comes from and why.
 
 # %%
 items = lake.read_as_of(t.ITEM_VOCABULARY).select("item_id", "category")
 recommended = (
     lake.read_as_of(t.ITEM_RECOMMENDATIONS)
-    .where((F.col("customer_id") == event.customer_id) & (F.col("rank") <= 5))
+    .where((F.col("customer_id") == event.customer_id) & (F.col("surface") == "home") & (F.col("rank") <= 5))
     .join(items, on="item_id", how="left")
     .orderBy("rank")
     .select("rank", "item_id", "category", "source", "reason")

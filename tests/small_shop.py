@@ -147,6 +147,7 @@ def model_rows(lake: Lake) -> list[tuple[Table, DataFrame]]:
         (t.FACTOR_LOADINGS, _loadings(lake)),
         (t.CUSTOMER_FACTORS, features.select("customer_id", "as_of", F.lit(1).alias("factor"), score)),
         (t.ITEM_RECOMMENDATIONS, _lists(lake, features, version)),
+        (t.RECOMMENDATION_EXCLUSIONS, _exclusions(lake)),
         (t.MODEL_METRICS, _metrics(lake)),
         (t.SCORE_DECILES, _deciles(lake)),
     ]
@@ -211,7 +212,13 @@ def _lists(lake, features, version):
     listed = features.select("customer_id", "as_of").join(items, how="cross")
     reason = F.lit("follows what the customer took last").alias("reason")
     rank, relevance = F.col("item_index").alias("rank"), (1 / F.col("item_index")).alias("relevance")
-    return listed.select("*", rank, relevance, source, reason, version)
+    place = (F.lit("home").alias("surface"), F.lit(False).alias("is_sponsored"))
+    return listed.select("*", *place, rank, relevance, source, reason, version)
+
+
+def _exclusions(lake):
+    rows = [(AS_OF.date(), "home", "stock", 40, 9, 12), (AS_OF.date(), "email", "permission", 600, 180, NUM_CUSTOMERS)]
+    return lake.spark.createDataFrame(rows, t.RECOMMENDATION_EXCLUSIONS.schema)
 
 
 def _metrics(lake):

@@ -24,8 +24,11 @@ def customer_ranking(
     short: int = SHORT,
     long: int = LONG,
     is_ideal_cut: bool = True,
+    within: Sequence[str] = (),
 ) -> DataFrame:
     """One row per model of `models` and customer of `truth`, with the columns of `ranking_metrics`.
+
+    With `within`, columns of `truth`, one row for each of their values beside: of a customer's items in that group alone.
 
     All are 0 where a model lists nothing for a customer, or for nobody at all: it takes part all the same.
 
@@ -35,16 +38,17 @@ def customer_ranking(
     and Kekäläinen 2002); without `is_ideal_cut` by the best list of all taken, as "A Next Basket Recommendation Reality
     Check" has it (Li, Jullien, Ariannezhad and de Rijke 2023). MRR@k is 1 over the first hit's rank.
     """
-    taken = truth.groupBy("customer_id").agg(F.count("*").alias("num_taken"))
+    customer = [*within, "customer_id"]
+    taken = truth.groupBy(*customer).agg(F.count("*").alias("num_taken"))
     hits = (
         ranked.where(F.col("rank") <= max(short, long))
-        .join(truth, on=["customer_id", "item_id"], how="left_semi")
-        .groupBy("model", "customer_id")
+        .join(truth.select(*customer, "item_id"), on=["customer_id", "item_id"], how="inner")
+        .groupBy("model", *customer)
         # In the order of the list, so that the sum is the same in every run.
         .agg(F.array_sort(F.collect_list("rank")).alias("hit_ranks"))
     )
     named = truth.sparkSession.createDataFrame([(model,) for model in models], "model string")
-    asked = F.broadcast(named).crossJoin(taken).join(hits, on=["model", "customer_id"], how="left")
+    asked = F.broadcast(named).crossJoin(taken).join(hits, on=["model", *customer], how="left")
     ranks = F.coalesce("hit_ranks", F.array().cast("array<int>"))
 
     def up_to(k: int) -> Column:
@@ -65,19 +69,26 @@ def customer_ranking(
         F.when(F.size(up_to(long)) > 0, 1 / first).otherwise(0.0),
     ]
     names = ranking_metrics(short=short, long=long)
-    return asked.select(
-        "model", "customer_id", *(column.alias(name) for column, name in zip(columns, names, strict=True))
-    )
+    return asked.select("model", *customer, *(column.alias(name) for column, name in zip(columns, names, strict=True)))
 
 
-def mean_figures(per_customer: DataFrame) -> DataFrame:
-    """One row per model and metric, with `value` and `num_tested`, from one per model and customer."""
-    metrics = [name for name in per_customer.columns if name not in ("model", "customer_id")]
-    means = per_customer.groupBy("model").agg(
-        F.count("*").alias("num_tested"), *(exact_mean(F.col(name)).alias(name) for name in metrics)
+def mean_figures(per_customer: DataFrame, *, within: Sequence[str] = ()) -> DataFrame:
+    """One row per model and metric, and value of `within`, with `value`, `error` and `num_tested`.
+
+    From one per model and customer. `error` is the standard error of the mean; null of a single customer.
+    """
+    group = ["model", *within]
+    metrics = [name for name in per_customer.columns if name not in (*group, "customer_id")]
+    means = per_customer.groupBy(*group).agg(
+        F.count("*").alias("num_tested"),
+        *(exact_mean(F.col(name)).alias(name) for name in metrics),
+        *((F.stddev_samp(name) / F.sqrt(F.count("*"))).alias(f"{name}_error") for name in metrics),
     )
-    pairs = F.array(*(F.struct(F.lit(name).alias("metric"), F.col(name).alias("value")) for name in metrics))
-    return means.select("model", "num_tested", F.inline(pairs))
+    figures = (
+        F.struct(F.lit(name).alias("metric"), F.col(name).alias("value"), F.col(f"{name}_error").alias("error"))
+        for name in metrics
+    )
+    return means.select(*group, "num_tested", F.inline(F.array(*figures)))
 
 
 def _gain(ranks: Column) -> Column:

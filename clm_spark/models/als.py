@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from clm_spark import files
-from clm_spark.models.recommendation import IndexedRecommender, list_length
+from clm_spark.models.recommender import IndexedRecommender
 from clm_spark.models.registry.flavours import load_spark_pipeline, save_spark_pipeline
 from clm_spark.models.task import Inputs
 from clm_spark.models.top_k import Cells, Floats, Ints, top_k
@@ -54,9 +54,9 @@ class Als(IndexedRecommender):
         save_als(fit_als(inputs.rows, settings=inputs.settings.of(AlsSettings)), inputs.rows, path)
         self.save_items(path, inputs)
 
-    def score(self, path: str, inputs: Inputs) -> DataFrame:
+    def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
         """The items with the largest product of factors, for the customers whom the model knows."""
-        hides_seen, length = inputs.settings.recommend.hide_seen, list_length(inputs.settings)
+        hides_seen = inputs.settings.recommend.hide_seen
         lists = recommend_by_als(inputs.rows, model_path=path, top_k=length, hide_seen=hides_seen)
         return self.with_item(lists, inputs, reason="customers with the same tastes took to it")
 

@@ -3,7 +3,7 @@
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from clm_spark.models.recommendation import RecommenderRule, list_length
+from clm_spark.models.recommender import RecommenderRule
 from clm_spark.models.task import Inputs
 
 
@@ -13,12 +13,12 @@ class OwnFavourites(RecommenderRule):
     name = "own_favourites"
     words = "own favourites"
 
-    def score(self, path: str, inputs: Inputs) -> DataFrame:
+    def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
         """One row per customer and rank; none where seen items are hidden."""
         pairs = inputs.rows.where(F.lit(not inputs.settings.recommend.hide_seen))
         own = Window.partitionBy("customer_id").orderBy(F.desc("strength"), F.desc("last_at"), "item_index")
         ranked = pairs.withColumn("rank", F.row_number().over(own))
         reason = F.format_string("taken %d times, last on %s", "num_events", F.to_date("last_at").cast("string"))
-        return ranked.where(F.col("rank") <= list_length(inputs.settings)).select(
+        return ranked.where(F.col("rank") <= length).select(
             "customer_id", "rank", "item_id", F.col("strength").alias("relevance"), reason.alias("reason")
         )

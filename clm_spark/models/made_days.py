@@ -1,11 +1,17 @@
 """Whether a day of a table was made at all: one without a row may be a thin shop's, or one that no job has run for."""
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.errors import SettingsError
 from clm_spark.tables.catalog import RUNS
 from clm_spark.tables.contract import Table
 from clm_spark.tables.lake import Lake
+
+
+def rows_made(lake: Lake, table: Table) -> DataFrame:
+    """The table's rows of as_of; none where it was never written."""
+    return lake.read_as_of(table) if lake.exists(table) else lake.spark.createDataFrame([], table.schema)
 
 
 def check_made(lake: Lake, *tables: Table) -> None:

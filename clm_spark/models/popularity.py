@@ -5,7 +5,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from pyspark.sql import DataFrame
 
-from clm_spark.models.recommendation import RecommenderRule, filled_up, list_length, popular_items
+from clm_spark.models.filled_lists import filled_up, popular_items
+from clm_spark.models.recommender import RecommenderRule
 from clm_spark.models.task import Inputs
 from clm_spark.settings import Section
 from clm_spark.tables.catalog import ITEM_DAYS
@@ -29,9 +30,9 @@ class Popularity(RecommenderRule):
     words = "popularity"
     inputs = (ITEM_DAYS,)
 
-    def score(self, path: str, inputs: Inputs) -> DataFrame:
+    def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
         """The same list for everybody, but for what a customer has seen where that is hidden."""
-        return _lists(inputs, popular_items(inputs))
+        return _lists(inputs, popular_items(inputs), length)
 
 
 class RecentPopularity(RecommenderRule):
@@ -42,12 +43,12 @@ class RecentPopularity(RecommenderRule):
     section = PopularitySettings
     inputs = (ITEM_DAYS,)
 
-    def score(self, path: str, inputs: Inputs) -> DataFrame:
+    def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
         """As popularity, over `popularity.window_days`."""
         window_days = inputs.settings.of(PopularitySettings).window_days
-        return _lists(inputs, popular_items(inputs, window_days=window_days))
+        return _lists(inputs, popular_items(inputs, window_days=window_days), length)
 
 
-def _lists(inputs: Inputs, popular: DataFrame) -> DataFrame:
+def _lists(inputs: Inputs, popular: DataFrame, length: int) -> DataFrame:
     nothing = inputs.rows.sparkSession.createDataFrame([], EMPTY)
-    return filled_up(nothing, inputs, top_k=list_length(inputs.settings), fill=popular).drop("source")
+    return filled_up(nothing, inputs, top_k=length, fill=popular).drop("source")

@@ -134,7 +134,12 @@ def churn(lake: Lake) -> Section:
     pictures = _tested_deciles(lake, found)
     today_pictures, today_grids = _deciles_today(lake)
     main = found[~found.metric.isin(OFFER_METRICS)]
-    grids = [metrics_grid(main), *offer_grids(found, asked.offer), *slice_grids(lake, "churn"), *today_grids]
+    grids = [
+        metrics_grid(main),
+        *offer_grids(found, asked.offer),
+        *slice_grids(lake, "churn", worst_by="auc"),
+        *today_grids,
+    ]
     return Section("churn", title, lead, [*pictures, *today_pictures], grids)
 
 

@@ -4,6 +4,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.models.habits import HABITS, USUAL
+from clm_spark.models.made_days import rows_made
 from clm_spark.tables.catalog import (
     CUSTOMER_FEATURES,
     CUSTOMER_PROFILES,
@@ -16,7 +17,6 @@ from clm_spark.tables.catalog import (
     SEGMENT_PROFILES,
     SEGMENTS,
 )
-from clm_spark.tables.contract import Table
 from clm_spark.tables.lake import Lake
 
 CHANCES = ("churn", "purchase")  # scores of gold.customer_scores, in probabilities
@@ -27,14 +27,14 @@ def customer_profiles(lake: Lake) -> DataFrame:
 
     What another table does not say that morning is null: a model may be missing, a customer not asked about.
     """
-    rows = _known(_rows_of(lake, CUSTOMER_FEATURES))
+    rows = _known(rows_made(lake, CUSTOMER_FEATURES))
     for part in (
-        _stages(_rows_of(lake, LIFECYCLE_STAGES)),
-        _rows_of(lake, RFM_SCORES).select("customer_id", F.col("cell").alias("rfm_cell")),
-        _segments(_rows_of(lake, SEGMENTS), _rows_of(lake, SEGMENT_PROFILES)),
-        _tastes(_rows_of(lake, CUSTOMER_TASTES)),
-        scores_in_columns(_rows_of(lake, CUSTOMER_SCORES)),
-        _next_items(_rows_of(lake, ITEM_RECOMMENDATIONS)),
+        _stages(rows_made(lake, LIFECYCLE_STAGES)),
+        rows_made(lake, RFM_SCORES).select("customer_id", F.col("cell").alias("rfm_cell")),
+        _segments(rows_made(lake, SEGMENTS), rows_made(lake, SEGMENT_PROFILES)),
+        _tastes(rows_made(lake, CUSTOMER_TASTES)),
+        scores_in_columns(rows_made(lake, CUSTOMER_SCORES)),
+        _next_items(rows_made(lake, ITEM_RECOMMENDATIONS).where(F.col("surface") == "home")),
     ):
         rows = rows.join(part, on="customer_id", how="left")
     return rows.select(CUSTOMER_PROFILES.schema.names)
@@ -56,11 +56,6 @@ def scores_in_columns(scores: DataFrame) -> DataFrame:
     columns.append(flags.alias("risk_flags"))
     value = {"value": "value_cents", "low": "value_low_cents", "high": "value_high_cents", "decile": "value_decile"}
     return scores.groupBy("customer_id").agg(*columns, *(of("value", name).alias(to) for name, to in value.items()))
-
-
-def _rows_of(lake: Lake, table: Table) -> DataFrame:
-    """The table's rows of as_of; none where it was never written."""
-    return lake.read_as_of(table) if lake.exists(table) else lake.spark.createDataFrame([], table.schema)
 
 
 def _known(features: DataFrame) -> DataFrame:

@@ -11,7 +11,16 @@ from clm_spark.report.blocks import Chart, Grid, Section, missing, words
 from clm_spark.report.figures import examples_from_recommendations, last_items_from_sequences
 from clm_spark.report.metrics import metrics_grid, metrics_of, reasons_missing, verdict, with_series
 from clm_spark.report.rows import known_rows, lines, small_rows
-from clm_spark.tables.catalog import ITEM_RECOMMENDATIONS, ITEM_SEQUENCES, ITEM_VOCABULARY, MODEL_METRICS
+from clm_spark.report.slices import slice_grids
+from clm_spark.tables.catalog import (
+    ITEM_RECOMMENDATIONS,
+    ITEM_SEQUENCES,
+    ITEM_VOCABULARY,
+    MODEL_METRICS,
+    RECOMMENDATION_EXCLUSIONS,
+    RULES,
+    SURFACES,
+)
 from clm_spark.tables.lake import Lake
 
 TOLD = ("ndcg_at_10", "recall_at_20", "hit_rate_at_10", "mrr_at_20")  # of gold.model_metrics, which has more
@@ -23,7 +32,7 @@ def recommendations(lake: Lake) -> Section:
     """Figures of the recommenders and examples of their lists."""
     title = "Recommendations"
     found = metrics_of(lake, "recommendation")
-    grids = _examples(lake)
+    grids = [*_removed(lake), *_examples(lake)]
     if found.empty and not grids:
         job = Recommendation.train_job
         return missing("recommendations", title, of=MODEL_METRICS, job=job, reason=reasons_missing(lake).get(job))
@@ -31,10 +40,10 @@ def recommendations(lake: Lake) -> Section:
         return Section("recommendations", title, "The recommenders have not been compared yet.", grids=grids)
     days = lake.settings.recommend.test_days
     lead = f"Recommenders compared on {days} days held out, all items ranked. {verdict(found, metric=Recommendation.decided_by)}"
-    return Section("recommendations", title, lead, _figures(found), _grids(found) + grids)
+    return Section("recommendations", title, lead, _figures(found), _grids(lake, found) + grids)
 
 
-def _grids(found: pd.DataFrame) -> list[Grid]:
+def _grids(lake: Lake, found: pd.DataFrame) -> list[Grid]:
     """How well the lists predict, and what they are like."""
     is_of_lists = found.metric.isin(list_metrics())
     about = (
@@ -43,7 +52,9 @@ def _grids(found: pd.DataFrame) -> list[Grid]:
         "different categories."
     )
     grids = [metrics_grid(found[found.metric.isin(TOLD)])]
-    return [*grids, metrics_grid(found[is_of_lists], caption=about)] if is_of_lists.any() else grids
+    if is_of_lists.any():
+        grids.append(metrics_grid(found[is_of_lists], caption=about))
+    return [*grids, *slice_grids(lake, Recommendation.name, worst_by=Recommendation.decided_by)]
 
 
 def _figures(found: pd.DataFrame) -> list[Chart]:
@@ -66,13 +77,36 @@ def _figures(found: pd.DataFrame) -> list[Chart]:
     return pictures
 
 
+def _removed(lake: Lake) -> list[Grid]:
+    """What the business rules kept from being shown."""
+
+    def in_order(exclusions: DataFrame) -> DataFrame:
+        return exclusions.orderBy("surface", F.desc("num_shown_without"), "rule")
+
+    removed = small_rows(lake, RECOMMENDATION_EXCLUSIONS, in_order, at_most=len(SURFACES) * len(RULES))
+    if removed.empty:
+        return []
+    columns = ("list", "rule", "kept from the list", "candidates removed", "customers concerned")
+    rows = [
+        (
+            words(row.surface),
+            words(row.rule),
+            *(f"{figure:,}" for figure in (row.num_shown_without, row.num_candidates, row.num_customers)),
+        )
+        for row in lines(removed)
+    ]
+    caption = "Business rules: how many items they kept from which list. An item is counted under the first rule that removes it."
+    return [Grid(caption, columns, rows, num_labels=2)]
+
+
 def _examples(lake: Lake) -> list[Grid]:
     if not lake.exists(ITEM_VOCABULARY):
         return []
     items = known_rows(lake, ITEM_VOCABULARY, newest_of=()).select("item_id", "item_index", "category")
 
     def with_categories(lists: DataFrame) -> DataFrame:
-        chosen = examples_from_recommendations(lists, num_customers=NUM_CUSTOMERS, num_items=NUM_ITEMS)
+        at_home = lists.where(F.col("surface") == "home")
+        chosen = examples_from_recommendations(at_home, num_customers=NUM_CUSTOMERS, num_items=NUM_ITEMS)
         return chosen.join(items, on="item_id", how="left").orderBy("customer_id", "rank")
 
     # A few customers and ranks.

@@ -11,8 +11,8 @@ from clm_spark.tables.catalog import SLICE_METRICS
 from clm_spark.tables.lake import Lake
 
 
-def slice_grids(lake: Lake, score: str) -> list[Grid]:
-    """The champion's figures by group of customers; none where no comparison has written them."""
+def slice_grids(lake: Lake, score: str, *, worst_by: str) -> list[Grid]:
+    """The champion's figures by group; none where no comparison has written them. `worst_by` is the metric that decides."""
     # A handful of groups, each with a handful of figures.
     rows = small_rows(
         lake,
@@ -31,11 +31,12 @@ def slice_grids(lake: Lake, score: str) -> list[Grid]:
         mark = "worst" if first.is_worst else ""
         told.append((words(str(name)), str(customers), *(figures.get(metric, "-") for metric in metrics),
                      count_text(first.num_tested), mark))  # fmt: skip
-    worst = rows[rows.is_worst & (rows.metric == "auc")]
-    caption = "The champion by group of customers." + "".join(
-        f" Least sure for {words(row.slice).lower()} {row.customers}: AUC {interval_text(row)}." for row in lines(worst)
+    worst = rows[rows.is_worst & (rows.metric == worst_by)]
+    caption = "The champion by group." + "".join(
+        f" Least sure for {words(row.slice).lower()} {row.customers}: {words(worst_by)} {interval_text(row)}."
+        for row in lines(worst)
     )
-    return [Grid(caption, ("slice", "customers", *map(words, metrics), "tested", ""), told, 2)]
+    return [Grid(caption, ("slice", "group", *map(words, metrics), "tested", ""), told, 2)]
 
 
 def offer_grids(found: pd.DataFrame, offer: Offer) -> list[Grid]:

@@ -13,6 +13,7 @@ from clm_spark.settings.packaged import conf_file
 from clm_spark.settings.places import LakehouseSettings, ReportSettings, SparkSettings, TrackingSettings
 from clm_spark.settings.section import Section, ZoneName
 from clm_spark.settings.shop import ShopSettings
+from clm_spark.settings.surfaces import ShopFactsSettings, SurfaceSettings, SurfacesSettings
 
 __all__ = [
     "BotSettings",
@@ -35,9 +36,12 @@ __all__ = [
     "Sections",
     "SessionizeSettings",
     "Settings",
+    "ShopFactsSettings",
     "ShopSettings",
     "SparkSettings",
     "StreamSettings",
+    "SurfaceSettings",
+    "SurfacesSettings",
     "TrackingSettings",
     "ZoneName",
     "conf_file",

@@ -28,6 +28,7 @@ from clm_spark.settings.packaged import PACKAGED_CONF
 from clm_spark.settings.places import LakehouseSettings, ReportSettings, SparkSettings, TrackingSettings
 from clm_spark.settings.section import Section
 from clm_spark.settings.shop import ShopSettings, with_named_shop
+from clm_spark.settings.surfaces import ShopFactsSettings, SurfacesSettings
 
 Asked = TypeVar("Asked", bound=Section)
 Sections = Sequence[type[Section]]
@@ -54,6 +55,8 @@ class Settings(Section):
     factors: FactorSettings = FactorSettings()
     habits: HabitSettings = HabitSettings()
     recommend: RecommendSettings = RecommendSettings()
+    surfaces: SurfacesSettings = SurfacesSettings()
+    shop_facts: ShopFactsSettings = ShopFactsSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     tracking: TrackingSettings = TrackingSettings()

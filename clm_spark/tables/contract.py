@@ -67,6 +67,7 @@ class Table:
     filtered_by: tuple[str, ...] = ()  # the columns that jobs filter on: statistics on these alone
     checks: Mapping[str, str] = field(default_factory=dict)  # rules over more than one column, by name
     shared: bool = False
+    newest_as: str | None = None  # name of a further view for analysts: the rows of the newest as_of
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]

@@ -24,8 +24,19 @@ def table_ddl(table: Table, name: str, further: Mapping[str, str]) -> str:
     )
 
 
-def view_ddl(table: Table, *, view: str, name: str) -> str:
-    """The table's rows without the columns that may name a customer; takes the place of an earlier view."""
+def views_ddl(table: Table, *, schema: str, name: str) -> list[str]:
+    """The views of the table that analysts read, each in place of an earlier one, in the order they are made in."""
+    view = f"{schema}.{table.name}"
+    views = [_view(table, view=view, name=name)]
+    if table.newest_as is not None:
+        newest = f"SELECT * FROM {view} WHERE as_of = (SELECT max(as_of) FROM {view})"
+        comment = quoted(f"{table.title} of the newest as_of.")
+        views.append(f"CREATE OR REPLACE VIEW {schema}.{table.newest_as} COMMENT '{comment}' AS {newest}")
+    return views
+
+
+def _view(table: Table, *, view: str, name: str) -> str:
+    """The table's rows without the columns that may name a customer."""
     columns = ",\n  ".join(f"{c.name} COMMENT '{quoted(c.comment)}'" for c in table.public_columns)
     listed = ", ".join(c.name for c in table.public_columns)
     return (
@@ -36,7 +47,8 @@ def view_ddl(table: Table, *, view: str, name: str) -> str:
 
 def view_declared(table: Table, schema: str) -> str:
     """What the table's property says of its view: as long as it says so, the view is in step with the contract."""
-    return f"{schema}: {', '.join(column.name for column in table.public_columns)}"
+    newest = f"; {table.newest_as}" if table.newest_as else ""
+    return f"{schema}: {', '.join(column.name for column in table.public_columns)}{newest}"
 
 
 def quoted(text: str) -> str:

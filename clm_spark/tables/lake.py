@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
 from typing import Any
 
 from delta.tables import DeltaTable
@@ -25,7 +25,7 @@ from clm_spark.settings import Settings
 from clm_spark.tables.commits import COMMIT_MARK, Commit, marked
 from clm_spark.tables.conflicts import conflicts_with, with_retries
 from clm_spark.tables.contract import Table
-from clm_spark.tables.ddl import VIEW_PROPERTY, quoted, table_ddl, view_ddl, view_declared
+from clm_spark.tables.ddl import VIEW_PROPERTY, quoted, table_ddl, view_declared, views_ddl
 from clm_spark.tables.guard import Guard, broken_rule, check_schema, num_unique, with_values_checked
 from clm_spark.tables.keyed import table_keys
 from clm_spark.tables.schemas import Schemas
@@ -255,14 +255,14 @@ class Lake:
         return {**properties, RECORDS_PROPERTY: way_to_keep(keeps_raw_ids=self.settings.privacy.keep_raw_ids)}
 
     def _show(self, table: Table) -> None:
-        """Make the table's view for analysts, unless it is there as the contract wants it."""
+        """Make the table's views for analysts, unless they are there as the contract wants them."""
         schema = self.schemas.name("analysts")
         shown, declared = self._views.get(table.title), view_declared(table, schema)
         if shown == declared:
             return
         self.schemas.make("analysts")
-        view = view_ddl(table, view=f"{schema}.{table.name}", name=self.name(table))
-        with_retries(lambda: self.spark.sql(view), title=table.title)
+        for view in views_ddl(table, schema=schema, name=self.name(table)):
+            with_retries(partial(self.spark.sql, view), title=table.title)
         if shown is not None:
             self._set_property(table, VIEW_PROPERTY, declared)
         self._views[table.title] = declared

@@ -18,7 +18,7 @@ from clm_spark.errors import ContractError
 from clm_spark.tables.catalog import TABLES
 from clm_spark.tables.commits import COMMIT_MARK, MIGRATION, marked
 from clm_spark.tables.contract import MANAGED_PROPERTIES, Column, Table
-from clm_spark.tables.ddl import VIEW_PROPERTY, view_ddl, view_declared
+from clm_spark.tables.ddl import VIEW_PROPERTY, view_declared, views_ddl
 from clm_spark.tables.guard import changed_by_hand, num_unique
 from clm_spark.tables.keyed import table_keys
 from clm_spark.tables.lake import Lake, Written
@@ -176,15 +176,17 @@ def _remake(lake: Lake, plan: Plan) -> int:
 
 
 def _show(lake: Lake, plan: Plan) -> None:
-    """Make the analysts' view anew where its columns or their meaning changed, or where it is missing."""
+    """Make the analysts' views anew where their columns or their meaning changed, or where one is missing."""
     schema = lake.schemas.name("analysts")
-    view, declared = f"{schema}.{plan.table.name}", view_declared(plan.table, schema)
+    declared = view_declared(plan.table, schema)
+    names = [name for name in (plan.table.name, plan.table.newest_as) if name is not None]
     held = plan.stored.properties
     is_new = held.get(CONTRACT_PROPERTY) != plan.table.digest or held.get(VIEW_PROPERTY) != declared or plan.comments
-    if not is_new and lake.spark.catalog.tableExists(view):
+    if not is_new and all(lake.spark.catalog.tableExists(f"{schema}.{name}") for name in names):
         return
     lake.schemas.make("analysts")
-    lake.spark.sql(view_ddl(plan.table, view=view, name=plan.stored.name))
+    for view in views_ddl(plan.table, schema=schema, name=plan.stored.name):
+        lake.spark.sql(view)
 
 
 def _properties(lake: Lake, plan: Plan) -> Iterator[str]:

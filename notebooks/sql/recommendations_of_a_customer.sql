@@ -1,4 +1,4 @@
--- What one customer is recommended. Put a customer_id where the subquery picks one.
+-- What one customer is recommended on the home page. Put a customer_id where the subquery picks one.
 WITH chosen AS (
     SELECT
         min(recommended.customer_id) AS customer_id,
@@ -18,5 +18,5 @@ INNER JOIN chosen
     ON recommended.customer_id = chosen.customer_id AND recommended.as_of = chosen.as_of
 LEFT JOIN gold.item_vocabulary AS vocabulary
     ON recommended.item_id = vocabulary.item_id AND recommended.as_of = vocabulary.as_of
-WHERE recommended.rank <= 10
+WHERE recommended.surface = 'home' AND recommended.rank <= 10
 ORDER BY recommended.rank

@@ -11,8 +11,8 @@ from pyspark.sql import types as T
 from clm_spark.files import local_path
 from clm_spark.models.als import AlsSettings, fit_als, recommend_by_als, save_als
 from clm_spark.models.favourites import OwnFavourites
+from clm_spark.models.filled_lists import filled_up
 from clm_spark.models.popularity import Popularity, RecentPopularity
-from clm_spark.models.recommendation import filled_up
 from clm_spark.models.task import Inputs
 from clm_spark.tables.catalog import ITEM_DAYS
 from clm_spark.tables.lake import Lake

@@ -138,6 +138,10 @@ EXPECTED = {
         and all(row.churn_probability > 0.1 for row in rows)
         and [row.revenue_at_risk for row in rows] == sorted((row.revenue_at_risk for row in rows), reverse=True)
     ),
+    "what_the_rules_removed": lambda rows, _: (
+        [(row.surface, row.rule, row.num_shown_without) for row in rows]
+        == [("email", "permission", 180), ("home", "stock", 9)]
+    ),
 }
 
 

@@ -104,6 +104,7 @@ def test_every_section_says_what_the_tables_say(page, small_shop):
         ],
         "recommendations": [
             "Best model: Transformer. It beats the baseline Popularity: NDCG@10 0.150 against 0.080. Served: Transformer.",
+            "Email Permission 180 600 30 Home Stock 9 40 12",
             "rank last items, newest first recommended source reason",
             "(kitchen.p",
         ],

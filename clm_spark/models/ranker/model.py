@@ -21,7 +21,7 @@ from clm_spark.models.ranker.learned import Scored, Scorer, examples_of, knowled
 from clm_spark.models.ranker.lines import Ints
 from clm_spark.models.ranker.reasons import reasons_of
 from clm_spark.models.ranker.settings import CandidateSettings, RankerSettings
-from clm_spark.models.recommendation import Recommender, RecommenderRule, list_length
+from clm_spark.models.recommender import Recommender, RecommenderRule
 from clm_spark.models.registry.flavours import load_spark_pipeline, save_spark_pipeline
 from clm_spark.models.task import Inputs
 from clm_spark.session import persisted
@@ -48,11 +48,10 @@ class UserNeighbours(RecommenderRule):
     inputs = (CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY)
     uses = MODULES
 
-    def score(self, path: str, inputs: Inputs) -> DataFrame:
+    def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
         """A row per customer of `inputs.rows` and rank, best first."""
-        length = list_length(inputs.settings)
         reason = "bought by customers whose baskets are alike"
-        return _lists(inputs, lambda: by_source(NEIGHBOURS, length, reason))
+        return _lists(inputs, lambda: by_source(NEIGHBOURS, length, reason), length)
 
 
 class Ranker(Recommender):
@@ -94,11 +93,11 @@ class Ranker(Recommender):
             packages = ("scikit-learn", "xgboost-cpu")
             save_spark_pipeline(PipelineModel([model]), path, rows=asked_with, answer="probability", packages=packages)
 
-    def score(self, path: str, inputs: Inputs) -> DataFrame:
+    def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
         """A row per customer of `inputs.rows` and rank, from the trees at `path` and what is known on the morning."""
         (model,) = load_spark_pipeline(path).stages
         trees = inputs.rows.sparkSession.sparkContext.broadcast(bytes(model.get_booster().save_raw("ubj")))  # type: ignore[attr-defined]
-        return _lists(inputs, lambda: by_trees(trees.value))
+        return _lists(inputs, lambda: by_trees(trees.value), length)
 
 
 def asked_of(settings: Settings) -> Asked:
@@ -212,12 +211,12 @@ def _check_labels(examples: DataFrame) -> None:
         )
 
 
-def _lists(inputs: Inputs, scorer: Callable[[], Scorer]) -> DataFrame:
+def _lists(inputs: Inputs, scorer: Callable[[], Scorer], length: int) -> DataFrame:
     asked, histories = asked_of(inputs.settings), histories_at(inputs, [inputs.as_of])
     with persisted(histories):
         known = _broadcast(histories, knowledge_at(histories, _categories(inputs), asked))
     of_them = histories.join(inputs.rows.select("customer_id").distinct(), on="customer_id", how="left_semi")
-    lists = ranked(of_them, known, asked, scorer=scorer, top_k=list_length(inputs.settings))
+    lists = ranked(of_them, known, asked, scorer=scorer, top_k=length)
     items = inputs.read(ITEM_VOCABULARY).select("item_index", "item_id")
     by_item = lists.join(F.broadcast(items), on="item_index", how="inner")
     return by_item.select("customer_id", "rank", "item_id", "relevance", "reason")

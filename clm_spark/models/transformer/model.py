@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.errors import ContractError, ModelError, SettingsError, TooLittleDataError
-from clm_spark.models.recommendation import IndexedRecommender, list_length
+from clm_spark.models.recommender import IndexedRecommender
 from clm_spark.models.task import Inputs
 from clm_spark.models.transformer.settings import TransformerSettings
 from clm_spark.tables.catalog import ITEM_SEQUENCES, ITEM_VOCABULARY
@@ -83,14 +83,14 @@ class Transformer(IndexedRecommender):
             f"{result.items_per_second:,.0f}",
         )
 
-    def score(self, path: str, inputs: Inputs) -> DataFrame:
+    def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
         """The items most likely to come next."""
         from clm_spark.models.transformer.score import score_customers_top_k
 
         lists = score_customers_top_k(
             inputs.read(ITEM_SEQUENCES),
             model_path=f"{path}/model",
-            top_k=list_length(inputs.settings),
+            top_k=length,
             hide_seen=inputs.settings.recommend.hide_seen,
         )
         return self.with_item(lists, inputs, reason="follows what the customer took last")

@@ -37,13 +37,13 @@ from clm_spark.tables.catalog.lifecycle import (
     STAGE_TRANSITIONS,
     STAGES,
 )
+from clm_spark.tables.catalog.lists import ITEM_RECOMMENDATIONS, RECOMMENDATION_EXCLUSIONS, RULES, SURFACES
 from clm_spark.tables.catalog.operations import RUNS, STATUSES, Status
 from clm_spark.tables.catalog.profiles import CUSTOMER_PROFILES, NUM_NEXT_ITEMS
 from clm_spark.tables.catalog.scores import (
     CUSTOMER_FACTORS,
     CUSTOMER_SCORES,
     FACTOR_LOADINGS,
-    ITEM_RECOMMENDATIONS,
     MODEL_METRICS,
     MODEL_MONITORING,
     SCORE_DECILES,
@@ -52,6 +52,7 @@ from clm_spark.tables.catalog.scores import (
     SEGMENTS,
     SLICE_METRICS,
 )
+from clm_spark.tables.catalog.shop_facts import CONTACT_PERMISSIONS, ITEM_FACTS
 from clm_spark.tables.catalog.silver import (
     BOT_DAYS,
     BOT_RULES,
@@ -77,6 +78,8 @@ TABLES = (
     BOT_DAYS,
     WORKED_BATCHES,
     SESSIONS,
+    ITEM_FACTS,
+    CONTACT_PERMISSIONS,
     CUSTOMER_DAYS,
     CUSTOMER_ITEM_DAYS,
     ITEM_DAYS,
@@ -103,6 +106,7 @@ TABLES = (
     CUSTOMER_FACTORS,
     CUSTOMER_SCORES,
     ITEM_RECOMMENDATIONS,
+    RECOMMENDATION_EXCLUSIONS,
     MODEL_METRICS,
     MODEL_MONITORING,
     SCORE_DECILES,
@@ -117,6 +121,7 @@ __all__ = [
     "BOT_DAYS",
     "BOT_RULES",
     "COHORTS",
+    "CONTACT_PERMISSIONS",
     "COUNTS",
     "CUSTOMER_CATEGORIES",
     "CUSTOMER_DAYS",
@@ -141,6 +146,7 @@ __all__ = [
     "INGESTED_FILES",
     "INTERACTIONS",
     "ITEM_DAYS",
+    "ITEM_FACTS",
     "ITEM_FEATURES",
     "ITEM_RECOMMENDATIONS",
     "ITEM_SEQUENCES",
@@ -153,10 +159,12 @@ __all__ = [
     "PAIR_FEATURES",
     "PURCHASE_RHYTHMS",
     "RAW_EVENTS",
+    "RECOMMENDATION_EXCLUSIONS",
     "REJECTED_EVENTS",
     "REJECT_REASONS",
     "RFM_CELLS",
     "RFM_SCORES",
+    "RULES",
     "RUNS",
     "SCORE_DECILES",
     "SEGMENTS",
@@ -168,6 +176,7 @@ __all__ = [
     "STAGES",
     "STAGE_TRANSITIONS",
     "STATUSES",
+    "SURFACES",
     "TABLES",
     "WORKED_BATCHES",
     "Status",

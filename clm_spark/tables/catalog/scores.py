@@ -1,4 +1,4 @@
-"""What models say of customers and items, and how good they are. Tables are by grain, never by model."""
+"""What models say of customers, and how good they are. Tables are by grain, never by model."""
 
 from pyspark.sql import types as T
 
@@ -10,7 +10,6 @@ from clm_spark.tables.catalog.columns import (
     DATE,
     DOUBLE,
     INT,
-    ITEM_ID,
     MODEL_VERSION,
     STRING,
     count,
@@ -177,27 +176,6 @@ CUSTOMER_SCORES = Table(
     ),
 )
 
-ITEM_RECOMMENDATIONS = Table(
-    "gold",
-    "item_recommendations",
-    "customer, as_of and rank: the list that is shown, by the champion of the task",
-    key=("customer_id", "as_of", "rank"),
-    clock="as_of",
-    slices=("as_of",),
-    columns=(
-        CUSTOMER_ID,
-        AS_OF,
-        Column("rank", INT, "1: shown first", check="rank > 0"),
-        ITEM_ID,
-        Column("relevance", DOUBLE, "the source's own score; comparable within one source only"),
-        Column(
-            "source", STRING, "the model or rule that put it there: the champion, or the one that fills its list up"
-        ),
-        Column("reason", STRING, "why, in words", nullable=True),
-        MODEL_VERSION,
-    ),
-)
-
 MODEL_METRICS = Table(
     "gold",
     "model_metrics",
@@ -297,15 +275,22 @@ SLICE_METRICS = Table(
         MODEL_VERSION,
         AS_OF,
         TESTED_ON,
-        Column("slice", STRING, "what the tested customers are divided by: tenure, value_tier, segment (RFM)"),
-        Column("customers", STRING, "the group, in words"),
+        Column(
+            "slice",
+            STRING,
+            "what the tested customers are divided by: tenure, value_tier, segment (RFM); of lists tenure, items, purchases",
+        ),
+        Column("customers", STRING, "the group, in words: of customers, of items, or of purchases"),
         Column("metric", STRING, "the figure's name, as in gold.model_metrics"),
         Column("value", DOUBLE, "the figure, of at most evaluation.max_customers of the tested customers"),
         Column(
-            "low", DOUBLE, "lower bound of its 95 % interval, by bootstrap over the group's customers", nullable=True
+            "low",
+            DOUBLE,
+            "lower bound of its 95 % interval, by bootstrap over the group's customers; of lists by the standard error",
+            nullable=True,
         ),
         Column("high", DOUBLE, "upper bound of it", nullable=True),
         count("num_tested", "customers of the group in the test"),
-        Column("is_worst", BOOL, "whether no group that is large enough to tell has a lower AUC"),
+        Column("is_worst", BOOL, "whether no group that is large enough to tell has a lower AUC, or NDCG@10 of lists"),
     ),
 )

@@ -7,6 +7,7 @@ The table's properties name the steps that were taken, so that a second run skip
 from clm_spark.tables.migrations import (
     known_for_learned,
     lists_as_served,
+    lists_by_surface,
     metrics_by_version,
     value_for_probability,
 )
@@ -18,6 +19,7 @@ STEPS: tuple[Step, ...] = (
     lists_as_served.STEP,
     metrics_by_version.METRICS,
     metrics_by_version.DECILES,
+    lists_by_surface.STEP,
 )
 
 

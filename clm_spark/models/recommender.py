@@ -1,0 +1,77 @@
+"""What all recommenders share: a list per customer, of items that they know by name or by index."""
+
+from abc import abstractmethod
+from typing import ClassVar
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from clm_spark.models.surfaces.lists import num_candidates
+from clm_spark.models.task import Inputs, Model
+from clm_spark.settings import Settings
+from clm_spark.tables.catalog import ITEM_VOCABULARY
+from clm_spark.tables.contract import Table
+
+LONGEST_MEASURED = 20
+ITEMS = "items"  # beside a trained recommender: the item_id of each item_index it knows
+
+
+class Recommender(Model):
+    """Its answers have customer_id, rank, item_id, relevance and a `reason` in words."""
+
+    task = "recommendation"
+
+    @abstractmethod
+    def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
+        """A row per customer of `inputs.rows` and rank, up to `length`."""
+
+    def score(self, path: str, inputs: Inputs) -> DataFrame:
+        """Lists as long as they are measured."""
+        return self.lists(path, inputs, length=list_length(inputs.settings))
+
+    def explain(self, path: str, inputs: Inputs, *, outcome: str) -> DataFrame:
+        """Lists that the rules of the surfaces choose from."""
+        return self.lists(path, inputs, length=num_candidates(inputs.settings))
+
+
+class IndexedRecommender(Recommender):
+    """A trained recommender that knows items by their index in gold.item_vocabulary, which it saves beside it."""
+
+    inputs: ClassVar[tuple[Table, ...]] = (ITEM_VOCABULARY,)
+
+    def save_items(self, path: str, inputs: Inputs) -> None:
+        """Write down which item each index means to the model."""
+        _items(inputs).coalesce(1).write.mode("overwrite").parquet(f"{path}/{ITEMS}")
+
+    def with_item(self, lists: DataFrame, inputs: Inputs, *, reason: str) -> DataFrame:
+        """Lists by index as lists by item, each item for the same `reason`."""
+        named = lists.join(_items(inputs), on="item_index", how="inner")
+        return named.select("customer_id", "rank", "item_id", "relevance", F.lit(reason).alias("reason"))
+
+    def differs(self, path: str, inputs: Inputs) -> str | None:
+        """Whether an index that the model knows stands for another item by now."""
+        known = inputs.rows.sparkSession.read.parquet(f"{path}/{ITEMS}").withColumnRenamed("item_id", "known_item_id")
+        both = known.join(_items(inputs), on="item_index", how="left")
+        is_other = F.col("item_id").isNotNull() & (F.col("known_item_id") != F.col("item_id"))
+        other = both.where(is_other).orderBy("item_index").head()
+        if other is None:
+            return None
+        return f"item_index {other['item_index']} was {other['known_item_id']} and is {other['item_id']} by now"
+
+
+class RecommenderRule(Recommender):
+    """A recommender without training."""
+
+    is_rule = True
+
+    def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:
+        """Nothing is trained."""
+
+
+def list_length(settings: Settings) -> int:
+    """Items of a list that is measured."""
+    return max(settings.recommend.top_k, LONGEST_MEASURED)
+
+
+def _items(inputs: Inputs) -> DataFrame:
+    return inputs.read(ITEM_VOCABULARY).select("item_index", "item_id")

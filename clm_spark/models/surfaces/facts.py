@@ -1,0 +1,74 @@
+"""What the business rules look at: facts on each candidate, as known on the morning."""
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from clm_spark.events.identity.persons import known_persons, with_person
+from clm_spark.models.made_days import rows_made
+from clm_spark.tables.catalog import (
+    CONTACT_PERMISSIONS,
+    CUSTOMER_FEATURES,
+    ITEM_FACTS,
+    ITEM_FEATURES,
+    PAIR_FEATURES,
+)
+from clm_spark.tables.lake import Lake
+
+LOOKED_AT = (CUSTOMER_FEATURES, ITEM_FEATURES, PAIR_FEATURES, ITEM_FACTS, CONTACT_PERMISSIONS)
+
+
+def with_facts(candidates: DataFrame, lake: Lake) -> DataFrame:
+    """Add to rows by customer_id and item_id what the rules ask for; null where it is not known.
+
+    `category`, `brand`, `num_in_stock`, `is_excluded`, `is_sponsored`, `price_cents`; `bought_days_ago`, `gap_days`
+    (usual days between two purchases) and `num_impressions` of the last 30 days; `usual_price_cents` and `channels`.
+    """
+    pairs = rows_made(lake, PAIR_FEATURES)
+    of_pairs = with_gap(pairs).select("customer_id", "item_id", "bought_days_ago", "own_gap_days", "num_impressions")
+    known = candidates.join(of_pairs, on=["customer_id", "item_id"], how="left")
+    known = known.join(_items(lake), on="item_id", how="left")
+    known = known.join(F.broadcast(category_gaps(pairs)), on="category", how="left")
+    known = known.join(_customers(lake), on="customer_id", how="left")
+    gap_days = F.coalesce("own_gap_days", "category_gap_days").alias("gap_days")
+    added = (c for c in known.columns if c not in (*candidates.columns, "own_gap_days", "category_gap_days"))
+    return known.select(*candidates.columns, *added, gap_days)
+
+
+def with_gap(pairs: DataFrame) -> DataFrame:
+    """Rows of gold.pair_features with `bought_days_ago`, `own_gap_days` and `num_impressions`."""
+    return pairs.withColumns(
+        {
+            "bought_days_ago": F.col("purchase_recency_days"),
+            "own_gap_days": F.col("mean_gap_days"),
+            "num_impressions": F.col("num_impressions_30d"),
+        }
+    )
+
+
+def category_gaps(pairs: DataFrame) -> DataFrame:
+    """One row per category of gold.pair_features with a repeated purchase: `category_gap_days`, the median of the pairs' mean gaps."""
+    repeated = pairs.where(F.col("category").isNotNull() & F.col("mean_gap_days").isNotNull())
+    median = F.percentile_approx("mean_gap_days", F.lit(0.5)).cast("double")
+    return repeated.groupBy("category").agg(median.alias("category_gap_days"))
+
+
+def _items(lake: Lake) -> DataFrame:
+    """One row per item that was seen in the log, or that the shop named."""
+    price_cents = F.coalesce("mean_price_cents_90d", "mean_price_cents_365d").alias("price_cents")
+    seen = rows_made(lake, ITEM_FEATURES).select("item_id", "category", price_cents)
+    return seen.join(rows_made(lake, ITEM_FACTS).drop("as_of"), on="item_id", how="full")
+
+
+def _customers(lake: Lake) -> DataFrame:
+    """One row per customer: `usual_price_cents` of a unit in the last 365 days, and the `channels` agreed to."""
+    usual: Column = F.try_divide("revenue_cents_365d", "num_units_365d").alias("usual_price_cents")
+    features = rows_made(lake, CUSTOMER_FEATURES).select("customer_id", usual)
+    return features.join(_permissions(lake), on="customer_id", how="full")
+
+
+def _permissions(lake: Lake) -> DataFrame:
+    """One row per person with a channel that all of the person's logins in the list agree to."""
+    stored = rows_made(lake, CONTACT_PERMISSIONS)
+    listed = with_person(stored, known_persons(lake, [lake.settings.as_of]))
+    agreed = listed.groupBy("customer_id", "channel").agg(F.min("is_allowed").alias("is_allowed"))
+    return agreed.where("is_allowed").groupBy("customer_id").agg(F.collect_set("channel").alias("channels"))

@@ -1,0 +1,116 @@
+"""The business rules: which of a customer's ranked candidates a surface does not show, and why.
+
+Rows are candidates by `customer_id`, `surface` and `rank`, with `asked`, the surface's settings as a struct, and the facts
+of `facts.py`. What is not known removes nothing, but for a permission.
+"""
+
+from collections.abc import Callable, Mapping
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from clm_spark.tables.catalog import RULES
+
+
+def is_sold_out() -> Column:
+    """Stock: the shop counts no unit."""
+    return F.col("num_in_stock") <= 0
+
+
+def is_excluded() -> Column:
+    """Exclusion: the shop recommends it nowhere."""
+    return F.col("is_excluded")
+
+
+def lacks_permission() -> Column:
+    """Permission: the surface writes on a channel that the customer did not agree to."""
+    return F.col("asked.permission").isNotNull() & ~F.coalesce(
+        F.array_contains("channels", F.col("asked.permission")), F.lit(False)
+    )
+
+
+def is_in_hidden_category() -> Column:
+    """Hidden category: one that the surface does not show."""
+    return F.array_contains("asked.hidden_categories", F.col("category"))
+
+
+def was_bought_lately() -> Column:
+    """Repeat interval: too few of the usual days since the last purchase, or one that nobody makes twice."""
+    is_early = F.col("bought_days_ago") < F.col("asked.repeat_share") * F.col("gap_days")
+    is_for_good = F.col("bought_days_ago").isNotNull() & F.col("gap_days").isNull()
+    return F.col("asked.repeat_share").isNotNull() & (is_early | is_for_good)
+
+
+def is_out_of_price_band() -> Column:
+    """Price band: far cheaper or dearer than what the customer buys."""
+    ratio = F.try_divide(F.col("price_cents"), F.col("usual_price_cents"))
+    return ~ratio.between(F.col("asked.price_band")[0], F.col("asked.price_band")[1])
+
+
+def was_shown_too_often() -> Column:
+    """Frequency cap: shown to the customer as often as allowed."""
+    return F.col("num_impressions") >= F.col("asked.max_impressions")
+
+
+ROW_RULES: Mapping[str, Callable[[], Column]] = {
+    "stock": is_sold_out,
+    "exclusion": is_excluded,
+    "permission": lacks_permission,
+    "hidden_category": is_in_hidden_category,
+    "repeat_interval": was_bought_lately,
+    "price_band": is_out_of_price_band,
+    "frequency_cap": was_shown_too_often,
+}
+
+# Of the candidates that are left, at most so many of a group; those whose group is null are not counted.
+CAPS: Mapping[str, Callable[[], tuple[Column, Column]]] = {
+    "category_cap": lambda: (F.col("category"), F.col("asked.max_per_category")),
+    "brand_cap": lambda: (F.col("brand"), F.col("asked.max_per_brand")),
+    "min_new": lambda: (
+        F.when(F.col("bought_days_ago").isNotNull(), F.lit("bought")),
+        F.when(F.col("asked.min_new") > 0, F.col("asked.length") - F.col("asked.min_new")),
+    ),
+}
+
+
+def with_removed_by(candidates: DataFrame) -> DataFrame:
+    """Add `removed_by`, the first rule in the order of RULES that removes the candidate; null: it is kept."""
+    first = F.coalesce(*(F.when(ROW_RULES[name](), F.lit(name)) for name in RULES if name in ROW_RULES))
+    ruled = candidates.withColumn("removed_by", first)
+    for name in (name for name in RULES if name in CAPS):
+        group, most = CAPS[name]()
+        is_over = group.isNotNull() & (_num_kept(group) > most)
+        ruled = ruled.withColumn("removed_by", F.coalesce("removed_by", F.when(is_over, F.lit(name))))
+    return ruled
+
+
+def with_place(kept: DataFrame) -> DataFrame:
+    """Number the candidates that are kept from 1, in `place`; add `has_paid_place`.
+
+    The best sponsored ones take `asked.sponsored_places`; the others fill the free places in the order of their rank.
+    """
+    own = Window.partitionBy("customer_id", "surface")
+    is_sponsored, paid = F.coalesce("is_sponsored", F.lit(False)), F.col("asked.sponsored_places")
+    nth_sponsored = F.count_if(is_sponsored).over(own.orderBy("rank").rowsBetween(Window.unboundedPreceding, 0))
+    placed = kept.withColumn("has_paid_place", is_sponsored & (nth_sponsored <= F.size(paid)))
+    placed = placed.withColumn("_nth", F.row_number().over(own.orderBy("has_paid_place", "rank")))
+    num_paid = F.count_if("has_paid_place").over(own).cast("int")
+    # The n-th free place lies one further for each paid place that is not behind it.
+    free = F.aggregate(F.slice(paid, 1, num_paid), F.col("_nth"), lambda place, taken: _beyond(place, taken))
+    nth_paid = F.row_number().over(own.orderBy(F.desc("has_paid_place"), "rank"))
+    wanted = F.when(F.col("has_paid_place"), F.get(paid, nth_paid - 1)).otherwise(free)
+    # A paid place beyond the end of a short list is its last.
+    in_order = own.orderBy("_wanted", "rank")
+    return (
+        placed.withColumn("_wanted", wanted).withColumn("place", F.row_number().over(in_order)).drop("_nth", "_wanted")
+    )
+
+
+def _beyond(place: Column, taken: Column) -> Column:
+    return F.when(taken <= place, place + 1).otherwise(place)
+
+
+def _num_kept(group: Column) -> Column:
+    """How many of the group are kept up to this candidate, this one among them."""
+    so_far = Window.partitionBy("customer_id", "surface", group).orderBy("rank")
+    return F.count_if(F.col("removed_by").isNull()).over(so_far.rowsBetween(Window.unboundedPreceding, 0))
