@@ -10,7 +10,8 @@ from clm_spark.models import churn, purchase
 from clm_spark.models.als import Als
 from clm_spark.models.favourites import OwnFavourites
 from clm_spark.models.popularity import Popularity, RecentPopularity
-from clm_spark.models.ranker.model import Ranker, UserNeighbours
+from clm_spark.models.ranker.alike import Nmf, Svd, UserNeighbours
+from clm_spark.models.ranker.model import Ranker
 from clm_spark.models.recommendation import Recommendation
 from clm_spark.models.segments.chance import RandomSegments
 from clm_spark.models.segments.density import DensitySegments
@@ -36,6 +37,8 @@ MODELS: tuple[Model, ...] = (
     RecentPopularity(),
     OwnFavourites(),
     UserNeighbours(),
+    Svd(),
+    Nmf(),
     Als(),
     Ranker(),
     Transformer(),

@@ -5,10 +5,10 @@ import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pyspark.sql import DataFrame
 
@@ -31,6 +31,7 @@ class Inputs:
     lake: Lake
     as_of: date
     rows: DataFrame
+    held: dict[str, Any] = field(default_factory=dict, compare=False)  # what models worked out, for others to use
 
     @property
     def settings(self) -> Settings:

@@ -22,9 +22,10 @@ from clm_spark.evaluation.ranking import customer_ranking, mean_figures, ranking
 from clm_spark.evaluation.samples import sampled_means
 from clm_spark.models.catalogue import load_settings
 from clm_spark.models.comparison import stacked
-from clm_spark.models.ranker.candidates import FEATURES, NEAREST, NEIGHBOURS, Asked
+from clm_spark.models.ranker.alike import by_scores
+from clm_spark.models.ranker.candidates import FEATURES, NEAREST, NEIGHBOURS, TASTES, Asked
 from clm_spark.models.ranker.learned import Scorer, examples_of, knowledge_at, ranked
-from clm_spark.models.ranker.model import by_source, by_trees, fit_ranker
+from clm_spark.models.ranker.model import by_trees, fit_ranker
 from clm_spark.models.ranker.settings import CandidateSettings, RankerSettings
 from clm_spark.session import build_session
 
@@ -89,8 +90,9 @@ def model_lists(
     histories = histories_of(spark, known, last)
     facts = context.broadcast(knowledge_at(histories, no_categories, asked))
     scorers: dict[str, Scorer] = {
-        "TIFU-KNN's neighbours": lambda: by_source(NEAREST, LONGEST, ""),
-        "user neighbours": lambda: by_source(NEIGHBOURS, LONGEST, ""),
+        "TIFU-KNN's neighbours": lambda: by_scores(lambda block: block.score(NEAREST), LONGEST, ""),
+        "user neighbours": lambda: by_scores(lambda block: block.score(NEIGHBOURS), LONGEST, ""),
+        "SVD": lambda: by_scores(lambda block: block.score(TASTES), LONGEST, ""),
         "ranker": lambda: by_trees(trees),
     }
     return {

@@ -24,7 +24,7 @@ from clm_spark.models.ranker.settings import CandidateSettings
 
 MOST_CUSTOMERS = 512  # of a block
 
-NEIGHBOURS, NEAREST, WITH, NEXT = "neighbours", "nearest", "bought_with", "bought_next"
+NEIGHBOURS, NEAREST, WITH, NEXT, TASTES = "neighbours", "nearest", "bought_with", "bought_next", "tastes"
 SOURCES = (NEIGHBOURS, NEAREST, WITH, NEXT)
 
 # What trees are told, by what a list's reason is when it weighs most.
@@ -172,11 +172,18 @@ def _votes(block: Block, nearness: Singles, *, weigh: Callable[[Singles], Single
     return np.asarray((voting @ block.known.votes).toarray(), np.float32)
 
 
+def _by_tastes(block: Block) -> Singles:
+    """How near each item is to what the customer bought, in the space of the SVD."""
+    known = block.known
+    return np.asarray(taste_vectors(block.histories.bought, known.rarity) @ known.tastes @ known.tastes.T)
+
+
 SCORED_BY: Mapping[str, Callable[[Block], Singles]] = {
     NEIGHBOURS: _by_neighbours,
     NEAREST: _by_nearest,
     WITH: lambda block: (faded(block.histories.bought) @ block.known.bought_with).toarray(),
     NEXT: lambda block: (faded(block.histories.bought) @ block.known.bought_next).toarray(),
+    TASTES: _by_tastes,
 }
 
 

@@ -1,27 +1,25 @@
-"""Recommenders over histories: what like customers buy, and trees that rank the candidates of every source."""
+"""Trees that rank the candidates of every source, learned from past mornings."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import date, timedelta
 from functools import reduce
 from typing import Any
 
-import numpy as np
-from pyspark import Broadcast
 from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.errors import TooLittleDataError
-from clm_spark.models.ranker.candidates import FEATURES, NEIGHBOURS, Asked, Block, best_cells
+from clm_spark.models.ranker.candidates import FEATURES, Asked, Block
 from clm_spark.models.ranker.histories import histories_at, taken_after
-from clm_spark.models.ranker.knowledge import Knowledge, numbered
-from clm_spark.models.ranker.learned import Scored, Scorer, examples_of, knowledge_at, ranked
+from clm_spark.models.ranker.learned import Scored, Scorer, examples_of, knowledge_at
 from clm_spark.models.ranker.lines import Ints
+from clm_spark.models.ranker.lists import asked_of, categories_of, lists_by
 from clm_spark.models.ranker.reasons import reasons_of
 from clm_spark.models.ranker.settings import CandidateSettings, RankerSettings
-from clm_spark.models.recommender import Recommender, RecommenderRule
+from clm_spark.models.recommender import Recommender
 from clm_spark.models.registry.flavours import load_spark_pipeline, save_spark_pipeline
 from clm_spark.models.task import Inputs
 from clm_spark.session import persisted
@@ -32,26 +30,8 @@ log = logging.getLogger(__name__)
 
 MODULES = tuple(
     f"clm_spark.models.ranker.{name}"
-    for name in ("candidates", "histories", "knowledge", "learned", "lines", "reasons", "settings")
+    for name in ("candidates", "histories", "knowledge", "learned", "lines", "lists", "reasons", "settings")
 )
-
-
-class UserNeighbours(RecommenderRule):
-    """What the customers buy whose baskets are most like one's own, each by how alike they are.
-
-    TIFU-KNN's vectors (Hu, He, Gao and Zhang 2020), compared by cosine, among a bounded sample of customers.
-    """
-
-    name = "user_neighbours"
-    words = "user neighbours"
-    section = CandidateSettings
-    inputs = (CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY)
-    uses = MODULES
-
-    def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
-        """A row per customer of `inputs.rows` and rank, best first."""
-        reason = "bought by customers whose baskets are alike"
-        return _lists(inputs, lambda: by_source(NEIGHBOURS, length, reason), length)
 
 
 class Ranker(Recommender):
@@ -97,13 +77,7 @@ class Ranker(Recommender):
         """A row per customer of `inputs.rows` and rank, from the trees at `path` and what is known on the morning."""
         (model,) = load_spark_pipeline(path).stages
         trees = inputs.rows.sparkSession.sparkContext.broadcast(bytes(model.get_booster().save_raw("ubj")))  # type: ignore[attr-defined]
-        return _lists(inputs, lambda: by_trees(trees.value), length)
-
-
-def asked_of(settings: Settings) -> Asked:
-    """How the settings want candidates made."""
-    recommend = settings.recommend
-    return Asked(settings.of(CandidateSettings), recommend.test_days, recommend.hide_seen)
+        return lists_by(lambda: by_trees(trees.value), inputs, length=length)
 
 
 def fit_ranker(examples: DataFrame, settings: RankerSettings) -> Any:
@@ -157,21 +131,6 @@ def by_trees(trees: bytes) -> Scorer:
     return score
 
 
-def by_source(source: str, length: int, reason: str) -> Scorer:
-    """Scores items as one source of candidates does, the `length` best of each customer."""
-
-    def score(block: Block) -> Scored:
-        scores = block.score(source)
-        if block.asked.hides_seen:
-            for lines in (block.histories.bought, block.histories.looked):
-                scores[lines.customers, lines.items] = 0
-        keys = best_cells(scores, length)
-        rows, items = keys // block.known.num_items, keys % block.known.num_items
-        return Scored(rows, items, scores[rows, items], lambda chosen: [reason] * len(chosen))
-
-    return score
-
-
 def _panels(
     histories: DataFrame,
     taken: DataFrame,
@@ -181,7 +140,7 @@ def _panels(
     settings: RankerSettings,
 ) -> Iterator[DataFrame]:
     """Examples of each morning on which there were customers who went on to buy."""
-    categories = _categories(inputs)
+    categories = categories_of(inputs)
     for day in days:
         is_of_day = F.col("as_of") == F.lit(day)
         known_then = histories.where(is_of_day)
@@ -190,7 +149,7 @@ def _panels(
             log.info("the ranker does not learn from %s: no customer known then bought in the days after", day)
             continue
         try:
-            known = _broadcast(known_then, knowledge_at(known_then, categories, asked))
+            known = inputs.lake.spark.sparkContext.broadcast(knowledge_at(known_then, categories, asked))
         except TooLittleDataError as error:
             log.info("the ranker does not learn from %s: %s", day, error)
             continue
@@ -209,27 +168,3 @@ def _check_labels(examples: DataFrame) -> None:
             f"a ranker cannot be trained: expected candidates of past mornings that were bought and others that were not, "
             f"and of {labels['rows']} {which} was bought; wait for more items or customers"
         )
-
-
-def _lists(inputs: Inputs, scorer: Callable[[], Scorer], length: int) -> DataFrame:
-    asked, histories = asked_of(inputs.settings), histories_at(inputs, [inputs.as_of])
-    with persisted(histories):
-        known = _broadcast(histories, knowledge_at(histories, _categories(inputs), asked))
-    of_them = histories.join(inputs.rows.select("customer_id").distinct(), on="customer_id", how="left_semi")
-    lists = ranked(of_them, known, asked, scorer=scorer, top_k=length)
-    items = inputs.read(ITEM_VOCABULARY).select("item_index", "item_id")
-    by_item = lists.join(F.broadcast(items), on="item_index", how="inner")
-    return by_item.select("customer_id", "rank", "item_id", "relevance", "reason")
-
-
-def _broadcast(rows: DataFrame, known: Knowledge) -> Broadcast[Knowledge]:
-    return rows.sparkSession.sparkContext.broadcast(known)
-
-
-def _categories(inputs: Inputs) -> Ints:
-    """A number for the category of each item index; bounded by `recommend.max_items`."""
-    rows = inputs.read(ITEM_VOCABULARY).select("item_index", F.coalesce("category", F.lit(""))).toArrow()
-    index, names = (column.to_numpy() for column in rows.columns)
-    categories = np.zeros(int(index.max(initial=0)) + 1, np.int64)
-    categories[index] = numbered(names)
-    return categories

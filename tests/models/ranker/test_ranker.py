@@ -1,21 +1,21 @@
 """The ranker and user neighbours over the tables of a made shop."""
 
-from datetime import date, timedelta
+from datetime import timedelta
 
 import numpy as np
 import pytest
+from bought_days import AS_OF, NUM_ITEMS, inputs_of, written
 from pyspark.sql import functions as F
 
 from clm_spark.errors import TooLittleDataError
 from clm_spark.evaluation.ranking import customer_ranking, mean_figures
 from clm_spark.models.comparison import stacked
+from clm_spark.models.ranker.alike import UserNeighbours
 from clm_spark.models.ranker.histories import histories_at, taken_after
-from clm_spark.models.ranker.model import Ranker, UserNeighbours
-from clm_spark.models.task import Inputs
-from clm_spark.tables import catalog as t
+from clm_spark.models.ranker.model import Ranker
 
-AS_OF, HORIZON = date(2024, 6, 1), 10
-NUM_CUSTOMERS, NUM_ITEMS, NUM_DAYS = 80, 24, 200
+HORIZON = 10
+NUM_CUSTOMERS, NUM_DAYS = 80, 200
 SECTIONS = {
     "recommend": {"test_days": HORIZON, "top_k": 5},
     "ranker": {"panels": 3, "num_trees": 40, "max_depth": 4, "min_leaf_weight": 1.0, "step_size": 0.2},
@@ -24,37 +24,9 @@ SECTIONS = {
 }
 
 
-def written(lake, rows):
-    """Days with an item: customer, item, day, on which it became known, lines, views."""
-    known = lake.spark.createDataFrame(
-        rows, "customer_id string, item_id string, day_on date, known_on date, num_lines bigint, num_views bigint"
-    )
-    named = known.withColumns(
-        {
-            "num_events": F.col("num_lines") + F.col("num_views"),
-            "num_units": F.col("num_lines"),
-            "revenue_cents": 250 * F.col("num_lines"),
-        }
-    )
-    rest = {
-        c.name: F.lit(None if c.nullable else 0).cast(c.type)
-        for c in t.CUSTOMER_ITEM_DAYS.columns
-        if c.name not in named.columns
-    }
-    lake.replace(named.withColumns(rest), into=t.CUSTOMER_ITEM_DAYS)
-    of_items = ", ".join(f"{c.name} {c.type.simpleString()}" for c in t.ITEM_VOCABULARY.columns)
-    items = [(f"i{number}", AS_OF, number + 1, 9, "abc"[number % 3]) for number in range(NUM_ITEMS)]
-    lake.replace(lake.spark.createDataFrame(items, of_items), into=t.ITEM_VOCABULARY)
-
-
 @pytest.fixture
 def lake(new_lake):
     return new_lake(**SECTIONS)
-
-
-def inputs_of(lake, customers):
-    rows = lake.spark.createDataFrame([(customer,) for customer in customers], "customer_id string")
-    return Inputs(lake, AS_OF, rows)
 
 
 def test_histories_as_known_on_each_morning(lake):

@@ -1,0 +1,130 @@
+"""Recommenders that follow from who bought what, without learning from what came of it: neighbours, SVD and NMF."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+from pyspark.sql import DataFrame
+
+from clm_spark.models.ranker.candidates import NEIGHBOURS, TASTES, Block, best_cells
+from clm_spark.models.ranker.knowledge import Singles, basket_vectors
+from clm_spark.models.ranker.learned import Scored, Scorer
+from clm_spark.models.ranker.lists import known_at, lists_by
+from clm_spark.models.ranker.settings import CandidateSettings
+from clm_spark.models.recommender import RecommenderRule
+from clm_spark.models.task import Inputs
+from clm_spark.settings import Section
+from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY
+
+MODULES = tuple(
+    f"clm_spark.models.ranker.{name}"
+    for name in ("candidates", "histories", "knowledge", "learned", "lines", "lists", "settings")
+)
+
+
+class UserNeighbours(RecommenderRule):
+    """What the customers buy whose baskets are most like one's own, each by how alike they are.
+
+    TIFU-KNN's vectors (Hu, He, Gao and Zhang 2020), compared by cosine, among a bounded sample of customers.
+    """
+
+    name = "user_neighbours"
+    words = "user neighbours"
+    section = CandidateSettings
+    inputs = (CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY)
+    uses = MODULES
+
+    def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
+        """A row per customer of `inputs.rows` and rank, best first."""
+        reason = "bought by customers whose baskets are alike"
+        return lists_by(lambda: by_scores(lambda block: block.score(NEIGHBOURS), length, reason), inputs, length=length)
+
+
+class Svd(RecommenderRule):
+    """The items nearest to what the customer bought in the space of a truncated SVD of who bought what.
+
+    PureSVD (Cremonesi, Koren and Turrin 2010) of a bounded sample of customers, rare items and late baskets weighted up.
+    """
+
+    name = "svd"
+    words = "SVD"
+    section = CandidateSettings
+    inputs = (CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY)
+    uses = MODULES
+
+    def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
+        """A row per customer of `inputs.rows` and rank, best first."""
+        reason = "near what the customer buys, by who buys what"
+        return lists_by(lambda: by_scores(lambda block: block.score(TASTES), length, reason), inputs, length=length)
+
+
+class NmfSettings(Section):
+    """Non-negative matrix factorisation of who bought what."""
+
+    key: ClassVar[str] = "nmf"
+    dimensions: Annotated[int, Field(ge=1)] = 32
+    iterations: Annotated[int, Field(ge=1)] = 30
+    seed: int = 7
+
+
+class Nmf(RecommenderRule):
+    """The items of the groups that the customer's purchases are made of (Lee and Seung 1999).
+
+    Factors of a bounded sample of customers by scikit-learn; each customer's weights are found by non-negative least
+    squares on the workers.
+    """
+
+    name = "nmf"
+    words = "NMF"
+    section = NmfSettings
+    inputs = (CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY)
+    uses = MODULES
+
+    def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
+        """A row per customer of `inputs.rows` and rank, best first."""
+        settings = inputs.settings.of(NmfSettings)
+        groups = groups_of_items(known_at(inputs).value.votes, settings)
+        sent = inputs.lake.spark.sparkContext.broadcast(groups)
+        reason = "of a group of items that the customer buys from"
+
+        def scorer() -> Scorer:
+            return by_scores(lambda block: in_groups(block, sent.value, settings.iterations), length, reason)
+
+        return lists_by(scorer, inputs, length=length)
+
+
+def groups_of_items(customers: Any, settings: NmfSettings) -> Singles:
+    """Groups x items, no weight below 0, from rows of customers x items."""
+    from sklearn.decomposition import NMF
+
+    dimensions = min(settings.dimensions, *customers.shape)
+    model = NMF(dimensions, init="nndsvda", max_iter=settings.iterations, random_state=settings.seed, tol=1e-3)
+    model.fit(customers)
+    return np.asarray(model.components_, np.float32)
+
+
+def in_groups(block: Block, groups: Singles, iterations: int) -> Singles:
+    """Customers x items: what the groups that come nearest to the customer's purchases have of each item."""
+    from sklearn.decomposition import non_negative_factorization
+
+    bought = basket_vectors(block.histories.bought)
+    weights, _, _ = non_negative_factorization(
+        bought, H=groups, n_components=len(groups), init="custom", update_H=False, max_iter=iterations, tol=1e-3
+    )
+    return np.asarray(weights @ groups, np.float32)
+
+
+def by_scores(score_block: Callable[[Block], Singles], length: int, reason: str) -> Scorer:
+    """Scores items by customers x items, the `length` best of each customer that are above 0."""
+
+    def score(block: Block) -> Scored:
+        scores = score_block(block)
+        if block.asked.hides_seen:
+            for lines in (block.histories.bought, block.histories.looked):
+                scores[lines.customers, lines.items] = 0
+        keys = best_cells(scores, length)
+        rows, items = keys // block.known.num_items, keys % block.known.num_items
+        return Scored(rows, items, scores[rows, items], lambda chosen: [reason] * len(chosen))
+
+    return score

@@ -1,0 +1,57 @@
+"""Lists of a morning: what is known of the items then, and every customer's best by a scorer."""
+
+from collections.abc import Callable
+
+import numpy as np
+from pyspark import Broadcast
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from clm_spark.models.ranker.candidates import Asked
+from clm_spark.models.ranker.histories import histories_at
+from clm_spark.models.ranker.knowledge import Knowledge, numbered
+from clm_spark.models.ranker.learned import Scorer, knowledge_at, ranked
+from clm_spark.models.ranker.lines import Ints
+from clm_spark.models.ranker.settings import CandidateSettings
+from clm_spark.models.task import Inputs
+from clm_spark.session import persisted
+from clm_spark.settings import Settings
+from clm_spark.tables.catalog import ITEM_VOCABULARY
+
+KNOWLEDGE = "ranker.knowledge"
+
+
+def asked_of(settings: Settings) -> Asked:
+    """How the settings want candidates made."""
+    recommend = settings.recommend
+    return Asked(settings.of(CandidateSettings), recommend.test_days, recommend.hide_seen)
+
+
+def known_at(inputs: Inputs) -> Broadcast[Knowledge]:
+    """What is known of the items on the morning of `inputs`: worked out once for all who ask with the same inputs."""
+    if KNOWLEDGE not in inputs.held:
+        histories = histories_at(inputs, [inputs.as_of])
+        with persisted(histories):
+            known = knowledge_at(histories, categories_of(inputs), asked_of(inputs.settings))
+        inputs.held[KNOWLEDGE] = inputs.lake.spark.sparkContext.broadcast(known)
+    found: Broadcast[Knowledge] = inputs.held[KNOWLEDGE]
+    return found
+
+
+def lists_by(scorer: Callable[[], Scorer], inputs: Inputs, *, length: int) -> DataFrame:
+    """A row per customer of `inputs.rows` and rank, up to `length`, by the scores of `scorer()`, called once per task."""
+    histories = histories_at(inputs, [inputs.as_of])
+    of_them = histories.join(inputs.rows.select("customer_id").distinct(), on="customer_id", how="left_semi")
+    lists = ranked(of_them, known_at(inputs), asked_of(inputs.settings), scorer=scorer, top_k=length)
+    items = inputs.read(ITEM_VOCABULARY).select("item_index", "item_id")
+    by_item = lists.join(F.broadcast(items), on="item_index", how="inner")
+    return by_item.select("customer_id", "rank", "item_id", "relevance", "reason")
+
+
+def categories_of(inputs: Inputs) -> Ints:
+    """A number for the category of each item index; bounded by `recommend.max_items`."""
+    rows = inputs.read(ITEM_VOCABULARY).select("item_index", F.coalesce("category", F.lit(""))).toArrow()
+    index, names = (column.to_numpy() for column in rows.columns)
+    categories = np.zeros(int(index.max(initial=0)) + 1, np.int64)
+    categories[index] = numbered(names)
+    return categories
