@@ -1,22 +1,30 @@
 import pytest
 from pyspark.sql import functions as F
-from small_shop import NUM_CUSTOMERS
+from small_shop import NUM_CUSTOMERS, NUM_ITEMS
 
 from clm_spark.models.recommendation import Recommendation
 from clm_spark.models.registry import Registry
 from clm_spark.pipeline import JOBS
+from clm_spark.privacy.pseudonyms import pseudonym
 from clm_spark.tables import catalog as t
 from clm_spark.tables.lake import Lake
 
-ORDER = ("build_interactions", "train_recommenders", "recommend_items")
+ORDER = ("load_shop_facts", "build_interactions", "train_recommenders", "recommend_items")
+SOLD_OUT, MAILED = "1003", 4
 SECTIONS = {
     "als": {"rank": 4, "iterations": 3, "blocks": 2},
     "recommend": {"top_k": 5, "min_item_events": 2},
+    "surfaces": {"email": {"length": 3}, "product_page": {"length": 2, "min_new": 2}},
     "transformer": {
         "launcher": "one_process", "ranks": 1, "layers": 1, "heads": 2, "width": 16, "max_length": 32,
         "epochs": 2, "negatives": 8, "steps": 8, "horizon": 8, "batch_size": 8,
     },
 }  # fmt: skip
+
+
+def hashed(lake: Lake, customer: int) -> str:
+    named = lake.spark.range(1).select(pseudonym(F.lit(str(customer)), key=lake.schemas.key))
+    return named.head()[0]
 
 
 def run(lake: Lake, name: str) -> Lake:
@@ -29,23 +37,32 @@ def run(lake: Lake, name: str) -> Lake:
 
 
 @pytest.mark.timeout(900)
-def test_lists_are_made_from_events_and_made_again(new_lake, small_shop):
-    own, shop = new_lake(**SECTIONS), small_shop.lake.settings.lakehouse
+def test_lists_are_made_from_events_and_made_again(new_lake, small_shop, tmp_path):
+    (tmp_path / "items.csv").write_text(f"item_id,num_in_stock\n{SOLD_OUT},0\n1004,7\n")
+    (tmp_path / "agreed.csv").write_text(f"customer_id,channel,is_allowed\n{MAILED},email,yes\n5,email,no\n6,sms,yes\n")
+    facts = {"items": f"{tmp_path}/items.csv", "permissions": f"{tmp_path}/agreed.csv"}
+    own, shop = new_lake(**SECTIONS, shop_facts=facts), small_shop.lake.settings.lakehouse
     # The small shop's events, in silver, and gold tables of our own.
     place = own.settings.lakehouse.model_copy(update={"bronze": shop.bronze, "silver": shop.silver})
     lake = Lake(own.spark, own.settings.model_copy(update={"lakehouse": place}))
-    for table in (t.ITEM_DAYS, t.CUSTOMER_ITEM_DAYS):
+    for table in (t.ITEM_DAYS, t.CUSTOMER_ITEM_DAYS, t.PAIR_FEATURES, t.ITEM_FEATURES, t.CUSTOMER_FEATURES):
         lake.replace(small_shop.lake.read(table), into=table)
     for name in ORDER:
         run(lake, name)
     figures = {(m.model, m.metric): m for m in lake.read(t.MODEL_METRICS).collect()}
-    models = {"popularity", "recent_popularity", "own_favourites", "user_neighbours", "als", "ranker", "transformer"}
+    rules = {"popularity", "recent_popularity", "own_favourites", "user_neighbours", "svd", "nmf"}
+    models = rules | {"als", "ranker", "transformer"}
     assert set(figures) == {(model, metric) for model in models for metric in Recommendation.metrics}
     served = Registry(lake.settings).champion("recommendation", lake.settings.as_of)
     best = served.model
     assert figures[best, "ndcg_at_10"].value == max(figures[model, "ndcg_at_10"].value for model in models)
 
-    lists = lake.read(t.ITEM_RECOMMENDATIONS)
+    slices = lake.read(t.SLICE_METRICS).collect()
+    assert {(row.score, row.model, row.slice) for row in slices} == {
+        ("recommendation", best, name) for name in ("tenure", "items", "purchases")
+    }
+    everywhere = lake.read(t.ITEM_RECOMMENDATIONS)
+    lists = everywhere.where("surface = 'home'")
     assert {row.source for row in lists.collect()} <= {best, "popularity"}
     assert {row.model_version for row in lists.collect()} == {served.version}
     ranks = lists.groupBy("customer_id").agg(F.sort_array(F.collect_list("rank")).alias("ranks")).collect()
@@ -54,8 +71,26 @@ def test_lists_are_made_from_events_and_made_again(new_lake, small_shop):
     twice = lists.groupBy("customer_id", "item_id").count().where("count > 1")
     assert twice.isEmpty(), "an item stands in a list once"
 
-    tables = (t.MODEL_METRICS, t.ITEM_RECOMMENDATIONS)
+    assert everywhere.where(F.col("item_id") == SOLD_OUT).isEmpty()
+    mailed = everywhere.where("surface = 'email'").collect()
+    assert {row.customer_id for row in mailed} == {hashed(lake, MAILED)}, "one agreed"
+    assert sorted(row["rank"] for row in mailed) == [1, 2, 3]
+    bought = lake.read(t.CUSTOMER_ITEM_DAYS).where("num_lines > 0").select("customer_id", "item_id")
+    beside = everywhere.where("surface = 'product_page'")
+    assert beside.join(bought, on=["customer_id", "item_id"], how="left_semi").isEmpty()
+    assert {tuple(row) for row in beside.groupBy("customer_id").count().select("count").distinct().collect()} == {(2,)}
+    removed = {(row.surface, row.rule): row for row in lake.read(t.RECOMMENDATION_EXCLUSIONS).collect()}
+    assert set(removed) == {
+        *((surface, "stock") for surface in t.SURFACES), ("email", "permission"), ("product_page", "min_new")
+    }  # fmt: skip
+    assert removed["email", "permission"].num_customers == NUM_CUSTOMERS - 1
+    assert removed["email", "permission"].num_candidates == (NUM_CUSTOMERS - 1) * (NUM_ITEMS - 1), "but the sold out"
+    assert removed["home", "stock"].num_customers == NUM_CUSTOMERS
+    newest = lake.spark.table(f"{lake.schemas.name('analysts')}.todays_lists")
+    assert newest.count() == everywhere.count()
+
+    tables = (t.MODEL_METRICS, t.ITEM_RECOMMENDATIONS, t.RECOMMENDATION_EXCLUSIONS)
     before = [sorted(map(str, lake.read(table).collect())) for table in tables]
-    for name in ORDER[1:]:
+    for name in (ORDER[0], *ORDER[2:]):
         run(lake, name)
     assert before == [sorted(map(str, lake.read(table).collect())) for table in tables]

@@ -30,7 +30,11 @@ SECTIONS = {
     "als": {"rank": 4, "iterations": 4, "alpha": 1.0, "blocks": 2},
     "recommend": {"top_k": 5, "hide_seen": True},
     "segments": {"k_to": 3},
-    "evaluation": {"replicates": 50, "folds": 2, "leave_out": ["transformer", "user_neighbours", "ranker", *OTHERS]},
+    "evaluation": {
+        "replicates": 50,
+        "folds": 2,
+        "leave_out": ["transformer", "user_neighbours", "svd", "nmf", "ranker", *OTHERS],
+    },
 }
 
 
