@@ -14,7 +14,7 @@ from clm_spark.evaluation.ranking import customer_ranking, mean_figures, ranking
 from clm_spark.evaluation.samples import sampled_means
 from clm_spark.models.comparison import stacked
 from clm_spark.models.ranker.alike import by_scores
-from clm_spark.models.ranker.candidates import FEATURES, Asked
+from clm_spark.models.ranker.candidates import FEATURES, CandidateOptions
 from clm_spark.models.ranker.learned import Scorer, examples_of, knowledge_at, ranked
 from clm_spark.models.ranker.model import by_trees, fit_ranker
 from clm_spark.models.ranker.settings import CandidateSettings, RankerSettings
@@ -72,7 +72,11 @@ def model_lists(
     Of each past morning what was known of every customer, and what came; the ranker learns from these. Knowledge of the
     items for the lists is made of `references`.
     """
-    context, no_categories, asked = spark.sparkContext, np.zeros(num_items, np.int64), Asked(candidates, RECENT_BASKETS)
+    context, no_categories, asked = (
+        spark.sparkContext,
+        np.zeros(num_items, np.int64),
+        CandidateOptions(candidates, RECENT_BASKETS),
+    )
     examples = []
     for number, (earlier, taken) in enumerate(past):
         histories = histories_of(spark, earlier, taken).where(F.size("items") > 0)

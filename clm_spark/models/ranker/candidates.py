@@ -1,4 +1,4 @@
-"""Items that each customer of a batch might buy, and what trees are told of them: cost is linear in customers."""
+"""Items that each customer of a batch might buy, and the features of each: cost is linear in customers."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from clm_spark.models.ranker.knowledge import (
     Knowledge,
     Singles,
     basket_vectors,
-    faded,
+    decayed,
     lengths_of,
     scaled_to_one,
     taste_vectors,
@@ -27,7 +27,7 @@ MOST_CUSTOMERS = 512  # of a block
 NEIGHBOURS, NEAREST, WITH, NEXT, TASTES = "neighbours", "nearest", "bought_with", "bought_next", "tastes"
 SOURCES = (NEIGHBOURS, NEAREST, WITH, NEXT)
 
-# What trees are told, by what a list's reason is when it weighs most.
+# The features, by what a list's reason is when they weigh most.
 OWN_FEATURES = (
     "days", "units", "age", "first_age", "gap", "gap_deviation", "due", "due_by_item", "share", "share_since_first",
     "place", "recent_days", "days_of_three", "fading", "slowly_fading", "fast_decay", "slow_decay", "basket_vector",
@@ -71,7 +71,7 @@ class Candidates:
 
 
 @dataclass(frozen=True)
-class Asked:
+class CandidateOptions:
     """How candidates are made, beside what is known of the items."""
 
     settings: CandidateSettings
@@ -79,7 +79,7 @@ class Asked:
     hides_seen: bool = False
 
 
-def blocks_of(batches: Iterable[pa.RecordBatch], known: Knowledge, asked: Asked) -> Iterator["Block"]:
+def blocks_of(batches: Iterable[pa.RecordBatch], known: Knowledge, asked: CandidateOptions) -> Iterator["Block"]:
     """The rows of all batches in blocks whose scores of all items fit into memory."""
     most = max(1, min(MOST_CUSTOMERS, CELLS // max(1, known.num_items)))
     for batch in batches:
@@ -92,7 +92,7 @@ def blocks_of(batches: Iterable[pa.RecordBatch], known: Knowledge, asked: Asked)
 class Block:
     """A few hundred customers: their histories, and every source's scores of all items."""
 
-    def __init__(self, rows: pa.RecordBatch, histories: Histories, known: Knowledge, asked: Asked) -> None:
+    def __init__(self, rows: pa.RecordBatch, histories: Histories, known: Knowledge, asked: CandidateOptions) -> None:
         self.rows, self.histories, self.known, self.asked = rows, histories, known, asked
         self.scores: dict[str, Singles] = {}
 
@@ -117,8 +117,8 @@ class Block:
         """Of every source its best, each pair once."""
         keys = self._keys()
         customers, items = keys // self.known.num_items, keys % self.known.num_items
-        told = _features(self, keys, customers, items)
-        return Candidates(customers, items, np.column_stack([told[name] for name in FEATURES]).astype(np.float32))
+        features = _features(self, keys, customers, items)
+        return Candidates(customers, items, np.column_stack([features[name] for name in FEATURES]).astype(np.float32))
 
     def _keys(self) -> Ints:
         asked, histories, num_items = self.asked.settings, self.histories, self.known.num_items
@@ -181,8 +181,8 @@ def _by_tastes(block: Block) -> Singles:
 SCORED_BY: Mapping[str, Callable[[Block], Singles]] = {
     NEIGHBOURS: _by_neighbours,
     NEAREST: _by_nearest,
-    WITH: lambda block: (faded(block.histories.bought) @ block.known.bought_with).toarray(),
-    NEXT: lambda block: (faded(block.histories.bought) @ block.known.bought_next).toarray(),
+    WITH: lambda block: (decayed(block.histories.bought) @ block.known.bought_with).toarray(),
+    NEXT: lambda block: (decayed(block.histories.bought) @ block.known.bought_next).toarray(),
     TASTES: _by_tastes,
 }
 
@@ -220,15 +220,15 @@ def _latest(lines: Lines, count: int) -> Ints:
 
 def _features(block: Block, keys: Ints, customers: Ints, items: Ints) -> dict[str, Floats]:
     known, bought = block.known, block.histories.bought
-    told: dict[str, Floats] = {name: known.facts[name][items] for name in ITEM_FEATURES}
-    told |= {source: block.score(source)[customers, items] for source in SOURCES}
-    told |= _of_pairs(bought, keys, customers, items, known, block.asked.recent_days)
-    told |= _of_looks(block.histories.looked, keys, block.asked.recent_days)
-    told |= _of_customers(bought, customers, block.asked.recent_days)
-    told |= _of_categories(bought, customers, items, told["age"], known.categories, block.asked.recent_days)
+    features: dict[str, Floats] = {name: known.facts[name][items] for name in ITEM_FEATURES}
+    features |= {source: block.score(source)[customers, items] for source in SOURCES}
+    features |= _of_pairs(bought, keys, customers, items, known, block.asked.recent_days)
+    features |= _of_looks(block.histories.looked, keys, block.asked.recent_days)
+    features |= _of_customers(bought, customers, block.asked.recent_days)
+    features |= _of_categories(bought, customers, items, features["age"], known.categories, block.asked.recent_days)
     taste = taste_vectors(bought, known.rarity) @ known.tastes
-    told["taste"] = np.einsum("nd,nd->n", np.asarray(taste)[customers], known.tastes[items])
-    return told | _of_prices(bought, customers, items, known.facts["price"])
+    features["taste"] = np.einsum("nd,nd->n", np.asarray(taste)[customers], known.tastes[items])
+    return features | _of_prices(bought, customers, items, known.facts["price"])
 
 
 def _of_pairs(
@@ -247,7 +247,7 @@ def _of_pairs(
         gap = np.where(count > 1, (oldest - latest) / (count - 1), np.nan)
         spread = np.sqrt(np.maximum(pairs.sums(bought.gaps**2) / (count - 1) - gap**2, 0))
         age, own_gap = of(latest), of(gap)
-        told = {
+        features = {
             "days": of(count, 0.0),
             "units": of(pairs.sums(bought.units), 0.0),
             "age": age,
@@ -268,7 +268,7 @@ def _of_pairs(
         }
     vectors = basket_vectors(bought).tocsr()
     vectors.sort_indices()  # in the order of the pairs
-    return told | {"basket_vector": of(vectors.data.astype(float), 0.0)}
+    return features | {"basket_vector": of(vectors.data.astype(float), 0.0)}
 
 
 def _of_looks(looked: Lines, keys: Ints, recent_days: int) -> dict[str, Floats]:

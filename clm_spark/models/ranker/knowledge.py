@@ -149,7 +149,7 @@ def basket_vectors(bought: Lines) -> Any:
     return bought.matrix(weights * FADES["across"] ** group / -(-num_baskets // size)).astype(np.float32)
 
 
-def faded(bought: Lines) -> Any:
+def decayed(bought: Lines) -> Any:
     """Customers x items: a purchase counts less with every basket after it."""
     return bought.matrix(BASKETS_FADE**bought.places).astype(np.float32)
 

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.errors import TooLittleDataError
-from clm_spark.models.ranker.candidates import FEATURES, Asked, Block, blocks_of
+from clm_spark.models.ranker.candidates import FEATURES, Block, CandidateOptions, blocks_of
 from clm_spark.models.ranker.knowledge import SUMS, Knowledge, item_sums, knowledge_of
 from clm_spark.models.ranker.lines import Bools, Floats, Ints, histories_of, joined, lists_of
 from clm_spark.models.ranker.settings import RankerSettings
@@ -28,7 +28,7 @@ LISTS = "customer_id string, rank int, item_index int, relevance double, reason 
 DRAWS = 1 << 30
 
 
-def knowledge_at(histories: DataFrame, categories: Ints, asked: Asked) -> Knowledge:
+def knowledge_at(histories: DataFrame, categories: Ints, asked: CandidateOptions) -> Knowledge:
     """What `histories`, one row per customer of one morning, say of the items, whose `categories` are by index.
 
     On the driver come one row per item of a bounded vocabulary, and the histories of `reference_customers`. Raises
@@ -46,7 +46,7 @@ def knowledge_at(histories: DataFrame, categories: Ints, asked: Asked) -> Knowle
     return knowledge_of(sums, categories, references.bought, references.customer_keys, settings=settings)
 
 
-def _sums_of(histories: DataFrame, *, num_items: int, asked: Asked) -> dict[str, Floats]:
+def _sums_of(histories: DataFrame, *, num_items: int, asked: CandidateOptions) -> dict[str, Floats]:
     longest, recent_days = asked.settings.longest_history, asked.recent_days
 
     def sum_batches(batches: Batches) -> Iterator[pa.RecordBatch]:
@@ -69,7 +69,9 @@ def _sums_of(histories: DataFrame, *, num_items: int, asked: Asked) -> dict[str,
     return found
 
 
-def examples_of(histories: DataFrame, known: Broadcast[Knowledge], asked: Asked, settings: RankerSettings) -> DataFrame:
+def examples_of(
+    histories: DataFrame, known: Broadcast[Knowledge], asked: CandidateOptions, settings: RankerSettings
+) -> DataFrame:
     """Candidates of customers with `taken`, whether each was taken, and a weight: all that were, and a share of the rest."""
     share = settings.negative_share
 
@@ -113,7 +115,12 @@ class Scored:
 
 
 def ranked(
-    histories: DataFrame, known: Broadcast[Knowledge], asked: Asked, *, scorer: Callable[[], "Scorer"], top_k: int
+    histories: DataFrame,
+    known: Broadcast[Knowledge],
+    asked: CandidateOptions,
+    *,
+    scorer: Callable[[], "Scorer"],
+    top_k: int,
 ) -> DataFrame:
     """One row per customer and rank, `top_k` at most, by the scores of `scorer()`, which is called once per task."""
 

@@ -7,7 +7,7 @@ from pyspark import Broadcast
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.models.ranker.candidates import Asked
+from clm_spark.models.ranker.candidates import CandidateOptions
 from clm_spark.models.ranker.histories import histories_at
 from clm_spark.models.ranker.knowledge import Knowledge, numbered
 from clm_spark.models.ranker.learned import Scorer, knowledge_at, ranked
@@ -21,10 +21,10 @@ from clm_spark.tables.catalog import ITEM_VOCABULARY
 KNOWLEDGE = "ranker.knowledge"
 
 
-def asked_of(settings: Settings) -> Asked:
+def candidate_options(settings: Settings) -> CandidateOptions:
     """How the settings want candidates made."""
     recommend = settings.recommend
-    return Asked(settings.of(CandidateSettings), recommend.test_days, recommend.hide_seen)
+    return CandidateOptions(settings.of(CandidateSettings), recommend.test_days, recommend.hide_seen)
 
 
 def known_at(inputs: Inputs) -> Broadcast[Knowledge]:
@@ -32,7 +32,7 @@ def known_at(inputs: Inputs) -> Broadcast[Knowledge]:
     if KNOWLEDGE not in inputs.held:
         histories = histories_at(inputs, [inputs.as_of])
         with persisted(histories):
-            known = knowledge_at(histories, categories_of(inputs), asked_of(inputs.settings))
+            known = knowledge_at(histories, categories_of(inputs), candidate_options(inputs.settings))
         inputs.held[KNOWLEDGE] = inputs.lake.spark.sparkContext.broadcast(known)
     found: Broadcast[Knowledge] = inputs.held[KNOWLEDGE]
     return found
@@ -42,7 +42,7 @@ def lists_by(scorer: Callable[[], Scorer], inputs: Inputs, *, length: int) -> Da
     """A row per customer of `inputs.rows` and rank, up to `length`, by the scores of `scorer()`, called once per task."""
     histories = histories_at(inputs, [inputs.as_of])
     of_them = histories.join(inputs.rows.select("customer_id").distinct(), on="customer_id", how="left_semi")
-    lists = ranked(of_them, known_at(inputs), asked_of(inputs.settings), scorer=scorer, top_k=length)
+    lists = ranked(of_them, known_at(inputs), candidate_options(inputs.settings), scorer=scorer, top_k=length)
     items = inputs.read(ITEM_VOCABULARY).select("item_index", "item_id")
     by_item = lists.join(F.broadcast(items), on="item_index", how="inner")
     return by_item.select("customer_id", "rank", "item_id", "relevance", "reason")

@@ -12,11 +12,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.errors import TooLittleDataError
-from clm_spark.models.ranker.candidates import FEATURES, Asked, Block
+from clm_spark.models.ranker.candidates import FEATURES, Block, CandidateOptions
 from clm_spark.models.ranker.histories import histories_at, taken_after
 from clm_spark.models.ranker.learned import Scored, Scorer, examples_of, knowledge_at
 from clm_spark.models.ranker.lines import Ints
-from clm_spark.models.ranker.lists import asked_of, categories_of, lists_by
+from clm_spark.models.ranker.lists import candidate_options, categories_of, lists_by
 from clm_spark.models.ranker.reasons import reasons_of
 from clm_spark.models.ranker.settings import CandidateSettings, RankerSettings
 from clm_spark.models.recommender import Recommender
@@ -54,7 +54,7 @@ class Ranker(Recommender):
 
     def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:
         """Learn from the mornings before `inputs.as_of` whose days to come were over by then."""
-        settings, asked = inputs.settings.of(RankerSettings), asked_of(inputs.settings)
+        settings, asked = inputs.settings.of(RankerSettings), candidate_options(inputs.settings)
         horizon_days = inputs.settings.recommend.test_days
         days = [inputs.as_of - timedelta(days=horizon_days * back) for back in range(1, settings.panels + 1)]
         with ExitStack() as held:
@@ -136,7 +136,7 @@ def _panels(
     taken: DataFrame,
     days: Sequence[date],
     inputs: Inputs,
-    asked: Asked,
+    asked: CandidateOptions,
     settings: RankerSettings,
 ) -> Iterator[DataFrame]:
     """Examples of each morning on which there were customers who went on to buy."""

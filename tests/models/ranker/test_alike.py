@@ -10,7 +10,7 @@ from clm_spark.models.ranker.alike import Nmf, NmfSettings, Svd, UserNeighbours,
 from clm_spark.models.ranker.candidates import TASTES, blocks_of
 from clm_spark.models.ranker.histories import histories_at
 from clm_spark.models.ranker.knowledge import taste_vectors
-from clm_spark.models.ranker.lists import asked_of, known_at
+from clm_spark.models.ranker.lists import candidate_options, known_at
 
 NUM_CUSTOMERS, GROUPS = 60, 3
 IN_GROUP = NUM_ITEMS // GROUPS
@@ -52,7 +52,7 @@ def test_svd_scores_are_projections(inputs):
     """Onto the right singular vectors of all customers, which here are the customers of reference."""
     (batch,) = histories_at(inputs, [AS_OF]).repartition(1).toArrow().combine_chunks().to_batches()
     known = known_at(inputs).value
-    (block,) = blocks_of([batch], known, asked_of(inputs.settings))
+    (block,) = blocks_of([batch], known, candidate_options(inputs.settings))
     rows = taste_vectors(block.histories.bought, known.rarity).toarray()
     _, _, right = np.linalg.svd(rows.astype(float), full_matrices=False)
     np.testing.assert_allclose(block.score(TASTES), rows @ right[:GROUPS].T @ right[:GROUPS], atol=1e-5)

@@ -13,7 +13,7 @@ from clm_spark.models.ranker.candidates import (
     NEIGHBOURS,
     NEXT,
     WITH,
-    Asked,
+    CandidateOptions,
     best_cells,
     blocks_of,
 )
@@ -147,7 +147,7 @@ def nearest_votes(nearness, weights):
 
 
 def test_neighbours_and_nobody_is_their_own(known):
-    (block,) = blocks_of([batch_of(HISTORIES)], known, Asked(SETTINGS, RECENT))
+    (block,) = blocks_of([batch_of(HISTORIES)], known, CandidateOptions(SETTINGS, RECENT))
     scaled = VECTORS / np.maximum(np.linalg.norm(VECTORS, axis=1, keepdims=True), 1e-12)
     cosine = scaled @ scaled.T
     who = [c for c in range(NUM_CUSTOMERS) if VECTORS[c].any()]
@@ -181,7 +181,7 @@ def test_items_bought_together_and_after(histories, known):
 
 
 def test_what_is_told_of_the_customer_with_the_item(histories, known):
-    (block,) = blocks_of([batch_of(HISTORIES)], known, Asked(SETTINGS, RECENT))
+    (block,) = blocks_of([batch_of(HISTORIES)], known, CandidateOptions(SETTINGS, RECENT))
     found = block.candidates()
     told = [dict(zip(FEATURES, row, strict=True)) for row in found.features.tolist()]
     seen = set()
@@ -231,7 +231,7 @@ def test_what_is_told_of_the_customer_with_the_item(histories, known):
 
 
 def test_blocks_and_batches_change_nothing(known, monkeypatch):
-    asked = Asked(SETTINGS, RECENT)
+    asked = CandidateOptions(SETTINGS, RECENT)
     (whole,) = (block.candidates() for block in blocks_of([batch_of(HISTORIES)], known, asked))
     monkeypatch.setattr("clm_spark.models.ranker.candidates.MOST_CUSTOMERS", 7)
     cut = [batch_of(HISTORIES[:19]), batch_of(HISTORIES[19:], first_key=119)]
@@ -243,7 +243,7 @@ def test_blocks_and_batches_change_nothing(known, monkeypatch):
 
 
 def test_seen_items_are_hidden(known):
-    (block,) = blocks_of([batch_of(HISTORIES)], known, Asked(SETTINGS, RECENT, hides_seen=True))
+    (block,) = blocks_of([batch_of(HISTORIES)], known, CandidateOptions(SETTINGS, RECENT, hides_seen=True))
     found = block.candidates()
     for customer, item in zip(found.customers, found.items, strict=True):
         baskets, looks = HISTORIES[customer]
