@@ -64,5 +64,5 @@ def test_nmf_finds_parts_that_rows_are_sums_of():
     rows = random.uniform(0, 1, (50, 3)) @ parts
     found = groups_of_items(rows, NmfSettings(dimensions=3, iterations=500))
     cosine = (found / np.linalg.norm(found, axis=1)[:, None]) @ (parts / np.linalg.norm(parts, axis=1)[:, None]).T
-    np.testing.assert_allclose(np.sort(cosine.max(axis=0)), 1, atol=1e-3)
+    np.testing.assert_allclose(cosine.max(axis=0), 1, atol=5e-3)
     assert groups_of_items(rows[:2], NmfSettings(dimensions=3)).shape == (2, 12), "no more groups than customers"
