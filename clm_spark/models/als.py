@@ -1,7 +1,8 @@
-"""Implicit-feedback matrix factorisation (Hu, Koren and Volinsky 2008) by MLlib's ALS."""
+"""Implicit-feedback matrix factorisation (Hu, Koren and Volinsky 2008), by MLlib's ALS or in NumPy on the workers."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from clm_spark import files
+from clm_spark.models.als_numpy import Weights, fit_factors
 from clm_spark.models.recommender import IndexedRecommender
 from clm_spark.models.registry.flavours import load_spark_pipeline, save_spark_pipeline
 from clm_spark.models.task import Inputs
@@ -37,6 +39,7 @@ class AlsSettings(Section):
     alpha: float = Field(0.2, description="confidence gained per unit of strength: a purchase is 5 by default")
     regularization: float = 0.1
     blocks: Annotated[int, Field(ge=1)] = Field(4, description="tasks per side; about the number of cores, or more")
+    solver: Literal["numpy", "mllib"] = Field("numpy", description="who solves: NumPy on the workers, or MLlib")
     seed: int = 7
 
 
@@ -47,7 +50,7 @@ class Als(IndexedRecommender):
     words = "ALS"
     section = AlsSettings
     inputs = (INTERACTIONS, ITEM_VOCABULARY)
-    uses = ("clm_spark.models.top_k",)
+    uses = ("clm_spark.models.top_k", "clm_spark.models.als_numpy", "clm_spark.models.als_blocks")
 
     def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:
         """Write the factors and whose they are."""
@@ -67,6 +70,10 @@ class Als(IndexedRecommender):
 
 def fit_als(interactions: DataFrame, *, settings: AlsSettings) -> ALSModel:
     """Factors of customers and items from one as_of of gold.interactions, by its `strength`."""
+    return {"mllib": _fit_by_mllib, "numpy": _fit_by_numpy}[settings.solver](interactions, settings)
+
+
+def _fit_by_mllib(interactions: DataFrame, settings: AlsSettings) -> ALSModel:
     als = ALS(
         userCol="customer_index",
         itemCol="item_index",
@@ -81,6 +88,22 @@ def fit_als(interactions: DataFrame, *, settings: AlsSettings) -> ALSModel:
         seed=settings.seed,
     )
     return als.fit(interactions)
+
+
+def _fit_by_numpy(interactions: DataFrame, settings: AlsSettings) -> ALSModel:
+    customers, items = fit_factors(
+        interactions,
+        rank=settings.rank,
+        iterations=settings.iterations,
+        weights=Weights(settings.alpha, settings.regularization),
+        blocks=settings.blocks,
+        seed=settings.seed,
+    )
+    # Python has no constructor for it; saved and served it is like any other.
+    jvm: Any = interactions.sparkSession._jvm
+    model = jvm.org.apache.spark.ml.recommendation.ALSModel
+    made = model(f"als_{uuid4().hex[:12]}", settings.rank, customers._jdf, items._jdf)
+    return ALSModel(made).setUserCol("customer_index").setItemCol("item_index")
 
 
 def save_als(model: ALSModel, interactions: DataFrame, path: str) -> None:

@@ -1,0 +1,87 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from clm_spark.models import als_numpy as module
+from clm_spark.models.als_numpy import Weights, conjugate_gradients, fit_factors
+
+PAIRS = pa.schema([("customer_index", pa.int32()), ("item_index", pa.int32()), ("strength", pa.float64())])
+WEIGHTS = Weights(alpha=0.5, regularization=0.1)
+NUM_CUSTOMERS, ITEMS, RANK = 30, np.array([2, 3, 5, 8, 13, 21, 34, 55]), 3
+
+
+@pytest.fixture(scope="module")
+def strengths():
+    """Customers x items, most of them 0; everybody took to something, and everything was taken to."""
+    random = np.random.default_rng(5)
+    drawn = random.integers(1, 6, (NUM_CUSTOMERS, len(ITEMS))) * (random.random((NUM_CUSTOMERS, len(ITEMS))) < 0.3)
+    drawn[np.arange(NUM_CUSTOMERS), np.arange(NUM_CUSTOMERS) % len(ITEMS)] += 1
+    return drawn.astype(float)
+
+
+@pytest.fixture(scope="module")
+def pairs(spark, strengths):
+    customers, columns = np.nonzero(strengths)
+    rows = pa.table([customers, ITEMS[columns], strengths[customers, columns]], schema=PAIRS)
+    nothing = pa.table([[0], [99], [0.0]], schema=PAIRS)  # seen, but of no weight
+    return spark.createDataFrame(pa.concat_tables([rows, nothing])).repartition(3).persist()
+
+
+def dense_als(strengths, item_vectors, iterations):
+    """Both sides solved exactly, in float64, by the formula of the paper; customers last."""
+
+    def solved(others, taken):
+        gram, penalty = others.T @ others, WEIGHTS.regularization * np.eye(RANK)
+        return np.stack(
+            [
+                np.linalg.solve(
+                    gram + others.T @ np.diag(WEIGHTS.alpha * row) @ others + penalty * (row > 0).sum(),
+                    others.T @ ((1 + WEIGHTS.alpha * row) * (row > 0)),
+                )
+                for row in taken
+            ]
+        )
+
+    for _ in range(iterations):
+        item_vectors = solved(solved(item_vectors, strengths), strengths.T)
+    return solved(item_vectors, strengths), item_vectors
+
+
+def vectors_of(frame):
+    rows = frame.toArrow().sort_by("id")
+    return rows["id"].to_numpy(), np.array(rows["features"].to_pylist())
+
+
+def test_factors_are_those_of_a_dense_reference(pairs, strengths, monkeypatch):
+    monkeypatch.setattr(module, "PAIRS_AT_ONCE", 7)
+    # As many steps as there are factors: conjugate gradients then end at the exact solution.
+    assert module.STEPS == RANK
+    begun = module._random(len(ITEMS), RANK, 7).astype(float)
+    expected = dense_als(strengths, begun, iterations=3)
+    for blocks in (1, 4):
+        found = fit_factors(pairs, rank=RANK, iterations=3, weights=WEIGHTS, blocks=blocks, seed=7)
+        (customers, customer_vectors), (items, item_vectors) = map(vectors_of, found)
+        assert (customers.tolist(), items.tolist()) == (list(range(NUM_CUSTOMERS)), ITEMS.tolist())
+        assert np.allclose(item_vectors, expected[1], atol=1e-3)
+        assert np.allclose(customer_vectors, expected[0], atol=1e-3)
+
+
+def test_factors_are_the_same_in_every_run(pairs):
+    def fitted(rows):
+        found = fit_factors(rows, rank=RANK, iterations=2, weights=WEIGHTS, blocks=4, seed=7)
+        return [vectors_of(frame)[1] for frame in found]
+
+    assert all(map(np.array_equal, fitted(pairs), fitted(pairs.repartition(7, "item_index"))))
+
+
+def test_conjugate_gradients_leave_what_is_solved():
+    systems = np.stack([np.diag([1.0, 2.0, 4.0]), np.eye(3)]).astype(np.float32)
+    wanted = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
+    right = np.einsum("nij,nj->ni", systems, wanted)
+
+    def product(rows):
+        return np.einsum("nij,nj->ni", systems, rows)
+
+    found = conjugate_gradients(product, np.zeros_like(wanted), right)
+    assert np.allclose(found, wanted, atol=1e-5)
+    assert np.array_equal(conjugate_gradients(product, wanted, np.zeros_like(wanted)), wanted)
