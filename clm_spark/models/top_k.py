@@ -50,7 +50,7 @@ def top_k_of_blocks(
         users = slice(start, min(start + per_block, num_users))
         block = score(users)
         _hide(block, hidden, users)
-        rows, places, columns = _best_cells(block, min(k, num_items))
+        rows, places, columns = best_cells(block, min(k, num_items))
         indices[start + rows, places] = columns
         scores[start + rows, places] = block[rows, columns]
     return indices, scores
@@ -67,10 +67,11 @@ def _hide(block: Floats, hidden: Cells | None, users: slice) -> None:
     block[hidden.rows[here] - users.start, hidden.columns[here]] = -np.inf
 
 
-def _best_cells(block: Floats, k: int) -> tuple[Ints, Ints, Ints]:
-    """Row, place (from 0) and column of the k largest scores of each row; cells of -inf have no place."""
+def best_cells(block: Floats, k: int, *, above: float = -np.inf) -> tuple[Ints, Ints, Ints]:
+    """Row, place (from 0) and column of the k largest scores of each row; cells of `above` or less have no place."""
     # Every item that ties for the last place reaches the bound, and stands in the order of its columns.
-    reached = np.flatnonzero(block >= _lower_bounds(block, k)[:, None])
+    bounds = np.maximum(_lower_bounds(block, k), np.nextafter(block.dtype.type(above), block.dtype.type(np.inf)))
+    reached = np.flatnonzero(block >= bounds[:, None])
     rows, columns = np.divmod(reached, block.shape[1])
     order = np.lexsort((-block[rows, columns], rows))
     places = np.arange(len(rows)) - np.searchsorted(rows, rows)
@@ -79,7 +80,7 @@ def _best_cells(block: Floats, k: int) -> tuple[Ints, Ints, Ints]:
 
 
 def _lower_bounds(block: Floats, k: int) -> Floats:
-    """Per row a finite score that the k best reach, and few others: the k-th largest of maxima of disjoint columns.
+    """Per row a score that the k best reach, and few others: the k-th largest of maxima of disjoint columns.
 
     A partition of the row itself is exact and takes four times as long as the matrix product.
     """
@@ -88,5 +89,5 @@ def _lower_bounds(block: Floats, k: int) -> Floats:
     rest = num_items % num_groups
     maxima = block[:, : num_items - rest].reshape(len(block), -1, num_groups).max(axis=1)
     np.maximum(maxima[:, :rest], block[:, num_items - rest :], out=maxima[:, :rest])
-    bounds = np.partition(maxima, num_groups - k, axis=1)[:, num_groups - k]
-    return np.maximum(bounds, np.finfo(block.dtype).min)
+    bounds: Floats = np.partition(maxima, num_groups - k, axis=1)[:, num_groups - k]
+    return bounds

@@ -8,8 +8,9 @@ from pydantic import Field
 from pyspark.sql import DataFrame
 
 from clm_spark.models.ranker.candidates import NEIGHBOURS, TASTES, Block, best_cells
-from clm_spark.models.ranker.knowledge import Singles, basket_vectors
+from clm_spark.models.ranker.knowledge import basket_vectors
 from clm_spark.models.ranker.learned import Scored, Scorer
+from clm_spark.models.ranker.lines import Singles
 from clm_spark.models.ranker.lists import known_at, lists_by
 from clm_spark.models.ranker.settings import CandidateSettings
 from clm_spark.models.recommender import RecommenderRule
@@ -17,9 +18,12 @@ from clm_spark.models.task import Inputs
 from clm_spark.settings import Section
 from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY
 
-MODULES = tuple(
-    f"clm_spark.models.ranker.{name}"
-    for name in ("candidates", "histories", "knowledge", "learned", "lines", "lists", "settings")
+MODULES = (
+    *(
+        f"clm_spark.models.ranker.{name}"
+        for name in ("als_source", "candidates", "histories", "knowledge", "learned", "lines", "lists", "settings")
+    ),
+    *("clm_spark.models.als_blocks", "clm_spark.models.als_numpy", "clm_spark.models.top_k"),
 )
 
 

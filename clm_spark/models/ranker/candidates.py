@@ -9,23 +9,25 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
+from clm_spark.models import top_k
+from clm_spark.models.ranker.als_source import folded_in
 from clm_spark.models.ranker.knowledge import (
     CELLS,
     Knowledge,
-    Singles,
     basket_vectors,
     decayed,
     lengths_of,
     scaled_to_one,
     taste_vectors,
 )
-from clm_spark.models.ranker.lines import Floats, Histories, Ints, Lines, histories_of, starts_of_runs
+from clm_spark.models.ranker.lines import Floats, Histories, Ints, Lines, Singles, histories_of, starts_of_runs
 from clm_spark.models.ranker.settings import CandidateSettings
 
 MOST_CUSTOMERS = 512  # of a block
 
 NEIGHBOURS, NEAREST, WITH, NEXT, TASTES = "neighbours", "nearest", "bought_with", "bought_next", "tastes"
-SOURCES = (NEIGHBOURS, NEAREST, WITH, NEXT)
+ALS, OF_CATEGORY = "als", "of_category"
+SOURCES = (NEIGHBOURS, NEAREST, WITH, NEXT, ALS, OF_CATEGORY)
 
 # The features, by what a list's reason is when they weigh most.
 OWN_FEATURES = (
@@ -53,7 +55,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     NEIGHBOURS: (NEIGHBOURS, NEAREST),
     WITH: (WITH,),
     NEXT: (NEXT,),
-    "taste": ("taste",),
+    "taste": ("taste", ALS),
+    OF_CATEGORY: (OF_CATEGORY,),
     "price": PRICE_FEATURES,
     "popular": ITEM_FEATURES,
     "customer": CUSTOMER_FEATURES,
@@ -130,12 +133,14 @@ class Block:
             NEAREST: asked.from_neighbours,
             WITH: asked.from_items,
             NEXT: asked.from_items,
+            ALS: asked.from_als,
+            OF_CATEGORY: asked.from_category,
         }
         found = [
             own,
             _latest(histories.looked, asked.looked_at),
             everybody + np.tile(popular, histories.num_customers),
-            *(best_cells(self.score(source), limit) for source, limit in limits.items()),
+            *(best_cells(self.score(source), limit) for source, limit in limits.items() if limit),
         ]
         keys = np.sort(np.concatenate(found))  # np.unique hashes, which takes longer
         keys = keys[starts_of_runs(keys)]
@@ -178,23 +183,42 @@ def _by_tastes(block: Block) -> Singles:
     return np.asarray(taste_vectors(block.histories.bought, known.rarity) @ known.tastes @ known.tastes.T)
 
 
+def _by_als(block: Block) -> Singles:
+    """The product of factors, the customer's folded in from what was bought; 0 where ALS is left out."""
+    known = block.known
+    if not known.als.shape[1]:
+        return np.zeros((block.histories.num_customers, known.num_items), np.float32)
+    own = folded_in(decayed(block.histories.bought), known.als, block.asked.settings)
+    return np.asarray(own @ known.als.T)
+
+
+def _by_category(block: Block) -> Singles:
+    """How much of what the customer buys is of the item's category, times how much of the category's sales it has of late."""
+    known, bought = block.known, block.histories.bought
+    of_category = np.bincount(known.categories, weights=known.facts["item_recent_days"])
+    in_category = known.facts["item_recent_days"] / np.maximum(1, of_category)[known.categories]
+    lines = np.zeros((bought.num_customers, len(of_category)))
+    np.add.at(lines, (bought.customers, known.categories[bought.items]), 1)
+    shares = lines / np.maximum(1, lines.sum(axis=1, keepdims=True))
+    return np.asarray(shares[:, known.categories] * in_category, np.float32)
+
+
 SCORED_BY: Mapping[str, Callable[[Block], Singles]] = {
     NEIGHBOURS: _by_neighbours,
     NEAREST: _by_nearest,
     WITH: lambda block: (decayed(block.histories.bought) @ block.known.bought_with).toarray(),
     NEXT: lambda block: (decayed(block.histories.bought) @ block.known.bought_next).toarray(),
     TASTES: _by_tastes,
+    ALS: _by_als,
+    OF_CATEGORY: _by_category,
 }
 
 
 def best_cells(scores: Singles, count: int) -> Ints:
-    """Of each row the `count` largest that are above 0, as row x columns + column."""
-    count = min(count, scores.shape[1])
-    columns = np.argpartition(-scores, count - 1, axis=1)[:, :count]
-    rows = np.repeat(np.arange(len(scores)), count)
-    is_any = np.take_along_axis(scores, columns, axis=1).ravel() > 0
-    keys: Ints = rows * scores.shape[1] + columns.ravel()
-    return keys[is_any]
+    """Of each row the `count` largest that are above 0, as row x columns + column; ties to the lower column."""
+    rows, _, columns = top_k.best_cells(scores, min(count, scores.shape[1]), above=0)
+    keys: Ints = rows * scores.shape[1] + columns
+    return keys
 
 
 def _best_of_rows(matrix: Any, count: int) -> Ints:

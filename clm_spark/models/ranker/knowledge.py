@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
-from clm_spark.models.ranker.lines import Bools, Floats, Ints, Lines
+from clm_spark.models.ranker.als_source import item_vectors
+from clm_spark.models.ranker.lines import Bools, Floats, Ints, Lines, Singles
 from clm_spark.models.ranker.settings import CandidateSettings
-
-Singles = NDArray[np.float32]
 
 LARGEST_BASKET = 100  # lines of a basket that pairs are counted of
 FADES = {"within": 0.9, "across": 0.7}  # TIFU-KNN's decays of baskets within a group, and of groups
@@ -45,6 +43,7 @@ class Knowledge:
     bought_with: Any
     bought_next: Any
     tastes: Singles  # items x dimensions
+    als: Singles  # items x rank; without a column where no candidates are taken from it
     rarity: Singles
 
     @property
@@ -132,6 +131,9 @@ def knowledge_of(
         bought_with(references, kept=kept),
         bought_next(references, kept=kept),
         _tastes(references, rarity, settings),
+        item_vectors(decayed(references), settings)
+        if settings.from_als
+        else np.zeros((len(categories), 0), np.float32),
         rarity.astype(np.float32),
     )
 

@@ -16,6 +16,7 @@ from scipy import sparse
 Ints = NDArray[np.int64]
 Floats = NDArray[np.floating]
 Bools = NDArray[np.bool_]
+Singles = NDArray[np.float32]
 
 
 def starts_of_runs(values: Ints) -> Ints:

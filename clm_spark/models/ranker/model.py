@@ -28,9 +28,22 @@ from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY
 
 log = logging.getLogger(__name__)
 
-MODULES = tuple(
-    f"clm_spark.models.ranker.{name}"
-    for name in ("candidates", "histories", "knowledge", "learned", "lines", "lists", "reasons", "settings")
+MODULES = (
+    *(
+        f"clm_spark.models.ranker.{name}"
+        for name in (
+            "als_source",
+            "candidates",
+            "histories",
+            "knowledge",
+            "learned",
+            "lines",
+            "lists",
+            "reasons",
+            "settings",
+        )
+    ),
+    *("clm_spark.models.als_blocks", "clm_spark.models.als_numpy", "clm_spark.models.top_k"),
 )
 
 

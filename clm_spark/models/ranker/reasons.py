@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from clm_spark.models.ranker.candidates import FEATURES, GROUPS, NEIGHBOURS, NEXT, WITH
-from clm_spark.models.ranker.knowledge import Singles
+from clm_spark.models.ranker.candidates import FEATURES, GROUPS, NEIGHBOURS, NEXT, OF_CATEGORY, WITH
+from clm_spark.models.ranker.lines import Singles
 
 PLACES = {name: place for place, name in enumerate(FEATURES)}
 TOLD = tuple(group for group in GROUPS if group != "customer")  # what is the same for all items is no reason
@@ -62,6 +62,7 @@ WORDS: dict[str, Callable[[Singles], str]] = {
     WITH: lambda row: "often in a basket with what the customer buys",
     NEXT: lambda row: "often in the next basket after what the customer bought",
     "taste": lambda row: "bought by customers with the same tastes",
+    OF_CATEGORY: lambda row: "sells well of late in a category that the customer buys of",
     "price": lambda row: f"costs {_of(row, 'price'):.2f}, as the customer's purchases do",
     "popular": _popular,
 }

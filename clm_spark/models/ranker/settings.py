@@ -19,12 +19,24 @@ class CandidateSettings(Section):
     popular: Count = Field(60, description="items bought most, ever and of late: each")
     from_neighbours: Count = Field(100, description="items that like customers buy")
     from_items: Count = Field(50, description="items bought together with the customer's, and after them: each")
+    from_als: Annotated[int, Field(ge=0)] = Field(
+        50, description="items with the largest product of ALS factors; 0: ALS is left out"
+    )
+    from_category: Count = Field(
+        30, description="items that sell best of late in the categories that the customer buys of"
+    )
     neighbours: Count = Field(300, description="customers whose baskets are most like the customer's")
     reference_customers: Count = Field(
         10_000, description="customers, drawn by hash, among whom neighbours are looked for: cost is linear in it"
     )
     neighbours_per_item: Count = Field(100, description="items kept beside each item that was bought with it")
     tastes: Count = Field(64, description="dimensions of the truncated SVD of who bought what")
+    als_rank: Count = 32
+    als_iterations: Count = 4
+    als_alpha: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="confidence gained per purchase that has not faded"
+    )
+    als_regularization: Annotated[float, Field(gt=0)] = 0.1
     longest_history: Count = Field(5_000, description="latest lines of a customer that are looked at")
     seed: int = 7
 

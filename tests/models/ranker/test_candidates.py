@@ -8,10 +8,12 @@ import pyarrow as pa
 import pytest
 
 from clm_spark.models.ranker.candidates import (
+    ALS,
     FEATURES,
     NEAREST,
     NEIGHBOURS,
     NEXT,
+    OF_CATEGORY,
     WITH,
     CandidateOptions,
     best_cells,
@@ -23,7 +25,15 @@ from clm_spark.models.ranker.settings import CandidateSettings
 
 NUM_CUSTOMERS, NUM_ITEMS, RECENT = 40, 25, 28
 SETTINGS = CandidateSettings(
-    own=6, looked_at=3, popular=4, from_neighbours=5, from_items=4, neighbours=7, neighbours_per_item=5, tastes=3
+    own=6,
+    looked_at=3,
+    popular=4,
+    from_neighbours=5,
+    from_items=4,
+    neighbours=7,
+    neighbours_per_item=5,
+    tastes=3,
+    als_rank=4,
 )
 CATEGORIES = np.arange(NUM_ITEMS) % 4
 
@@ -255,3 +265,45 @@ def test_best_cells():
     scores = np.array([[0.1, 0.9, 0.0, 0.5], [0.0, 0.0, 0.0, 0.2]], np.float32)
     assert sorted(best_cells(scores, 2)) == [1, 3, 7]
     assert sorted(best_cells(scores, 9)) == [0, 1, 3, 7]
+
+
+def strengths_of(baskets):
+    """Of each item, what its purchases count: .8 for every basket that came after."""
+    own = np.zeros(NUM_ITEMS)
+    for place, age in enumerate(sorted(baskets)):
+        own[baskets[age]] += 0.8**place
+    return own
+
+
+def test_als_scores_are_those_of_the_customers_exact_factors(known):
+    (block,) = blocks_of([batch_of(HISTORIES)], known, CandidateOptions(SETTINGS, RECENT))
+    items = known.als.astype(float)
+    assert items.shape == (NUM_ITEMS, SETTINGS.als_rank)
+    for customer, (baskets, _) in enumerate(HISTORIES):
+        weights = SETTINGS.als_alpha * strengths_of(baskets)
+        wanted = (weights > 0).astype(float)
+        penalty = SETTINGS.als_regularization * wanted.sum() * np.eye(SETTINGS.als_rank)
+        system = items.T @ (items * (1 + weights)[:, None]) + penalty
+        own = np.linalg.solve(system, items.T @ (wanted + weights)) if wanted.any() else np.zeros(SETTINGS.als_rank)
+        np.testing.assert_allclose(block.score(ALS)[customer], items @ own, atol=2e-3)
+
+
+def test_als_may_be_left_out(histories):
+    settings = SETTINGS.model_copy(update={"from_als": 0})
+    sums = item_sums(histories.bought, recent_days=RECENT)
+    known = knowledge_of(sums, CATEGORIES, histories.bought, histories.customer_keys, settings=settings)
+    (block,) = blocks_of([batch_of(HISTORIES)], known, CandidateOptions(settings, RECENT))
+    assert not block.candidates().features[:, FEATURES.index(ALS)].any()
+
+
+def test_what_sells_in_the_customers_categories(known):
+    (block,) = blocks_of([batch_of(HISTORIES)], known, CandidateOptions(SETTINGS, RECENT))
+    recent = Counter(i for baskets, _ in HISTORIES for age, items in baskets.items() if age <= RECENT for i in items)
+    of_category = Counter()
+    for item, count in recent.items():
+        of_category[item % 4] += count
+    for customer, (baskets, _) in enumerate(HISTORIES):
+        lines = Counter(item % 4 for items in baskets.values() for item in items)
+        share = [lines[item % 4] / max(1, lines.total()) for item in range(NUM_ITEMS)]
+        expected = [share[item] * recent[item] / max(1, of_category[item % 4]) for item in range(NUM_ITEMS)]
+        np.testing.assert_allclose(block.score(OF_CATEGORY)[customer], expected, atol=1e-6)

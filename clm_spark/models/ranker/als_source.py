@@ -1,0 +1,41 @@
+"""ALS as a source of candidates: factors of the items from the customers of reference, and a customer's own folded in."""
+
+from typing import Any
+
+import numpy as np
+
+from clm_spark.models.als_blocks import Block as Pairs
+from clm_spark.models.als_numpy import Weights, solved_customers
+from clm_spark.models.ranker.lines import Singles
+from clm_spark.models.ranker.settings import CandidateSettings
+
+
+def item_vectors(customers: Any, settings: CandidateSettings) -> Singles:
+    """Items x `als_rank`, from sparse rows of customers x items: both sides solved in turn (Hu, Koren and Volinsky 2008).
+
+    The strengths are those of the rows, which fade with every basket.
+    """
+    random = np.random.default_rng(settings.seed)
+    vectors = random.normal(scale=settings.als_rank**-0.5, size=(customers.shape[1], settings.als_rank))
+    items: Singles = vectors.astype(np.float32)
+    by_item = customers.T.tocsr()
+    for _ in range(settings.als_iterations):
+        items = folded_in(by_item, folded_in(customers, items, settings), settings)
+    return items
+
+
+def folded_in(rows: Any, others: Singles, settings: CandidateSettings) -> Singles:
+    """The factors of each sparse row, given those of the other side; 0 for a row without strengths."""
+    known = np.flatnonzero(np.diff(rows.indptr))
+    theirs = rows[known]
+    pairs = Pairs(
+        0,
+        known,
+        theirs.indptr.astype(np.int64),
+        theirs.indices,
+        theirs.data.astype(np.float32),
+        np.empty((0, settings.als_rank), np.float32),
+    )
+    vectors = np.zeros((rows.shape[0], settings.als_rank), np.float32)
+    vectors[known] = solved_customers(pairs, others, Weights(settings.als_alpha, settings.als_regularization))
+    return vectors
