@@ -14,8 +14,8 @@ from next_baskets import as_rows, model_lists, show_figures
 from ta_feng import FILE, FOLDER, baskets_of, rule_lists
 
 from clm_spark.models.catalogue import load_settings
-from clm_spark.models.ranker.candidates import NEAREST, NEIGHBOURS, TASTES
 from clm_spark.models.ranker.settings import CandidateSettings, RankerSettings
+from clm_spark.models.ranker.sources import NEAREST, NEIGHBOURS, TASTES
 from clm_spark.session import build_session
 
 SOURCES = {"TIFU-KNN's neighbours": NEAREST, "user neighbours": NEIGHBOURS, "SVD": TASTES}

@@ -14,8 +14,8 @@ from pathlib import Path
 from next_baskets import LONGEST, as_rows, model_lists, show_figures
 
 from clm_spark.models.catalogue import load_settings
-from clm_spark.models.ranker.candidates import NEIGHBOURS, NEXT
 from clm_spark.models.ranker.settings import CandidateSettings, RankerSettings
+from clm_spark.models.ranker.sources import NEIGHBOURS, NEXT
 from clm_spark.session import build_session
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data" / "retailrocket_sessions"

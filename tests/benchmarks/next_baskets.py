@@ -14,10 +14,11 @@ from clm_spark.evaluation.ranking import customer_ranking, mean_figures, ranking
 from clm_spark.evaluation.samples import sampled_means
 from clm_spark.models.comparison import stacked
 from clm_spark.models.ranker.alike import by_scores
-from clm_spark.models.ranker.candidates import FEATURES, CandidateOptions
+from clm_spark.models.ranker.features import FEATURES
 from clm_spark.models.ranker.learned import Scorer, examples_of, knowledge_at, ranked
 from clm_spark.models.ranker.model import by_trees, fit_ranker
 from clm_spark.models.ranker.settings import CandidateSettings, RankerSettings
+from clm_spark.models.ranker.sources import CandidateOptions
 
 Baskets = list[list[int]]
 LONGEST = 20

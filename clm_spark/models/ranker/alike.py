@@ -7,12 +7,12 @@ import numpy as np
 from pydantic import Field
 from pyspark.sql import DataFrame
 
-from clm_spark.models.ranker.candidates import NEIGHBOURS, TASTES, Block, best_cells
 from clm_spark.models.ranker.knowledge import basket_vectors
 from clm_spark.models.ranker.learned import Scored, Scorer
 from clm_spark.models.ranker.lines import Singles
 from clm_spark.models.ranker.lists import known_at, lists_by
 from clm_spark.models.ranker.settings import CandidateSettings
+from clm_spark.models.ranker.sources import NEIGHBOURS, TASTES, Block, best_cells
 from clm_spark.models.recommender import RecommenderRule
 from clm_spark.models.task import Inputs
 from clm_spark.settings import Section
@@ -21,7 +21,18 @@ from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY
 MODULES = (
     *(
         f"clm_spark.models.ranker.{name}"
-        for name in ("als_source", "candidates", "histories", "knowledge", "learned", "lines", "lists", "settings")
+        for name in (
+            "als_source",
+            "candidates",
+            "features",
+            "histories",
+            "knowledge",
+            "learned",
+            "lines",
+            "lists",
+            "settings",
+            "sources",
+        )
     ),
     *("clm_spark.models.als_blocks", "clm_spark.models.als_numpy", "clm_spark.models.top_k"),
 )

@@ -10,10 +10,12 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.errors import TooLittleDataError
-from clm_spark.models.ranker.candidates import FEATURES, Block, CandidateOptions, blocks_of
+from clm_spark.models.ranker.candidates import candidates_of
+from clm_spark.models.ranker.features import FEATURES
 from clm_spark.models.ranker.knowledge import SUMS, Knowledge, item_sums, knowledge_of
 from clm_spark.models.ranker.lines import Bools, Floats, Ints, histories_of, joined, lists_of
 from clm_spark.models.ranker.settings import RankerSettings
+from clm_spark.models.ranker.sources import Block, CandidateOptions, blocks_of
 from clm_spark.session import spread_over_cores
 
 Batches = Iterable[pa.RecordBatch]
@@ -77,7 +79,7 @@ def examples_of(
 
     def learn_batches(batches: Batches) -> Iterator[pa.RecordBatch]:
         for block in blocks_of(batches, known.value, asked):
-            candidates = block.candidates()
+            candidates = candidates_of(block)
             keys = candidates.customers * block.known.num_items + candidates.items
             customers, items = lists_of(block.rows, "taken")
             label = np.isin(keys, customers * block.known.num_items + items)

@@ -7,12 +7,12 @@ from pyspark import Broadcast
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.models.ranker.candidates import CandidateOptions
 from clm_spark.models.ranker.histories import histories_at
 from clm_spark.models.ranker.knowledge import Knowledge, numbered
 from clm_spark.models.ranker.learned import Scorer, knowledge_at, ranked
 from clm_spark.models.ranker.lines import Ints
 from clm_spark.models.ranker.settings import CandidateSettings
+from clm_spark.models.ranker.sources import CandidateOptions
 from clm_spark.models.task import Inputs
 from clm_spark.session import persisted
 from clm_spark.settings import Settings

@@ -12,13 +12,16 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.errors import TooLittleDataError
-from clm_spark.models.ranker.candidates import FEATURES, Block, CandidateOptions
+from clm_spark.models.ranker.alike import MODULES
+from clm_spark.models.ranker.candidates import candidates_of
+from clm_spark.models.ranker.features import FEATURES
 from clm_spark.models.ranker.histories import histories_at, taken_after
 from clm_spark.models.ranker.learned import Scored, Scorer, examples_of, knowledge_at
 from clm_spark.models.ranker.lines import Ints
 from clm_spark.models.ranker.lists import candidate_options, categories_of, lists_by
 from clm_spark.models.ranker.reasons import reasons_of
 from clm_spark.models.ranker.settings import CandidateSettings, RankerSettings
+from clm_spark.models.ranker.sources import Block, CandidateOptions
 from clm_spark.models.recommender import Recommender
 from clm_spark.models.registry.flavours import load_spark_pipeline, save_spark_pipeline
 from clm_spark.models.task import Inputs
@@ -27,24 +30,6 @@ from clm_spark.settings import Settings
 from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY
 
 log = logging.getLogger(__name__)
-
-MODULES = (
-    *(
-        f"clm_spark.models.ranker.{name}"
-        for name in (
-            "als_source",
-            "candidates",
-            "histories",
-            "knowledge",
-            "learned",
-            "lines",
-            "lists",
-            "reasons",
-            "settings",
-        )
-    ),
-    *("clm_spark.models.als_blocks", "clm_spark.models.als_numpy", "clm_spark.models.top_k"),
-)
 
 
 class Ranker(Recommender):
@@ -58,7 +43,7 @@ class Ranker(Recommender):
     words = "learned ranker"
     section = RankerSettings
     inputs = (CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY)
-    uses = MODULES
+    uses = (*MODULES, "clm_spark.models.ranker.reasons")
 
     def settings_used(self, settings: Settings) -> list[str]:
         """Its own, those of its candidates, and the days that it looks ahead."""
@@ -128,7 +113,7 @@ def by_trees(trees: bytes) -> Scorer:
     booster.set_param({"nthread": 1})  # a task is a core's
 
     def score(block: Block) -> Scored:
-        candidates = block.candidates()
+        candidates = candidates_of(block)
         scores = booster.inplace_predict(candidates.features)
 
         def reasons(chosen: Ints) -> list[str]:

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from clm_spark.models.ranker.candidates import FEATURES, GROUPS, NEIGHBOURS, NEXT, OF_CATEGORY, WITH
+from clm_spark.models.ranker.features import FEATURES, GROUPS
 from clm_spark.models.ranker.lines import Singles
+from clm_spark.models.ranker.sources import NEIGHBOURS, NEXT, OF_CATEGORY, WITH
 
 PLACES = {name: place for place, name in enumerate(FEATURES)}
 TOLD = tuple(group for group in GROUPS if group != "customer")  # what is the same for all items is no reason

@@ -7,10 +7,10 @@ import pytest
 from bought_days import AS_OF, NUM_ITEMS, inputs_of, written
 
 from clm_spark.models.ranker.alike import Nmf, NmfSettings, Svd, UserNeighbours, groups_of_items
-from clm_spark.models.ranker.candidates import TASTES, blocks_of
 from clm_spark.models.ranker.histories import histories_at
 from clm_spark.models.ranker.knowledge import taste_vectors
 from clm_spark.models.ranker.lists import candidate_options, known_at
+from clm_spark.models.ranker.sources import TASTES, blocks_of
 
 NUM_CUSTOMERS, GROUPS = 60, 3
 IN_GROUP = NUM_ITEMS // GROUPS

@@ -7,9 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from clm_spark.models.ranker.candidates import (
+from clm_spark.models.ranker.candidates import candidates_of
+from clm_spark.models.ranker.features import FEATURES
+from clm_spark.models.ranker.knowledge import DAMPING, basket_vectors, facts_of, item_sums, knowledge_of
+from clm_spark.models.ranker.lines import histories_of
+from clm_spark.models.ranker.settings import CandidateSettings
+from clm_spark.models.ranker.sources import (
     ALS,
-    FEATURES,
     NEAREST,
     NEIGHBOURS,
     NEXT,
@@ -19,9 +23,6 @@ from clm_spark.models.ranker.candidates import (
     best_cells,
     blocks_of,
 )
-from clm_spark.models.ranker.knowledge import DAMPING, basket_vectors, facts_of, item_sums, knowledge_of
-from clm_spark.models.ranker.lines import histories_of
-from clm_spark.models.ranker.settings import CandidateSettings
 
 NUM_CUSTOMERS, NUM_ITEMS, RECENT = 40, 25, 28
 SETTINGS = CandidateSettings(
@@ -192,7 +193,7 @@ def test_items_bought_together_and_after(histories, known):
 
 def test_what_is_told_of_the_customer_with_the_item(histories, known):
     (block,) = blocks_of([batch_of(HISTORIES)], known, CandidateOptions(SETTINGS, RECENT))
-    found = block.candidates()
+    found = candidates_of(block)
     told = [dict(zip(FEATURES, row, strict=True)) for row in found.features.tolist()]
     seen = set()
     for customer, item, row in zip(found.customers, found.items, told, strict=True):
@@ -242,10 +243,10 @@ def test_what_is_told_of_the_customer_with_the_item(histories, known):
 
 def test_blocks_and_batches_change_nothing(known, monkeypatch):
     asked = CandidateOptions(SETTINGS, RECENT)
-    (whole,) = (block.candidates() for block in blocks_of([batch_of(HISTORIES)], known, asked))
-    monkeypatch.setattr("clm_spark.models.ranker.candidates.MOST_CUSTOMERS", 7)
+    (whole,) = (candidates_of(block) for block in blocks_of([batch_of(HISTORIES)], known, asked))
+    monkeypatch.setattr("clm_spark.models.ranker.sources.MOST_CUSTOMERS", 7)
     cut = [batch_of(HISTORIES[:19]), batch_of(HISTORIES[19:], first_key=119)]
-    parts = [block.candidates() for block in blocks_of(cut, known, asked)]
+    parts = [candidates_of(block) for block in blocks_of(cut, known, asked)]
     assert len(parts) == 6
     assert np.array_equal(np.concatenate([part.items for part in parts]), whole.items)
     told = np.concatenate([part.features for part in parts])
@@ -254,7 +255,7 @@ def test_blocks_and_batches_change_nothing(known, monkeypatch):
 
 def test_seen_items_are_hidden(known):
     (block,) = blocks_of([batch_of(HISTORIES)], known, CandidateOptions(SETTINGS, RECENT, hides_seen=True))
-    found = block.candidates()
+    found = candidates_of(block)
     for customer, item in zip(found.customers, found.items, strict=True):
         baskets, looks = HISTORIES[customer]
         assert not any(item in items for items in baskets.values())
@@ -293,7 +294,7 @@ def test_als_may_be_left_out(histories):
     sums = item_sums(histories.bought, recent_days=RECENT)
     known = knowledge_of(sums, CATEGORIES, histories.bought, histories.customer_keys, settings=settings)
     (block,) = blocks_of([batch_of(HISTORIES)], known, CandidateOptions(settings, RECENT))
-    assert not block.candidates().features[:, FEATURES.index(ALS)].any()
+    assert not candidates_of(block).features[:, FEATURES.index(ALS)].any()
 
 
 def test_what_sells_in_the_customers_categories(known):

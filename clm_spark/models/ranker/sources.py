@@ -1,0 +1,144 @@
+"""A block of customers, and what each source of candidates gives every item for them."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+from scipy import sparse
+
+from clm_spark.models import top_k
+from clm_spark.models.ranker.als_source import folded_in
+from clm_spark.models.ranker.knowledge import (
+    CELLS,
+    Knowledge,
+    basket_vectors,
+    decayed,
+    lengths_of,
+    scaled_to_one,
+    taste_vectors,
+)
+from clm_spark.models.ranker.lines import Histories, Ints, Singles, histories_of
+from clm_spark.models.ranker.settings import CandidateSettings
+
+MOST_CUSTOMERS = 512  # of a block
+
+NEIGHBOURS, NEAREST, WITH, NEXT, TASTES = "neighbours", "nearest", "bought_with", "bought_next", "tastes"
+ALS, OF_CATEGORY = "als", "of_category"
+SOURCES = (NEIGHBOURS, NEAREST, WITH, NEXT, ALS, OF_CATEGORY)
+
+
+@dataclass(frozen=True)
+class CandidateOptions:
+    """How candidates are made, beside what is known of the items."""
+
+    settings: CandidateSettings
+    recent_days: int
+    hides_seen: bool = False
+
+
+def blocks_of(batches: Iterable[pa.RecordBatch], known: Knowledge, asked: CandidateOptions) -> Iterator["Block"]:
+    """The rows of all batches in blocks whose scores of all items fit into memory."""
+    most = max(1, min(MOST_CUSTOMERS, CELLS // max(1, known.num_items)))
+    for batch in batches:
+        for start in range(0, batch.num_rows, most):
+            rows = batch.slice(start, most)
+            histories = histories_of(rows, num_items=known.num_items, longest=asked.settings.longest_history)
+            yield Block(rows, histories, known, asked)
+
+
+class Block:
+    """A few hundred customers: their histories, and every source's scores of all items."""
+
+    def __init__(self, rows: pa.RecordBatch, histories: Histories, known: Knowledge, asked: CandidateOptions) -> None:
+        self.rows, self.histories, self.known, self.asked = rows, histories, known, asked
+        self.scores: dict[str, Singles] = {}
+
+    def score(self, source: str) -> Singles:
+        """Customers x items: what the source gives each."""
+        if source not in self.scores:
+            self.scores[source] = SCORED_BY[source](self)
+        return self.scores[source]
+
+    @cached_property
+    def alike(self) -> Singles:
+        """Customers x customers of reference: cosine of their baskets' vectors; -1 with themselves."""
+        known, histories = self.known, self.histories
+        alike = np.asarray((scaled_to_one(basket_vectors(histories.bought)) @ known.references).toarray())
+        if alike.shape[1]:
+            places = np.minimum(np.searchsorted(known.reference_keys, histories.customer_keys), alike.shape[1] - 1)
+            own = np.flatnonzero(known.reference_keys[places] == histories.customer_keys)
+            alike[own, places[own]] = -1
+        return alike
+
+
+def _by_neighbours(block: Block) -> Singles:
+    """What customers with like baskets buy, the more alike the more it counts; cosine of TIFU-KNN's vectors."""
+    return _votes(block, block.alike, weigh=lambda alike: np.maximum(alike, 0))
+
+
+def _by_nearest(block: Block) -> Singles:
+    """What the customers whose vectors are nearest buy, as TIFU-KNN has it: Euclidean distance, each counts the same."""
+    length, alike = lengths_of(basket_vectors(block.histories.bought))[:, None], block.alike
+    others = block.known.lengths
+    nearness = 2 * alike * length * others - others**2
+    nearness[alike < 0] = -np.inf
+    return _votes(block, nearness, weigh=np.ones_like)
+
+
+def _votes(block: Block, nearness: Singles, *, weigh: Callable[[Singles], Singles]) -> Singles:
+    num_references = nearness.shape[1]
+    most = min(block.asked.settings.neighbours, num_references)
+    if most == 0:
+        return np.zeros((len(nearness), block.known.num_items), np.float32)
+    nearest = np.argpartition(-nearness, most - 1, axis=1)[:, :most]
+    weights = weigh(np.take_along_axis(nearness, nearest, axis=1))
+    shares = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
+    ends = np.arange(0, nearest.size + 1, most)
+    voting = sparse.csr_matrix((shares.ravel(), nearest.ravel(), ends), shape=nearness.shape)
+    return np.asarray((voting @ block.known.votes).toarray(), np.float32)
+
+
+def _by_tastes(block: Block) -> Singles:
+    """How near each item is to what the customer bought, in the space of the SVD."""
+    known = block.known
+    return np.asarray(taste_vectors(block.histories.bought, known.rarity) @ known.tastes @ known.tastes.T)
+
+
+def _by_als(block: Block) -> Singles:
+    """The product of factors, the customer's folded in from what was bought; 0 where ALS is left out."""
+    known = block.known
+    if not known.als.shape[1]:
+        return np.zeros((block.histories.num_customers, known.num_items), np.float32)
+    own = folded_in(decayed(block.histories.bought), known.als, block.asked.settings)
+    return np.asarray(own @ known.als.T)
+
+
+def _by_category(block: Block) -> Singles:
+    """How much of what the customer buys is of the item's category, times how much of the category's sales it has of late."""
+    known, bought = block.known, block.histories.bought
+    of_category = np.bincount(known.categories, weights=known.facts["item_recent_days"])
+    in_category = known.facts["item_recent_days"] / np.maximum(1, of_category)[known.categories]
+    lines = np.zeros((bought.num_customers, len(of_category)))
+    np.add.at(lines, (bought.customers, known.categories[bought.items]), 1)
+    shares = lines / np.maximum(1, lines.sum(axis=1, keepdims=True))
+    return np.asarray(shares[:, known.categories] * in_category, np.float32)
+
+
+SCORED_BY: Mapping[str, Callable[[Block], Singles]] = {
+    NEIGHBOURS: _by_neighbours,
+    NEAREST: _by_nearest,
+    WITH: lambda block: (decayed(block.histories.bought) @ block.known.bought_with).toarray(),
+    NEXT: lambda block: (decayed(block.histories.bought) @ block.known.bought_next).toarray(),
+    TASTES: _by_tastes,
+    ALS: _by_als,
+    OF_CATEGORY: _by_category,
+}
+
+
+def best_cells(scores: Singles, count: int) -> Ints:
+    """Of each row the `count` largest that are above 0, as row x columns + column; ties to the lower column."""
+    rows, _, columns = top_k.best_cells(scores, min(count, scores.shape[1]), above=0)
+    keys: Ints = rows * scores.shape[1] + columns
+    return keys
