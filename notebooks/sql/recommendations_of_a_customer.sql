@@ -1,4 +1,4 @@
--- What one customer is recommended on the home page. Put a customer_id where the subquery picks one.
+-- A customer's list on the home page. Put a customer_id where the subquery picks one.
 WITH chosen AS (
     SELECT
         min(recommended.customer_id) AS customer_id,

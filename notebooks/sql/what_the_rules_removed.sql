@@ -7,4 +7,4 @@ SELECT
     num_customers
 FROM gold.recommendation_exclusions
 WHERE as_of = (SELECT max(latest.as_of) FROM gold.recommendation_exclusions AS latest)
-ORDER BY surface, num_shown_without DESC, rule
+ORDER BY surface ASC, num_shown_without DESC, rule ASC
