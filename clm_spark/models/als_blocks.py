@@ -1,6 +1,6 @@
 """Customers and what they took to, in blocks: a row of binary columns each, which NumPy opens on a worker without copies.
 
-A sum over all blocks is added up within partitions, then by slices of its rows on the workers; one matrix comes to the driver.
+A sum over all blocks is a matrix: added up within partitions, then, where it is large, by slices of its rows on the workers.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +19,8 @@ BLOCK = pa.schema(
     [("block", pa.int32())]
     + [(name, pa.binary()) for name in ("customers", "starts", "columns", "strengths", "vectors")]
 )
+# Beyond it partial sums meet on the workers, slice by slice; below it a shuffle costs more than it saves.
+MOST_BYTES_AT_DRIVER = 64_000_000
 COLUMNS = "block int, customers binary, starts binary, columns binary, strengths binary, vectors binary"
 PARTIAL = "slice int, block int, sums binary"
 
@@ -85,32 +87,35 @@ def blocks_of(batches: Batches, rank: int) -> Iterator[Block]:
             )
 
 
-def sum_over_blocks(blocks: DataFrame, terms: Callable[[Block], Matrix], *, rank: int, num_slices: int) -> Matrix:
-    """The sum of a matrix that `terms` makes of each block, with `rank` columns; it must fit into the driver."""
+def sum_over_blocks(blocks: DataFrame, terms: Callable[[Block], Matrix], *, shape: tuple[int, int]) -> Matrix:
+    """The sum of a matrix of that shape, which `terms` makes of each block; it must fit into the driver."""
+    num_tasks, rank = blocks.sparkSession.sparkContext.defaultParallelism, shape[1]
 
     def add_up(batches: Batches) -> Iterator[pa.RecordBatch]:
-        total, first = None, 0
-        for block in blocks_of(batches, rank):
-            if total is None:
-                total, first = terms(block), block.number
-            else:
+        found = blocks_of(batches, rank)
+        if first := next(found, None):
+            total = terms(first)
+            for block in found:
                 total += terms(block)
-        if total is not None:
-            sums = [part.tobytes() for part in np.array_split(total, num_slices)]
-            yield _partials(np.arange(num_slices), np.full(num_slices, first), sums)
-
-    def add_slices(partials: pa.Table) -> pa.Table:
-        ordered = partials.sort_by("block")
-        parts = [np.frombuffer(part, np.float32) for part in ordered["sums"].to_pylist()]
-        added = [np.sum(parts, axis=0).tobytes()]
-        number, first = (ordered[name][:1].to_numpy() for name in ("slice", "block"))
-        return pa.Table.from_batches([_partials(number, first, added)])
+            yield _partials(np.arange(num_tasks), first.number, np.array_split(total, num_tasks))
 
     partials = blocks.mapInArrow(add_up, PARTIAL)
-    slices = partials.groupBy("slice").applyInArrow(add_slices, PARTIAL).toArrow().sort_by("slice")
-    return np.frombuffer(b"".join(slices["sums"].to_pylist()), np.float32).reshape(-1, rank)
+    if num_tasks * shape[0] * rank * 4 > MOST_BYTES_AT_DRIVER:
+        partials = partials.groupBy("slice").applyInArrow(_added, PARTIAL)
+    sums = _added(partials.toArrow())["sums"].to_pylist()
+    return np.frombuffer(b"".join(sums), np.float32).reshape(shape)
 
 
-def _partials(slices: Ints, first_blocks: Ints, sums: list[bytes]) -> pa.RecordBatch:
-    columns = [pa.array(slices, pa.int32()), pa.array(first_blocks, pa.int32()), pa.array(sums, pa.binary())]
+def _added(partials: pa.Table) -> pa.Table:
+    """A row per slice, in order: its partial sums added up in the order of their blocks."""
+    ordered = partials.sort_by([("slice", "ascending"), ("block", "ascending")])
+    numbers, starts = np.unique(ordered["slice"].to_numpy(), return_index=True)
+    parts = [np.frombuffer(part, np.float32) for part in ordered["sums"].to_pylist()]
+    groups = zip(starts, [*starts[1:], len(parts)], strict=True)
+    return pa.Table.from_batches([_partials(numbers, 0, [np.sum(parts[start:stop], axis=0) for start, stop in groups])])
+
+
+def _partials(slices: Ints, first_block: int, sums: Iterable[Matrix]) -> pa.RecordBatch:
+    cells = pa.array([each.tobytes() for each in sums], pa.binary())
+    columns = [pa.array(slices, pa.int32()), pa.array(np.full(len(slices), first_block), pa.int32()), cells]
     return pa.RecordBatch.from_arrays(columns, names=["slice", "block", "sums"])

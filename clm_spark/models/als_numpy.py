@@ -57,7 +57,7 @@ def fit_factors(
     with persisted(blocks_from_pairs(liked, items, num_blocks=num_blocks, rank=rank)) as unsolved:
         for _ in range(iterations):
             with persisted(_with_vectors(unsolved, vectors, weights)) as solved:
-                vectors = _solved_items(solved, vectors, counts, weights, num_slices=blocks)
+                vectors = _solved_items(solved, vectors, counts, weights)
         customers = _with_vectors(unsolved, vectors, weights).mapInArrow(_factors_of(rank), FACTORS).localCheckpoint()
     return customers, _frame(pairs.sparkSession, items, vectors)
 
@@ -91,19 +91,21 @@ def solved_customers(block: Block, item_vectors: Matrix, weights: Weights) -> Ma
     return vectors
 
 
-def _solved_items(solved: DataFrame, vectors: Matrix, counts: Ints, weights: Weights, *, num_slices: int) -> Matrix:
+def _solved_items(solved: DataFrame, vectors: Matrix, counts: Ints, weights: Weights) -> Matrix:
     """The items' factors after `STEPS` of conjugate gradients from those of before."""
     num_items, rank = vectors.shape
 
-    def total(terms: Callable[[Block, Matrix], Matrix], of: Matrix) -> Matrix:
+    def total(terms: Callable[[Block, Matrix], Matrix], of: Matrix, num_rows: int) -> Matrix:
         sent = solved.sparkSession.sparkContext.broadcast(of)
-        return sum_over_blocks(solved, _applied(terms, sent), rank=rank, num_slices=num_slices)
+        return sum_over_blocks(solved, _applied(terms, sent), shape=(num_rows, rank))
 
-    both = total(lambda block, of: residual_and_gram(block, of, weights), vectors)
+    both = total(lambda block, of: residual_and_gram(block, of, weights), vectors, num_items + rank)
     residual, gram = both[:num_items], both[num_items:]
     penalty = np.float32(weights.regularization) * counts[:, None].astype(np.float32)
     return conjugate_gradients(
-        lambda of: total(lambda block, each: weighted_products(block, each, weights), of) + of @ gram + penalty * of,
+        lambda of: (
+            total(lambda block, each: weighted_products(block, each, weights), of, num_items) + of @ gram + penalty * of
+        ),
         vectors,
         residual - vectors @ gram - penalty * vectors,
     )

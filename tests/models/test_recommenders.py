@@ -34,10 +34,10 @@ def pairs(spark):
     return spark.createDataFrame(rows, PAIRS).persist()
 
 
-@pytest.fixture(scope="module")
-def model_path(pairs, tmp_path_factory):
+@pytest.fixture(scope="module", params=["numpy", "mllib"])
+def model_path(pairs, tmp_path_factory, request):
     path = f"file://{tmp_path_factory.mktemp('als')}"
-    settings = AlsSettings(rank=4, iterations=6, alpha=1.0, regularization=0.05, blocks=2)
+    settings = AlsSettings(rank=4, iterations=6, alpha=1.0, regularization=0.05, blocks=2, solver=request.param)
     save_als(fit_als(pairs, settings=settings), pairs, path)
     return path
 
