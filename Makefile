@@ -11,7 +11,7 @@ BIN := .venv/bin
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
     --no-annotate $(if $(UPGRADE),--upgrade)
 
-.PHONY: help run test test-long check setup data bundle wheel pack requirements demo bench-small bench-demo bench-ingest bench-features bench-sessions bench-evaluation bench-stages bench-churn bench-telco bench-value bench-baskets soak-tests soak-ingest soak-cluster soak-hdfs soak-s3 clean
+.PHONY: help run test test-long check setup data bundle wheel pack requirements demo bench-small bench-demo bench-ingest bench-features bench-sessions bench-evaluation bench-stages bench-churn bench-telco bench-value bench-baskets bench-pages soak-tests soak-ingest soak-cluster soak-hdfs soak-s3 clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -116,6 +116,10 @@ bench-value: ## time laws of purchases next to lifetimes and pymc-marketing (BEN
 bench-baskets: ## hold the ranker against Ta-Feng's last baskets, by the papers' metrics (BENCH="--folder tafeng"), or skip
 	@infra/setup.sh dev
 	@$(BIN)/python tests/benchmarks/bench_baskets.py $(BENCH)
+
+bench-pages: ## hold lists of category and product pages against what was bought next, after `make run`
+	@infra/setup.sh dev
+	@$(BIN)/python tests/benchmarks/bench_pages.py $(BENCH)
 
 soak-tests: ## the tests of many minutes: thin shops, stages day by day and on real logs, the shop's days, keys in event logs, Kafka, days side by side
 	@infra/setup.sh dev

@@ -38,6 +38,7 @@ from clm_spark.tables.catalog.lifecycle import (
     STAGES,
 )
 from clm_spark.tables.catalog.operations import RUNS, STATUSES, Status
+from clm_spark.tables.catalog.pages import CATEGORY_RANKINGS, ITEM_NEIGHBOURS, RELATIONS
 from clm_spark.tables.catalog.profiles import CUSTOMER_PROFILES, NUM_NEXT_ITEMS
 from clm_spark.tables.catalog.scores import (
     CUSTOMER_FACTORS,
@@ -90,6 +91,7 @@ TABLES = (
     ITEM_VOCABULARY,
     INTERACTIONS,
     ITEM_SEQUENCES,
+    ITEM_NEIGHBOURS,
     PURCHASE_RHYTHMS,
     LIFECYCLE_STAGES,
     STAGE_TRANSITIONS,
@@ -107,6 +109,7 @@ TABLES = (
     MODEL_MONITORING,
     SCORE_DECILES,
     SLICE_METRICS,
+    CATEGORY_RANKINGS,
     CUSTOMER_PROFILES,
     RUNS,
 )
@@ -116,6 +119,7 @@ __all__ = [
     "ACTIVE_STAGES",
     "BOT_DAYS",
     "BOT_RULES",
+    "CATEGORY_RANKINGS",
     "COHORTS",
     "COUNTS",
     "CUSTOMER_CATEGORIES",
@@ -142,6 +146,7 @@ __all__ = [
     "INTERACTIONS",
     "ITEM_DAYS",
     "ITEM_FEATURES",
+    "ITEM_NEIGHBOURS",
     "ITEM_RECOMMENDATIONS",
     "ITEM_SEQUENCES",
     "ITEM_VOCABULARY",
@@ -155,6 +160,7 @@ __all__ = [
     "RAW_EVENTS",
     "REJECTED_EVENTS",
     "REJECT_REASONS",
+    "RELATIONS",
     "RFM_CELLS",
     "RFM_SCORES",
     "RUNS",
