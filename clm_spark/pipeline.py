@@ -171,6 +171,12 @@ JOBS = (
         writes=(t.ITEM_VOCABULARY, t.INTERACTIONS, t.ITEM_SEQUENCES),
     ),
     Job(
+        "build_neighbours",
+        reads=(t.CUSTOMER_ITEM_DAYS, t.IDENTITIES, t.ITEM_VOCABULARY),
+        writes=(t.ITEM_NEIGHBOURS,),
+        is_per_day=True,
+    ),
+    Job(
         "build_factors",
         reads=(t.CUSTOMER_FEATURES, t.FACTOR_LOADINGS),
         writes=(t.FACTOR_LOADINGS, t.CUSTOMER_FACTORS),
@@ -181,6 +187,12 @@ JOBS = (
         reads=(t.CUSTOMER_SCORES, t.CUSTOMER_DAYS, t.IDENTITIES, t.FEATURE_DRIFT, t.MODEL_METRICS),
         writes=(t.MODEL_MONITORING,),
         uses=tuple(task.name for task in TASKS if t.CUSTOMER_SCORES in task.writes),
+    ),
+    Job(
+        "rank_categories",
+        reads=(t.CUSTOMER_FEATURES, t.SEGMENTS, t.CUSTOMER_ITEM_DAYS, t.IDENTITIES, t.ITEM_VOCABULARY),
+        writes=(t.CATEGORY_RANKINGS,),
+        is_per_day=True,
     ),
     Job(
         "build_profiles",

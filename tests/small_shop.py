@@ -20,6 +20,7 @@ from clm_spark.jobs import (
     build_profiles,
     build_sessions,
     ingest_events,
+    rank_categories,
 )
 from clm_spark.settings import Settings
 from clm_spark.sources.rees46 import HEADER
@@ -115,7 +116,8 @@ def fill(spark: SparkSession, settings: Settings) -> SmallShop:
     lake = Lake(spark, settings)
     for table, rows in model_rows(lake):
         lake.replace(rows.select(table.schema.names), into=table)
-    run_job(spark, "build_profiles", build_profiles.run, settings)
+    for module in (rank_categories, build_profiles):
+        run_job(spark, module.__name__.removeprefix("clm_spark.jobs."), module.run, settings)
     return SmallShop(lake, truth)
 
 
@@ -148,6 +150,7 @@ def model_rows(lake: Lake) -> list[tuple[Table, DataFrame]]:
         (t.CUSTOMER_FACTORS, features.select("customer_id", "as_of", F.lit(1).alias("factor"), score)),
         (t.ITEM_RECOMMENDATIONS, _lists(lake, features, version)),
         (t.RECOMMENDATION_EXCLUSIONS, _exclusions(lake)),
+        (t.ITEM_NEIGHBOURS, _neighbours(lake)),
         (t.MODEL_METRICS, _metrics(lake)),
         (t.SCORE_DECILES, _deciles(lake)),
     ]
@@ -219,6 +222,27 @@ def _lists(lake, features, version):
 def _exclusions(lake):
     rows = [(AS_OF.date(), "home", "stock", 40, 9, 12), (AS_OF.date(), "email", "permission", 600, 180, NUM_CUSTOMERS)]
     return lake.spark.createDataFrame(rows, t.RECOMMENDATION_EXCLUSIONS.schema)
+
+
+def _neighbours(lake):
+    """The first three items beside each other, the first two the most: in the log no day of a customer has two."""
+    items = lake.read_as_of(t.ITEM_VOCABULARY).where("item_index <= 3").select("item_index", "item_id")
+    others = items.withColumnsRenamed({"item_index": "other_index", "item_id": "neighbour_item_id"})
+    both = items.crossJoin(others).where("item_index <> other_index")
+    num_days = F.lit(9) - F.col("item_index") - F.col("other_index")
+    rank = F.when(F.col("other_index") < F.col("item_index"), F.col("other_index")).otherwise(F.col("other_index") - 1)
+    figures = {
+        "relation": F.lit("co_bought"),
+        "rank": rank,
+        "as_of": F.lit(AS_OF.date()),
+        "num_days": num_days.cast("bigint"),
+        "num_customers": num_days.cast("bigint"),
+        "support_share": num_days / 100,
+        "confidence_share": num_days / 10,
+        "cosine": num_days / 10,
+        "lift": num_days * 1.0,
+    }
+    return both.withColumns(figures)
 
 
 def _metrics(lake):

@@ -10,6 +10,7 @@ from clm_spark.settings.lifecycle import LifecycleSettings, RfmSettings
 from clm_spark.settings.loading import Sections, Settings, load_settings, settings_from
 from clm_spark.settings.monitoring import MonitoringSettings
 from clm_spark.settings.packaged import conf_file
+from clm_spark.settings.pages import NeighbourSettings, RankingSettings
 from clm_spark.settings.places import LakehouseSettings, ReportSettings, SparkSettings, TrackingSettings
 from clm_spark.settings.section import Section, ZoneName
 from clm_spark.settings.shop import ShopSettings
@@ -27,8 +28,10 @@ __all__ = [
     "LakehouseSettings",
     "LifecycleSettings",
     "MonitoringSettings",
+    "NeighbourSettings",
     "PanelSettings",
     "PrivacySettings",
+    "RankingSettings",
     "RecommendSettings",
     "ReportSettings",
     "RfmSettings",

@@ -25,6 +25,7 @@ from clm_spark.settings.ingest import IngestSettings, StreamSettings
 from clm_spark.settings.lifecycle import LifecycleSettings, RfmSettings
 from clm_spark.settings.monitoring import MonitoringSettings
 from clm_spark.settings.packaged import PACKAGED_CONF
+from clm_spark.settings.pages import NeighbourSettings, RankingSettings
 from clm_spark.settings.places import LakehouseSettings, ReportSettings, SparkSettings, TrackingSettings
 from clm_spark.settings.section import Section
 from clm_spark.settings.shop import ShopSettings, with_named_shop
@@ -57,6 +58,8 @@ class Settings(Section):
     recommend: RecommendSettings = RecommendSettings()
     surfaces: SurfacesSettings = SurfacesSettings()
     shop_facts: ShopFactsSettings = ShopFactsSettings()
+    neighbours: NeighbourSettings = NeighbourSettings()
+    rankings: RankingSettings = RankingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     tracking: TrackingSettings = TrackingSettings()

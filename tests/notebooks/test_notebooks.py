@@ -66,8 +66,21 @@ def test_what_customers_are_worth(small_shop):
 
 
 EXPECTED = {
+    "bought_with_an_item": lambda rows, _: (
+        [(row.rank, row.num_customers, row.bought_too_percent, row.lift) for row in rows]
+        == [(1, 6, 60.0, 6.0), (2, 5, 50.0, 5.0)]
+        and len({row.neighbour_item_id for row in rows} | {row.item_id for row in rows}) == 3
+    ),
     "due_for_repurchase": lambda rows, _: (
         rows and all(1 <= row.purchase_recency_days / row.usual_gap_days < 2.05 for row in rows)
+    ),
+    "first_page_of_a_category": lambda rows, _: (
+        [row.rank for row in rows] == [1, 2, 3, 4, 5, 6]
+        and len({(row.category, row.segment) for row in rows}) == 1
+        and sorted(row.rank_of_all for row in rows) == [1, 2, 3, 4, 5, 6]
+        and [row.expected_per_1000_customers for row in rows]
+        == sorted((row.expected_per_1000_customers for row in rows), reverse=True)
+        and rows[0].expected_per_1000_customers > 0
     ),
     "funnel_by_month": lambda rows, shop: (
         sum(row.num_visits for row in rows) == shop.truth.num_recent_visits

@@ -39,6 +39,7 @@ from clm_spark.tables.catalog.lifecycle import (
 )
 from clm_spark.tables.catalog.lists import ITEM_RECOMMENDATIONS, RECOMMENDATION_EXCLUSIONS, RULES, SURFACES
 from clm_spark.tables.catalog.operations import RUNS, STATUSES, Status
+from clm_spark.tables.catalog.pages import CATEGORY_RANKINGS, ITEM_NEIGHBOURS, RELATIONS
 from clm_spark.tables.catalog.profiles import CUSTOMER_PROFILES, NUM_NEXT_ITEMS
 from clm_spark.tables.catalog.scores import (
     CUSTOMER_FACTORS,
@@ -93,6 +94,7 @@ TABLES = (
     ITEM_VOCABULARY,
     INTERACTIONS,
     ITEM_SEQUENCES,
+    ITEM_NEIGHBOURS,
     PURCHASE_RHYTHMS,
     LIFECYCLE_STAGES,
     STAGE_TRANSITIONS,
@@ -111,6 +113,7 @@ TABLES = (
     MODEL_MONITORING,
     SCORE_DECILES,
     SLICE_METRICS,
+    CATEGORY_RANKINGS,
     CUSTOMER_PROFILES,
     RUNS,
 )
@@ -120,6 +123,7 @@ __all__ = [
     "ACTIVE_STAGES",
     "BOT_DAYS",
     "BOT_RULES",
+    "CATEGORY_RANKINGS",
     "COHORTS",
     "CONTACT_PERMISSIONS",
     "COUNTS",
@@ -148,6 +152,7 @@ __all__ = [
     "ITEM_DAYS",
     "ITEM_FACTS",
     "ITEM_FEATURES",
+    "ITEM_NEIGHBOURS",
     "ITEM_RECOMMENDATIONS",
     "ITEM_SEQUENCES",
     "ITEM_VOCABULARY",
@@ -162,6 +167,7 @@ __all__ = [
     "RECOMMENDATION_EXCLUSIONS",
     "REJECTED_EVENTS",
     "REJECT_REASONS",
+    "RELATIONS",
     "RFM_CELLS",
     "RFM_SCORES",
     "RULES",

@@ -1,0 +1,36 @@
+"""What product, search and category pages show."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from clm_spark.settings.section import Section
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class NeighbourSettings(Section):
+    """Which items are bought together or viewed together."""
+
+    window_days: Count = Field(365, description="days before as_of that are counted")
+    top_k: Count = Field(20, description="neighbours of an item, bought with it and viewed with it: each")
+    min_customers: Count = Field(
+        5, description="customers who took both items on one day; a pair of fewer is left out: mostly chance"
+    )
+    max_items_per_day: Annotated[int, Field(ge=2)] = Field(
+        100, description="items of a customer's day that pairs are counted of; of a longer day a sample, drawn by hash"
+    )
+
+
+class RankingSettings(Section):
+    """The items of a category, for each segment and for all customers."""
+
+    window_days: Count = Field(365, description="days before as_of whose purchases count")
+    half_life_days: Annotated[float, Field(ge=1)] = Field(
+        56, description="days after which a purchase counts half as much"
+    )
+    prior_purchases: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="expected purchases that weigh as much as a segment's own; None: by how far segments are from each other",
+    )
+    top_k: Count = Field(100, description="items of a category, for each segment")
