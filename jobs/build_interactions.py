@@ -1,4 +1,4 @@
-"""events, identities, bot_days -> item_vocabulary, interactions, item_sequences: what recommenders train on."""
+"""events, identities, bot_days, customer_item_days -> item_vocabulary, interactions, item_sequences: what recommenders train on."""
 
 from clm_spark.events.bots import bot_days_to_leave_out, with_flagged_on
 from clm_spark.events.guests import drop_guests
@@ -7,7 +7,7 @@ from clm_spark.features.interactions import interactions, item_sequences, item_v
 from clm_spark.features.panel import recommender_days
 from clm_spark.job import main
 from clm_spark.settings import Settings
-from clm_spark.tables.catalog import EVENTS, INTERACTIONS, ITEM_SEQUENCES, ITEM_VOCABULARY
+from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, EVENTS, INTERACTIONS, ITEM_SEQUENCES, ITEM_VOCABULARY
 from clm_spark.tables.lake import Lake
 
 
@@ -28,7 +28,7 @@ def run(lake: Lake, settings: Settings) -> None:
     lake.replace(items, into=ITEM_VOCABULARY, is_key_proven=True, as_of=days)
     vocabulary = lake.read(ITEM_VOCABULARY)
     events = drop_guests(events)
-    pairs = interactions(events, vocabulary, persons, days=days, strengths=strengths)
+    pairs = interactions(lake.read(CUSTOMER_ITEM_DAYS), vocabulary, persons, days=days, strengths=strengths)
     lake.replace(pairs, into=INTERACTIONS, is_key_proven=True, as_of=days)
     sequences = item_sequences(
         events, vocabulary, persons, days=days, kinds=features.sequence_kinds, length=features.sequence_length

@@ -5,6 +5,7 @@ Events may have `flagged_on`: an as_of after that day leaves them out.
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -13,7 +14,11 @@ from clm_spark.events.bots import was_flagged
 from clm_spark.events.clocks import available_on
 from clm_spark.events.identity.persons import with_person
 from clm_spark.features.panel import at_each
-from clm_spark.tables.catalog import INTERACTIONS, ITEM_SEQUENCES, ITEM_VOCABULARY
+from clm_spark.features.versions import seen_days
+from clm_spark.privacy.pseudonyms import GUEST
+from clm_spark.settings.features import ItemKind
+from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, INTERACTIONS, ITEM_SEQUENCES, ITEM_VOCABULARY
+from clm_spark.tables.measures import NUM_OF_KIND
 
 BUCKETS = 1024
 
@@ -55,24 +60,29 @@ def item_vocabulary(
 
 
 def interactions(
-    events: DataFrame,
+    customer_item_days: DataFrame,
     vocabulary: DataFrame,
     persons: DataFrame | None = None,
     *,
     days: Sequence[date],
-    strengths: Mapping[str, float],
+    strengths: Mapping[ItemKind, float],
 ) -> DataFrame:
     """One row per customer, indexed item and as_of, as gold.interactions declares.
 
-    `persons` maps ids to the person known on each of `days`.
+    Needs every version of gold.customer_item_days. `persons` maps ids to the person known on each of `days`. Whole
+    numbers are summed, and weighted after: the strength does not depend on the order of adding.
     """
-    seen = with_person(_seen_at(_of_items(events, list(strengths)), days), persons)
+    of_customers = customer_item_days.where(F.col("customer_id") != GUEST)
+    seen = with_person(seen_days(of_customers, days, CUSTOMER_ITEM_DAYS), persons)
+    counts = {kind: F.sum(F.expr(NUM_OF_KIND[kind])) for kind in sorted(strengths)}
+    weighted = (number * F.lit(strengths[kind]) for kind, number in counts.items())
     pairs = seen.groupBy("customer_id", "item_id", "as_of").agg(
-        F.count("*").alias("num_events"),
-        F.sum(_strength(strengths)).alias("strength"),
-        F.max("occurred_at").alias("last_at"),
+        reduce(Column.__add__, counts.values()).alias("num_events"),
+        reduce(Column.__add__, weighted).alias("strength"),
+        F.max(last_of(*strengths)).alias("last_at"),
     )
-    indexed = pairs.join(vocabulary.select("item_id", "as_of", "item_index"), on=["item_id", "as_of"], how="inner")
+    taken = pairs.where(F.col("num_events") > 0)
+    indexed = taken.join(vocabulary.select("item_id", "as_of", "item_index"), on=["item_id", "as_of"], how="inner")
     customers = with_dense_index(indexed.select("customer_id", "as_of").distinct())
     return indexed.join(customers, on=["customer_id", "as_of"], how="inner").select(INTERACTIONS.schema.names)
 
@@ -113,6 +123,11 @@ def with_dense_index(customers: DataFrame) -> DataFrame:
     return shifted.select(*customers.columns, index.alias("customer_index"))
 
 
+def last_of(*kinds: str) -> Column:
+    """The last event of these kinds on a row of gold.customer_item_days; null where there is none."""
+    return F.array_max(F.array(*(F.col(f"last_{kind}_at") for kind in kinds)))
+
+
 def _of_items(events: DataFrame, kinds: Sequence[str]) -> DataFrame:
     return events.where(F.col("kind").isin(*kinds) & F.col("item_id").isNotNull())
 
@@ -123,8 +138,3 @@ def _seen_at(events: DataFrame, days: Sequence[date]) -> DataFrame:
         F.col("_available_on") < F.col("as_of")
     )
     return seen.where(~was_flagged(seen, by=F.date_sub("as_of", 1)))
-
-
-def _strength(strengths: Mapping[str, float]) -> Column:
-    pairs = [F.lit(part) for pair in sorted(strengths.items()) for part in pair]
-    return F.create_map(*pairs)[F.col("kind")]

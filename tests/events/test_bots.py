@@ -8,6 +8,7 @@ from shop_events import at, events, on, signed_batches
 from clm_spark.events.bots import bot_days_from_events, bot_days_to_leave_out, drop_bot_days, with_flagged_on
 from clm_spark.events.ledger import is_on_days, mark_processed, unprocessed_batches
 from clm_spark.features.customer_days import customer_days_from_events
+from clm_spark.features.customer_item_days import customer_item_days_from_events
 from clm_spark.features.customers import customer_features
 from clm_spark.features.interactions import interactions, item_sequences, item_vocabulary
 from clm_spark.jobs import build_sessions, flag_bots
@@ -132,7 +133,9 @@ def test_an_as_of_before_the_flag_ignores_it(spark):
     seen = [
         lives(customer_features(days, days=mornings)),
         lives(
-            interactions(of_pans, items, days=mornings, strengths={"view": 1.0, "purchase": 5.0}),
+            interactions(
+                customer_item_days_from_events(of_pans), items, days=mornings, strengths={"view": 1.0, "purchase": 5.0}
+            ),
             without=["customer_index"],
         ),
         lives(item_sequences(of_pans, items, days=mornings, kinds=kinds, length=9)),

@@ -22,7 +22,7 @@ from clm_spark.tables.catalog.columns import (
 from clm_spark.tables.contract import Column, Table
 from clm_spark.tables.customer_features import FEATURES
 from clm_spark.tables.item_features import CATEGORY_FIGURES, NUM_TOP_CATEGORIES, OF_ITEMS, OF_PAIRS, TASTES
-from clm_spark.tables.measures import CUSTOMER_MEASURES, OF_CUSTOMERS, OF_ITEM
+from clm_spark.tables.measures import CUSTOMER_MEASURES, NUM_OF_KIND, OF_CUSTOMERS, OF_ITEM
 
 
 def _taste(name: str, figure: str, words: str) -> tuple[Column, ...]:
@@ -84,6 +84,10 @@ CUSTOMER_ITEM_DAYS = Table(
         Column("category", STRING, "the item's category, as the customer saw it last that day", nullable=True),
         *(count(measure.name, measure.meaning) for measure in OF_ITEM),
         count("num_co_views", "other items that the customer viewed that day; 0 where this one was not viewed"),
+        *(
+            Column(f"last_{kind}_at", TIME, f"the last {kind} of it that day; null: none", nullable=True)
+            for kind in NUM_OF_KIND
+        ),
     ),
 )
 
