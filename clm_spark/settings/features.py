@@ -62,7 +62,10 @@ class RecommendSettings(Section):
     min_item_events: Annotated[int, Field(ge=1)] = Field(5, description="rarer items get no index")
     max_items: Annotated[int, Field(ge=10)] = Field(
         200_000,
-        description="upper bound of the vocabulary, first come first served; raise min_item_events when it is reached",
+        description="items that lists may hold at once, first come first served; a run warns before it is reached",
+    )
+    retire_after_days: Annotated[int, Field(ge=1)] | None = Field(
+        365, description="an item that nobody took to for longer is in no list, until somebody does; null: never"
     )
     hide_seen: bool = Field(
         False, description="leave out items that the customer already interacted with: wrong where people buy again"

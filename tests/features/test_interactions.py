@@ -10,7 +10,8 @@ from test_windows import MORNINGS, history
 
 from clm_spark.events.bots import with_flagged_on
 from clm_spark.features.customer_item_days import customer_item_days_from_events
-from clm_spark.features.interactions import interactions, item_sequences, item_vocabulary, with_dense_index
+from clm_spark.features.interactions import interactions, with_dense_index
+from clm_spark.features.sequences import item_sequences
 from clm_spark.settings.features import ItemKind
 from clm_spark.tables.catalog import INTERACTIONS
 from clm_spark.tables.measures import NUM_OF_KIND
@@ -23,31 +24,10 @@ def see(who, item, day, kind="view", **more):
     return {"customer_id": who, "item_id": item, "occurred_at": at(day), "kind": kind, **more}
 
 
-def vocabulary_of(log, *, limit=100):
-    return item_vocabulary(log, days=DAYS, kinds=list(STRENGTHS), min_item_events=2, max_items=limit)
-
-
-def indices(vocabulary):
-    return {(str(r.as_of), r.item_id): (r.item_index, r.num_events) for r in vocabulary.collect()}
-
-
-def test_an_index_once_given_stays(spark):
-    log = [
-        see("a", "pot", "2024-01-03"), see("b", "pot", "2024-01-09"),
-        see("a", "pan", "2024-01-02"), see("b", "pan", "2024-01-05"),
-        see("a", "cup", "2024-01-05"), see("a", "cup", "2024-02-05"),
-        see("a", "one", "2024-01-05"),
-        see("a", "add", "2024-01-01"), see("a", "add", "2024-01-02", known_at=at("2024-02-20")),
-    ]  # fmt: skip
-    assert indices(vocabulary_of(events(spark, *log))) == {
-        ("2024-02-01", "pan"): (1, 2),
-        ("2024-02-01", "pot"): (2, 2),
-        ("2024-03-01", "pan"): (1, 2),
-        ("2024-03-01", "pot"): (2, 2),
-        ("2024-03-01", "cup"): (3, 2),
-        ("2024-03-01", "add"): (4, 2),  # frequent only once its late event was known
-    }
-    assert set(indices(vocabulary_of(events(spark, *log), limit=1))) == {("2024-02-01", "pan"), ("2024-03-01", "pan")}
+def vocabulary_of(spark, *items):
+    """These items, numbered from 1, on both mornings."""
+    rows = [(item, day, n) for n, item in enumerate(items, 1) for day in DAYS]
+    return spark.createDataFrame(rows, "item_id string, as_of date, item_index int")
 
 
 def test_interactions_and_sequences_see_only_the_past(spark):
@@ -57,7 +37,7 @@ def test_interactions_and_sequences_see_only_the_past(spark):
         see("a", "pot", "2024-01-03"), see("b", "pot", "2024-01-03"),
         see("a", "pot", "2024-02-10"), see("b", "pan", "2024-01-20", known_at=at("2024-02-10")),
     )  # fmt: skip
-    vocabulary = vocabulary_of(log)
+    vocabulary = vocabulary_of(spark, "pan", "pot")
     pairs = interactions(customer_item_days_from_events(log), vocabulary, days=DAYS, strengths=STRENGTHS)
     got = {(str(r.as_of), r.customer_id, r.item_id): (r.num_events, r.strength) for r in pairs.collect()}
     assert got == {
@@ -86,7 +66,7 @@ def test_items_seen_on_a_device_count_for_its_customer_once_linked(spark):
         see("b", "pot", "2024-01-05"),
     )  # fmt: skip
     linked = spark.createDataFrame([("phone", DAYS[1], "login")], "id string, as_of date, person_id string")
-    vocabulary = vocabulary_of(log)
+    vocabulary = vocabulary_of(spark, "pan", "pot")
     pairs = interactions(customer_item_days_from_events(log), vocabulary, linked, days=DAYS, strengths=STRENGTHS).where(
         "customer_id != 'b'"
     )
@@ -123,7 +103,7 @@ WITH known AS (
     AND log.customer_id IS NOT NULL AND item_id IN ('pan', 'pot', 'jar') AND kind IN ('view', 'click', 'purchase', 'refund')
 ), pairs AS (
   SELECT customer_id, item_id, CASE item_id WHEN 'pan' THEN 1 WHEN 'pot' THEN 2 ELSE 3 END AS item_index,
-    count(*) AS num_events, max(occurred_at) AS last_at,
+    count(*) AS num_events, max(occurred_at)::TIMESTAMP AS last_at,
     sum(CASE kind WHEN 'view' THEN 0.5 WHEN 'click' THEN 0.7 WHEN 'purchase' THEN 5 ELSE 0.1 END)::DOUBLE AS strength
   FROM known GROUP BY ALL)
 SELECT *, (dense_rank() OVER (ORDER BY customer_id) - 1)::INT AS customer_index FROM pairs"""

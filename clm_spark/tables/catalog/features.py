@@ -239,10 +239,34 @@ CUSTOMER_LABELS = Table(
 )
 
 
+ITEM_INDICES = Table(
+    "gold",
+    "item_indices",
+    "item seen, and as_of: how often, and the index it has for good",
+    key=("item_id", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    columns=(
+        ITEM_ID,
+        AS_OF,
+        Column(
+            "item_index",
+            INT,
+            "1, 2, ... in the order items became frequent enough, never another's; null: not frequent enough yet",
+            nullable=True,
+            check="item_index > 0",
+        ),
+        count("num_events", "interactions known before as_of, less those of days that turned out to be a bot's"),
+        Column("category", STRING, "the last that became known; null: none", nullable=True),
+        Column("last_seen_on", DATE, "the last day of an interaction"),
+    ),
+)
+
+
 ITEM_VOCABULARY = Table(
     "gold",
     "item_vocabulary",
-    "item with an index, and as_of; an index once given stays",
+    "item that recommenders may show, and as_of: with an index, not retired, within recommend.max_items",
     key=("item_id", "as_of"),
     clock="as_of",
     slices=("as_of",),
@@ -253,7 +277,7 @@ ITEM_VOCABULARY = Table(
         Column(
             "item_index",
             INT,
-            "1, 2, ... in the order items became frequent enough; 0 is padding",
+            "as in gold.item_indices: an index once given stays, and has gaps where items retired; 0 is padding",
             check="item_index > 0",
         ),
         count("num_events", "interactions known before as_of"),
