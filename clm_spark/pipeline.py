@@ -174,6 +174,7 @@ JOBS = (
             t.ITEM_DAYS,
             t.ITEM_INDICES,
             t.ITEM_VOCABULARY,
+            t.ITEM_SEQUENCES,
         ),
         writes=(t.ITEM_INDICES, t.ITEM_VOCABULARY, t.INTERACTIONS, t.ITEM_SEQUENCES),
     ),

@@ -10,12 +10,12 @@ from pyspark.sql import functions as F
 from clm_spark.events.bots import bot_days_to_leave_out, with_flagged_on
 from clm_spark.events.guests import drop_guests
 from clm_spark.events.identity.persons import known_persons
-from clm_spark.events.ledger import days_of
-from clm_spark.features.customers import ONE_DAY
+from clm_spark.events.ledger import days_of, is_on_days
+from clm_spark.features.customers import ONE_DAY, ids_of
 from clm_spark.features.interactions import interactions
 from clm_spark.features.partials import digest
 from clm_spark.features.refresh import valid_days
-from clm_spark.features.sequences import item_sequences
+from clm_spark.features.sequences import customers_out_of_order, item_sequences, next_item_sequences
 from clm_spark.features.vocabulary import item_vocabulary, next_item_indices, room_warning
 from clm_spark.settings import Settings
 from clm_spark.tables.catalog import (
@@ -71,23 +71,52 @@ def update_interactions(lake: Lake, days: Sequence[date]) -> None:
 def update_item_sequences(lake: Lake, days: Sequence[date]) -> None:
     """Write the sequences of each of `days` whose stored rows are missing or out of date; needs their vocabulary.
 
-    From the whole log: no partial has the order of a customer's items. But a day needs them once, as a rule.
+    A day after a valid one is carried on from it; the others are made of the whole log, in one pass.
     """
     asked = lake.settings.features
     made_with = digest(asked.sequence_kinds, asked.sequence_length, _of_vocabulary(lake.settings))
-    due = sorted({*days} - valid_days(lake, days, ITEM_SEQUENCES, made_of=OF_CUSTOMERS, made_with=made_with))
-    if due:
-        lake.read(CUSTOMER_ITEM_DAYS)  # by whose versions the rows are found to be out of date
-        events = with_flagged_on(lake.read_as_of(EVENTS), bot_days_to_leave_out(lake))
-        rows = item_sequences(
-            drop_guests(events),
-            lake.read(ITEM_VOCABULARY),
-            known_persons(lake, due),
-            days=due,
-            kinds=asked.sequence_kinds,
-            length=asked.sequence_length,
-        )
-        lake.replace(rows, into=ITEM_SEQUENCES, is_key_proven=True, made_with=made_with, as_of=due)
+    known = {*days, *(day - ONE_DAY for day in days)}
+    valid = valid_days(lake, known, ITEM_SEQUENCES, made_of=OF_CUSTOMERS, made_with=made_with)
+    due = sorted({*days} - valid)
+    valid &= valid_days(lake, valid, ITEM_VOCABULARY, made_of=OF_ITEMS, made_with=_of_vocabulary(lake.settings))
+    merged = [day for day in due if day - ONE_DAY not in {*due, *valid}]
+    for some in (merged, *([day] for day in due if day not in merged)):
+        if some:
+            rows = _sequences_at(lake, some) if some is merged else _next_sequences(lake, some[0])
+            lake.replace(rows, into=ITEM_SEQUENCES, is_key_proven=True, made_with=made_with, as_of=some)
+
+
+def _sequences_at(lake: Lake, days: Sequence[date], *, events: DataFrame | None = None) -> DataFrame:
+    """From all events, or those given."""
+    asked = lake.settings.features
+    lake.read(CUSTOMER_ITEM_DAYS)  # by whose versions the rows are found to be out of date
+    return item_sequences(
+        _of_customers(lake) if events is None else events,
+        lake.read(ITEM_VOCABULARY),
+        known_persons(lake, days),
+        days=days,
+        kinds=asked.sequence_kinds,
+        length=asked.sequence_length,
+    )
+
+
+def _next_sequences(lake: Lake, as_of: date) -> DataFrame:
+    yesterday, events = as_of - ONE_DAY, _of_customers(lake)
+    was, now = (lake.read_as_of(ITEM_VOCABULARY, day).select("item_id") for day in (yesterday, as_of))
+    came_or_left = now.exceptAll(was).unionByName(was.exceptAll(now))
+    persons, today = known_persons(lake, [yesterday, as_of]), known_persons(lake, [as_of])
+    again = customers_out_of_order(lake.read(CUSTOMER_ITEM_DAYS), came_or_left, as_of=as_of, persons=persons)
+    again = again.localCheckpoint()  # a day's worth, used three times
+    of_day = _sequences_at(lake, [as_of], events=events.where(is_on_days("occurred_at", [yesterday])))
+    before, length = lake.read_as_of(ITEM_SEQUENCES, yesterday), lake.settings.features.sequence_length
+    carried = next_item_sequences(before, of_day, again, as_of=as_of, length=length)
+    theirs = events.join(ids_of(again, today), on="customer_id", how="left_semi")
+    return carried.unionByName(_sequences_at(lake, [as_of], events=theirs))
+
+
+def _of_customers(lake: Lake) -> DataFrame:
+    """The customers' events, with the day on which each was known to be a bot's."""
+    return drop_guests(with_flagged_on(lake.read_as_of(EVENTS), bot_days_to_leave_out(lake)))
 
 
 def _update_item_indices(lake: Lake, days: Sequence[date]) -> None:
