@@ -167,8 +167,17 @@ JOBS = (
     Job("check_drift", reads=(t.CUSTOMER_FEATURES, t.ITEM_FEATURES), writes=(t.FEATURE_DRIFT,)),
     Job(
         "build_interactions",
-        reads=(t.EVENTS, t.IDENTITIES, t.BOT_DAYS, t.ITEM_VOCABULARY),
-        writes=(t.ITEM_VOCABULARY, t.INTERACTIONS, t.ITEM_SEQUENCES),
+        reads=(
+            t.EVENTS,
+            t.IDENTITIES,
+            t.BOT_DAYS,
+            t.CUSTOMER_ITEM_DAYS,
+            t.ITEM_DAYS,
+            t.ITEM_INDICES,
+            t.ITEM_VOCABULARY,
+            t.ITEM_SEQUENCES,
+        ),
+        writes=(t.ITEM_INDICES, t.ITEM_VOCABULARY, t.INTERACTIONS, t.ITEM_SEQUENCES),
     ),
     Job(
         "build_neighbours",

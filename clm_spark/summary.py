@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 from rich.console import Console
 from rich.table import Table as Grid
 
+from clm_spark.features.vocabulary import room_warning
 from clm_spark.job import JobDone
 from clm_spark.report.metrics import role
 from clm_spark.report.place import report_path
@@ -15,6 +16,7 @@ from clm_spark.runs import one_line
 from clm_spark.settings import Settings
 from clm_spark.tables.catalog import (
     CUSTOMER_SCORES,
+    ITEM_INDICES,
     ITEM_RECOMMENDATIONS,
     MODEL_METRICS,
     MODEL_MONITORING,
@@ -57,11 +59,18 @@ def what_is_missing(done: Sequence[JobDone]) -> list[str]:
 
 
 def _worth_a_look(lake: Lake) -> list[str]:
-    """A line per figure of a model in use that is beyond its limit."""
-    if not lake.exists(MODEL_MONITORING):
-        return []
-    beyond = lake.read_as_of(MODEL_MONITORING).where("is_beyond").orderBy("task", "figure").collect()  # a few per task
-    return [f"worth a look: {row.task}: {row.figure} of {row.model_version} is {_against_limit(row)}" for row in beyond]
+    """A line per figure of a model in use that is beyond its limit, and one where the vocabulary has little room left."""
+    lines = []
+    if lake.exists(MODEL_MONITORING):
+        beyond = lake.read_as_of(MODEL_MONITORING).where("is_beyond").orderBy("task", "figure")
+        lines = [
+            f"{row.task}: {row.figure} of {row.model_version} is {_against_limit(row)}"
+            for row in beyond.collect()  # a few per task
+        ]
+    if lake.exists(ITEM_INDICES):
+        warning = room_warning(lake.read_as_of(ITEM_INDICES), lake.settings.recommend)
+        lines += [] if warning is None else [warning]
+    return [f"worth a look: {line}" for line in lines]
 
 
 def _against_limit(row: Row) -> str:

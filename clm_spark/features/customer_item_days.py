@@ -7,9 +7,10 @@ from clm_spark.events.bots import CUSTOMER_DAY
 from clm_spark.events.clocks import available_on
 from clm_spark.features.versions import with_every_version
 from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS
-from clm_spark.tables.measures import OF_ITEM
+from clm_spark.tables.measures import NUM_OF_KIND, OF_ITEM
 
 SUMS = tuple(measure.name for measure in OF_ITEM)
+LAST = {f"last_{kind}_at": kind for kind in NUM_OF_KIND}
 
 
 def customer_item_days_from_events(events: DataFrame) -> DataFrame:
@@ -25,12 +26,18 @@ def customer_item_days_from_events(events: DataFrame) -> DataFrame:
     named_at = F.when(F.col("category").isNotNull(), F.struct("occurred_at", "event_id", "category"))
     available = (
         dated.groupBy(*CUSTOMER_DAY, "item_id", "available_on", *flag)
-        .agg(*(F.expr(measure.sql).alias(measure.name) for measure in OF_ITEM), F.max(named_at).alias("named"))
+        .agg(
+            *(F.expr(measure.sql).alias(measure.name) for measure in OF_ITEM),
+            *(F.max(F.when(F.col("kind") == kind, F.col("occurred_at"))).alias(name) for name, kind in LAST.items()),
+            F.max(named_at).alias("named"),
+        )
         .repartition(*CUSTOMER_DAY)
     )
-    versioned = with_every_version(available, sums=SUMS)
+    versioned = with_every_version(available, sums=SUMS, others=tuple(LAST))
     days = versioned.groupBy(*CUSTOMER_DAY, "known_on", "item_id").agg(
-        *(F.sum(name).alias(name) for name in SUMS), F.max("named")["category"].alias("category")
+        *(F.sum(name).alias(name) for name in SUMS),
+        *(F.max(name).alias(name) for name in LAST),
+        F.max("named")["category"].alias("category"),
     )
     is_viewed = F.col("num_views") > 0
     num_viewed = F.count_if(is_viewed).over(Window.partitionBy(*CUSTOMER_DAY, "known_on"))

@@ -50,7 +50,7 @@ def next_customer_features(
     beyond = beyond_carrying_on(signed, FEATURES, key=KEY)
     if persons is not None:
         beyond = beyond.unionByName(moved_customers(persons, as_of)).distinct()
-    carried = carried_on(before, gains_from_days(signed, FEATURES, key=KEY), FEATURES, key=KEY)
+    carried = carried_on(before, gains_from_days(signed, FEATURES, by=(KEY,)), FEATURES, by=(KEY,))
     certain = carried.join(beyond, on=KEY, how="left_anti").withColumn("as_of", F.lit(as_of))
     return certain.select(CUSTOMER_FEATURES.schema.names), beyond
 

@@ -43,10 +43,15 @@ def pair_features(
 
     Needs every version of gold.customer_item_days. `persons` maps ids to the person known on each of `days`.
     """
-    of_customers = customer_item_days.where(F.col("customer_id") != GUEST)
-    seen = of_persons(seen_days(of_customers, days, CUSTOMER_ITEM_DAYS), persons, CUSTOMER_ITEM_DAYS)
+    seen = seen_days(of_named_customers(customer_item_days), days, CUSTOMER_ITEM_DAYS)
+    seen = of_persons(seen, persons, CUSTOMER_ITEM_DAYS)
     pairs = features_from_days(seen, OF_PAIRS, by=(KEY, "item_id"))
     return pairs.where(F.col("recency_days") <= MAX_SILENCE_DAYS).select(PAIR_FEATURES.schema.names)
+
+
+def of_named_customers(customer_item_days: DataFrame) -> DataFrame:
+    """The rows of customers, without those of all guests together."""
+    return customer_item_days.where(F.col("customer_id") != GUEST)
 
 
 def customer_categories(pairs: DataFrame) -> DataFrame:

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from clm_spark.features.pairs import PAIR, counted_pairs
+from clm_spark.features.basket_pairs import PAIR, counted_pairs
 from clm_spark.features.versions import KEY, of_persons, seen_days
 from clm_spark.privacy.pseudonyms import GUEST
 from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, ITEM_NEIGHBOURS

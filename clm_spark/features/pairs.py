@@ -1,86 +1,61 @@
-"""Pairs of items in the baskets of customers, counted in Arrow batches."""
+"""Features of customers with items, carried on from the day before."""
 
-from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from datetime import date, timedelta
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.session import spread_over_cores
-from clm_spark.tables.catalog import RELATIONS
+from clm_spark.events.identity.persons import with_person
+from clm_spark.features.customers import ONE_DAY, moved_customers
+from clm_spark.features.items import of_named_customers
+from clm_spark.features.versions import KEY, of_persons, seen_days
+from clm_spark.features.windows import carried_on, gains_from_days
+from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, PAIR_FEATURES
+from clm_spark.tables.feature import Sum
+from clm_spark.tables.item_features import MAX_SILENCE_DAYS, OF_PAIRS
 
-Ints = NDArray[np.int64]
-
-PAIR = ("relation", "item_index", "neighbour_index")
-COUNTED = "relation string, item_index int, neighbour_index int, num_days bigint, num_customers bigint"
-PAIRS_AT_ONCE = 4_000_000  # some 200 MB of arrays
-SHIFT = 32  # of the first index in a pair's code
+PAIR = (KEY, "item_id")
+WINDOW_DAYS = sorted({f.window_days for f in OF_PAIRS if isinstance(f, Sum) and f.window_days})
 
 
-def counted_pairs(baskets: DataFrame) -> DataFrame:
-    """One row per relation and two items, the lower index first: `num_days` with both, and `num_customers` of these.
+def next_pair_features(
+    before: DataFrame, customer_item_days: DataFrame, *, as_of: date, persons: DataFrame | None = None
+) -> tuple[DataFrame, DataFrame]:
+    """The features of as_of from those of the day before, and the pairs to merge from all their days instead.
 
-    Needs one row per customer and relation: `baskets`, of each day the sorted item indices. Each batch counts its pairs
-    first, so that those of one customer are never shuffled one by one.
+    Needs every version of gold.customer_item_days, and `persons` of both days; reads the day just passed, those that leave a
+    window, and what became known on the day just passed. The second frame has a row per customer_id and item_id: pairs
+    that are new, or come back after a year; those of a day that a late event or a bot flag changed; those of customers
+    who gained or lost an id. The first leaves them out.
     """
-    partial = spread_over_cores(baskets.select("relation", "baskets")).mapInArrow(_count_batches, COUNTED)
-    return partial.groupBy(*PAIR).agg(*(F.sum(name).alias(name) for name in ("num_days", "num_customers")))
+    yesterday, partials = as_of - ONE_DAY, of_named_customers(customer_item_days)
+    moving = [yesterday, *(yesterday - timedelta(days=window) for window in WINDOW_DAYS)]
+    two = seen_days(partials.where(F.col("day_on").isin(moving)), [yesterday, as_of], CUSTOMER_ITEM_DAYS)
+    sign = F.when(F.col("as_of") == F.lit(as_of), 1).otherwise(-1)
+    gains = gains_from_days(of_persons(two, persons, CUSTOMER_ITEM_DAYS).withColumn("sign", sign), OF_PAIRS, by=PAIR)
+    is_known = before.select(*PAIR)
+    new = gains.where(F.col("recency_days") == 1).select(*PAIR).join(is_known, on=list(PAIR), how="left_anti")
+    is_corrected = (F.col("known_on") == F.lit(yesterday)) & (F.col("day_on") < F.lit(yesterday))
+    today = None if persons is None else persons.where(F.col("as_of") == F.lit(as_of)).drop("as_of")
+    again = new.unionByName(with_person(partials.where(is_corrected).select(*PAIR), today))
+    kept = before
+    if persons is not None:
+        moved = moved_customers(persons, as_of)
+        theirs = with_person(partials.select(*PAIR), today).join(moved, on=KEY, how="left_semi")
+        again, kept = again.unionByName(theirs), before.join(moved, on=KEY, how="left_anti")
+    again = again.distinct()
+    certain = kept.join(again, on=list(PAIR), how="left_anti")
+    carried = carried_on(certain, gains, OF_PAIRS, by=PAIR, how="left").withColumn("as_of", F.lit(as_of))
+    return carried.where(F.col("recency_days") <= MAX_SILENCE_DAYS).select(PAIR_FEATURES.schema.names), again
 
 
-def _count_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        for relation in RELATIONS:
-            baskets = batch.filter(pc.equal(batch["relation"], relation))["baskets"]
-            for part in _parts(baskets):
-                yield _counted(relation, part)
-
-
-def _parts(baskets: pa.ListArray) -> Iterator[pa.ListArray]:
-    """Some customers at once, so that their pairs fit into memory; a single one has what the days' limit allows."""
-    sizes = _numbers(baskets.flatten().value_lengths())
-    so_far = np.append(0, np.cumsum(sizes * (sizes - 1) // 2))
-    num_pairs = so_far[np.cumsum(_numbers(baskets.value_lengths()))]
-    begins = np.flatnonzero(np.diff(num_pairs // PAIRS_AT_ONCE, prepend=-1))
-    for begin, end in pairwise([*begins.tolist(), len(baskets)]):
-        yield baskets.slice(begin, end - begin)
-
-
-def _counted(relation: str, baskets: pa.ListArray) -> pa.RecordBatch:
-    codes, customers = _pairs(baskets)
-    order = np.lexsort((customers, codes))
-    codes, customers = codes[order], customers[order]
-    is_first = np.diff(codes, prepend=-1) != 0
-    is_new_customer = is_first | (np.diff(customers, prepend=-1) != 0)
-    begins = np.flatnonzero(is_first)
-    num_customers = np.add.reduceat(is_new_customer.astype(np.int64), begins) if len(begins) else begins
-    return pa.RecordBatch.from_pydict(
-        {
-            "relation": pa.array([relation] * len(begins), pa.string()),
-            "item_index": pa.array(codes[begins] >> SHIFT, pa.int32()),
-            "neighbour_index": pa.array(codes[begins] & (2**SHIFT - 1), pa.int32()),
-            "num_days": pa.array(np.diff(begins, append=len(codes)), pa.int64()),
-            "num_customers": pa.array(num_customers, pa.int64()),
-        }
-    )
-
-
-def _pairs(baskets: pa.ListArray) -> tuple[Ints, Ints]:
-    """Every pair of every basket as one number, and whose basket it was."""
-    days = baskets.flatten()
-    sizes, items = _numbers(days.value_lengths()), _numbers(days.flatten())
-    day = np.repeat(np.arange(len(sizes)), sizes)
-    # Each item is paired with those after it in its basket.
-    num_after = np.cumsum(sizes)[day] - np.arange(len(items)) - 1
-    first = np.repeat(np.arange(len(items)), num_after)
-    place = np.arange(len(first)) - np.repeat(np.cumsum(num_after) - num_after, num_after)
-    second = first + 1 + place
-    customer = np.repeat(np.arange(len(baskets)), _numbers(baskets.value_lengths()))[day[first]]
-    return (items[first] << SHIFT) | items[second], customer
-
-
-def _numbers(values: pa.Array) -> Ints:
-    return np.asarray(values.to_numpy(zero_copy_only=False), np.int64)
+def days_of_pairs(customer_item_days: DataFrame, pairs: DataFrame, persons: DataFrame | None) -> DataFrame:
+    """All rows of these pairs, under the ids of the events; `persons` are those of a single as_of."""
+    if persons is None:
+        return customer_item_days.join(pairs, on=list(PAIR), how="left_semi")
+    ids = persons.select(F.col("id").alias(KEY), F.col("person_id").alias("_person"))
+    named = customer_item_days.join(ids, on=KEY, how="left")
+    person = F.coalesce("_person", KEY)
+    wanted = pairs.select(F.col(KEY).alias("_customer"), F.col("item_id").alias("_item"))
+    same = (person == F.col("_customer")) & (F.col("item_id") == F.col("_item"))
+    return named.join(wanted, on=same, how="left_semi").drop("_person")

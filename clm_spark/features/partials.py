@@ -27,7 +27,7 @@ from clm_spark.tables.catalog import (
 from clm_spark.tables.commits import days_changed
 from clm_spark.tables.contract import Table
 from clm_spark.tables.lake import Lake
-from clm_spark.tables.measures import CUSTOMER_MEASURES, OF_CUSTOMERS, OF_ITEM
+from clm_spark.tables.measures import CUSTOMER_MEASURES, NUM_OF_KIND, OF_CUSTOMERS, OF_ITEM
 
 
 def digest(*declared: object) -> str:
@@ -52,7 +52,7 @@ def update_customer_days(lake: Lake, settings: Settings) -> None:
 
 def update_customer_item_days(lake: Lake) -> None:
     """The same for customers' days with items; what guests buy counts for its item."""
-    made_with = f"measures {digest(OF_ITEM)}"
+    made_with = f"measures {digest(OF_ITEM, NUM_OF_KIND)}"
     _update_days(lake, CUSTOMER_ITEM_DAYS, made_with, customer_item_days_from_events, of=with_guests_as_one)
 
 

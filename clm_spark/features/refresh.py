@@ -1,6 +1,7 @@
 """Incremental refresh of the features of customers and items.
 
-Customers' features are carried on from the day before; those of items, pairs and tastes are merged from all partials.
+Those of customers and of pairs are carried on from the day before; those of items are merged from all partials, those of
+tastes from the pairs.
 """
 
 import logging
@@ -20,6 +21,7 @@ from clm_spark.features.customers import (
     next_customer_features,
 )
 from clm_spark.features.items import customer_categories, customer_tastes, item_features, pair_features
+from clm_spark.features.pairs import days_of_pairs, next_pair_features
 from clm_spark.features.partials import digest
 from clm_spark.session import persisted
 from clm_spark.tables.catalog import (
@@ -93,13 +95,20 @@ def update_item_features(lake: Lake, days: Sequence[date]) -> None:
 def update_pair_features(lake: Lake, days: Sequence[date]) -> None:
     """Write the features of pairs on each of `days`, and from them categories and tastes, where any is out of date.
 
-    Always merged: a merge reads about as many rows as are written, so a step from the day before would save little.
+    As with customers, a day after a valid one is carried on from it.
     """
     tables = (PAIR_FEATURES, CUSTOMER_CATEGORIES, CUSTOMER_TASTES)
     due = sorted(set[date]().union(*({*days} - _valid_days(lake, days, t, made_of=OF_PAIR_DAYS) for t in tables)))
+    yesterdays = {day - ONE_DAY for day in due}
+    valid = _valid_days(lake, yesterdays - {*due}, PAIR_FEATURES, made_of=OF_PAIR_DAYS)
+    merged = [day for day in due if day - ONE_DAY not in {*due, *valid}]
+    if merged:
+        persons = known_persons(lake, merged)
+        _write(lake, PAIR_FEATURES, pair_features(lake.read(CUSTOMER_ITEM_DAYS), days=merged, persons=persons), merged)
+    for day in due:
+        if day not in merged:
+            _carry_pairs_on(lake, day)
     if due:
-        partials, persons = lake.read(CUSTOMER_ITEM_DAYS), known_persons(lake, due)
-        _write(lake, PAIR_FEATURES, pair_features(partials, days=due, persons=persons), due)
         pairs = lake.read(PAIR_FEATURES).where(F.col("as_of").isin(due))
         with persisted(customer_categories(pairs)) as categories:
             _write(lake, CUSTOMER_CATEGORIES, categories, due)
@@ -133,6 +142,17 @@ def _carry_on(lake: Lake, as_of: date) -> None:
             theirs = partials.join(ids_of(customers, today), on="customer_id", how="left_semi")
             rows = rows.unionByName(customer_features(theirs, days=[as_of], persons=today))
         _write(lake, CUSTOMER_FEATURES, rows, [as_of])
+
+
+def _carry_pairs_on(lake: Lake, as_of: date) -> None:
+    yesterday = as_of - ONE_DAY
+    partials, persons = lake.read(CUSTOMER_ITEM_DAYS), known_persons(lake, [yesterday, as_of])
+    before = lake.read_as_of(PAIR_FEATURES, yesterday).drop("as_of")
+    carried, again = next_pair_features(before, partials, as_of=as_of, persons=persons)
+    with persisted(again) as pairs:
+        today = known_persons(lake, [as_of])
+        merged = pair_features(days_of_pairs(partials, pairs, today), days=[as_of], persons=today)
+        _write(lake, PAIR_FEATURES, carried.unionByName(merged), [as_of])
 
 
 def _valid_days(lake: Lake, days: Collection[date], table: Table, *, made_of: Sequence[Table]) -> set[date]:

@@ -64,8 +64,8 @@ def of_persons(seen: DataFrame, persons: DataFrame | None, table: Table) -> Data
     alone = seen.join(ids, on=[KEY, "as_of"], how="left_anti")
     theirs = seen.join(ids, on=[KEY, "as_of"], how="inner").withColumn(KEY, F.col("person_id"))
     figures = [
-        # Of the texts that two ids have for one day, such as an item's category, either will do.
-        (F.max if isinstance(column.type, T.StringType) else F.sum)(column.name).alias(column.name)
+        # Of the texts that two ids have for one day, such as an item's category, either will do; of times the last.
+        (F.max if isinstance(column.type, T.StringType | T.TimestampType) else F.sum)(column.name).alias(column.name)
         for column in table.columns
         if column.name not in table.key
     ]

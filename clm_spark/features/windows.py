@@ -4,6 +4,7 @@ Both give the same rows, because only whole numbers are added.
 """
 
 from collections.abc import Sequence
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -11,7 +12,7 @@ from pyspark.sql import functions as F
 from clm_spark.tables.feature import Age, Derived, Distinct, Feature, Last, SquaredGaps, Sum
 
 Merged = Sum | Age | SquaredGaps | Distinct | Last
-Carried = Sum | Age | SquaredGaps
+Carried = Sum | Age | SquaredGaps | Last
 
 EVER = 0  # the bucket of days that are older than any window
 
@@ -31,25 +32,28 @@ def with_derived(merged: DataFrame, features: Sequence[Feature]) -> DataFrame:
     return merged.withColumns({f.name: F.expr(f.sql).cast("double") for f in features if isinstance(f, Derived)})
 
 
-def gains_from_days(days: DataFrame, features: Sequence[Feature], *, key: str) -> DataFrame:
-    """One row per `key`: the change of its sums, and candidates for its ages, from one as_of to the next.
+def gains_from_days(days: DataFrame, features: Sequence[Feature], *, by: Sequence[str]) -> DataFrame:
+    """One row per `by`: the change of its sums, and candidates for its ages and texts, from one as_of to the next.
 
     Needs the rows of `features_from_days` for both as_of and every day that differs between them, be it in its figures
     or in its place in a window, with `sign`: 1 for the later as_of, -1 for the earlier.
     """
-    signed = _by_bucket(days, _without_gaps(features), (key, "sign")).groupBy(key)
+    signed = _by_bucket(days, _without_gaps(features), (*by, "sign")).groupBy(*by)
     return signed.agg(*(_gained(feature) for feature in _without_gaps(features)))
 
 
-def carried_on(before: DataFrame, gains: DataFrame, features: Sequence[Feature], *, key: str) -> DataFrame:
-    """One row per `key`: the features of the next as_of, from those of the one before and their gains.
+def carried_on(
+    before: DataFrame, gains: DataFrame, features: Sequence[Feature], *, by: Sequence[str], how: str = "full"
+) -> DataFrame:
+    """One row per `by`: the features of the next as_of, from those of the one before and their gains.
 
     Wrong for the keys of `beyond_carrying_on`, which have to be merged from their days.
     """
-    both = before.alias("old").join(gains.alias("new"), on=F.col(f"old.{key}") == F.col(f"new.{key}"), how="full")
-    named = F.coalesce(f"old.{key}", f"new.{key}").alias(key)
+    same = reduce(Column.__and__, (F.col(f"old.{name}") == F.col(f"new.{name}") for name in by))
+    both = before.alias("old").join(gains.alias("new"), on=same, how=how)
+    named = (F.coalesce(f"old.{name}", f"new.{name}").alias(name) for name in by)
     return with_derived(
-        both.select(named, *(_carried(feature) for feature in features if isinstance(feature, Carried))), features
+        both.select(*named, *(_carried(feature) for feature in features if isinstance(feature, Carried))), features
     )
 
 
@@ -79,8 +83,8 @@ def beyond_carrying_on(days: DataFrame, features: Sequence[Feature], *, key: str
     return seen.where(is_beyond).select(key).distinct()
 
 
-def _without_gaps(features: Sequence[Feature]) -> list[Sum | Age]:
-    return [feature for feature in features if isinstance(feature, Sum | Age)]
+def _without_gaps(features: Sequence[Feature]) -> list[Sum | Age | Last]:
+    return [feature for feature in features if isinstance(feature, Sum | Age | Last)]
 
 
 def _with_gaps(days: DataFrame, features: Sequence[Feature], group: Sequence[str]) -> DataFrame:
@@ -158,7 +162,10 @@ def _merged(feature: Merged) -> Column:
     return value.cast(feature.column.type).alias(feature.name)
 
 
-def _gained(feature: Sum | Age) -> Column:
+def _gained(feature: Sum | Age | Last) -> Column:
+    if isinstance(feature, Last):
+        last = F.min(F.when(F.col("sign") > 0, F.col(feature.name)))
+        return F.when(last["age_days"] == 1, last[feature.of]).alias(feature.name)  # of the day just passed
     if isinstance(feature, Age):
         return _extreme(feature, F.when(F.col("sign") > 0, F.col(feature.name))).alias(feature.name)
     signed = F.col("sign") * F.col(f"`{_daily(feature)}`")
@@ -176,4 +183,6 @@ def _carried(feature: Carried) -> Column:
             # If the day just passed counts, the gap that it ends is the recency as of that day.
             gap = F.when(F.col(f"new.{feature.recency}") == 1, F.col(f"old.{feature.recency}"))
             value = F.coalesce(was, F.lit(0)) + F.coalesce(gap * gap, F.lit(0))
-    return value.cast("bigint").alias(feature.name)
+        case Last():
+            value = F.coalesce(F.col(new), was)
+    return value.cast(feature.column.type).alias(feature.name)

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from clm_spark.features.vocabulary import num_taken
 from clm_spark.models.task import Inputs
 from clm_spark.tables.catalog import ITEM_DAYS
 
@@ -16,12 +17,20 @@ ENTRY = "struct<item_id: string, relevance: double, reason: string, source: stri
 def popular_items(inputs: Inputs, *, window_days: int | None = None) -> DataFrame:
     """One row per item bought, best first by `rank`: `relevance` is how often a customer bought it on a day.
 
-    Purchases are counted, as the truth counts them; of the last `window_days` alone where these are given.
+    Purchases are counted, as the truth counts them; of the last `window_days` alone where these are given. What is retired
+    from the vocabulary is left out here, too.
     """
     days = inputs.read(ITEM_DAYS)
     if window_days is not None:
         days = days.where(F.col("day_on") >= F.lit(inputs.as_of - timedelta(days=window_days)))
-    bought = days.groupBy("item_id").agg(F.sum("num_buyer_days").cast("double").alias("relevance"))
+    last_seen = F.max(F.when(num_taken(inputs.settings.features.kind_strengths) > 0, F.col("day_on")))
+    bought = days.groupBy("item_id").agg(
+        F.sum("num_buyer_days").cast("double").alias("relevance"), last_seen.alias("last_seen_on")
+    )
+    retire_after_days = inputs.settings.recommend.retire_after_days
+    if retire_after_days is not None:
+        since = inputs.as_of - timedelta(days=retire_after_days)
+        bought = bought.where(F.col("last_seen_on") >= F.lit(since))
     # One task sorts the items that were bought: bounded by the catalogue, and cut right after.
     best_first = Window.orderBy(F.desc("relevance"), "item_id")
     ranked = bought.where(F.col("relevance") > 0).withColumn("rank", F.row_number().over(best_first))

@@ -1,11 +1,15 @@
 """Windows, panels and drift."""
 
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from clm_spark.settings.section import Section
+
+# What is done with an item; gold.customer_item_days counts each of them.
+ItemKind = Literal["view", "click", "impression", "cart", "purchase", "refund", "review"]
+STRENGTHS: dict[ItemKind, float] = {"view": 1.0, "click": 1.0, "cart": 3.0, "purchase": 5.0}
 
 
 class FeatureSettings(Section):
@@ -14,9 +18,8 @@ class FeatureSettings(Section):
     panel_every_days: Annotated[int, Field(ge=1)] = 28
     panel_size: Annotated[int, Field(ge=1)] = Field(7, description="how many as_of dates, the asked one included")
     as_of_alone: bool = Field(False, description="write the run's own as_of and no training days, as a backfill does")
-    kind_strengths: dict[str, float] = Field(
-        default_factory=lambda: {"view": 1.0, "click": 1.0, "cart": 3.0, "purchase": 5.0},
-        description="weight of one event of each kind in an interaction's strength",
+    kind_strengths: dict[ItemKind, float] = Field(
+        STRENGTHS, description="weight of one event of each kind in an interaction's strength"
     )
     sequence_kinds: tuple[str, ...] = ("view", "cart", "purchase")
     sequence_length: Annotated[int, Field(ge=2)] = Field(
@@ -59,7 +62,10 @@ class RecommendSettings(Section):
     min_item_events: Annotated[int, Field(ge=1)] = Field(5, description="rarer items get no index")
     max_items: Annotated[int, Field(ge=10)] = Field(
         200_000,
-        description="upper bound of the vocabulary, first come first served; raise min_item_events when it is reached",
+        description="items that lists may hold at once, first come first served; a run warns before it is reached",
+    )
+    retire_after_days: Annotated[int, Field(ge=1)] | None = Field(
+        365, description="an item that nobody took to for longer is in no list, until somebody does; null: never"
     )
     hide_seen: bool = Field(
         False, description="leave out items that the customer already interacted with: wrong where people buy again"

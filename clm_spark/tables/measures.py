@@ -99,6 +99,17 @@ OF_ITEM = (
     *(_OF_EVENTS[name] for name in ("revenue_cents", "refund_cents", "discount_cents")),
 )
 
+# How many events of each kind there are on a customer's or an item's day with an item.
+NUM_OF_KIND = {
+    "view": "num_views - num_clicks",
+    "click": "num_clicks",
+    "impression": "num_impressions",
+    "cart": "num_carts",
+    "purchase": "num_lines",
+    "refund": "num_refunds",
+    "review": "num_reviews",
+}
+
 # Over the customers of an item's day. A row has the figures above, of one customer; of all guests, whose id is empty.
 OF_CUSTOMERS = (
     *(Measure(measure.name, measure.meaning, f"sum({measure.name})") for measure in OF_ITEM),

@@ -12,6 +12,7 @@ from clm_spark.job import run_job
 from clm_spark.jobs import (
     build_features,
     build_interactions,
+    build_item_features,
     build_sessions,
     ingest_events,
     replay_rejected,
@@ -103,7 +104,7 @@ def names_in(lake: Lake) -> set[str]:
 @pytest.mark.timeout(900)
 def test_a_new_key_rekeys_every_table(new_shop, monkeypatch):
     shop, chained = new_shop(OLD), new_shop(OLD, NEW)
-    run(shop, ingest_events, build_sessions, build_features, build_interactions)
+    run(shop, ingest_events, build_sessions, build_features, build_item_features, build_interactions)
     old = names_in(shop)
     assert len(old) == 5 + 2
     for title, texts in stored(shop).items():

@@ -22,7 +22,7 @@ from clm_spark.tables.catalog.columns import (
 from clm_spark.tables.contract import Column, Table
 from clm_spark.tables.customer_features import FEATURES
 from clm_spark.tables.item_features import CATEGORY_FIGURES, NUM_TOP_CATEGORIES, OF_ITEMS, OF_PAIRS, TASTES
-from clm_spark.tables.measures import CUSTOMER_MEASURES, OF_CUSTOMERS, OF_ITEM
+from clm_spark.tables.measures import CUSTOMER_MEASURES, NUM_OF_KIND, OF_CUSTOMERS, OF_ITEM
 
 
 def _taste(name: str, figure: str, words: str) -> tuple[Column, ...]:
@@ -84,6 +84,10 @@ CUSTOMER_ITEM_DAYS = Table(
         Column("category", STRING, "the item's category, as the customer saw it last that day", nullable=True),
         *(count(measure.name, measure.meaning) for measure in OF_ITEM),
         count("num_co_views", "other items that the customer viewed that day; 0 where this one was not viewed"),
+        *(
+            Column(f"last_{kind}_at", TIME, f"the last {kind} of it that day; null: none", nullable=True)
+            for kind in NUM_OF_KIND
+        ),
     ),
 )
 
@@ -235,10 +239,34 @@ CUSTOMER_LABELS = Table(
 )
 
 
+ITEM_INDICES = Table(
+    "gold",
+    "item_indices",
+    "item seen, and as_of: how often, and the index it has for good",
+    key=("item_id", "as_of"),
+    clock="as_of",
+    slices=("as_of",),
+    columns=(
+        ITEM_ID,
+        AS_OF,
+        Column(
+            "item_index",
+            INT,
+            "1, 2, ... in the order items became frequent enough, never another's; null: not frequent enough yet",
+            nullable=True,
+            check="item_index > 0",
+        ),
+        count("num_events", "interactions known before as_of, less those of days that turned out to be a bot's"),
+        Column("category", STRING, "the last that became known; null: none", nullable=True),
+        Column("last_seen_on", DATE, "the last day of an interaction"),
+    ),
+)
+
+
 ITEM_VOCABULARY = Table(
     "gold",
     "item_vocabulary",
-    "item with an index, and as_of; an index once given stays",
+    "item that recommenders may show, and as_of: with an index, not retired, within recommend.max_items",
     key=("item_id", "as_of"),
     clock="as_of",
     slices=("as_of",),
@@ -249,7 +277,7 @@ ITEM_VOCABULARY = Table(
         Column(
             "item_index",
             INT,
-            "1, 2, ... in the order items became frequent enough; 0 is padding",
+            "as in gold.item_indices: an index once given stays, and has gaps where items retired; 0 is padding",
             check="item_index > 0",
         ),
         count("num_events", "interactions known before as_of"),

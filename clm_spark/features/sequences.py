@@ -1,0 +1,86 @@
+"""Each customer's items in the order of time, as sequence models read them.
+
+Events may have `flagged_on`: an as_of after that day leaves them out.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from clm_spark.events.bots import was_flagged
+from clm_spark.events.clocks import available_on
+from clm_spark.events.identity.persons import with_person
+from clm_spark.features.customers import ONE_DAY, moved_customers
+from clm_spark.features.items import of_named_customers
+from clm_spark.features.panel import at_each
+from clm_spark.features.versions import KEY
+from clm_spark.tables.catalog import ITEM_SEQUENCES
+
+
+def item_sequences(
+    events: DataFrame,
+    vocabulary: DataFrame,
+    persons: DataFrame | None = None,
+    *,
+    days: Sequence[date],
+    kinds: Sequence[str],
+    length: int,
+) -> DataFrame:
+    """One row per customer and as_of: the indices of the last `length` items, oldest first; ties by event_id."""
+    taken = _seen_at(_of_items(events, kinds), days)
+    seen = with_person(taken.select("customer_id", "as_of", "item_id", "occurred_at", "event_id"), persons)
+    indexed = seen.join(vocabulary.select("item_id", "as_of", "item_index"), on=["item_id", "as_of"], how="inner")
+    backwards = Window.partitionBy("customer_id", "as_of").orderBy(F.desc("occurred_at"), F.desc("event_id"))
+    last = indexed.withColumn("_place", F.row_number().over(backwards)).where(F.col("_place") <= length)
+    ordered = F.array_sort(F.collect_list(F.struct((-F.col("_place")).alias("place"), "item_index")))
+    sequences = last.groupBy("customer_id", "as_of").agg(ordered["item_index"].alias("item_indices"))
+    return sequences.withColumn("length", F.size("item_indices")).select(ITEM_SEQUENCES.schema.names)
+
+
+def next_item_sequences(
+    before: DataFrame, of_day: DataFrame, again: DataFrame, *, as_of: date, length: int
+) -> DataFrame:
+    """The sequences of as_of from `before`, those of the day before, and `of_day`, made of the day just passed alone.
+
+    Leaves out the `customer_id` of `again`, whose sequences have to be made of all their events.
+    """
+    new = of_day.select("customer_id", F.col("item_indices").alias("_new"))
+    both = before.select("customer_id", "item_indices").join(new, on="customer_id", how="full")
+    nothing = F.array().cast("array<int>")
+    items = F.concat(F.coalesce("item_indices", nothing), F.coalesce("_new", nothing))
+    last = F.slice(items, F.greatest(F.size(items) - length + 1, F.lit(1)), length)
+    certain = both.join(again, on="customer_id", how="left_anti").withColumn("item_indices", last)
+    sized = certain.withColumns({"length": F.size("item_indices"), "as_of": F.lit(as_of)})
+    return sized.select(ITEM_SEQUENCES.schema.names)
+
+
+def customers_out_of_order(
+    customer_item_days: DataFrame, items: DataFrame, *, as_of: date, persons: DataFrame | None = None
+) -> DataFrame:
+    """The customers to whose sequence of the day before the day just passed cannot be added: `customer_id`.
+
+    Those with a late event or a bot flag that became known that day; those who ever took to one of `items`, which came
+    into the vocabulary or left it; those who gained or lost an id. Needs `persons` of both days.
+    """
+    yesterday, partials = as_of - ONE_DAY, of_named_customers(customer_item_days)
+    is_corrected = (F.col("known_on") == F.lit(yesterday)) & (F.col("day_on") < F.lit(yesterday))
+    of_items = partials.select(KEY, "item_id").join(items, on="item_id", how="left_semi")
+    found = partials.where(is_corrected).select(KEY).unionByName(of_items.select(KEY))
+    if persons is None:
+        return found.distinct()
+    today = persons.where(F.col("as_of") == F.lit(as_of)).drop("as_of")
+    return with_person(found, today).unionByName(moved_customers(persons, as_of)).distinct()
+
+
+def _of_items(events: DataFrame, kinds: Sequence[str]) -> DataFrame:
+    return events.where(F.col("kind").isin(*kinds) & F.col("item_id").isNotNull())
+
+
+def _seen_at(events: DataFrame, days: Sequence[date]) -> DataFrame:
+    """Repeat each event for every as_of in which it was available."""
+    seen = at_each(events.withColumn("_available_on", available_on()), days).where(
+        F.col("_available_on") < F.col("as_of")
+    )
+    return seen.where(~was_flagged(seen, by=F.date_sub("as_of", 1)))
