@@ -106,6 +106,7 @@ def test_rules_count_purchases_and_fill_lists_up(spark, new_lake):
     lake = new_lake(recommend={"top_k": 3})
     days = spark.createDataFrame(BOUGHT_ON, "item_id string, day string, num_buyer_days bigint")
     dated = days.select("item_id", *(F.to_date("day").alias(name) for name in ("day_on", "known_on")), "num_buyer_days")
+    dated = dated.withColumn("num_lines", F.col("num_buyer_days"))
     rest = {c.name: _nothing(c) for c in ITEM_DAYS.columns if c.name not in dated.columns}
     lake.replace(dated.withColumns(rest), into=ITEM_DAYS)
 
