@@ -39,7 +39,7 @@ class AlsSettings(Section):
     alpha: float = Field(0.2, description="confidence gained per unit of strength: a purchase is 5 by default")
     regularization: float = 0.1
     blocks: Annotated[int, Field(ge=1)] = Field(4, description="tasks per side; about the number of cores, or more")
-    solver: Literal["numpy", "mllib"] = Field("numpy", description="who solves: NumPy on the workers, or MLlib")
+    solver: Literal["mllib", "numpy"] = Field("mllib", description="who solves: NumPy on the workers, or MLlib")
     seed: int = 7
 
 

@@ -58,6 +58,7 @@ def fit_factors(
         for _ in range(iterations):
             with persisted(_with_vectors(unsolved, vectors, weights)) as solved:
                 vectors = _solved_items(solved, vectors, counts, weights)
+        # Before the blocks are dropped: whoever reads the factors twice does not solve for them twice.
         customers = _with_vectors(unsolved, vectors, weights).mapInArrow(_factors_of(rank), FACTORS).localCheckpoint()
     return customers, _frame(pairs.sparkSession, items, vectors)
 
