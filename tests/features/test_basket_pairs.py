@@ -5,7 +5,7 @@ from itertools import combinations
 import pyarrow as pa
 import pytest
 
-from clm_spark.features import pairs
+from clm_spark.features import basket_pairs as pairs
 from clm_spark.tables.catalog import RELATIONS
 
 SCHEMA = pa.schema([("relation", pa.string()), ("baskets", pa.list_(pa.list_(pa.int32())))])
