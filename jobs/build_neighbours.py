@@ -18,7 +18,9 @@ def run(lake: Lake, settings: Settings) -> None:
         days, vocabulary, persons, as_of=as_of, window_days=asked.window_days, max_items=asked.max_items_per_day
     )
     with persisted(found) as baskets:
-        rows = item_neighbours(baskets, vocabulary, top_k=asked.top_k, min_customers=asked.min_customers)
+        rows = item_neighbours(
+            baskets, vocabulary, top_k=asked.top_k, min_customers=asked.min_customers, order=asked.order
+        )
         lake.replace(rows, into=ITEM_NEIGHBOURS, is_key_proven=True, as_of=as_of)
 
 

@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 from clm_spark.features.basket_pairs import PAIR, counted_pairs
 from clm_spark.features.versions import KEY, of_persons, seen_days
 from clm_spark.privacy.pseudonyms import GUEST
+from clm_spark.settings import NeighbourOrder
 from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, ITEM_NEIGHBOURS
 
 TAKEN = {"co_bought": "num_lines > 0", "co_viewed": "num_views > 0"}  # relation: what a day with the item must hold
@@ -39,17 +40,18 @@ def baskets_from_days(
     return basket.groupBy(KEY, "relation").agg(F.collect_list("basket").alias("baskets"))
 
 
-def item_neighbours(baskets: DataFrame, vocabulary: DataFrame, *, top_k: int, min_customers: int) -> DataFrame:
+def item_neighbours(
+    baskets: DataFrame, vocabulary: DataFrame, *, top_k: int, min_customers: int, order: NeighbourOrder
+) -> DataFrame:
     """One row per item, relation and rank, as gold.item_neighbours declares, from rows of `baskets_from_days`.
 
-    Items that as many customers took together as `min_customers` are ranked by cosine (Linden, Smith and York 2003). Lift
-    alone would put the rarest first, plain counts what everybody takes anyway.
+    Items that as many customers took together as `min_customers` are ranked by the figure `order`.
     """
     both_ways = F.inline(F.array(_pair("item_index", "neighbour_index"), _pair("neighbour_index", "item_index")))
     pairs = counted_pairs(baskets).where(F.col("num_customers") >= min_customers)
     directed = pairs.select("relation", "num_days", "num_customers", both_ways)
     measured = _with_figures(directed, baskets)
-    best_first = Window.partitionBy(*PAIR[:2]).orderBy(F.desc("cosine"), F.desc("num_days"), "neighbour_index")
+    best_first = Window.partitionBy(*PAIR[:2]).orderBy(F.desc(order), F.desc("num_days"), "neighbour_index")
     ranked = measured.withColumn("rank", F.row_number().over(best_first)).where(F.col("rank") <= top_k)
     return _named(ranked, vocabulary).select(ITEM_NEIGHBOURS.schema.names)
 

@@ -10,7 +10,7 @@ from clm_spark.settings.lifecycle import LifecycleSettings, RfmSettings
 from clm_spark.settings.loading import Sections, Settings, load_settings, settings_from
 from clm_spark.settings.monitoring import MonitoringSettings
 from clm_spark.settings.packaged import conf_file
-from clm_spark.settings.pages import NeighbourSettings, RankingSettings
+from clm_spark.settings.pages import NeighbourOrder, NeighbourSettings, RankingSettings
 from clm_spark.settings.places import LakehouseSettings, ReportSettings, SparkSettings, TrackingSettings
 from clm_spark.settings.section import Section, ZoneName
 from clm_spark.settings.shop import ShopSettings
@@ -28,6 +28,7 @@ __all__ = [
     "LakehouseSettings",
     "LifecycleSettings",
     "MonitoringSettings",
+    "NeighbourOrder",
     "NeighbourSettings",
     "PanelSettings",
     "PrivacySettings",

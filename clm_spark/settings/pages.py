@@ -1,12 +1,13 @@
 """What product, search and category pages show."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from clm_spark.settings.section import Section
 
 Count = Annotated[int, Field(ge=1)]
+NeighbourOrder = Literal["num_days", "cosine", "lift"]
 
 
 class NeighbourSettings(Section):
@@ -16,6 +17,11 @@ class NeighbourSettings(Section):
     top_k: Count = Field(20, description="neighbours of an item, bought with it and viewed with it: each")
     min_customers: Count = Field(
         5, description="customers who took both items on one day; a pair of fewer is left out: mostly chance"
+    )
+    order: NeighbourOrder = Field(
+        "num_days",
+        description="the figure that ranks. num_days: days with both, what most take with the item, which foretells baskets best; "
+        "cosine (Linden, Smith and York 2003): what belongs to the item, with fewer items that everybody buys; lift: the rarest",
     )
     max_items_per_day: Annotated[int, Field(ge=2)] = Field(
         100, description="items of a customer's day that pairs are counted of; of a longer day a sample, drawn by hash"

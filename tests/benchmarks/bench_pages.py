@@ -31,17 +31,21 @@ from clm_spark.tables.lake import Lake
 
 SHOWN, REPLICATES, SEED = 10, 1000, 7
 NO_DECAY = {"half_life_days": 1e9}
-# Name, settings, whether each customer gets the list of the own segment.
-RANKINGS = (
-    ("popularity", {"window_days": 10_000, **NO_DECAY}, False),
-    ("popularity of 28 days", {"window_days": 28, **NO_DECAY}, False),
-    ("all customers", {}, False),
-    ("by segment", {}, True),
-    ("by segment, hardly shrunk", {"prior_purchases": 0.1}, True),
-    *((f"all customers, half-life {days}", {"half_life_days": days}, False) for days in (14, 28, 112, 224)),
-    *((f"by segment, half-life {days}", {"half_life_days": days}, True) for days in (14, 28, 112, 224)),
-)
-NEIGHBOURS = (("num_days", 5), ("cosine", 5), ("cosine", 2), ("lift", 5), ("lift", 2))  # ranked by, fewest customers
+RANKINGS = {
+    "popularity": {"window_days": 10_000, **NO_DECAY},
+    "popularity of 28 days": {"window_days": 28, **NO_DECAY},
+    "as set": {},
+    "half-life of 28 days": {"half_life_days": 28},
+    "half-life of 112 days": {"half_life_days": 112},
+}
+NEIGHBOURS = (
+    ("num_days", 5),
+    ("num_days", 2),
+    ("cosine", 5),
+    ("cosine", 2),
+    ("lift", 5),
+    ("lift", 2),
+)  # ranked by, fewest customers
 GAINS = 1 / np.log2(np.arange(2, SHOWN + 2))
 
 
@@ -51,20 +55,21 @@ def category_pages(lake: Lake) -> None:
     customers = with_segment(lake.read_as_of(CUSTOMER_FEATURES), lake.read_as_of(SEGMENTS))
     truth = bought_after(lake, customers, vocabulary)
     figures = {}
-    for name, changes, is_of_segment in RANKINGS:
+    for name, changes in RANKINGS.items():
         asked = RankingSettings(**{"top_k": 100_000, **changes})
         days, persons = lake.read(CUSTOMER_ITEM_DAYS), known_persons(lake, [settings.as_of])
         found = purchases_by_segment(days, customers, vocabulary, persons, as_of=settings.as_of, settings=asked)
+        exposure, horizon = exposure_by_segment(customers, settings=asked), settings.recommend.test_days
         with persisted(found) as purchases:
-            exposure, horizon = exposure_by_segment(customers, settings=asked), settings.recommend.test_days
             rows = category_rankings(
                 purchases, exposure, as_of=settings.as_of, horizon_days=horizon, settings=asked
             ).toPandas()
         rows["category"] = rows["category"].fillna("")
-        lists = rows[rows["segment"].notna() == is_of_segment]
-        figures[name] = ndcg(lists, truth, by=["category", "segment"] if is_of_segment else ["category"])
+        is_of_all = rows["segment"].isna()
+        figures[f"{name}, all customers"] = ndcg(rows[is_of_all], truth, by=["category"])
+        figures[f"{name}, by segment"] = ndcg(rows[~is_of_all], truth, by=["category", "segment"])
         if not changes:
-            expected_against_bought(lists, truth, customers.groupBy("segment").count().toPandas())
+            expected_against_bought(rows, truth, customers.groupBy("segment").count().toPandas())
     table("category pages, NDCG@10", figures)
 
 
@@ -72,8 +77,9 @@ def bought_after(lake, customers, vocabulary) -> pd.DataFrame:
     """One row per customer, item and day of the days that follow."""
     until = lake.settings.as_of + timedelta(days=lake.settings.recommend.test_days)
     days = lake.read_as_of(CUSTOMER_ITEM_DAYS, until).where(F.col("day_on") >= F.lit(lake.settings.as_of))
-    bought = days.where("num_lines > 0").join(vocabulary.select("item_id", "category"), on="item_id", how="inner")
-    known = bought.join(customers.select("customer_id", "segment"), on="customer_id", how="inner")
+    bought = days.where("num_lines > 0").select("customer_id", "item_id")
+    named = bought.join(vocabulary.select("item_id", "category"), on="item_id", how="inner")
+    known = named.join(customers.select("customer_id", "segment"), on="customer_id", how="inner")
     rows = known.select("customer_id", "segment", "item_id", F.coalesce("category", F.lit("")).alias("category"))
     return rows.toPandas()
 
@@ -89,14 +95,14 @@ def ndcg(lists: pd.DataFrame, truth: pd.DataFrame, *, by: list[str]) -> pd.Serie
     return (pages["gain"] / ideal).groupby("customer_id").mean()
 
 
-def expected_against_bought(lists: pd.DataFrame, truth: pd.DataFrame, sizes: pd.DataFrame) -> None:
-    """Print the purchases that a ranking expects of each segment beside those that came."""
-    for segment in sorted(lists["segment"].dropna().unique()) or [None]:
-        rows = lists if segment is None else lists[lists["segment"] == segment]
+def expected_against_bought(rows: pd.DataFrame, truth: pd.DataFrame, sizes: pd.DataFrame) -> None:
+    """Print the purchases that are expected of each segment, and of all customers, beside those that came."""
+    for segment, count in [*sizes.dropna().itertuples(index=False), (None, sizes["count"].sum())]:
+        asked = rows["segment"].isna() if segment is None else rows["segment"] == segment
         came = truth if segment is None else truth[truth["segment"] == segment]
-        count = sizes["count"].sum() if segment is None else sizes.loc[sizes["segment"] == segment, "count"].sum()
-        expected = rows["expected_purchases"].sum() * count
-        print(f"  segment {'all' if segment is None else int(segment)}: {expected:,.0f} expected, {len(came):,} came")
+        expected = rows.loc[asked, "expected_purchases"].sum() * count
+        name = "all customers" if segment is None else f"segment {int(segment)}"
+        print(f"  {name}: {expected:,.0f} purchases expected, {len(came):,} came", flush=True)
 
 
 def product_pages(lake: Lake) -> None:
@@ -114,7 +120,7 @@ def product_pages(lake: Lake) -> None:
         )
     )  # fmt: skip
     with persisted(past) as baskets:
-        found = item_neighbours(baskets, vocabulary, top_k=100_000, min_customers=fewest)
+        found = item_neighbours(baskets, vocabulary, top_k=100_000, min_customers=fewest, order="cosine")
         pairs = found.where("relation = 'co_bought'").drop("relation", "as_of", "rank").toPandas()
     named = (
         after.where("relation = 'co_bought'")
@@ -128,22 +134,27 @@ def product_pages(lake: Lake) -> None:
     bought = named.join(vocabulary.select("item_index", "item_id"), on="item_index", how="inner").toPandas()
     pages = bought.merge(bought[["basket", "item_id"]], on="basket", suffixes=("", "_of_basket"))
     pages = pages[pages["item_id"] != pages["item_id_of_basket"]]
-    table(
-        "product pages, hit rate@10",
-        {f"{by}, from {num} customers on": hit_rate(pages, pairs, by, num) for by, num in NEIGHBOURS},
-    )
+    figures = {}
+    for by, num in NEIGHBOURS:
+        shown = shown_beside(pairs, by, num)
+        num_different = shown["neighbour_item_id"].nunique()
+        figures[f"{by}, from {num} customers on: {num_different:,} items"] = hit_rate(pages, shown)
+    table("product pages, hit rate@10 and how many different items are shown", figures)
 
 
-def hit_rate(pages: pd.DataFrame, pairs: pd.DataFrame, by: str, min_customers: int) -> pd.Series:
-    """Per customer, the share of items of baskets beside which another of the basket would have been shown."""
+def shown_beside(pairs: pd.DataFrame, by: str, min_customers: int) -> pd.DataFrame:
+    """The first neighbours of every item."""
     ordered = pairs[pairs["num_customers"] >= min_customers].sort_values(
         [by, "num_days", "neighbour_item_id"], ascending=[False, False, True]
     )
-    shown = ordered.groupby("item_id").head(SHOWN)[["item_id", "neighbour_item_id"]].assign(is_shown=True)
-    seen = pages.merge(
-        shown, left_on=["item_id", "item_id_of_basket"], right_on=["item_id", "neighbour_item_id"], how="left"
-    )
-    hit = seen.assign(is_hit=seen["is_shown"].notna()).groupby(["customer_id", "basket", "item_id"])["is_hit"].any()
+    return ordered.groupby("item_id").head(SHOWN)[["item_id", "neighbour_item_id"]]
+
+
+def hit_rate(pages: pd.DataFrame, shown: pd.DataFrame) -> pd.Series:
+    """Per customer, the share of items of baskets beside which another of the basket would have been shown."""
+    pair, in_basket = ["item_id", "neighbour_item_id"], ["item_id", "item_id_of_basket"]
+    seen = pages.merge(shown.assign(is_hit=True), left_on=in_basket, right_on=pair, how="left")
+    hit = seen.assign(is_hit=seen["is_hit"].notna()).groupby(["customer_id", "basket", "item_id"])["is_hit"].any()
     return hit.groupby("customer_id").mean()
 
 
@@ -156,20 +167,24 @@ def table(title: str, figures: Mapping[str, pd.Series]) -> None:
     for name, values in of_customers.items():
         lead = (values - first).to_numpy()
         low, high = np.quantile(draws @ lead / len(lead), [0.025, 0.975])
-        print(f"  {name:32}{values.mean():8.4f}  lead {lead.mean():+.4f} ({low:+.4f} to {high:+.4f})", flush=True)
+        print(f"  {name:48}{values.mean():8.4f}  lead {lead.mean():+.4f} ({low:+.4f} to {high:+.4f})", flush=True)
+
+
+PAGES = {"category": category_pages, "product": product_pages}
 
 
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--as-of", default="2017-10-01")
+    ask.add_argument("--pages", nargs="+", choices=PAGES, default=list(PAGES))
     ask.add_argument("--profile", default="local")
     ask.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     asked = ask.parse_args()
     settings = load_settings(asked.profile, as_of=asked.as_of, overrides=asked.set)
     lake = Lake(build_session(settings, app_name="bench_pages"), settings)
     with lake.in_shops_zone():
-        category_pages(lake)
-        product_pages(lake)
+        for name in asked.pages:
+            PAGES[name](lake)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,9 @@ def vocabulary_of(log):
     return item_vocabulary(log, days=[AS_OF], kinds=list(KINDS), min_item_events=1, max_items=1000)
 
 
-def neighbours(spark, log, *, top_k=9, min_customers=1, max_items=100, window_days=60, persons=None, flags=None):
+def neighbours(
+    spark, log, *, top_k=9, min_customers=1, max_items=100, window_days=60, persons=None, flags=None, order="cosine"
+):
     """Of events, flagged or not."""
     log = events(spark, *log)
     vocabulary = vocabulary_of(log)
@@ -39,7 +41,7 @@ def neighbours(spark, log, *, top_k=9, min_customers=1, max_items=100, window_da
     baskets = baskets_from_days(
         partials, vocabulary, persons, as_of=AS_OF, window_days=window_days, max_items=max_items
     )
-    return item_neighbours(baskets, vocabulary, top_k=top_k, min_customers=min_customers)
+    return item_neighbours(baskets, vocabulary, top_k=top_k, min_customers=min_customers, order=order)
 
 
 def listed(found):

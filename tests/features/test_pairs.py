@@ -23,7 +23,7 @@ def by_pair(frame):
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("has_persons", [False, True])
+@pytest.mark.parametrize("has_persons", [pytest.param(False, marks=pytest.mark.long), True])
 def test_the_step_of_a_day_equals_the_merge_of_all_days(spark, has_persons):
     drawn = random.Random(11)
     log = [

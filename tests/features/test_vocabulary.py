@@ -128,6 +128,7 @@ def test_items_long_gone_make_room_and_a_full_vocabulary_says_so(spark):
 
 
 @pytest.mark.long
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_daily_runs_equal_a_rebuild_and_leave_valid_days_alone(new_lake):
     lake = new_lake(recommend={"min_item_events": 2, "test_days": 1, "retire_after_days": 9})

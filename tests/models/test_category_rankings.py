@@ -9,9 +9,7 @@ from daily_runs import rows
 from pyspark.sql import functions as F
 from shop_events import at, events, on
 
-from clm_spark.features.customer_days import customer_days_from_events
 from clm_spark.features.customer_item_days import customer_item_days_from_events
-from clm_spark.features.customers import customer_features
 from clm_spark.features.interactions import item_vocabulary
 from clm_spark.jobs import rank_categories
 from clm_spark.models.category_rankings import (
@@ -142,6 +140,7 @@ def expected_rows(log, segments, *, prior_purchases, top_k):
     return {(*page, place + 1): row for page, of in best.items() for place, row in enumerate(of)}
 
 
+@pytest.mark.long
 def test_a_taste_that_is_there_is_found_and_chance_is_not(spark):
     drawn, log = random.Random(8), []
     segments = {f"c{number}": number % 2 for number in range(60)}
@@ -213,14 +212,14 @@ def test_thin_shops(spark, log, segments, expected):
     assert pages(rankings(spark, log, people(spark, segments))) == expected
 
 
+@pytest.mark.long
 def test_the_job_ranks_with_and_without_segments_and_leaves_the_same_rows_again(new_lake):
     lake = new_lake()
     log, segments = drawn_shop()
     frame = events(lake.spark, *log)
     lake.replace(vocabulary_of(frame), into=ITEM_VOCABULARY, as_of=AS_OF)
     lake.replace(customer_item_days_from_events(frame), into=CUSTOMER_ITEM_DAYS)
-    days = customer_days_from_events(frame, max_gap=timedelta(minutes=30))
-    lake.replace(customer_features(days, days=[AS_OF]), into=CUSTOMER_FEATURES, as_of=AS_OF)
+    lake.replace(features_of(people(lake.spark, segments)), into=CUSTOMER_FEATURES, as_of=AS_OF)
     rank_categories.run(lake, lake.settings)
     of_all = rows(lake.read(CATEGORY_RANKINGS), CATEGORY_RANKINGS)
     assert {row[1] for row in of_all} == {None}
@@ -233,6 +232,17 @@ def test_the_job_ranks_with_and_without_segments_and_leaves_the_same_rows_again(
     assert [row for row in once if row[1] is None] == of_all
     rank_categories.run(lake, lake.settings)
     assert rows(lake.read(CATEGORY_RANKINGS), CATEGORY_RANKINGS) == once
+
+
+def features_of(customers):
+    """Rows of gold.customer_features: what the job reads, and 1 or null for the rest."""
+    given = {"customer_id": F.col("customer_id"), "as_of": F.lit(AS_OF), "tenure_days": F.col("tenure_days")}
+    return customers.select(
+        *(
+            given.get(field.name, F.lit(None if field.nullable else 1)).cast(field.dataType).alias(field.name)
+            for field in CUSTOMER_FEATURES.schema.fields
+        )
+    )
 
 
 def test_customers_without_segments_are_in_none(spark):

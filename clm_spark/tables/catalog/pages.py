@@ -16,7 +16,10 @@ ITEM_NEIGHBOURS = Table(
         ITEM_ID,
         Column("relation", STRING, "whether customers bought or viewed both on the same day", values=RELATIONS),
         Column(
-            "rank", INT, "1: the highest cosine; ties by num_days, then by the neighbour's item_index", check="rank > 0"
+            "rank",
+            INT,
+            "1: the highest by neighbours.order; ties by num_days, then by the neighbour's item_index",
+            check="rank > 0",
         ),
         AS_OF,
         Column("neighbour_item_id", STRING, "the other item"),
