@@ -3,9 +3,10 @@
 from datetime import UTC, date, datetime
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
+from clm_spark.events.clocks import available_on
 from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES
 from clm_spark.tables.lake import Lake
 
@@ -22,6 +23,22 @@ def on(day: str) -> date:
 def events(spark: SparkSession, *cases: dict[str, Any]) -> DataFrame:
     """Rows of silver.events: `event_id` counts up and `known_at` is `occurred_at` by default."""
     return spark.createDataFrame([_row(number, case) for number, case in enumerate(cases)], EVENTS.schema)
+
+
+def vocabulary(log: DataFrame, as_of: date) -> DataFrame:
+    """Rows of gold.item_vocabulary: every item known by then, in the order in which they became known, ties by item_id."""
+    dated = log.where(F.col("item_id").isNotNull()).withColumn("known_on", available_on())
+    of_items = (
+        dated.where(F.col("known_on") < F.lit(as_of))
+        .groupBy("item_id")
+        .agg(
+            F.min("known_on").alias("known_on"),
+            F.count("*").alias("num_events"),
+            F.max_by("category", F.struct("occurred_at", "event_id")).alias("category"),
+        )
+    )
+    index = F.row_number().over(Window.orderBy("known_on", "item_id")).alias("item_index")
+    return of_items.select("item_id", F.lit(as_of).alias("as_of"), index, "num_events", "category")
 
 
 def signed_batches(spark: SparkSession, *cases: dict[str, Any]) -> DataFrame:

@@ -8,11 +8,11 @@ from math import sqrt
 
 import pytest
 from daily_runs import rows
-from shop_events import at, events, on
+from pyspark.sql import functions as F
+from shop_events import at, events, on, vocabulary
 
 from clm_spark.events.bots import with_flagged_on
 from clm_spark.features.customer_item_days import customer_item_days_from_events
-from clm_spark.features.interactions import item_vocabulary
 from clm_spark.features.neighbours import baskets_from_days, item_neighbours
 from clm_spark.jobs import build_neighbours
 from clm_spark.privacy.pseudonyms import GUEST
@@ -28,7 +28,7 @@ def took(who, day, *items, kind="purchase", **more):
 
 
 def vocabulary_of(log):
-    return item_vocabulary(log, days=[AS_OF], kinds=list(KINDS), min_item_events=1, max_items=1000)
+    return vocabulary(log.where(F.col("kind").isin(*KINDS)), AS_OF)
 
 
 def neighbours(

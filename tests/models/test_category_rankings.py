@@ -7,10 +7,9 @@ from datetime import timedelta
 import pytest
 from daily_runs import rows
 from pyspark.sql import functions as F
-from shop_events import at, events, on
+from shop_events import at, events, on, vocabulary
 
 from clm_spark.features.customer_item_days import customer_item_days_from_events
-from clm_spark.features.interactions import item_vocabulary
 from clm_spark.jobs import rank_categories
 from clm_spark.models.category_rankings import (
     category_rankings,
@@ -39,7 +38,7 @@ def bought(who, day, item, category="food", kind="purchase", **more):
 
 
 def vocabulary_of(log):
-    return item_vocabulary(log, days=[AS_OF], kinds=["view", "purchase"], min_item_events=1, max_items=1000)
+    return vocabulary(log.where(F.col("kind").isin("view", "purchase")), AS_OF)
 
 
 def people(spark, segments):

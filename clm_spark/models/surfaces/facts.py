@@ -54,14 +54,14 @@ def category_gaps(pairs: DataFrame) -> DataFrame:
 
 def _items(lake: Lake) -> DataFrame:
     """One row per item that was seen in the log, or that the shop named."""
-    price_cents = F.coalesce("mean_price_cents_90d", "mean_price_cents_365d").alias("price_cents")
+    price_cents = F.coalesce("mean_price_90d_cents", "mean_price_365d_cents").alias("price_cents")
     seen = rows_made(lake, ITEM_FEATURES).select("item_id", "category", price_cents)
     return seen.join(rows_made(lake, ITEM_FACTS).drop("as_of"), on="item_id", how="full")
 
 
 def _customers(lake: Lake) -> DataFrame:
     """One row per customer: `usual_price_cents` of a unit in the last 365 days, and the `channels` agreed to."""
-    usual: Column = F.try_divide("revenue_cents_365d", "num_units_365d").alias("usual_price_cents")
+    usual: Column = F.try_divide("revenue_365d_cents", "num_units_365d").alias("usual_price_cents")
     features = rows_made(lake, CUSTOMER_FEATURES).select("customer_id", usual)
     return features.join(_permissions(lake), on="customer_id", how="full")
 

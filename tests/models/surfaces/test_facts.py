@@ -1,0 +1,80 @@
+"""What the rules look at, from rows of the tables that hold it."""
+
+from datetime import date
+
+import pytest
+from pyspark.sql import functions as F
+
+from clm_spark.models.surfaces.facts import with_facts
+from clm_spark.tables import catalog as t
+
+AS_OF = date(2024, 3, 1)
+
+
+def put(lake, table, *rows):
+    """Rows by what a case is about; the other columns hold null, or 1 where they may not."""
+    given = [{"as_of": AS_OF, **row} for row in rows]
+    kinds = {c.name: c.type for c in table.columns}
+    names = list(dict.fromkeys(name for row in given for name in row))
+    schema = ", ".join(f"{name} {kinds[name].simpleString()}" for name in names)
+    frame = lake.spark.createDataFrame([tuple(row.get(name) for name in names) for row in given], schema)
+    rest = {c.name: F.lit(None if c.nullable else 1).cast(c.type) for c in table.columns if c.name not in names}
+    lake.replace(frame.withColumns(rest).select(table.schema.names), into=table, as_of=AS_OF)
+
+
+@pytest.fixture
+def candidates(lake):
+    rows = [("a", "milk"), ("a", "fridge"), ("a", "new"), ("b", "milk"), ("stranger", "milk")]
+    return lake.spark.createDataFrame(rows, "customer_id string, item_id string")
+
+
+def test_facts_come_from_what_was_known_of_pair_item_and_customer(lake, candidates):
+    put(
+        lake, t.PAIR_FEATURES,
+        {"customer_id": "a", "item_id": "milk", "category": "food", "purchase_recency_days": 3, "mean_gap_days": 7.0,
+         "num_impressions_30d": 4},
+        {"customer_id": "b", "item_id": "milk", "category": "food", "purchase_recency_days": 9, "mean_gap_days": None},
+        {"customer_id": "c", "item_id": "tea", "category": "food", "purchase_recency_days": 9, "mean_gap_days": 21.0},
+        {"customer_id": "d", "item_id": "tea", "category": "food", "purchase_recency_days": 9, "mean_gap_days": 35.0},
+        {"customer_id": "a", "item_id": "fridge", "category": "white goods", "purchase_recency_days": 30},
+    )  # fmt: skip
+    put(
+        lake, t.ITEM_FEATURES,
+        {"item_id": "milk", "category": "food", "mean_price_90d_cents": None, "mean_price_365d_cents": 110.0},
+        {"item_id": "fridge", "category": "white goods", "mean_price_90d_cents": 50_000.0, "mean_price_365d_cents": 1.0},
+    )  # fmt: skip
+    put(
+        lake, t.CUSTOMER_FEATURES,
+        {"customer_id": "a", "revenue_365d_cents": 1000, "num_units_365d": 4},
+        {"customer_id": "b", "revenue_365d_cents": 0, "num_units_365d": 0},
+    )  # fmt: skip
+    put(
+        lake, t.ITEM_FACTS,
+        {"item_id": "milk", "num_in_stock": 5, "brand": "Alm", "is_excluded": False, "is_sponsored": True},
+        {"item_id": "new", "num_in_stock": 0, "brand": None, "is_excluded": True, "is_sponsored": False},
+    )  # fmt: skip
+    put(
+        lake, t.CONTACT_PERMISSIONS,
+        {"customer_id": "a", "channel": "email", "is_allowed": True},
+        {"customer_id": "a", "channel": "sms", "is_allowed": False},
+        {"customer_id": "stranger", "channel": "sms", "is_allowed": True},
+    )  # fmt: skip
+    found = {(row.customer_id, row.item_id): row for row in with_facts(candidates, lake).collect()}
+    assert len(found) == 5
+    milk, fridge, new = found["a", "milk"], found["a", "fridge"], found["a", "new"]
+    assert (milk.category, milk.brand, milk.num_in_stock, milk.is_sponsored) == ("food", "Alm", 5, True)
+    assert (milk.bought_days_ago, milk.gap_days, milk.num_impressions) == (3, 7.0, 4)
+    assert (milk.price_cents, milk.usual_price_cents, milk.channels) == (110.0, 250.0, ["email"])
+    assert (fridge.bought_days_ago, fridge.gap_days, fridge.price_cents) == (30, None, 50_000.0), "nobody bought twice"
+    assert (new.category, new.is_excluded, new.bought_days_ago, new.price_cents) == (None, True, None, None)
+    assert found["b", "milk"].gap_days == 21.0, "the median of the category: 7, 21, 35"
+    assert found["b", "milk"].usual_price_cents is None
+    assert (found["stranger", "milk"].channels, found["stranger", "milk"].usual_price_cents) == (["sms"], None)
+
+
+def test_where_nothing_is_known_all_candidates_stay(lake, candidates):
+    rows = with_facts(candidates, lake).collect()
+    assert len(rows) == 5
+    facts = [name for name in rows[0].asDict() if name not in ("customer_id", "item_id")]
+    assert {"category", "num_in_stock", "channels", "gap_days"} <= {*facts}
+    assert all(row[name] is None for row in rows for name in facts)
