@@ -13,8 +13,10 @@ AS_OF = date(2024, 3, 1)
 
 def put(lake, table, *rows):
     """Rows by what a case is about; the other columns hold null, or 1 where they may not."""
-    given = [{"as_of": AS_OF, **row} for row in rows]
     kinds = {c.name: c.type for c in table.columns}
+    usual = {c.name: None if c.nullable else 1 for c in table.columns}
+    asked = {name for row in rows for name in row}
+    given = [{"as_of": AS_OF, **{name: row.get(name, usual[name]) for name in asked}} for row in rows]
     names = list(dict.fromkeys(name for row in given for name in row))
     schema = ", ".join(f"{name} {kinds[name].simpleString()}" for name in names)
     frame = lake.spark.createDataFrame([tuple(row.get(name) for name in names) for row in given], schema)
