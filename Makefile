@@ -11,7 +11,7 @@ BIN := .venv/bin
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
     --no-annotate $(if $(UPGRADE),--upgrade)
 
-.PHONY: help run test test-long check setup data bundle wheel pack requirements demo bench-small bench-demo bench-ingest bench-features bench-sessions bench-evaluation bench-stages bench-churn bench-telco bench-value bench-baskets bench-next-item bench-lists bench-pages bench-als bench-als-fit soak-tests soak-ingest soak-cluster soak-hdfs soak-s3 clean
+.PHONY: help run test test-long check setup data bundle wheel pack requirements demo bench-small bench-demo bench-ingest bench-features bench-items bench-vocabulary bench-sessions bench-evaluation bench-stages bench-churn bench-telco bench-value bench-baskets bench-next-item bench-lists bench-pages bench-als bench-als-fit soak-tests soak-ingest soak-cluster soak-hdfs soak-s3 clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,14 @@ bench-ingest: ## time ingestion next to DuckDB and Polars, for hours (BENCH="--e
 bench-features: ## time features, a full refresh and a daily run, next to DuckDB (BENCH="--events 5e6" is minutes)
 	@infra/setup.sh bench
 	@$(BIN)/python tests/benchmarks/bench_features.py $(BENCH)
+
+bench-items: ## time what recommenders read, a full refresh and a daily run, early and late (BENCH="--events 5e5" is minutes)
+	@infra/setup.sh bench
+	@$(BIN)/python tests/benchmarks/bench_items.py $(BENCH)
+
+bench-vocabulary: ## lists over a million items: seconds and memory of each recommender (BENCH="--items 1e5" is minutes)
+	@infra/setup.sh dev
+	@$(BIN)/python tests/benchmarks/bench_vocabulary.py $(BENCH)
 
 bench-sessions: ## time cutting visits next to a plain window query and DuckDB
 	@infra/setup.sh bench

@@ -1,0 +1,121 @@
+"""What recommenders read, for a synthetic shop: a full refresh and the daily run after it, early and late.
+
+`python tests/benchmarks/bench_items.py --events 2e6` draws the shop of `bench_features.py`, and measures whole processes:
+`clm run build_item_features` and `clm run build_interactions` for day 30 and the day after, for day 300 and the day
+after. It fails unless the rows of a daily run are those of a full refresh. The recommenders' test starts one day before
+as_of here, so that its day is there already, as it is in a shop that has run for four weeks.
+"""
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+
+from bench_features import Bench, apart, bring_in, morning, show
+from bench_ingest import ROOT, Took, clm, measured
+from pyspark.sql import functions as F
+
+from clm_spark.models.catalogue import load_settings
+from clm_spark.session import build_session
+from clm_spark.tables import catalog as t
+from clm_spark.tables.lake import Lake
+
+JOBS = ("build_item_features", "build_interactions")
+MADE = (
+    t.CUSTOMER_ITEM_DAYS,
+    t.ITEM_DAYS,
+    t.ITEM_FEATURES,
+    t.PAIR_FEATURES,
+    t.CUSTOMER_CATEGORIES,
+    t.CUSTOMER_TASTES,
+    t.ITEM_INDICES,
+    t.ITEM_VOCABULARY,
+    t.INTERACTIONS,
+    t.ITEM_SEQUENCES,
+)
+Digests = dict[str, tuple[int, int]]
+
+
+def run_job(bench: Bench, job: str, day: int) -> Took:
+    words = [word for text in (*bench.sets, "recommend.test_days=1") for word in ("--set", text)]
+    command = clm("run", job, "--profile", "demo", "--as-of", str(morning(day)), *words)
+    return measured(command, bench.place / "clm.log")
+
+
+def forget(bench: Bench) -> None:
+    """Drop what the jobs made, and what was worked into it."""
+    spark = build_session(bench.settings(), app_name="bench_items")
+    try:
+        for title in (*(table.title for table in MADE), "gold.runs", "silver.worked_batches"):
+            spark.sql(f"DROP TABLE IF EXISTS {title}")
+    finally:
+        spark.stop()
+
+
+def digests(bench: Bench, day: int) -> Digests:
+    """Number and summed hashes of each table's rows of that morning."""
+    settings = load_settings("demo", as_of=morning(day), overrides=bench.sets, conf_dir=str(ROOT / "conf"))
+    spark = build_session(settings, app_name="bench_items")
+    try:
+        lake, found = Lake(spark, settings), {}
+        for table in MADE:
+            if table.clock == "as_of":
+                hashed = F.xxhash64(*(F.col(name).cast("string") for name in table.schema.names)).cast("decimal(38, 0)")
+                row = lake.read_as_of(table).agg(F.count("*"), F.sum(hashed)).head()
+                assert row is not None
+                found[table.title] = (int(row[0]), int(row[1]))
+        return found
+    finally:
+        spark.stop()
+
+
+def check_equal(bench: Bench, day: int, carried: Digests) -> None:
+    """Stop unless a full refresh gives the rows that the daily run left."""
+    apart(forget, bench)
+    for job in JOBS:
+        show(f"{job}, full", run_job(bench, job, day), {})
+    whole = apart(digests, bench, day)
+    differing = {title: (carried[title], of_whole) for title, of_whole in whole.items() if carried[title] != of_whole}
+    if differing:
+        raise SystemExit(f"as of {morning(day)} a daily run and a full refresh differ, rows and hashes: {differing}")
+    counted = ", ".join(f"{rows:,} of {title.removeprefix('gold.')}" for title, (rows, _) in whole.items())
+    print(f"  the same rows by both: {counted}", flush=True)
+
+
+def race(bench: Bench, size: float) -> None:
+    daily: dict[str, list[float]] = {job: [] for job in JOBS}
+    reached = 0
+    for day in bench.asked.days:
+        num_events = apart(bring_in, bench, size, reached, day)
+        print(f"day {day}: {num_events:,} events", flush=True)
+        for job in JOBS:  # the day before: what a daily run carries on
+            show(f"{job}, to day {day}", run_job(bench, job, day), {})
+        apart(bring_in, bench, size, day, day + 1)
+        for job in JOBS:
+            took = run_job(bench, job, day + 1)
+            daily[job].append(took.seconds)
+            show(f"{job}, daily", took, {})
+        check_equal(bench, day + 1, apart(digests, bench, day + 1))
+        reached = day + 1
+    for job, seconds in daily.items():
+        print(f"{job}: the last daily run took {seconds[-1] / seconds[0]:.2f} times as long as the first")
+
+
+def main() -> None:
+    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ask.add_argument("--events", type=float, default=2e6)
+    ask.add_argument("--days", type=int, nargs="+", default=[30, 300], help="days after which both are timed")
+    ask.add_argument("--cores", type=int, default=2)
+    ask.add_argument("--memory", default="6GB", help="the JVM's heap")
+    ask.add_argument("--folder", help="keeps what is drawn; default: a folder that goes with the run")
+    ask.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting for clm")
+    asked = ask.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(asked.folder or temporary).absolute() / f"{asked.events:.0f}"
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(place / "lake", ignore_errors=True)
+        race(Bench(place, asked), asked.events)
+
+
+if __name__ == "__main__":
+    main()
