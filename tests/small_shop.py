@@ -229,7 +229,7 @@ def _neighbours(lake):
     items = lake.read_as_of(t.ITEM_VOCABULARY).where("item_index <= 3").select("item_index", "item_id")
     others = items.withColumnsRenamed({"item_index": "other_index", "item_id": "neighbour_item_id"})
     both = items.crossJoin(others).where("item_index <> other_index")
-    num_days = F.lit(9) - F.col("item_index") - F.col("other_index")
+    num_days = F.when(F.col("item_index") + F.col("other_index") == 3, 6).otherwise(5)
     rank = F.when(F.col("other_index") < F.col("item_index"), F.col("other_index")).otherwise(F.col("other_index") - 1)
     figures = {
         "relation": F.lit("co_bought"),
