@@ -69,7 +69,7 @@ def test_a_day_is_stale_when_a_later_batch_should_have_been_in_it(new_lake):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_a_late_file_is_worked_into_the_days_that_it_concerns(new_lake, tmp_path):
     write_log(tmp_path / "whole.csv")
     header, *lines = (tmp_path / "whole.csv").read_text().splitlines()

@@ -37,7 +37,7 @@ def run(lake: Lake, name: str) -> Lake:
     return fresh
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_lists_are_made_from_events_and_made_again(new_lake, small_shop, tmp_path):
     (tmp_path / "items.csv").write_text(f"item_id,num_in_stock\n{SOLD_OUT},0\n1004,7\n")
     (tmp_path / "agreed.csv").write_text(f"customer_id,channel,is_allowed\n{MAILED},email,yes\n5,email,no\n6,sms,yes\n")

@@ -37,7 +37,7 @@ def test_cohorts_worked_by_hand(spark):
     assert {row.as_of for row in found} == {date(2024, 3, 1)}
 
 
-@pytest.mark.timeout(900)  # whichever test comes first waits for the small shop
+@pytest.mark.timeout(1500)  # whichever test comes first waits for the small shop
 def test_cohorts_are_those_of_duckdb(small_shop: SmallShop):
     settings = small_shop.lake.settings
     lake = Lake(small_shop.lake.spark, settings, job="build_cohorts")

@@ -8,7 +8,7 @@ import pytest
 from sqlfluff.core import FluffConfig, Linter
 
 # Whichever test comes first waits for the small shop to be filled.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1500)
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 QUERIES = sorted((NOTEBOOKS / "sql").glob("*.sql"))

@@ -87,7 +87,7 @@ def test_no_plan_shows_a_key(spark, lake):
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_no_job_of_a_day_writes_a_key_into_the_event_log(tmp_path):
     (tmp_path / "log").mkdir()
     write_log(tmp_path / "log" / "events.csv")

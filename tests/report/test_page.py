@@ -15,7 +15,7 @@ from clm_spark.tables import catalog as t
 from clm_spark.tables.lake import Lake
 
 # Whichever test comes first waits for the small shop to be filled.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1500)
 
 SECTIONS = [
     "shop",

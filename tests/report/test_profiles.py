@@ -36,7 +36,7 @@ def test_scores_stand_in_columns(spark):
     assert (ben["churn_probability"], ben["value_cents"], ben["value_decile"]) == (None, 0, 10)
 
 
-@pytest.mark.timeout(900)  # whichever test comes first waits for the small shop
+@pytest.mark.timeout(1500)  # whichever test comes first waits for the small shop
 def test_profiles_say_what_the_tables_say(small_shop: SmallShop):
     lake = small_shop.lake
     profiles = {row.customer_id: row for row in lake.read_as_of(t.CUSTOMER_PROFILES).collect()}
