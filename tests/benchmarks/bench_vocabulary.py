@@ -20,7 +20,8 @@ from pyspark.sql import types as T
 from clm_spark.features.item_days import item_days_from_customers
 from clm_spark.features.refresh_vocabulary import update_interactions, update_item_vocabulary
 from clm_spark.models.catalogue import MODELS, load_settings
-from clm_spark.models.recommendation import Recommender, filled_up
+from clm_spark.models.filled_lists import filled_up
+from clm_spark.models.recommender import Recommender
 from clm_spark.models.task import Inputs
 from clm_spark.session import build_session
 from clm_spark.settings import Settings
