@@ -20,7 +20,7 @@ class NeighbourSettings(Section):
     )
     order: NeighbourOrder = Field(
         "num_days",
-        description="the figure that ranks. num_days: days with both, what most take with the item, which foretells baskets best; "
+        description="the figure that ranks. num_days: days with both, what most take with the item, which predicts baskets best; "
         "cosine (Linden, Smith and York 2003): what belongs to the item, with fewer items that everybody buys; lift: the rarest",
     )
     max_items_per_day: Annotated[int, Field(ge=2)] = Field(

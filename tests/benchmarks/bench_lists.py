@@ -9,50 +9,29 @@ the months tested. No list can expect more. `--place FOLDER` keeps the lakehouse
 import argparse
 import json
 import tempfile
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from demo_lakehouse import demo_lakehouse
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.demo.catalogue import Items, items_of
 from clm_spark.demo.parameters import Shop
 from clm_spark.demo.seasons import seasons_of
-from clm_spark.demo.shop import write_shop
 from clm_spark.evaluation.bootstrap import intervals
 from clm_spark.evaluation.ranking import customer_ranking, mean_figures
 from clm_spark.evaluation.samples import sampled_means
 from clm_spark.job import log_to_console
 from clm_spark.keys import pseudonym_key
-from clm_spark.models.catalogue import load_settings
 from clm_spark.models.recommendation import Recommendation
-from clm_spark.pipeline import JOBS
 from clm_spark.privacy.pseudonyms import pseudonym
-from clm_spark.runner import run_jobs
-from clm_spark.session import build_session
 from clm_spark.tables.catalog import MODEL_METRICS
 from clm_spark.tables.lake import Lake
 
-START_ON = date(2024, 1, 1)
 NEEDED = ("ingest_events", "stitch_identities", "build_item_features", "build_interactions", "train_recommenders")
 LENGTH = 20
-
-
-def trained(place: Path, *, customers: int, days: int, overrides: list[str]) -> Lake:
-    """A lakehouse in which recommenders are compared as of the morning after the shop's last day."""
-    own = [f"lakehouse.path={place / 'lakehouse'}", f"ingest.path={place / 'shop' / 'log'}", *overrides]
-    as_of = date.fromordinal(START_ON.toordinal() + days)
-    settings = load_settings("demo", as_of=as_of, overrides=own)
-    spark = build_session(settings, app_name="bench_lists")
-    if not (place / "shop" / "parameters.json").exists():  # written last
-        write_shop(spark, customers=customers, days=days, start_on=START_ON, seed=1, out=str(place / "shop"))
-    jobs = [job for job in JOBS if job.name in NEEDED]
-    failed = [each for each in run_jobs(spark, settings, jobs, parallel=1, say=lambda *_: None) if each.error]
-    if failed:
-        raise SystemExit(f"{failed[0].job}: {failed[0].error}")
-    return Lake(spark, settings)
 
 
 def true_lists(people: pd.DataFrame, shop: Shop, *, days: range) -> pd.DataFrame:
@@ -115,7 +94,14 @@ def main() -> None:
     log_to_console()
     with tempfile.TemporaryDirectory() as temporary:
         place = asked.place or Path(temporary)
-        lake = trained(place, customers=asked.customers, days=asked.days, overrides=asked.overrides)
+        lake = demo_lakehouse(
+            place,
+            customers=asked.customers,
+            days=asked.days,
+            jobs=NEEDED,
+            overrides=asked.overrides,
+            app_name="bench_lists",
+        )
         shop = Shop.model_validate(json.loads((place / "shop" / "parameters.json").read_text()))
         law, low, high = oracle(lake, lake.spark.read.parquet(str(place / "shop" / "truth" / "customers")), shop)
         rows = lake.read_as_of(MODEL_METRICS).where("task = 'recommendation' AND metric = 'ndcg_at_10'").collect()

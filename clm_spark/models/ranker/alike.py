@@ -38,7 +38,22 @@ MODULES = (
 )
 
 
-class UserNeighbours(RecommenderRule):
+class OfOneSource(RecommenderRule):
+    """The items that one source of candidates scores highest, all for the same `reason`."""
+
+    source: ClassVar[str]
+    reason: ClassVar[str]
+    section = CandidateSettings
+    inputs = (CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY)
+    uses = MODULES
+
+    def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
+        """A row per customer of `inputs.rows` and rank, best first."""
+        source, reason = self.source, self.reason
+        return lists_by(lambda: by_scores(lambda block: block.score(source), length, reason), inputs, length=length)
+
+
+class UserNeighbours(OfOneSource):
     """What the customers buy whose baskets are most like one's own, each by how alike they are.
 
     TIFU-KNN's vectors (Hu, He, Gao and Zhang 2020), compared by cosine, among a bounded sample of customers.
@@ -46,17 +61,11 @@ class UserNeighbours(RecommenderRule):
 
     name = "user_neighbours"
     words = "user neighbours"
-    section = CandidateSettings
-    inputs = (CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY)
-    uses = MODULES
-
-    def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
-        """A row per customer of `inputs.rows` and rank, best first."""
-        reason = "bought by customers whose baskets are alike"
-        return lists_by(lambda: by_scores(lambda block: block.score(NEIGHBOURS), length, reason), inputs, length=length)
+    source = NEIGHBOURS
+    reason = "bought by customers whose baskets are alike"
 
 
-class Svd(RecommenderRule):
+class Svd(OfOneSource):
     """The items nearest to what the customer bought in the space of a truncated SVD of who bought what.
 
     PureSVD (Cremonesi, Koren and Turrin 2010) of a bounded sample of customers, rare items and late baskets weighted up.
@@ -64,14 +73,8 @@ class Svd(RecommenderRule):
 
     name = "svd"
     words = "SVD"
-    section = CandidateSettings
-    inputs = (CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY)
-    uses = MODULES
-
-    def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
-        """A row per customer of `inputs.rows` and rank, best first."""
-        reason = "near what the customer buys, by who buys what"
-        return lists_by(lambda: by_scores(lambda block: block.score(TASTES), length, reason), inputs, length=length)
+    source = TASTES
+    reason = "near what the customer buys, by who buys what"
 
 
 class NmfSettings(Section):

@@ -20,10 +20,11 @@ class CandidateSettings(Section):
     from_neighbours: Count = Field(100, description="items that like customers buy")
     from_items: Count = Field(50, description="items bought together with the customer's, and after them: each")
     from_als: Annotated[int, Field(ge=0)] = Field(
-        50, description="items with the largest product of ALS factors; 0: ALS is left out"
+        0, description="items with the largest product of ALS factors, such as 50; 0: ALS is left out"
     )
-    from_category: Count = Field(
-        30, description="items that sell best of late in the categories that the customer buys of"
+    from_category: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="items that sell best of late in the categories that the customer buys of, such as 30; 0: left out",
     )
     neighbours: Count = Field(300, description="customers whose baskets are most like the customer's")
     reference_customers: Count = Field(

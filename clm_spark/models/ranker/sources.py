@@ -118,6 +118,8 @@ def _by_als(block: Block) -> Singles:
 def _by_category(block: Block) -> Singles:
     """How much of what the customer buys is of the item's category, times how much of the category's sales it has of late."""
     known, bought = block.known, block.histories.bought
+    if not block.asked.settings.from_category:
+        return np.zeros((bought.num_customers, known.num_items), np.float32)
     of_category = np.bincount(known.categories, weights=known.facts["item_recent_days"])
     in_category = known.facts["item_recent_days"] / np.maximum(1, of_category)[known.categories]
     lines = np.zeros((bought.num_customers, len(of_category)))

@@ -24,7 +24,13 @@ def with_facts(candidates: DataFrame, lake: Lake) -> DataFrame:
     (usual days between two purchases) and `num_impressions` of the last 30 days; `usual_price_cents` and `channels`.
     """
     pairs = rows_made(lake, PAIR_FEATURES)
-    of_pairs = with_gap(pairs).select("customer_id", "item_id", "bought_days_ago", "own_gap_days", "num_impressions")
+    of_pairs = pairs.select(
+        "customer_id",
+        "item_id",
+        F.col("purchase_recency_days").alias("bought_days_ago"),
+        F.col("mean_gap_days").alias("own_gap_days"),
+        F.col("num_impressions_30d").alias("num_impressions"),
+    )
     known = candidates.join(of_pairs, on=["customer_id", "item_id"], how="left")
     known = known.join(_items(lake), on="item_id", how="left")
     known = known.join(F.broadcast(category_gaps(pairs)), on="category", how="left")
@@ -32,17 +38,6 @@ def with_facts(candidates: DataFrame, lake: Lake) -> DataFrame:
     gap_days = F.coalesce("own_gap_days", "category_gap_days").alias("gap_days")
     added = (c for c in known.columns if c not in (*candidates.columns, "own_gap_days", "category_gap_days"))
     return known.select(*candidates.columns, *added, gap_days)
-
-
-def with_gap(pairs: DataFrame) -> DataFrame:
-    """Rows of gold.pair_features with `bought_days_ago`, `own_gap_days` and `num_impressions`."""
-    return pairs.withColumns(
-        {
-            "bought_days_ago": F.col("purchase_recency_days"),
-            "own_gap_days": F.col("mean_gap_days"),
-            "num_impressions": F.col("num_impressions_30d"),
-        }
-    )
 
 
 def category_gaps(pairs: DataFrame) -> DataFrame:

@@ -35,6 +35,8 @@ SETTINGS = CandidateSettings(
     neighbours_per_item=5,
     tastes=3,
     als_rank=4,
+    from_als=5,
+    from_category=4,
 )
 CATEGORIES = np.arange(NUM_ITEMS) % 4
 
