@@ -103,7 +103,8 @@ def _fit_by_numpy(interactions: DataFrame, settings: AlsSettings) -> ALSModel:
     jvm: Any = interactions.sparkSession._jvm
     model = jvm.org.apache.spark.ml.recommendation.ALSModel
     made = model(f"als_{uuid4().hex[:12]}", settings.rank, customers._jdf, items._jdf)
-    return ALSModel(made).setUserCol("customer_index").setItemCol("item_index")
+    named = ALSModel(made).setUserCol("customer_index").setItemCol("item_index")
+    return named.setColdStartStrategy("nan")  # ALS's default, which it hands to the models it fits
 
 
 def save_als(model: ALSModel, interactions: DataFrame, path: str) -> None:

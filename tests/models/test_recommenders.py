@@ -76,10 +76,7 @@ def test_als_lists_are_the_largest_products_of_its_factors(spark, pairs, model_p
     assert lists(recommend_by_als(later, model_path=model_path, top_k=5, hide_seen=False)) == expected
 
 
-def test_mlflow_opens_a_saved_als_and_gives_its_scores(pairs, model_path, request):
-    if "numpy" in request.node.name:
-        reason = "a model of als.solver numpy is scored by us, and cannot be opened by MLflow yet"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+def test_mlflow_opens_a_saved_als_and_gives_its_scores(pairs, model_path):
     asked = pairs.select("customer_index", "item_index").where("customer_index < 3").orderBy("item_index")
     rows = mlflow.spark.load_model(f"{model_path}/model").transform(asked).collect()
     (folder,) = local_path(model_path).glob("model/sparkml/stages/*")
