@@ -90,7 +90,9 @@ def test_after_a_signal_no_day_begins(spark, monkeypatch):
 def test_a_job_that_needs_its_order_is_refused(new_lake, name):
     lake = new_lake()
     (job,) = find_jobs(name)
-    with pytest.raises(SettingsError, match=f"{name} cannot be run for days in any order: expected .*build_features or "):
+    with pytest.raises(
+        SettingsError, match=f"{name} cannot be run for days in any order: expected .*build_features or "
+    ):
         backfill(lake.spark, lake.settings, job, [FIRST], parallel=1, on_done=print)
 
 

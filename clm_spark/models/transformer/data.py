@@ -1,8 +1,12 @@
 """Item sequences for training: each rank reads its own rows of a pinned Delta version, straight from the files."""
 
-from collections.abc import Iterator, Mapping
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,17 +20,22 @@ from clm_spark.errors import ContractError
 Ints = NDArray[np.int64]
 
 
+# The customers are cut into this many parts whatever the number of ranks, and every batch takes some of each part: so
+# that a batch of all ranks together holds the same customers on one rank as on two or five.
+NUM_PARTS = 16
+SHORTEST_VALIDATED = 3  # a sequence whose last item is kept for validation must still teach something
+SHORTEST_TAUGHT = 2
+BLUR = 0.05  # of a length, so that an epoch does not put the same customers together as the one before
+READ_AHEAD = 4  # batches
+
+
 @dataclass(frozen=True)
-class Shard:
-    """One rank's customers: sequence n is `items[starts[n]:starts[n + 1]]`, item indices oldest first.
+class Part:
+    """Some customers: sequence n is `items[starts[n]:starts[n + 1]]`, item indices oldest first."""
 
-    `num_sequences` counts the customers of all ranks, so that every rank cuts an epoch into as many batches.
-    """
-
+    number: int
     items: Ints
     starts: Ints
-    num_sequences: int
-    ranks: int
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -39,10 +48,41 @@ class Shard:
         """Items per sequence."""
         return np.diff(self.starts)
 
-    def num_batches(self, batch_size: int) -> int:
-        """Batches per epoch, the same on every rank: an allreduce that one rank skips never ends."""
-        most = -(-self.num_sequences // self.ranks)
-        return max(1, -(-most // batch_size))
+    def random(self, seed: int, *more: int) -> np.random.Generator:
+        """The part's own random numbers, the same on whichever rank it is."""
+        return np.random.default_rng([seed, self.number, *more])
+
+    def split(self, share: float, seed: int) -> tuple["Part", "Part"]:
+        """The part without the last item of a random `share` of its customers, and these customers as they are."""
+        chosen = (self.random(seed).random(len(self)) < share) & (self.lengths >= SHORTEST_VALIDATED)
+        is_kept = np.ones(len(self.items), dtype=np.bool_)
+        is_kept[self.starts[1:][chosen] - 1] = False
+        is_validated = np.repeat(chosen, self.lengths)
+        return (
+            Part(self.number, self.items[is_kept], _starts(self.lengths - chosen)),
+            Part(self.number, self.items[is_validated], _starts(self.lengths[chosen])),
+        )
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One rank's parts of the customers; `num_sequences` counts those of all ranks."""
+
+    parts: tuple[Part, ...]
+    num_sequences: int
+    max_length: int
+
+    def counts(self, num_items: int) -> Ints:
+        """How often each item index stands in the rank's sequences, from 0 to `num_items`."""
+        return sum(
+            (np.bincount(part.items, minlength=num_items + 1) for part in self.parts), np.zeros(num_items + 1, np.int64)
+        )
+
+    def split(self, share: float, seed: int) -> tuple["Shard", list[Ints]]:
+        """As `Part.split`: what is trained on, and the whole sequences of the customers who validate."""
+        both = [part.split(share, seed) for part in self.parts]
+        validated = [kept[n] for _, kept in both for n in range(len(kept))]
+        return Shard(tuple(trained for trained, _ in both), self.num_sequences, self.max_length), validated
 
 
 @dataclass(frozen=True)
@@ -70,20 +110,29 @@ def read_shard(
     max_length: int,
     storage_options: Mapping[str, str] | None = None,
 ) -> Shard:
-    """The rank's equal part of the rows of `as_of`: a run of rows over the files in the order of their names.
+    """The rank's parts of the rows of `as_of`: a run of rows over the files in the order of their names.
 
     Only row groups that hold such rows are read, of each sequence only its last `max_length` items are kept.
     Raises `ContractError` when the version has no sequences of that day.
     """
     fragments, num_sequences = _files_of_the_day(location, version, as_of, storage_options)
-    first, last = (num_sequences * r // ranks for r in (rank, rank + 1))
+    num_parts = max(NUM_PARTS, ranks)
+    first, last = (num_parts * r // ranks for r in (rank, rank + 1))
+    bounds = [num_sequences * number // num_parts for number in range(first, last + 1)]
     items, lengths = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for column in _rows(fragments, first, last):
+    for column in _rows(fragments, bounds[0], bounds[-1]):
         chunk_items, chunk_lengths = _last_items(column, max_length)
         items.append(chunk_items)
         lengths.append(chunk_lengths)
-    starts = np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
-    return Shard(np.concatenate(items), starts, num_sequences, ranks)
+    all_items, all_lengths = np.concatenate(items), np.concatenate(lengths)
+    starts = _starts(all_lengths)
+    parts = []
+    for number, begin, end in zip(
+        range(first, last), np.array(bounds[:-1]) - bounds[0], np.array(bounds[1:]) - bounds[0], strict=True
+    ):
+        of_part = slice(starts[begin], starts[end])
+        parts.append(Part(number, all_items[of_part], starts[begin : end + 1] - starts[begin]))
+    return Shard(tuple(parts), num_sequences, max_length)
 
 
 def count_sequences(
@@ -93,22 +142,106 @@ def count_sequences(
     return _files_of_the_day(location, version, as_of, storage_options)[1]
 
 
-def batches(shard: Shard, *, batch_size: int, steps: int, random: np.random.Generator) -> Iterator[Batch]:
-    """One epoch: customers of about the same length together, batches in random order.
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over a rank's customers: those of about the same length together, the batches in random order.
 
-    Predictions are asked after `steps` random items of each sequence: neighbouring steps teach nearly the same.
-    Sequences of one item teach nothing and are left out.
+    A batch of all ranks together holds about `batch_size` customers. Predictions are asked after `steps` random items
+    of each sequence: neighbouring steps teach nearly the same. Sequences of one item teach nothing and are left out.
+    The same `seed` and `number` give the same batches, whatever the number of ranks, whose arrays `total` adds up.
     """
-    usable = np.flatnonzero(shard.lengths >= 2)
-    blurred = shard.lengths[usable] * random.uniform(0.85, 1.15, len(usable))
-    by_length = usable[np.argsort(blurred, kind="stable")]
-    num_batches = shard.num_batches(batch_size)
-    # A rank short of usable sequences begins again, or asks nothing: it must take part in every step.
-    if 0 < len(by_length) < num_batches:
-        by_length = np.resize(by_length, num_batches)
-    parts = np.array_split(by_length, num_batches)
-    for n in random.permutation(num_batches):
-        yield _batch([shard[int(i)] for i in parts[n]] or [np.zeros(2, np.int64)], steps, random)
+
+    shard: Shard
+    batch_size: int
+    steps: int
+    seed: int
+    number: int
+    total: Callable[[Ints], Ints]
+
+    @cached_property
+    def num_batches(self) -> int:
+        """As many on every rank: an exchange that one rank skips never ends."""
+        return max(1, -(-int(self._lengths_of_all.sum()) // self.batch_size))
+
+    @cached_property
+    def num_asked(self) -> Ints:
+        """Predictions asked of all ranks, by batch in the order in which they come."""
+        asked = np.zeros(self.num_batches, np.int64)
+        for part, members in zip(self.shard.parts, self._members, strict=True):
+            asked += [int(np.minimum(self.steps, part.lengths[some] - 1).sum()) for some in members]
+        return self.total(asked[self._order])
+
+    def __iter__(self) -> Iterator[Batch]:
+        randoms = [part.random(self.seed, self.number, 1) for part in self.shard.parts]
+        for batch in self._order:
+            each = zip(self.shard.parts, self._members, randoms, strict=True)
+            asked = [(part[n], random) for part, members, random in each for n in members[batch]]
+            # A rank without customers in this batch asks nothing: it must take part in every step.
+            yield _batch(asked or [(np.zeros(2, np.int64), np.random.default_rng(0))], self.steps)
+
+    @cached_property
+    def _order(self) -> Ints:
+        return np.random.default_rng([self.seed, self.number]).permutation(self.num_batches)
+
+    @cached_property
+    def _blurred(self) -> list[tuple[Ints, Ints]]:
+        """By part, who is usable and how long the sequences are, give or take a little: in half items."""
+        blurred = []
+        for part in self.shard.parts:
+            usable = np.flatnonzero(part.lengths >= SHORTEST_TAUGHT)
+            noise = part.random(self.seed, self.number).uniform(1 - BLUR, 1 + BLUR, len(usable))
+            blurred.append((usable, np.rint(2 * part.lengths[usable] * noise).astype(np.int64)))
+        return blurred
+
+    @cached_property
+    def _lengths_of_all(self) -> Ints:
+        """How many customers of all ranks have which blurred length."""
+        most = int(2 * (1 + BLUR) * self.shard.max_length) + 2
+        return self.total(np.bincount(np.concatenate([lengths for _, lengths in self._blurred]), minlength=most))
+
+    @cached_property
+    def _members(self) -> list[list[Ints]]:
+        """Customers by part and batch: each stands at a place among all by length, at random among equals."""
+        of_all = self._lengths_of_all
+        shorter = np.cumsum(of_all) - of_all
+        members = []
+        for part, (usable, lengths) in zip(self.shard.parts, self._blurred, strict=True):
+            places = shorter[lengths] + part.random(self.seed, self.number, 2).random(len(usable)) * of_all[lengths]
+            batches = (places / max(1, of_all.sum()) * self.num_batches).astype(np.int64)
+            order = np.argsort(batches, kind="stable")
+            members.append(np.split(usable[order], np.searchsorted(batches[order], np.arange(1, self.num_batches))))
+        return members
+
+
+def read_ahead(batches: Iterable[Batch], ahead: int = READ_AHEAD) -> Iterator[Batch]:
+    """The same batches, made by a thread of their own while the model works on those before."""
+    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(ahead)
+    is_over = threading.Event()
+
+    def put(made: Batch | BaseException | None) -> None:
+        while not is_over.is_set():
+            with suppress(queue.Full):
+                ready.put(made, timeout=0.1)
+                return
+
+    def make() -> None:
+        try:
+            for batch in batches:
+                put(batch)
+                if is_over.is_set():
+                    return
+            put(None)
+        except BaseException as error:  # the reader raises it
+            put(error)
+
+    threading.Thread(target=make, daemon=True).start()
+    try:
+        while (made := ready.get()) is not None:
+            if isinstance(made, BaseException):
+                raise made
+            yield made
+    finally:
+        is_over.set()
 
 
 def pad(sequences: list[Ints], length: int) -> Ints:
@@ -119,14 +252,19 @@ def pad(sequences: list[Ints], length: int) -> Ints:
     return padded
 
 
-def _batch(sequences: list[Ints], steps: int, random: np.random.Generator) -> Batch:
+def _batch(asked_of: list[tuple[Ints, np.random.Generator]], steps: int) -> Batch:
+    sequences = [sequence for sequence, _ in asked_of]
     length = max(map(len, sequences))
+    steps = min(steps, length - 1)
     distinct = [np.unique(sequence, return_inverse=True) for sequence in sequences]
     positions = np.zeros((len(sequences), steps), dtype=np.int64)
     is_asked = np.zeros((len(sequences), steps), dtype=np.bool_)
-    for row, sequence in enumerate(sequences):
-        asked = min(steps, len(sequence) - 1)
-        positions[row, :asked] = random.choice(len(sequence) - 1, asked, replace=False)
+    for row, (sequence, random) in enumerate(asked_of):
+        possible = len(sequence) - 1
+        asked = min(steps, possible)
+        positions[row, :asked] = (
+            np.arange(asked) if asked == possible else random.choice(possible, asked, replace=False)
+        )
         is_asked[row, :asked] = sequence[0] > 0
     return Batch(
         items=pad(sequences, length),
@@ -135,6 +273,10 @@ def _batch(sequences: list[Ints], steps: int, random: np.random.Generator) -> Ba
         positions=positions,
         is_asked=is_asked,
     )
+
+
+def _starts(lengths: Ints) -> Ints:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
 def _files_of_the_day(

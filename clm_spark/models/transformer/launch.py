@@ -2,9 +2,10 @@
 
 import io
 import json
+import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from datetime import date
@@ -13,9 +14,11 @@ from typing import Any
 
 import torch
 from pyspark.sql import SparkSession
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 import clm_spark
+from clm_spark import files
 from clm_spark.errors import SettingsError
 from clm_spark.models.transformer.data import count_sequences
 from clm_spark.models.transformer.network import read_model_files, save_model_files
@@ -25,10 +28,15 @@ from clm_spark.models.transformer.storage import readable
 from clm_spark.models.transformer.train import OneRank, TrainingResult, TrainingTask, train
 
 FAILURE_MARK = "clm-spark rank failed: "
+PROGRESS_MARK = "clm-spark progress: "
 LEFT_ALONE = ("Horovod has been shut down", "Connection closed by peer", "Connection reset by peer")
 START_TIMEOUT_SECONDS = 600
+CHECKPOINTS = "-checkpoints"  # the folder beside a model's, whose name ends so
+CURVES_FILE = "training.json"
 USUAL_RANKS = 2
 CHECKOUT = str(Path(clm_spark.__file__).parents[1])
+
+log = logging.getLogger(__name__)
 
 
 class TrainingError(RuntimeError):
@@ -46,16 +54,20 @@ def fit_transformer(
     model_path: str,
     start_from: str | None = None,
     epochs: int,
+    hides_seen: bool = False,
+    vocabulary_version: int | None = None,
 ) -> TrainingResult:
     """Train on gold.item_sequences of `as_of` in a pinned version of the table at `location`, and save the model.
 
     `num_items` is the highest item_index of the vocabulary; it may exceed that of the model in `start_from`, whose
-    training then goes on. `model_path` and `start_from` are folders on any store: ranks never open them. Raises `ContractError` when
-    there are no sequences, `SettingsError` when the ranks cannot be had and `TrainingError` when one of them fails.
+    training then goes on. `model_path` and `start_from` are folders on any store. Ranks never open them, but keep a
+    checkpoint per epoch beside the model, from which the same training goes on after a kill; it is removed when the
+    training ends. Raises `ContractError` when there are no sequences, `SettingsError` when the ranks cannot be had and `TrainingError` when one of them fails.
     """
     url, storage_options = readable(location)
     num_sequences = count_sequences(url, version, as_of=as_of, storage_options=storage_options)
     ranks = fitted_ranks(settings, slots=spark.sparkContext.defaultParallelism, num_sequences=num_sequences)
+    checkpoints = files.as_url(f"{model_path}{CHECKPOINTS}")
     task = TrainingTask(
         location=url,
         version=version,
@@ -64,14 +76,35 @@ def fit_transformer(
         settings=settings,
         epochs=epochs,
         start_from=None if start_from is None else read_model_files(start_from),
+        hides_seen=hides_seen,
+        vocabulary_version=vocabulary_version,
+        checkpoints=readable(checkpoints)[0],
         storage_options=storage_options,
     )
     # Nobody asked for ranks and one fits: starting it elsewhere would only cost time.
     is_alone = ranks == 1 and settings.ranks is None
     result = _LAUNCHERS["one_process" if is_alone else settings.launcher](spark, task, ranks)
     save_model_files(result.files, model_path)
+    files.write_bytes(f"{model_path}/{CURVES_FILE}", json.dumps(curves(result), indent=2).encode())
     describe(model_path)
+    files.remove(checkpoints)
     return result
+
+
+def curves(result: TrainingResult) -> dict[str, Any]:
+    """How the training went, by epoch and as a whole; `training.json` in the model's folder."""
+    return {
+        "loss": list(result.losses),
+        "validation_ndcg_at_10": list(result.ndcgs),
+        "best_epoch": result.best_epoch,
+        "seconds": result.seconds,
+        "items_per_second": result.items_per_second,
+        "stall_share": result.stall_share,
+        "num_sequences": result.num_sequences,
+        "ranks": result.ranks,
+        "device": result.device,
+        "precision": result.precision,
+    }
 
 
 def fitted_ranks(settings: TransformerSettings, *, slots: int, num_sequences: int) -> int:
@@ -101,7 +134,7 @@ def _check_ranks(ranks: int, slots: int, num_sequences: int) -> None:
 
 
 def _in_one_process(spark: SparkSession, task: TrainingTask, ranks: int) -> TrainingResult:
-    return train(task, OneRank())
+    return train(task, OneRank(), tell=lambda line: log.info("%s", line))
 
 
 def _with_horovod(spark: SparkSession, task: TrainingTask, ranks: int) -> TrainingResult:
@@ -113,7 +146,7 @@ def _with_horovod(spark: SparkSession, task: TrainingTask, ranks: int) -> Traini
             f"transformer.launcher=horovod, but Horovod is not to be had ({error}): build it by infra/horovod/build.sh, "
             "or set transformer.launcher=torch_distributor"
         ) from None
-    output = io.StringIO()
+    output = _Output()
     with _failures_explained(output.getvalue):
         results = horovod.spark.run(
             _horovod_rank,
@@ -122,7 +155,7 @@ def _with_horovod(spark: SparkSession, task: TrainingTask, ranks: int) -> Traini
             use_gloo=True,
             start_timeout=START_TIMEOUT_SECONDS,
             env=_environment(spark),
-            stdout=io.StringIO(),
+            stdout=output,
             stderr=output,
             verbose=0,
             executable=spark.sparkContext.pythonExec,  # the executors' Python: the driver's may be nowhere on their machines
@@ -136,7 +169,7 @@ def _with_torch_distributor(spark: SparkSession, task: TrainingTask, ranks: int)
 
     has_gpus = bool(spark.conf.get("spark.executor.resource.gpu.amount", None))
     distributor = TorchDistributor(num_processes=ranks, local_mode=_is_local(spark), use_gpu=has_gpus)
-    output = io.StringIO()
+    output = _Output()
     with _failures_explained(output.getvalue), _set_environment(_environment(spark)), redirect_stdout(output):
         result = distributor.run(_torch_rank, task)
     assert isinstance(result, TrainingResult)
@@ -150,25 +183,50 @@ _LAUNCHERS: dict[str, Callable[[SparkSession, TrainingTask, int], TrainingResult
 }
 
 
+class _Output(io.StringIO):
+    """What ranks print; their progress goes to the log as it comes."""
+
+    def write(self, text: str) -> int:
+        """Keep the text, and log the lines of progress in it."""
+        for line in text.splitlines():
+            if PROGRESS_MARK in line:
+                log.info("%s", line.partition(PROGRESS_MARK)[2])
+        return super().write(text)
+
+
 class HorovodRanks:
-    """Ranks that Horovod started. Exchanges go through the CPU: the build knows gloo alone."""
+    """Ranks that Horovod started: on GPUs where it was built with NCCL, else on CPUs, over gloo."""
 
     def __init__(self) -> None:
         import horovod.torch as hvd
+        from horovod.spark.task import get_available_devices
 
         hvd.init()
         self._hvd = hvd
         self.rank: int = hvd.rank()
         self.size: int = hvd.size()
-        self.device = _device(hvd.local_rank())
+        gpus = torch.cuda.device_count() if hvd.nccl_built() else 0
+        self.device = _device(chosen_gpu(get_available_devices(), local_rank=hvd.local_rank(), num_gpus=gpus))
 
     def average(self, tensor: Tensor) -> None:
         """Put the mean over all ranks into the tensor."""
-        tensor.copy_(self._hvd.allreduce(tensor.cpu(), name="average", op=self._hvd.Average))
+        tensor.copy_(self._hvd.allreduce(tensor, name="average", op=self._hvd.Average))
 
     def broadcast(self, tensor: Tensor) -> None:
         """Put rank 0's values into the tensor."""
-        tensor.copy_(self._hvd.broadcast(tensor.cpu(), root_rank=0, name="broadcast"))
+        tensor.copy_(self._hvd.broadcast(tensor, root_rank=0, name="broadcast"))
+
+    def prepare(self, loss: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, Optimizer]:
+        """The optimizer as Horovod's, which averages each gradient while those before it are still worked out."""
+        named = list(loss.named_parameters())
+        return loss, self._hvd.DistributedOptimizer(optimizer, named_parameters=named, op=self._hvd.Average)
+
+    def step(self, optimizer: Optimizer, clip: Callable[[], None]) -> None:
+        """Wait for the averages, bound them and take the step."""
+        optimizer.synchronize()  # type: ignore[attr-defined]
+        clip()
+        with optimizer.skip_synchronize():  # type: ignore[attr-defined]
+            optimizer.step()
 
 
 class TorchRanks:
@@ -177,7 +235,9 @@ class TorchRanks:
     def __init__(self) -> None:
         import torch.distributed as dist
 
-        self.device = _device(int(os.environ.get("LOCAL_RANK", 0)))
+        # TorchDistributor shows a rank the GPUs of its Spark task alone.
+        local_rank = int(os.environ.get("LOCAL_RANK", 0))
+        self.device = _device(chosen_gpu((), local_rank=local_rank, num_gpus=torch.cuda.device_count()))
         if not dist.is_initialized():
             dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
         self._dist = dist
@@ -196,6 +256,16 @@ class TorchRanks:
         self._dist.broadcast(moved, src=0)
         tensor.copy_(moved)
 
+    def prepare(self, loss: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, Optimizer]:
+        """The loss in DistributedDataParallel, which averages gradients in buckets on the way back."""
+        devices = [self.device] if self.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(loss, device_ids=devices), optimizer
+
+    def step(self, optimizer: Optimizer, clip: Callable[[], None]) -> None:
+        """Take a step: the gradients are averaged by now."""
+        clip()
+        optimizer.step()
+
 
 def _horovod_rank(task: TrainingTask) -> TrainingResult:
     ranks, result = _rank(task, HorovodRanks)
@@ -210,12 +280,17 @@ def _rank(task: TrainingTask, begin: Callable[[], Any]) -> tuple[Any, TrainingRe
     torch.set_num_threads(1)
     try:
         ranks = begin()
-        return ranks, train(task, ranks)
+        return ranks, train(task, ranks, tell=_tell)
     except Exception as error:
         # Launchers say only that a process ended; the reason travels to the driver in what it printed.
         sys.stderr.write(f"{FAILURE_MARK}{json.dumps(f'{type(error).__name__}: {error}')}\n")
         sys.stderr.flush()
         raise
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(f"{PROGRESS_MARK}{line}\n")
+    sys.stdout.flush()
 
 
 @contextmanager
@@ -261,9 +336,15 @@ def _is_local(spark: SparkSession) -> bool:
     return str(spark.sparkContext.master).startswith("local")
 
 
-def _device(local_rank: int) -> torch.device:
-    return (
-        torch.device("cuda", local_rank % torch.cuda.device_count())
-        if torch.cuda.is_available()
-        else torch.device("cpu")
-    )
+def chosen_gpu(addresses: Sequence[str], *, local_rank: int, num_gpus: int) -> int | None:
+    """Which GPU of its machine a rank trains on: that of its Spark task, else the ranks take turns; None: the CPU.
+
+    Spark gives a task its GPUs by `spark.task.resource.gpu.amount`; nobody else uses these `addresses`.
+    """
+    if not num_gpus:
+        return None
+    return int(addresses[0]) if addresses else local_rank % num_gpus
+
+
+def _device(gpu: int | None) -> torch.device:
+    return torch.device("cpu") if gpu is None else torch.device("cuda", gpu)

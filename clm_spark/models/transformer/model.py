@@ -28,7 +28,10 @@ class Transformer(IndexedRecommender):
     inputs = (ITEM_SEQUENCES, ITEM_VOCABULARY)
     uses = (
         "clm_spark.models.top_k",
-        *(f"clm_spark.models.transformer.{module}" for module in ("data", "losses", "network", "score", "train")),
+        *(
+            f"clm_spark.models.transformer.{module}"
+            for module in ("checkpoints", "data", "losses", "network", "score", "train")
+        ),
     )
 
     def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:
@@ -69,18 +72,24 @@ class Transformer(IndexedRecommender):
             model_path=f"{path}/model",
             start_from=f"{holdout}/model" if holdout else None,
             epochs=asked.finetune_epochs if holdout else asked.epochs,
+            hides_seen=inputs.settings.recommend.hide_seen,
+            vocabulary_version=lake.version(ITEM_VOCABULARY),
         )
         log.info(
-            "transformer: %d ranks by %s on %s, %d sequences, loss %.3f to %.3f in %d epochs, %.0f s, %s items/s",
+            "transformer: %d ranks by %s on %s in %s, %d sequences, loss %.3f to %.3f, epoch %d of %d kept, %.0f s, "
+            "%s items/s, waited for data %.1f %% of the time",
             result.ranks,
             asked.launcher,
             result.device,
+            result.precision,
             result.num_sequences,
             result.losses[0],
             result.losses[-1],
+            result.best_epoch,
             len(result.losses),
             result.seconds,
             f"{result.items_per_second:,.0f}",
+            100 * result.stall_share,
         )
 
     def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:

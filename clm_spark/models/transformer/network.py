@@ -1,13 +1,16 @@
-"""The network: a Hugging Face causal decoder over items, and a memory of what the customer took before."""
+"""The network: a causal decoder over items, as a Hugging Face model, and a memory of what the customer took before."""
 
-import json
+import tempfile
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import ClassVar
 
 import torch
-from safetensors.torch import load, save
 from torch import Tensor, nn
-from transformers import GPT2Config, GPT2Model
+from torch.nn import functional
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.utils.logging import disable_progress_bar
 
 from clm_spark import files
 from clm_spark.errors import ContractError
@@ -15,72 +18,171 @@ from clm_spark.models.transformer.settings import TransformerSettings
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+INIT_SPREAD = 0.02
+ROTARY_BASE = 10_000.0
 # Two memories of a customer's items: one that hardly fades over a sequence, one that lasts some 50 items.
 FADING_PER_ITEM = (-7.5, -4.0)  # logarithms
 REPEAT_WEIGHT = -5.0  # logarithm: the weight of one earlier purchase, beside an item's share of all events
 HARDLY_EVER = -20.0  # a log frequency below any real one: the padding item
 
 
-class NextItemModel(nn.Module):
+class NextItemConfig(PretrainedConfig):  # type: ignore[misc]  # transformers has no types
+    """What a `NextItemModel` is built from; `config.json` in its folder."""
+
+    model_type = "clm-next-item"
+
+    num_items: int = 1
+    width: int = 64
+    layers: int = 1
+    heads: int = 2
+    max_length: int = 256
+    dropout: float = 0.3
+    positions: str = "learned"
+    repeat_memory: bool = True
+    item_bias: bool = True
+    vocabulary_version: int | None = None  # of gold.item_vocabulary, which gave the indices
+
+
+class Layer(nn.Module):
+    """Attention and SwiGLU, each on normalised input and added to what came (pre-normalisation, Xiong et al. 2020)."""
+
+    def __init__(self, config: NextItemConfig) -> None:
+        super().__init__()
+        width, inner = config.width, 4 * config.width
+        self.heads, self.is_rotary = config.heads, config.positions == "rotary"
+        self.before_attention, self.before_gates = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.queries_keys_values = nn.Linear(width, 3 * width, bias=False)
+        self.attended = nn.Linear(width, width, bias=False)
+        self.gate, self.up = nn.Linear(width, inner, bias=False), nn.Linear(width, inner, bias=False)
+        self.down = nn.Linear(inner, width, bias=False)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, steps: Tensor) -> Tensor:
+        """Customers x length x width to the same; a step sees itself and what came before."""
+        customers, length, width = steps.shape
+        each = self.queries_keys_values(self.before_attention(steps))
+        queries, keys, values = each.view(customers, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        if self.is_rotary:
+            queries, keys = _turned(queries), _turned(keys)
+        seen = functional.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+        steps = steps + self.dropout(self.attended(seen.transpose(1, 2).reshape(customers, length, width)))
+        normal = self.before_gates(steps)
+        gated = functional.silu(self.gate(normal)) * self.up(normal)
+        added: Tensor = steps + self.dropout(self.down(gated))
+        return added
+
+
+class NextItemModel(PreTrainedModel):  # type: ignore[misc]
     """What comes next, given the items so far.
 
     The score of item i after step t is log(exp(h_t . e_i + b_i) + sum over memories m of w_tm n_tmi): a decoder whose
-    output vector h_t meets the item's own embedding e_i and popularity b_i, mixed with n_tmi, how often the customer
+    output vector h_t meets the item's own embedding e_i and bias b_i, mixed with n_tmi, how often the customer
     took i before, each time counting less the longer ago it was. The mixture is that of the pointer sentinel (Merity
     et al. 2016, arXiv:1609.07843), unnormalised; that repeats with decay carry most of a grocery basket is the finding
-    of TIFU-KNN (Hu et al. 2020, arXiv:2006.00556). The weights w depend on h_t.
+    of TIFU-KNN (Hu et al. 2020, arXiv:2006.00556). The weights w depend on h_t. Without `repeat_memory` the score is
+    h_t . e_i + b_i. Layers as in eSASRec (Tikhonovich et al. 2025, arXiv:2508.06450), without its gates.
     """
 
-    def __init__(self, decoder: GPT2Config) -> None:
-        super().__init__()
-        self.decoder = GPT2Model(decoder)
-        num_memories = len(FADING_PER_ITEM)
-        self.popularity = nn.Parameter(torch.zeros(decoder.vocab_size))
-        self.fading = nn.Parameter(torch.tensor(FADING_PER_ITEM))
-        self.repeat_weight = nn.Linear(decoder.n_embd, num_memories)
-        nn.init.zeros_(self.repeat_weight.weight)
-        nn.init.constant_(self.repeat_weight.bias, REPEAT_WEIGHT)
+    config: NextItemConfig
+    config_class = NextItemConfig
+    base_model_prefix = "next_item"
+    main_input_name = "input_ids"
+    _no_split_modules: ClassVar[list[str]] = ["Layer"]
+
+    def __init__(self, config: NextItemConfig) -> None:
+        super().__init__(config)
+        self.items = nn.Embedding(config.num_items + 1, config.width, padding_idx=0)
+        if config.positions == "learned":
+            self.places = nn.Embedding(config.max_length, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.last = nn.LayerNorm(config.width)
+        if config.item_bias:
+            self.popularity = nn.Parameter(torch.zeros(config.num_items + 1))
+        if config.repeat_memory:
+            self.fading = nn.Parameter(torch.tensor(FADING_PER_ITEM))
+            self.repeat_weight = nn.Linear(config.width, len(FADING_PER_ITEM))
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=INIT_SPREAD)
+        if isinstance(module, nn.LayerNorm):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        if isinstance(module, NextItemModel) and module.config.repeat_memory:
+            nn.init.zeros_(module.repeat_weight.weight)
+            nn.init.constant_(module.repeat_weight.bias, REPEAT_WEIGHT)
 
     @property
     def num_items(self) -> int:
         """Items known; their indices are 1 to this."""
-        return int(self.decoder.config.vocab_size) - 1
+        return self.config.num_items
 
     @property
     def max_length(self) -> int:
         """Items of a sequence that are looked at, the last ones."""
-        return int(self.decoder.config.n_positions)
+        return self.config.max_length
 
     @property
     def item_vectors(self) -> Tensor:
         """Embeddings by item index; tied, they are input and output."""
-        weight: Tensor = self.decoder.wte.weight
+        weight: Tensor = self.items.weight
         return weight
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The items' embeddings."""
+        return self.items
+
+    def forward(self, input_ids: Tensor) -> BaseModelOutput:
+        """Item indices, customers x length, oldest first and padded behind with 0, to `last_hidden_state`."""
+        return BaseModelOutput(last_hidden_state=self.hidden(input_ids))
 
     def hidden(self, items: Tensor) -> Tensor:
         """Output vectors after every step: customers x length x width. Padding stands behind, so nothing sees it.
 
-        They are divided by the root of the width, as in attention: undivided, the first steps of Adam move an item's
-        score so far that popularity and memory have to be learnt anew.
+        With a bias of items they are divided by the root of the width, as in attention: undivided, the first steps of
+        Adam move an item's score so far that popularity and memory have to be learnt anew.
         """
-        output: Tensor = self.decoder(input_ids=items, use_cache=False).last_hidden_state
-        hidden: Tensor = output / output.shape[-1] ** 0.5
-        return hidden
+        steps = self.items(items) * self.config.width**0.5
+        if self.config.positions == "learned":
+            steps = steps + self.places.weight[: items.shape[1]]
+        steps = self.dropout(steps)
+        for layer in self.layers:
+            steps = layer(steps)
+        hidden: Tensor = self.last(steps)
+        return hidden / self.config.width**0.5 if self.config.item_bias else hidden
+
+    def tastes(self, hidden: Tensor, items: Tensor | None = None) -> Tensor:
+        """h . e + b of all items (... x items), or of `items`, one row of them for all or one for each customer."""
+        vectors = self.item_vectors if items is None else self.item_vectors[items]
+        tastes = hidden @ vectors.transpose(-1, -2)
+        if not self.config.item_bias:
+            return tastes
+        bias = self.popularity if items is None else self.popularity[items]
+        return tastes + (bias[..., None, :] if bias.dim() > 1 else bias)
 
     def fade(self, steps_ago: Tensor) -> list[Tensor]:
         """What an item so many steps ago counts, per memory; nothing when it is still to come."""
+        if not self.config.repeat_memory:
+            return []
         past = steps_ago >= 0
         return [torch.exp(-speed.exp() * steps_ago.clamp(min=0)) * past for speed in self.fading]
 
     def mix(self, taste: Tensor, hidden: Tensor, repeats: list[Tensor]) -> Tensor:
         """Scores from `taste` (h . e + b, ... x items), the output vectors and the faded counts of each memory."""
+        if not self.config.repeat_memory:
+            return taste.float()
         weights = self.repeat_weight(hidden).float().exp()
         remembered = sum(weights[..., m, None] * count for m, count in enumerate(repeats))
         return torch.log(taste.float().clamp(max=60).exp() + remembered + 1e-30)
 
     @torch.no_grad()
     def set_popularity(self, counts: Tensor, *, first: int = 1) -> None:
-        """Start the popularity of items from index `first` on at their log share of `counts` (by item index)."""
+        """Start the bias of items from index `first` on at their log share of `counts` (by item index)."""
+        if not self.config.item_bias:
+            return
         counts = counts.float() + 0.5
         shares = (counts / counts[1:].sum()).log()
         self.popularity[first:] = shares[first:].to(self.popularity)
@@ -95,47 +197,46 @@ class NextItemModel(nn.Module):
                 "stays, so a vocabulary only grows; train from scratch, without `start_from`"
             )
         known = self.state_dict()
-        config = GPT2Config.from_dict({**self.decoder.config.to_dict(), "vocab_size": num_items + 1})
-        grown = NextItemModel(config)
-        vectors, popularity = grown.item_vectors, grown.popularity
-        vectors[:] = self.item_vectors[1:].mean(dim=0)
-        popularity[:] = self.popularity[1:].min()
+        grown = NextItemModel(NextItemConfig.from_dict({**self.config.to_dict(), "num_items": num_items}))
+        vectors = self.item_vectors[1:].mean(dim=0).repeat(num_items + 1, 1)
         vectors[: self.num_items + 1] = self.item_vectors
-        popularity[: self.num_items + 1] = self.popularity
-        sized = {"decoder.wte.weight": vectors.clone(), "popularity": popularity.clone()}
+        sized = {"items.weight": vectors}
+        if self.config.item_bias:
+            popularity = self.popularity[1:].min().repeat(num_items + 1)
+            popularity[: self.num_items + 1] = self.popularity
+            sized["popularity"] = popularity
         grown.load_state_dict({**known, **sized})
-        return grown.train(self.training)
+        grown.train(self.training)
+        return grown
 
     def to_files(self) -> dict[str, bytes]:
-        """`config.json` and `model.safetensors`: small enough to be sent to ranks and workers as they are."""
-        config = json.dumps(_plain_config(self.decoder.config), indent=2, sort_keys=True)
-        weights = {name: weight.contiguous().cpu() for name, weight in self.state_dict().items()}
-        return {CONFIG_FILE: config.encode(), WEIGHTS_FILE: save(weights)}
+        """What `save_pretrained` writes, by name: small enough to be sent to ranks and workers as it is."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return {name: (Path(folder) / name).read_bytes() for name in (CONFIG_FILE, WEIGHTS_FILE)}
 
 
-def new_model(num_items: int, settings: TransformerSettings) -> NextItemModel:
+disable_progress_bar()  # a second's work, of which transformers would tell on standard error
+AutoConfig.register(NextItemConfig.model_type, NextItemConfig)
+AutoModel.register(NextItemConfig, NextItemModel)
+
+
+def new_model(num_items: int, settings: TransformerSettings, *, vocabulary_version: int | None = None) -> NextItemModel:
     """An untrained model for item indices 1 to `num_items`; seed torch before."""
-    return NextItemModel(
-        GPT2Config(
-            vocab_size=num_items + 1,
-            n_embd=settings.width,
-            n_layer=settings.layers,
-            n_head=settings.heads,
-            n_positions=settings.max_length,
-            resid_pdrop=settings.dropout,
-            embd_pdrop=settings.dropout,
-            attn_pdrop=0.0,  # with it, torch leaves its fused attention, for nothing gained here
-            bos_token_id=None,
-            eos_token_id=None,
-        )
-    )
+    built_from = ("width", "layers", "heads", "max_length", "dropout", "positions", "repeat_memory", "item_bias")
+    asked = {name: getattr(settings, name) for name in built_from}
+    return NextItemModel(NextItemConfig(num_items=num_items, vocabulary_version=vocabulary_version, **asked))
 
 
 def model_from_files(content: Mapping[str, bytes]) -> NextItemModel:
     """The model of `to_files`, ready to score."""
-    model = NextItemModel(GPT2Config.from_dict(json.loads(content[CONFIG_FILE])))
-    model.load_state_dict(load(content[WEIGHTS_FILE]))
-    return model.eval()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, file in content.items():
+            (Path(folder) / name).write_bytes(file)
+        model = AutoModel.from_pretrained(folder, dtype=torch.float32)
+    assert isinstance(model, NextItemModel)
+    model.eval()
+    return model
 
 
 def save_model_files(content: Mapping[str, bytes], path: str) -> None:
@@ -160,6 +261,11 @@ def load_model(path: str) -> NextItemModel:
     return model_from_files(read_model_files(path))
 
 
-def _plain_config(config: GPT2Config) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
-    return plain
+def _turned(heads: Tensor) -> Tensor:
+    """Queries or keys (... x length x head) turned by their place (RoFormer, Su et al. 2021, arXiv:2104.09864)."""
+    length, size = heads.shape[-2:]
+    speeds = ROTARY_BASE ** (-torch.arange(0, size, 2, device=heads.device) / size)
+    angles = torch.arange(length, device=heads.device)[:, None] * speeds
+    cos, sin = angles.cos().to(heads.dtype), angles.sin().to(heads.dtype)
+    left, right = heads.chunk(2, dim=-1)
+    return torch.cat([left * cos - right * sin, left * sin + right * cos], dim=-1)

@@ -15,6 +15,7 @@ from clm_spark.models.transformer.data import pad
 from clm_spark.models.transformer.network import NextItemModel, model_from_files, read_model_files
 from clm_spark.session import spread_over_cores
 
+AT_ONCE = 256  # customers whose scores of all items are held at once
 SCORED = "customer_id string, rank int, item_index int, relevance double"
 ROWS = pa.schema(
     [("customer_id", pa.string()), ("rank", pa.int32()), ("item_index", pa.int32()), ("relevance", pa.float64())]
@@ -49,14 +50,38 @@ def top_items(
     return np.where(columns >= 0, columns + 1, 0), scores
 
 
+def rank_of_next(model: NextItemModel, sequences: list[NDArray[np.int64]], *, hides_seen: bool) -> NDArray[np.int64]:
+    """The place, from 1 on, of each sequence's last item among all items, asked after those before it.
+
+    Items that score the same stand before it: a model that knows nothing finds nothing.
+    """
+    places = [np.empty(0, np.int64)]
+    for begin in range(0, len(sequences), AT_ONCE):
+        some = sequences[begin : begin + AT_ONCE]
+        before, wanted = (
+            [sequence[:-1] for sequence in some],
+            torch.tensor([int(sequence[-1]) - 1 for sequence in some]),
+        )
+        scores = score_all(model, [sequence[-model.max_length :] for sequence in before]).cpu()
+        of_wanted = scores.gather(1, wanted[:, None])
+        is_before = scores >= of_wanted
+        if hides_seen:
+            for row, seen in enumerate(before):
+                is_before[row, torch.from_numpy(seen - 1)] = False
+        is_before.scatter_(1, wanted[:, None], value=False)
+        places.append(1 + is_before.sum(dim=1).numpy())
+    return np.concatenate(places)
+
+
 @torch.no_grad()
 def score_all(model: NextItemModel, sequences: list[NDArray[np.int64]]) -> torch.Tensor:
     """Scores of every item, column i for item i + 1, after the last item of each sequence."""
-    lengths = torch.tensor([len(sequence) for sequence in sequences])
-    items = torch.from_numpy(pad(sequences, int(lengths.max())))
-    hidden = model.hidden(items)[torch.arange(len(items)), lengths - 1]
-    taste = hidden @ model.item_vectors.T + model.popularity
-    steps_ago = lengths[:, None] - 1 - torch.arange(items.shape[1])
+    device = model.device
+    lengths = torch.tensor([len(sequence) for sequence in sequences], device=device)
+    items = torch.from_numpy(pad(sequences, int(lengths.max()))).to(device)
+    hidden = model.hidden(items)[torch.arange(len(items), device=device), lengths - 1]
+    taste = model.tastes(hidden)
+    steps_ago = lengths[:, None] - 1 - torch.arange(items.shape[1], device=device)
     repeats = [torch.zeros_like(taste).scatter_add_(1, items, fading) for fading in model.fade(steps_ago)]
     return model.mix(taste, hidden, repeats)[:, 1:]
 

@@ -1,4 +1,4 @@
-"""What the transformer is trained with."""
+"""What the transformer is built and trained with."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -14,28 +14,58 @@ class TransformerSettings(Section):
 
     launcher: Literal["horovod", "torch_distributor", "one_process"] = "horovod"
     ranks: Annotated[int, Field(ge=1)] | None = Field(
-        None,
-        description="processes that train together, which the batch grows with; None: 2, and one where Spark has a single task slot",
+        None, description="processes that train together; None: 2, and one where Spark has a single task slot"
     )
     layers: Annotated[int, Field(ge=1)] = 1
     heads: Annotated[int, Field(ge=1)] = 2
     width: Annotated[int, Field(ge=8)] = 64
+    positions: Literal["learned", "rotary"] = Field("learned", description="how a step knows its place")
     max_length: Annotated[int, Field(ge=2)] = Field(256, description="last items of a customer that are looked at")
+    repeat_memory: bool = Field(
+        True, description="whether a head remembers what the customer took before; of no use where nobody buys again"
+    )
+    item_bias: bool = Field(
+        True, description="whether an item's score has a part of its own, which starts at its popularity"
+    )
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
     horizon: Annotated[int, Field(ge=1)] = Field(100, description="next items that a prediction is asked for")
     steps: Annotated[int, Field(ge=1)] = Field(48, description="predictions asked of a customer per epoch")
-    negatives: Annotated[int, Field(ge=1)] = Field(256, description="items drawn against each batch")
-    batch_size: Annotated[int, Field(ge=1)] = Field(8, description="customers per rank and step")
+    negatives: Annotated[int, Field(ge=0)] = Field(
+        256,
+        description="items drawn against each batch; 0, or as many as there are items: all of them, the full softmax",
+    )
+    frequent_negatives: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="share of the negatives drawn by how often items were taken, as others of a batch are"
+    )
+    batch_size: Annotated[int, Field(ge=1)] = Field(16, description="customers per step, of all ranks together")
     learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    rate: Literal["cosine", "constant"] = Field(
+        "cosine",
+        description="of learning after the warm-up: down to a twentieth over all epochs, or the same throughout",
+    )
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
-    epochs: Annotated[int, Field(ge=1)] = 3
+    epochs: Annotated[int, Field(ge=1)] = Field(3, description="passes over all sequences, at most")
+    patience: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="epochs without a better NDCG@10 on the validation customers' last item, after which training "
+        "stops and the best epoch's weights are kept; None: train for all epochs",
+    )
+    validation_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.1, description="share of the customers whose last item is kept for validation, where there is patience"
+    )
     finetune_epochs: Annotated[int, Field(ge=1)] = Field(
         1, description="passes over all sequences of as_of, on from the model that was tested"
     )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 on GPUs and on processors with matrix units for it, else fp32"
+    )
+    compile: bool = Field(False, description="whether torch compiles the network; pays on GPUs and long trainings")
     seed: int = 7
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> "TransformerSettings":
         if self.width % self.heads:
             raise ValueError(f"width must be a multiple of heads, which are {self.heads}")
+        if self.positions == "rotary" and self.width // self.heads % 2:
+            raise ValueError("rotary positions turn pairs of numbers: width / heads must be even")
         return self

@@ -3,24 +3,29 @@
 import hashlib
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from clm_spark.models.transformer.data import Batch, Shard, batches, read_shard
-from clm_spark.models.transformer.losses import next_items_loss
+from clm_spark.models.transformer.checkpoints import Checkpoints
+from clm_spark.models.transformer.data import Batch, Epoch, Ints, Shard, read_ahead, read_shard
+from clm_spark.models.transformer.losses import NextItemsLoss
 from clm_spark.models.transformer.network import NextItemModel, model_from_files, new_model
+from clm_spark.models.transformer.score import rank_of_next
 from clm_spark.models.transformer.settings import TransformerSettings
 
 WARM_UP_STEPS = 50
 LAST_RATE = 0.05  # of the learning rate, where its cosine ends
 MEMORY_RATE = 5  # the memories' weights and speeds are a handful of logarithms with far to go
 LARGEST_GRADIENT = 1.0
+VALIDATED_TO = 10  # NDCG@10
 
 
 class Ranks(Protocol):
@@ -35,6 +40,12 @@ class Ranks(Protocol):
 
     def broadcast(self, tensor: Tensor) -> None:
         """Put rank 0's values into the tensor."""
+
+    def prepare(self, loss: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, Optimizer]:
+        """The same two, whose gradients are averaged over all ranks."""
+
+    def step(self, optimizer: Optimizer, clip: Callable[[], None]) -> None:
+        """Take a step by the averaged gradients, which `clip` bounds."""
 
 
 class OneRank:
@@ -52,10 +63,24 @@ class OneRank:
     def broadcast(self, tensor: Tensor) -> None:
         """Nobody listens."""
 
+    def prepare(self, loss: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, Optimizer]:
+        """As they are."""
+        return loss, optimizer
+
+    def step(self, optimizer: Optimizer, clip: Callable[[], None]) -> None:
+        """Take a step."""
+        clip()
+        optimizer.step()
+
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """All that a rank must know; it travels to every worker, the model in `start_from` with it."""
+    """All that a rank must know; it travels to every worker, the model in `start_from` with it.
+
+    `checkpoints` is a folder that every rank can reach, as delta-rs names it and with the same `storage_options` as
+    the table; None: no epoch is kept. Where `hides_seen`, validation looks for the next item among those not in the
+    sequence, as lists do.
+    """
 
     location: str
     version: int
@@ -63,76 +88,245 @@ class TrainingTask:
     num_items: int
     settings: TransformerSettings
     epochs: int
+    hides_seen: bool = False
+    vocabulary_version: int | None = None
     start_from: Mapping[str, bytes] | None = field(default=None, repr=False)
+    checkpoints: str | None = None
     storage_options: Mapping[str, str] | None = field(default=None, repr=False)  # may hold keys
+
+    @property
+    def name(self) -> str:
+        """Names what is trained: a checkpoint of another data version, model or setting is not gone on from."""
+        asked = self.settings.model_dump_json(exclude={"launcher", "ranks"})
+        parts = [self.location, self.version, self.as_of, self.num_items, self.epochs, self.hides_seen, asked]
+        digest = hashlib.sha256("\n".join(map(str, parts)).encode())
+        for file in (self.start_from or {}).values():
+            digest.update(file)
+        return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class TrainingResult:
     """What came of a training: mean loss per epoch over all ranks, items read per second by all of them together.
 
-    `files` are the model's, for the driver to write: ranks may see no folder that others see.
+    `ndcgs` are those of validation, by epoch, and `best_epoch` the one, from 1 on, whose weights were kept: the last
+    one without validation. `stall_share` is the share of the time in which rank 0 waited for data. `files` are the
+    model's, for the driver to write: ranks may see no folder that others see.
     """
 
     losses: tuple[float, ...]
+    ndcgs: tuple[float, ...]
+    best_epoch: int
     seconds: float
     items_per_second: float
+    stall_share: float
     num_sequences: int
     ranks: int
     device: str
+    precision: str
     weights_sha256: str
     files: Mapping[str, bytes] = field(repr=False)
 
 
-def train(task: TrainingTask, ranks: Ranks) -> TrainingResult:
-    """Train on this rank's part of the sequences.
+@dataclass
+class Progress:
+    """What is known after an epoch, and all that a checkpoint keeps beside the optimizer's state."""
 
-    Every rank ends with the same weights, which is checked. Raises `ContractError` when there is nothing to train on.
+    losses: list[float] = field(default_factory=list)
+    ndcgs: list[float] = field(default_factory=list)
+    best: dict[str, Tensor] | None = None
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch of the highest NDCG, the first of equal ones; without validation the last."""
+        return int(np.argmax(self.ndcgs)) + 1 if self.ndcgs else len(self.losses)
+
+    def is_over(self, epochs: int, patience: int | None) -> bool:
+        """Whether the last epoch was made, or the best one is longer ago than patience allows."""
+        made = len(self.losses)
+        return made >= epochs or (patience is not None and made - self.best_epoch >= patience)
+
+
+def train(task: TrainingTask, ranks: Ranks, tell: Callable[[str], None] = lambda line: None) -> TrainingResult:
+    """Train on this rank's part of the sequences; rank 0 tells a line per epoch.
+
+    Goes on from the last checkpoint of the same task, with the result that an undisturbed run would have had. Every
+    rank ends with the same weights, which is checked. Raises `ContractError` when there is nothing to train on.
     """
     started = time.monotonic()
     settings = task.settings
-    shard = read_shard(
+    whole = read_shard(
         task.location,
         task.version,
         as_of=task.as_of,
         rank=ranks.rank,
         ranks=ranks.size,
-        max_length=settings.max_length,
+        max_length=settings.max_length + 1,
         storage_options=task.storage_options,
     )
-    model = _starting_model(task, shard, ranks)
-    torch.manual_seed(settings.seed + ranks.rank)
-    random = np.random.default_rng([settings.seed, ranks.rank])
-    optimizer = _optimizer(model, settings)
-    steps_in_all = task.epochs * shard.num_batches(settings.batch_size)
-    losses, step, seen = [], 0, 0
-    for _ in range(task.epochs):
-        total = torch.zeros(2, dtype=torch.float64)
-        for batch in batches(shard, batch_size=settings.batch_size, steps=settings.steps, random=random):
-            _set_rate(optimizer, settings.learning_rate * _rate(step, steps_in_all))
-            negatives = random.permutation(task.num_items)[: settings.negatives] + 1
-            loss = _step(model, batch, negatives, settings, optimizer, ranks)
-            total += torch.tensor([loss, 1.0], dtype=torch.float64)
-            step, seen = step + 1, seen + int((batch.items > 0).sum())
-        ranks.average(total)
-        losses.append(float(total[0] / total[1]))
+    validates = settings.patience is not None
+    shard, validated = whole.split(settings.validation_share, settings.seed) if validates else (whole, [])
+    counts = torch.from_numpy(shard.counts(task.num_items)).double()
+    ranks.average(counts)
+    model = _starting_model(task, counts, ranks)
+    loop = _Loop(task, ranks, shard, model, counts.numpy())
+    checkpoints = Checkpoints.of(task.checkpoints, task.name, task.storage_options)
+    progress = loop.resume(checkpoints)
+    while not progress.is_over(task.epochs, settings.patience):
+        loop.epoch(progress)
+        if validates:
+            progress.ndcgs.append(_ndcg(model, validated, ranks, hides_seen=task.hides_seen))
+            if progress.best_epoch == len(progress.losses):
+                progress.best = {name: weights.detach().cpu().clone() for name, weights in model.state_dict().items()}
+        if ranks.rank == 0:
+            tell(_line(progress, task.epochs))
+            if checkpoints:
+                checkpoints.save(len(progress.losses), loop.state(progress))
+    if progress.best is not None:
+        model.load_state_dict(progress.best)
     seconds = time.monotonic() - started
     return TrainingResult(
-        losses=tuple(losses),
+        losses=tuple(progress.losses),
+        ndcgs=tuple(progress.ndcgs),
+        best_epoch=progress.best_epoch,
         seconds=seconds,
-        items_per_second=seen * ranks.size / seconds,
+        items_per_second=loop.num_seen * ranks.size / seconds,
+        stall_share=loop.waited / seconds,
         num_sequences=shard.num_sequences,
         ranks=ranks.size,
         device=ranks.device.type,
+        precision=loop.precision,
         weights_sha256=_same_weights(model, ranks),
         files=model.to_files(),
     )
 
 
-def _starting_model(task: TrainingTask, shard: Shard, ranks: Ranks) -> NextItemModel:
+class _Loop:
+    """Steps over the batches of a rank."""
+
+    def __init__(
+        self, task: TrainingTask, ranks: Ranks, shard: Shard, model: NextItemModel, counts: NDArray[np.float64]
+    ) -> None:
+        self.task, self.ranks, self.shard, self.model = task, ranks, shard, model
+        settings = task.settings
+        self.negatives = Negatives(counts, settings)
+        loss = NextItemsLoss(model, settings.horizon)
+        self.loss, self.optimizer = ranks.prepare(loss, _optimizer(model, settings))
+        if settings.compile:
+            model.compile(dynamic=True)
+        self.precision = precision(settings, ranks.device)
+        self.num_seen, self.waited = 0, 0.0
+
+    def epoch(self, progress: Progress) -> None:
+        """One pass; its mean loss over all ranks is added to the progress."""
+        settings, ranks, number = self.task.settings, self.ranks, len(progress.losses)
+        torch.manual_seed(_seed(settings.seed, number, ranks.rank))
+        self.model.train()
+        epoch = Epoch(self.shard, settings.batch_size, settings.steps, settings.seed, number, self._total)
+        total = torch.zeros(1, dtype=torch.float64)
+        batches = iter(read_ahead(epoch))
+        for step, num_asked in enumerate(epoch.num_asked.tolist()):
+            began = time.monotonic()
+            batch = next(batches)
+            self.waited += time.monotonic() - began
+            _set_rate(
+                self.optimizer,
+                settings.learning_rate * self._rate(number + step / epoch.num_batches, epoch.num_batches),
+            )
+            # A prediction counts as much in whichever rank it is.
+            share = ranks.size / max(num_asked, 1)
+            total += self._step(batch, share, np.random.default_rng([settings.seed, number, step, 2]))
+            self.num_seen += int((batch.items > 0).sum())
+        ranks.average(total)
+        progress.losses.append(float(total) * ranks.size / max(int(epoch.num_asked.sum()), 1))
+
+    def state(self, progress: Progress) -> dict[str, Any]:
+        """All that going on needs."""
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), **vars(progress)}
+
+    def resume(self, checkpoints: Checkpoints | None) -> Progress:
+        """Take up the last checkpoint, where there is one."""
+        state = checkpoints.last() if checkpoints else None
+        if state is None:
+            return Progress()
+        self.model.load_state_dict(state.pop("model"))
+        self.optimizer.load_state_dict(state.pop("optimizer"))
+        return Progress(**state)
+
+    def _total(self, array: Ints) -> Ints:
+        """The sum over all ranks."""
+        summed = torch.from_numpy(array).double()
+        self.ranks.average(summed)
+        total: Ints = np.rint(summed.numpy() * self.ranks.size).astype(np.int64)
+        return total
+
+    def _rate(self, epochs: float, num_batches: int) -> float:
+        """The share of the learning rate after so many epochs: a linear warm-up, then a cosine or none."""
+        in_all = self.task.epochs
+        warm = min(1.0, (epochs * num_batches + 1) / min(WARM_UP_STEPS, max(1, in_all * num_batches // 5)))
+        if self.task.settings.rate == "constant":
+            return warm
+        return warm * (LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * epochs / in_all)))
+
+    def _step(self, batch: Batch, share: float, random: np.random.Generator) -> float:
+        device = self.ranks.device
+        tensors = {name: torch.from_numpy(array).to(device) for name, array in vars(batch).items()}
+        negatives, log_chance = self.negatives.draw(random)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            loss = self.loss(
+                **tensors,
+                negatives=torch.from_numpy(negatives).to(device),
+                log_chance=torch.from_numpy(log_chance).to(device),
+            )
+        self.optimizer.zero_grad()
+        (loss * share).backward()
+        self.ranks.step(self.optimizer, self._clip)
+        return float(loss.detach())
+
+    def _clip(self) -> None:
+        nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
+
+
+class Negatives:
+    """Which items each batch is held against: the same on every rank, drawn anew for each step.
+
+    Some are drawn uniformly, some by how often items were taken: as likely as they would be met among the other items
+    of a batch (in-batch negatives), but whatever the number of ranks. An item is drawn once at most.
+    """
+
+    def __init__(self, counts: NDArray[np.float64], settings: TransformerSettings) -> None:
+        self.num_items = len(counts) - 1
+        wanted = settings.negatives
+        self.is_all = wanted == 0 or wanted >= self.num_items
+        self.num_frequent = 0 if self.is_all else round(wanted * settings.frequent_negatives)
+        self.num_uniform = wanted - self.num_frequent
+        shares = counts[1:] / max(counts[1:].sum(), 1e-12)
+        self.up_to = np.cumsum(shares)
+        never = (1 - self.num_uniform / self.num_items) * (1 - shares) ** self.num_frequent if not self.is_all else 0.0
+        # An item that cannot be drawn is never looked up.
+        self.log_chance = np.log(np.maximum(1 - never, 1e-12) * np.ones(self.num_items)).astype(np.float32)
+
+    def draw(self, random: np.random.Generator) -> tuple[Ints, NDArray[np.float32]]:
+        """Item indices, each once, and the logarithm of the chance that each had."""
+        if self.is_all:
+            drawn = np.arange(self.num_items)
+        else:
+            drawn = random.choice(self.num_items, self.num_uniform, replace=False, shuffle=False)
+            if self.num_frequent:
+                frequent = np.searchsorted(self.up_to, random.random(self.num_frequent)).clip(max=self.num_items - 1)
+                drawn = np.union1d(drawn, frequent)
+        return drawn + 1, self.log_chance[drawn]
+
+
+def precision(settings: TransformerSettings, device: torch.device) -> str:
+    """fp32 or bf16: what the settings say, or bf16 where the device multiplies it faster."""
+    if settings.precision != "auto":
+        return settings.precision
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+
+
+def _starting_model(task: TrainingTask, counts: Tensor, ranks: Ranks) -> NextItemModel:
     torch.manual_seed(task.settings.seed)
-    counts = torch.bincount(torch.from_numpy(shard.items), minlength=task.num_items + 1).double()
-    ranks.average(counts)
     if task.start_from is None:
         model = new_model(task.num_items, task.settings)
         model.set_popularity(counts)
@@ -140,64 +334,50 @@ def _starting_model(task: TrainingTask, shard: Shard, ranks: Ranks) -> NextItemM
         known = model_from_files(task.start_from)
         model = known.grow(task.num_items)
         model.set_popularity(counts, first=known.num_items + 1)
-    model = model.to(ranks.device).train()
+    model.config.vocabulary_version = task.vocabulary_version
+    model.to(ranks.device)
     for weights in model.parameters():
         ranks.broadcast(weights.data)
     return model
 
 
 def _optimizer(model: NextItemModel, settings: TransformerSettings) -> torch.optim.AdamW:
-    memory = [model.fading, *model.repeat_weight.parameters()]
-    others = [*model.decoder.parameters(), model.popularity]
+    """AdamW; what is no matrix (biases, scales, popularity) does not decay."""
+    named = dict(model.named_parameters())
+    memory = [weights for name, weights in named.items() if name.startswith(("fading", "repeat_weight"))]
+    others = [weights for name, weights in named.items() if not name.startswith(("fading", "repeat_weight"))]
     groups = [
-        {"params": others, "rate": 1, "weight_decay": settings.weight_decay},
+        {"params": [w for w in others if w.dim() > 1], "rate": 1, "weight_decay": settings.weight_decay},
+        {"params": [w for w in others if w.dim() <= 1], "rate": 1, "weight_decay": 0.0},
         {"params": memory, "rate": MEMORY_RATE, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate)
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.learning_rate, fused=True)
 
 
-def _rate(step: int, steps_in_all: int) -> float:
-    """The share of the learning rate: a linear warm-up, then a cosine."""
-    warm = min(1.0, (step + 1) / min(WARM_UP_STEPS, max(1, steps_in_all // 5)))
-    return warm * (LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * step / steps_in_all)))
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+def _set_rate(optimizer: Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate * group["rate"]
 
 
-def _step(
-    model: NextItemModel,
-    batch: Batch,
-    negatives: np.ndarray[tuple[int], np.dtype[np.int64]],
-    settings: TransformerSettings,
-    optimizer: torch.optim.Optimizer,
-    ranks: Ranks,
-) -> float:
-    tensors = {name: torch.from_numpy(array).to(ranks.device) for name, array in vars(batch).items()}
-    with torch.autocast(ranks.device.type, torch.bfloat16, enabled=ranks.device.type == "cuda"):
-        loss = next_items_loss(
-            model, **tensors, negatives=torch.from_numpy(negatives).to(ranks.device), horizon=settings.horizon
-        )
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    _average_gradients(model, ranks)
-    torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
-    optimizer.step()
-    return float(loss.detach())
+@torch.no_grad()
+def _ndcg(model: NextItemModel, validated: list[Ints], ranks: Ranks, *, hides_seen: bool) -> float:
+    """Mean NDCG@10 over the validation customers of all ranks, each with one wanted item: their last."""
+    model.eval()
+    places = rank_of_next(model, validated, hides_seen=hides_seen)
+    gains = np.where(places <= VALIDATED_TO, 1 / np.log2(places + 1), 0.0)
+    told = torch.tensor([gains.sum(), len(gains)], dtype=torch.float64)
+    ranks.average(told)
+    return float(told[0] / told[1].clamp(min=1e-12))
 
 
-def _average_gradients(model: NextItemModel, ranks: Ranks) -> None:
-    """One exchange for all gradients: many small ones cost more than the bytes do."""
-    if ranks.size == 1:
-        return
-    gradients = [weights.grad for weights in model.parameters() if weights.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    ranks.average(flat)
-    parts = torch.split(flat, [gradient.numel() for gradient in gradients])
-    for gradient, averaged in zip(gradients, parts, strict=True):
-        gradient.copy_(averaged.view_as(gradient))
+def _line(progress: Progress, epochs: int) -> str:
+    made = len(progress.losses)
+    ndcg = f", validation NDCG@{VALIDATED_TO} {progress.ndcgs[-1]:.4f}" if progress.ndcgs else ""
+    return f"epoch {made} of {epochs}: loss {progress.losses[-1]:.4f}{ndcg}"
+
+
+def _seed(*parts: int) -> int:
+    return int(np.random.default_rng(parts).integers(2**62))
 
 
 def _same_weights(model: NextItemModel, ranks: Ranks) -> str:

@@ -3,11 +3,11 @@ import pytest
 from sequences import MONDAY, TUESDAY, write_sequences
 
 from clm_spark.errors import ContractError
-from clm_spark.models.transformer.data import batches, count_sequences, read_shard
+from clm_spark.models.transformer.data import Epoch, count_sequences, read_ahead, read_shard
 
 
 def rows_of(shard) -> list[tuple[int, ...]]:
-    return [tuple(shard[n].tolist()) for n in range(len(shard))]
+    return [tuple(part[n].tolist()) for part in shard.parts for n in range(len(part))]
 
 
 def shards_of(table, version, *, ranks, max_length=100):
@@ -15,6 +15,29 @@ def shards_of(table, version, *, ranks, max_length=100):
         read_shard(str(table), version, as_of=MONDAY, rank=rank, ranks=ranks, max_length=max_length)
         for rank in range(ranks)
     ]
+
+
+def epochs_of(shards, *, batch_size, steps=4, number=0):
+    """The same epoch of every rank; the ranks take turns in giving their arrays."""
+
+    def total_of(shard):
+        def total(array):
+            asked.setdefault(id(shard), []).append(array)
+            turn = len(asked[id(shard)]) - 1
+            others = [each for each in shards if each is not shard]
+            return array + sum(told[id(other)][turn] for other in others) if told else array
+
+        return total
+
+    # First what each rank gives of its own, then the sums.
+    told: dict = {}
+    for _ in range(2):
+        asked: dict = {}
+        epochs = [Epoch(shard, batch_size, steps, 7, number, total_of(shard)) for shard in shards]
+        for epoch in epochs:
+            epoch._lengths_of_all  # noqa: B018
+        told = dict(asked)
+    return epochs
 
 
 def test_ranks_share_the_rows_of_a_pinned_version(tmp_path):
@@ -26,7 +49,8 @@ def test_ranks_share_the_rows_of_a_pinned_version(tmp_path):
     for ranks in (1, 2, 3, 7):
         shards = shards_of(tmp_path, 2, ranks=ranks)
         assert sorted(row for shard in shards for row in rows_of(shard)) == sorted(expected), ranks
-        assert max(map(len, shards)) - min(map(len, shards)) <= 1, ranks
+        sizes = [len(rows_of(shard)) for shard in shards]
+        assert max(sizes) - min(sizes) <= 10, (ranks, "a part of 16, or two")
     assert rows_of(shards[3]) == rows_of(shards_of(tmp_path, 2, ranks=7)[3]), "and again"
     assert (count_sequences(str(tmp_path), 0, as_of=MONDAY), count_sequences(str(tmp_path), 2, as_of=TUESDAY)) == (
         33,
@@ -38,23 +62,83 @@ def test_ranks_share_the_rows_of_a_pinned_version(tmp_path):
         read_shard(str(tmp_path), 0, as_of=TUESDAY, rank=0, ranks=1, max_length=9)
 
 
-def test_every_rank_has_the_same_number_of_batches(tmp_path):
-    cases = {  # name: sequences, ranks, batch size, batches of every rank
-        "odd rows": ([(1, 2)] * 41, 2, 10, 3),
-        "a rank with rows of one item alone": ([(1,)] * 20 + [(1, 2)] * 20, 2, 10, 2),
-        "a rank with fewer usable rows than batches": ([(1,)] * 19 + [(1, 2)] * 21, 2, 5, 4),
-    }
-    for name, (sequences, ranks, batch_size, expected) in cases.items():
-        write_sequences(tmp_path / name, sequences)
-        for shard in shards_of(tmp_path / name, 0, ranks=ranks):
-            epoch = list(batches(shard, batch_size=batch_size, steps=4, random=np.random.default_rng(7)))
-            assert len(epoch) == shard.num_batches(batch_size) == expected, name
+def test_all_ranks_together_make_the_batches_of_one(tmp_path):
+    """Each batch holds the same customers and asks after the same steps on 1, 2, 3 or 20 ranks; an epoch holds all."""
+    random = np.random.default_rng(8)
+    sequences = [tuple(random.integers(1, 99, size)) for size in random.integers(1, 12, 207)]
+    write_sequences(tmp_path, sequences)
+    usable = sorted(tuple(map(int, sequence)) for sequence in sequences if len(sequence) > 1)
+    of_epochs = []
+    for number in (0, 1):
+        made = {}
+        for ranks in (1, 2, 3, 16):
+            epochs = epochs_of(shards_of(tmp_path, 0, ranks=ranks), batch_size=20, number=number)
+            assert {epoch.num_batches for epoch in epochs} == {-(-len(usable) // 20)}
+            together = [sorted(of_batch(each)) for each in zip(*map(list, epochs), strict=True)]
+            made[ranks] = together
+            assert sorted(items for batch in together for items, _ in batch) == usable, ranks
+        assert made[2] == made[1]
+        assert made[3] == made[1]
+        assert made[16] == made[1]
+        of_epochs.append(made[1])
+    assert of_epochs[0] != of_epochs[1], "another epoch puts others together"
+
+
+def of_batch(batches):
+    """Items and asked positions of each customer of some ranks' batches."""
+    for batch in batches:
+        for row in np.flatnonzero(batch.is_asked.any(axis=1)):
+            items = batch.items[row]
+            yield tuple(items[items > 0].tolist()), tuple(batch.positions[row][batch.is_asked[row]].tolist())
+
+
+def test_customers_of_a_batch_are_about_as_long(tmp_path):
+    random = np.random.default_rng(8)
+    write_sequences(tmp_path, [tuple(range(1, 1 + size)) for size in random.integers(2, 90, 600)])
+    (epoch,) = epochs_of(shards_of(tmp_path, 0, ranks=1), batch_size=30)
+    filled = [(batch.items > 0).sum() / batch.items.size for batch in epoch]
+    assert np.mean(filled) > 0.9
+    assert max(len(batch.items) for batch in epoch) < 60
+
+
+def test_a_rank_without_usable_rows_asks_nothing_and_takes_part(tmp_path):
+    write_sequences(tmp_path, [(1,)] * 20 + [(1, 2)] * 20)
+    without, having = epochs_of(shards_of(tmp_path, 0, ranks=2), batch_size=10)
+    assert (without.num_batches, having.num_batches) == (2, 2)
+    assert [batch.is_asked.any() for batch in without] == [False, False]
+    assert sum(batch.is_asked.sum() for batch in having) == 20
+
+
+def test_validation_keeps_the_last_item_of_some(tmp_path):
+    write_sequences(tmp_path, [(n, n + 1, *range(n % 7)) for n in range(1, 76)])
+    (shard,) = shards_of(tmp_path, 0, ranks=1)
+    trained, validated = shard.split(0.3, 7)
+    before, after = rows_of(shard), rows_of(trained)
+    changed = [n for n in range(75) if before[n] != after[n]]
+    assert 10 < len(changed) < 35
+    assert [tuple(sequence.tolist()) for sequence in validated] == [before[n] for n in changed]
+    assert all(after[n] == before[n][:-1] and len(after[n]) >= 2 for n in changed)
+    of_ranks = [split.split(0.3, 7)[1] for split in shards_of(tmp_path, 0, ranks=3)]
+    assert [items.tolist() for some in of_ranks for items in some] == [items.tolist() for items in validated]
+
+
+def test_what_reads_ahead_gives_all_and_raises_what_went_wrong():
+    assert list(read_ahead(iter(range(20)), ahead=2)) == list(range(20))
+
+    def fails():
+        yield 1
+        raise ValueError("no more")
+
+    reading = read_ahead(fails())
+    assert next(reading) == 1
+    with pytest.raises(ValueError, match="no more"):
+        next(reading)
 
 
 def test_a_batch_says_which_of_its_items_is_which(tmp_path):
     write_sequences(tmp_path, [(5, 3, 5, 9), (7, 7)])
     (shard,) = shards_of(tmp_path, 0, ranks=1)
-    (batch,) = batches(shard, batch_size=10, steps=3, random=np.random.default_rng(7))
+    (batch,) = Epoch(shard, 10, 3, 7, 0, lambda array: array)
     long = int(np.argmax((batch.items > 0).sum(axis=1)))
     assert batch.items[long].tolist() == [5, 3, 5, 9]
     assert batch.items[1 - long].tolist() == [7, 7, 0, 0]

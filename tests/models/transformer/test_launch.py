@@ -1,13 +1,21 @@
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sequences import DEBUG_SIZE, MONDAY, NUM_ITEMS, TUESDAY, cycles, write_sequences
 
 from clm_spark.errors import ContractError, SettingsError
-from clm_spark.models.transformer.launch import TrainingError, fit_transformer, fitted_ranks
+from clm_spark.models.transformer.launch import TrainingError, chosen_gpu, fit_transformer, fitted_ranks
 from clm_spark.models.transformer.network import load_model, new_model, save_model_files
-from clm_spark.models.transformer.score import score_customers_top_k, top_items
+from clm_spark.models.transformer.score import score_all, score_customers_top_k, top_items
 
 
 @pytest.fixture
@@ -27,14 +35,63 @@ def fit(spark, tmp_path):
 
 @pytest.mark.long
 def test_every_launcher_trains_the_same_model(fit, tmp_path):
-    """Ranks compare their weights with rank 0's before they end; here launchers are compared with each other."""
-    horovod, distributor, alone = map(fit, ("horovod", "torch_distributor", "one_process"))
+    """Two ranks of each launcher and one process: the same batches, so the same losses, validation and scores."""
+    asked = {"settings": {"patience": 3, "validation_share": 0.3}, "epochs": 3}
+    horovod, distributor, alone = (fit(name, **asked) for name in ("horovod", "torch_distributor", "one_process"))
     assert (horovod.ranks, distributor.ranks, alone.ranks) == (2, 2, 1)
-    assert np.allclose(horovod.losses, distributor.losses, rtol=1e-4)
-    for launcher, result in (("horovod", horovod), ("torch_distributor", distributor), ("one_process", alone)):
-        assert result.losses[1] < result.losses[0], launcher
+    unseen = [np.array(items[-DEBUG_SIZE.max_length :]) for items in cycles(40, seed=9)]
+    expected = score_all(load_model(str(tmp_path / "one_process")), unseen)
+    assert alone.losses[2] < alone.losses[0]
+    for launcher, result in (("horovod", horovod), ("torch_distributor", distributor)):
+        assert np.allclose(result.losses, alone.losses, rtol=1e-4), launcher
+        assert np.allclose(result.ndcgs, alone.ndcgs, atol=0.02), launcher
         assert result.num_sequences == 61, launcher
-        assert load_model(str(tmp_path / launcher)).num_items == NUM_ITEMS, launcher
+        assert torch.allclose(score_all(load_model(str(tmp_path / launcher)), unseen), expected, atol=0.05), launcher
+
+
+def rank_processes() -> list[int]:
+    """The ranks that Horovod started on this machine."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if b"horovod.spark.task" in process.read_bytes():
+                found.append(int(process.parent.name))
+    return found
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # Horovod's own, on failure
+def test_a_killed_rank_fails_the_training_which_goes_on_when_run_again(fit, tmp_path):
+    """Within a minute and in one line; the second run begins after the last checkpoint and ends as one undisturbed."""
+    asked = {"settings": {"dropout": 0.2}, "epochs": 40}
+    undisturbed = fit("torch_distributor", **asked)
+    killed_at = []
+
+    def kill():
+        while not list(tmp_path.glob("horovod-checkpoints/epoch-?.pt")):
+            time.sleep(0.01)
+        os.kill(max(rank_processes()), signal.SIGKILL)
+        killed_at.append(time.monotonic())
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(TrainingError, match=r"^a rank of the training failed: [^\n]+$"):
+        fit("horovod", **asked)
+    killer.join()
+    assert time.monotonic() - killed_at[0] < 60
+    assert not (tmp_path / "horovod").exists(), "no half model"
+    (kept,) = tmp_path.glob("horovod-checkpoints/epoch-*.pt")
+    again = fit("horovod", **asked)
+    assert np.allclose(again.losses, undisturbed.losses, rtol=1e-3)
+    assert not kept.parent.exists(), "checkpoints go when the training ends"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "local_rank", "num_gpus", "expected"),
+    [((), 0, 0, None), ((), 1, 4, 1), ((), 5, 4, 1), (("3",), 0, 4, 3), (("2", "3"), 1, 4, 2)],
+)
+def test_a_rank_takes_the_gpu_of_its_task(addresses, local_rank, num_gpus, expected):
+    assert chosen_gpu(addresses, local_rank=local_rank, num_gpus=num_gpus) == expected
 
 
 @pytest.mark.long

@@ -4,21 +4,36 @@ import numpy as np
 import pytest
 import torch
 from sequences import DEBUG_SIZE, NUM_ITEMS
+from transformers import AutoModel
 
 from clm_spark.errors import ContractError
-from clm_spark.models.transformer.losses import next_items_loss
-from clm_spark.models.transformer.network import load_model, model_from_files, new_model, save_model_files
-from clm_spark.models.transformer.score import score_all, top_items
+from clm_spark.models.transformer.losses import NextItemsLoss
+from clm_spark.models.transformer.network import (
+    NextItemModel,
+    load_model,
+    model_from_files,
+    new_model,
+    save_model_files,
+)
+from clm_spark.models.transformer.score import rank_of_next, score_all, top_items
+from clm_spark.models.transformer.train import Negatives
 
 SEQUENCES = [np.array(items) for items in ([1, 2, 3], [4], [5, 6, 5, 6, 5, 6, 7])]
 
 
-@pytest.fixture
-def model():
+LONG = [np.array(items) for items in ([1, 2, 3], [4, 4], [5, 6, 5, 6, 5, 6, 7])]
+
+
+def made(**changes):
     torch.manual_seed(7)
-    model = new_model(NUM_ITEMS, DEBUG_SIZE)
+    model = new_model(NUM_ITEMS, DEBUG_SIZE.model_copy(update=changes))
     model.set_popularity(torch.arange(NUM_ITEMS + 1))
     return model.eval()
+
+
+@pytest.fixture
+def model():
+    return made()
 
 
 def test_a_saved_model_scores_the_same(model, tmp_path):
@@ -55,15 +70,78 @@ def test_what_was_taken_before_ranks_higher(model):
         assert set(items[len(left) :].tolist()) == {0}
 
 
-def test_with_every_item_as_negative_the_loss_is_the_full_softmax(model):
-    """The oracle: log-softmax over all scores, written out for one customer, one step and the next two items."""
-    items = torch.tensor([[3, 5, 3, 9, 4, 0]])
-    candidates, places = torch.tensor([[3, 4, 5, 9]]), torch.tensor([[0, 2, 0, 3, 1, 0]])
-    with torch.no_grad():
-        loss = next_items_loss(
-            model, items=items, candidates=candidates, places=places, positions=torch.tensor([[2]]),
-            is_asked=torch.tensor([[True]]), negatives=torch.arange(1, NUM_ITEMS + 1), horizon=2,
-        )  # fmt: skip
-    shares = torch.log_softmax(score_all(model, [np.array([3, 5, 3])])[0], dim=0)
-    expected = -(shares[9 - 1] + shares[4 - 1]) / 2
-    assert math.isclose(float(loss), float(expected), abs_tol=1e-5)
+@pytest.mark.parametrize("has_memory", [True, False])
+@pytest.mark.parametrize("horizon", [1, 2])
+@pytest.mark.parametrize("most_logits", [1 << 25, 100])
+def test_with_every_item_as_negative_the_loss_is_the_full_softmax(monkeypatch, has_memory, horizon, most_logits):
+    """The oracle: log-softmax over all scores, written out for two customers, one step and the next items of each."""
+    monkeypatch.setattr("clm_spark.models.transformer.losses.MOST_LOGITS", most_logits)
+    model = made(repeat_memory=has_memory)
+    items = torch.tensor([[3, 5, 3, 9, 4, 0], [6, 6, 8, 1, 2, 7]])
+    candidates = torch.tensor([[3, 4, 5, 9, 0, 0], [1, 2, 6, 7, 8, 0]])
+    places = torch.tensor([[0, 2, 0, 3, 1, 0], [2, 2, 4, 0, 1, 3]])
+    loss = NextItemsLoss(model, horizon)(
+        items=items, candidates=candidates, places=places, positions=torch.tensor([[2], [2]]),
+        is_asked=torch.tensor([[True], [True]]), negatives=torch.arange(1, NUM_ITEMS + 1),
+        log_chance=torch.zeros(NUM_ITEMS),
+    )  # fmt: skip
+    shares = torch.log_softmax(score_all(model, [np.array([3, 5, 3]), np.array([6, 6, 8])]), dim=1)
+    expected = -sum(
+        float(shares[row, item - 1]) / horizon
+        for row, coming in enumerate(([9, 4], [1, 2]))
+        for item in coming[:horizon]
+    )
+    assert math.isclose(float(loss), expected, abs_tol=1e-5)
+    loss.backward()
+    assert float(model.item_vectors.grad.abs().sum()) > 0
+
+
+def test_what_stands_for_how_many_is_right_on_average():
+    """The mean over many draws of the estimated sum in the softmax is the sum over all items."""
+    counts = np.arange(NUM_ITEMS + 1, dtype=float)
+    counts[3] = 0  # never taken
+    for share in (0.0, 0.5, 1.0):
+        asked = DEBUG_SIZE.model_copy(update={"negatives": 12, "frequent_negatives": share})
+        negatives, random = Negatives(counts, asked), np.random.default_rng(7)
+        scores = np.random.default_rng(8).normal(size=NUM_ITEMS)
+        possible = np.arange(NUM_ITEMS) != (2 if share == 1 else -1)  # never drawn where only frequency counts
+        sums = []
+        for _ in range(4000):
+            drawn, log_chance = negatives.draw(random)
+            assert len(set(drawn.tolist())) == len(drawn)
+            sums.append(np.exp(scores[drawn - 1] - log_chance).sum())
+        spread = np.std(sums) / len(sums) ** 0.5
+        assert abs(np.mean(sums) - np.exp(scores[possible]).sum()) < 4 * spread, share
+
+
+def test_hugging_face_opens_what_was_saved(model, tmp_path):
+    model.config.vocabulary_version = 12
+    save_model_files(model.to_files(), str(tmp_path))
+    opened = AutoModel.from_pretrained(tmp_path)
+    assert (type(opened), opened.config.vocabulary_version) == (NextItemModel, 12)
+    assert (tmp_path / "model.safetensors").exists()
+    asked = torch.tensor([[1, 2, 3]])
+    assert torch.equal(opened.eval()(asked).last_hidden_state, model(asked).last_hidden_state)
+
+
+@pytest.mark.parametrize("changes", [{}, {"positions": "rotary"}, {"repeat_memory": False, "item_bias": False}])
+def test_nobody_sees_what_is_to_come(changes):
+    model = made(**changes, layers=2)
+    first, second = torch.tensor([[1, 2, 3, 4]]), torch.tensor([[1, 2, 9, 4]])
+    assert torch.allclose(model.hidden(first)[:, :2], model.hidden(second)[:, :2], atol=1e-6)
+    assert not torch.allclose(model.hidden(first)[:, 2:], model.hidden(second)[:, 2:], atol=1e-3)
+    assert not torch.allclose(
+        model.hidden(torch.tensor([[1, 2, 3]]))[:, 2], model.hidden(torch.tensor([[2, 1, 3]]))[:, 2], atol=1e-3
+    )
+
+
+def test_the_place_of_the_next_item_is_that_among_all(model):
+    scores = score_all(model, [sequence[:-1] for sequence in LONG])
+    for hides_seen in (False, True):
+        got = rank_of_next(model, LONG, hides_seen=hides_seen)
+        for row, sequence in enumerate(LONG):
+            hidden = set(sequence[:-1].tolist()) if hides_seen else set()
+            others = [
+                float(scores[row, i - 1]) for i in range(1, NUM_ITEMS + 1) if i not in hidden or i == sequence[-1]
+            ]
+            assert got[row] == sum(score >= float(scores[row, sequence[-1] - 1]) for score in others)

@@ -4,8 +4,10 @@ import torch
 from sequences import DEBUG_SIZE, MONDAY, NUM_ITEMS, TUESDAY, cycles, write_sequences
 
 from clm_spark.errors import ContractError
+from clm_spark.models.transformer.checkpoints import Checkpoints
+from clm_spark.models.transformer.data import read_shard
 from clm_spark.models.transformer.network import model_from_files
-from clm_spark.models.transformer.score import top_items
+from clm_spark.models.transformer.score import rank_of_next, top_items
 from clm_spark.models.transformer.train import OneRank, TrainingTask, train
 
 
@@ -58,6 +60,61 @@ def test_training_goes_on_with_a_larger_vocabulary(tmp_path):
     assert model_from_files(result.files).num_items == NUM_ITEMS + 2
     assert len(result.losses) == 2
     assert result.losses[-1] < first.losses[0], "it went on from where the first stood"
+
+
+def killed_after(epoch, monkeypatch):
+    """Training dies once the checkpoint of an epoch is written."""
+    save = Checkpoints.save
+
+    def dies(self, made, state):
+        save(self, made, state)
+        if made == epoch:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoints, "save", dies)
+
+
+@pytest.mark.parametrize("changes", [{"dropout": 0.4}, {"patience": 2, "validation_share": 0.5}])
+def test_a_training_that_was_killed_goes_on_as_if_undisturbed(tmp_path, changes):
+    table = tmp_path / "sequences"
+    write_sequences(table, cycles(100))
+    asked = {"settings": DEBUG_SIZE.model_copy(update=changes), "epochs": 6}
+    undisturbed = train(task(table, **asked), OneRank())
+    kept = {**asked, "checkpoints": str(tmp_path / "checkpoints")}
+    for epoch in (2, 4):
+        with pytest.MonkeyPatch.context() as patched:
+            killed_after(epoch, patched)
+            with pytest.raises(KeyboardInterrupt):
+                train(task(table, **kept), OneRank())
+        assert [file.name for file in (tmp_path / "checkpoints").iterdir()] == [f"epoch-{epoch}.pt"]
+    told = []
+    resumed = train(task(table, **kept), OneRank(), tell=told.append)
+    assert [line.partition(":")[0] for line in told] == ["epoch 5 of 6", "epoch 6 of 6"]
+    assert resumed.weights_sha256 == undisturbed.weights_sha256
+    assert (resumed.losses, resumed.ndcgs) == (undisturbed.losses, undisturbed.ndcgs)
+
+    # What is trained otherwise does not go on from there.
+    told.clear()
+    other = {**kept, "settings": asked["settings"].model_copy(update={"seed": 8})}
+    train(task(table, **other), OneRank(), tell=told.append)
+    assert len(told) == 6
+
+
+def test_training_stops_when_validation_does_and_keeps_the_best(tmp_path):
+    table = tmp_path / "sequences"
+    random = np.random.default_rng(7)
+    write_sequences(table, [random.integers(1, NUM_ITEMS + 1, 12) for _ in range(80)])  # nothing to learn
+    settings = DEBUG_SIZE.model_copy(update={"patience": 3, "validation_share": 0.5})
+    result = train(task(table, settings=settings, epochs=60), OneRank())
+    made = len(result.ndcgs)
+    assert made < 60
+    assert result.best_epoch == made - 3 == 1 + int(np.argmax(result.ndcgs))
+    shard = read_shard(str(table), 0, as_of=MONDAY, rank=0, ranks=1, max_length=settings.max_length + 1)
+    _, validated = shard.split(0.5, settings.seed)
+    places = rank_of_next(model_from_files(result.files), validated, hides_seen=False)
+    kept = np.mean(np.where(places <= 10, 1 / np.log2(places + 1), 0))
+    assert abs(kept - max(result.ndcgs)) < 1e-9
+    assert kept > result.ndcgs[-1]
 
 
 def test_nothing_to_train_on_is_named(tmp_path):

@@ -1,0 +1,63 @@
+"""A checkpoint per epoch, on any store that the ranks reach: a training that was killed goes on from the last one."""
+
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pyarrow import fs
+
+NAMED = re.compile(r"^epoch-(\d+)\.pt$")
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """A folder of them; only rank 0 writes."""
+
+    system: fs.FileSystem
+    folder: str
+    task: str
+
+    @classmethod
+    def of(cls, url: str | None, task: str, storage_options: Mapping[str, str] | None = None) -> "Checkpoints | None":
+        """The checkpoints of what is trained under the name `task`, in the folder `url` as delta-rs names it."""
+        if url is None:
+            return None
+        if "://" not in url:
+            Path(url).mkdir(parents=True, exist_ok=True)
+            return cls(fs.LocalFileSystem(), url, task)
+        from deltalake.fs import DeltaStorageHandler
+
+        handler = DeltaStorageHandler(url, dict(storage_options or {}))
+        return cls(fs.PyFileSystem(handler), "", task)
+
+    def save(self, epoch: int, state: Mapping[str, Any]) -> None:
+        """Keep the state after an epoch, whole or not at all, and drop what is older."""
+        content = io.BytesIO()
+        torch.save({"task": self.task, **state}, content)
+        unfinished = self._path("unfinished.pt")
+        with self.system.open_output_stream(unfinished) as stream:
+            stream.write(content.getbuffer())
+        self.system.move(unfinished, self._path(f"epoch-{epoch}.pt"))
+        for older in self._epochs():
+            if older != epoch:
+                self.system.delete_file(self._path(f"epoch-{older}.pt"))
+
+    def last(self) -> dict[str, Any] | None:
+        """The state after the last epoch of this task; None where there is none."""
+        for epoch in sorted(self._epochs(), reverse=True):
+            with self.system.open_input_file(self._path(f"epoch-{epoch}.pt")) as file:
+                state: dict[str, Any] = torch.load(io.BytesIO(file.read()), weights_only=True, map_location="cpu")
+            if state.pop("task") == self.task:
+                return state
+        return None
+
+    def _epochs(self) -> list[int]:
+        found = self.system.get_file_info(fs.FileSelector(self.folder, allow_not_found=True))
+        return [int(name[1]) for name in map(NAMED.match, (file.base_name for file in found)) if name]
+
+    def _path(self, name: str) -> str:
+        return f"{self.folder}/{name}" if self.folder else name
