@@ -15,7 +15,7 @@ from clm_spark.features.customers import ONE_DAY, ids_of
 from clm_spark.features.interactions import interactions
 from clm_spark.features.partials import digest
 from clm_spark.features.refresh import valid_days
-from clm_spark.features.sequences import customers_out_of_order, item_sequences, next_item_sequences
+from clm_spark.features.sequences import OF_EACH, customers_out_of_order, item_sequences, next_item_sequences
 from clm_spark.features.vocabulary import item_vocabulary, next_item_indices, room_warning
 from clm_spark.settings import Settings
 from clm_spark.tables.catalog import (
@@ -74,7 +74,7 @@ def update_item_sequences(lake: Lake, days: Sequence[date]) -> None:
     A day after a valid one is carried on from it; the others are made of the whole log, in one pass.
     """
     asked = lake.settings.features
-    made_with = digest(asked.sequence_kinds, asked.sequence_length, _of_vocabulary(lake.settings))
+    made_with = digest(asked.sequence_kinds, asked.sequence_length, sorted(OF_EACH), _of_vocabulary(lake.settings))
     known = {*days, *(day - ONE_DAY for day in days)}
     valid = valid_days(lake, known, ITEM_SEQUENCES, made_of=OF_CUSTOMERS, made_with=made_with)
     due = sorted({*days} - valid)

@@ -6,7 +6,7 @@ Events may have `flagged_on`: an as_of after that day leaves them out.
 from collections.abc import Sequence
 from datetime import date
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from clm_spark.events.bots import was_flagged
@@ -18,6 +18,9 @@ from clm_spark.features.panel import at_each
 from clm_spark.features.versions import KEY
 from clm_spark.tables.catalog import ITEM_SEQUENCES
 
+# The arrays of a sequence, and what each holds of an event.
+OF_EACH = {"item_indices": "item_index", "kinds": "kind", "times": "occurred_at"}
+
 
 def item_sequences(
     events: DataFrame,
@@ -28,14 +31,19 @@ def item_sequences(
     kinds: Sequence[str],
     length: int,
 ) -> DataFrame:
-    """One row per customer and as_of: the indices of the last `length` items, oldest first; ties by event_id."""
+    """One row per customer and as_of: the indices of the last `length` items, oldest first; ties by event_id.
+
+    So the lines of one basket, which came at one time, stand in the order of their ids.
+    """
     taken = _seen_at(_of_items(events, kinds), days)
-    seen = with_person(taken.select("customer_id", "as_of", "item_id", "occurred_at", "event_id"), persons)
+    seen = with_person(taken.select("customer_id", "as_of", "item_id", "occurred_at", "event_id", "kind"), persons)
     indexed = seen.join(vocabulary.select("item_id", "as_of", "item_index"), on=["item_id", "as_of"], how="inner")
     backwards = Window.partitionBy("customer_id", "as_of").orderBy(F.desc("occurred_at"), F.desc("event_id"))
     last = indexed.withColumn("_place", F.row_number().over(backwards)).where(F.col("_place") <= length)
-    ordered = F.array_sort(F.collect_list(F.struct((-F.col("_place")).alias("place"), "item_index")))
-    sequences = last.groupBy("customer_id", "as_of").agg(ordered["item_index"].alias("item_indices"))
+    each = F.struct((-F.col("_place")).alias("place"), "item_index", "kind", "occurred_at")
+    ordered = F.array_sort(F.collect_list(each))
+    arrays = [ordered[field].alias(name) for name, field in OF_EACH.items()]
+    sequences = last.groupBy("customer_id", "as_of").agg(*arrays)
     return sequences.withColumn("length", F.size("item_indices")).select(ITEM_SEQUENCES.schema.names)
 
 
@@ -46,14 +54,19 @@ def next_item_sequences(
 
     Leaves out the `customer_id` of `again`, whose sequences have to be made of all their events.
     """
-    new = of_day.select("customer_id", F.col("item_indices").alias("_new"))
-    both = before.select("customer_id", "item_indices").join(new, on="customer_id", how="full")
-    nothing = F.array().cast("array<int>")
-    items = F.concat(F.coalesce("item_indices", nothing), F.coalesce("_new", nothing))
-    last = F.slice(items, F.greatest(F.size(items) - length + 1, F.lit(1)), length)
-    certain = both.join(again, on="customer_id", how="left_anti").withColumn("item_indices", last)
+    new = of_day.select("customer_id", *(F.col(name).alias(f"_new_{name}") for name in OF_EACH))
+    both = before.select("customer_id", *OF_EACH).join(new, on="customer_id", how="full")
+    certain = both.join(again, on="customer_id", how="left_anti")
+    certain = certain.withColumns({name: _last_of(name, certain, length) for name in OF_EACH})
     sized = certain.withColumns({"length": F.size("item_indices"), "as_of": F.lit(as_of)})
     return sized.select(ITEM_SEQUENCES.schema.names)
+
+
+def _last_of(name: str, rows: DataFrame, length: int) -> Column:
+    """The last `length` of an array of before and one of the day."""
+    nothing = F.array().cast(rows.schema[name].dataType)
+    items = F.concat(F.coalesce(name, nothing), F.coalesce(f"_new_{name}", nothing))
+    return F.slice(items, F.greatest(F.size(items) - length + 1, F.lit(1)), length)
 
 
 def customers_out_of_order(

@@ -26,12 +26,12 @@ SHARED = {"launcher": "one_process", "horizon": 1, "repeat_memory": False, "vali
 SETTINGS = {
     "beauty": {
         "width": 64, "layers": 1, "heads": 1, "max_length": 50, "steps": 50, "dropout": 0.5, "item_bias": False,
-        "negatives": 256, "batch_size": 128, "learning_rate": 1e-3, "weight_decay": 0.01, "rate": "constant",
+        "negatives": 256, "frequent_negatives": 0.5, "batch_size": 128, "learning_rate": 1e-3, "weight_decay": 0.01, "rate": "constant",
         "epochs": 100, "patience": 10,
     },
     "movielens": {
         "width": 128, "layers": 2, "heads": 2, "max_length": 200, "steps": 200, "dropout": 0.2, "item_bias": False,
-        "negatives": 256, "batch_size": 64, "learning_rate": 1e-3, "weight_decay": 0.01, "rate": "constant",
+        "negatives": 256, "frequent_negatives": 0.5, "batch_size": 64, "learning_rate": 1e-3, "weight_decay": 0.01, "rate": "constant",
         "epochs": 100, "patience": 8,
     },
 }  # fmt: skip

@@ -75,3 +75,5 @@ def test_carrying_on_gives_what_the_whole_log_gives(spark):
     assert {"c06", "c07"} <= left
     assert "c07" not in {row[0] for row in got}
     assert {row[3] for row in got} >= {1, LENGTH}
+    assert {kind for row in got for kind in row[4]} == {"view", "cart"}
+    assert all(list(row[5]) == sorted(row[5]) and len(row[5]) == row[3] for row in got)

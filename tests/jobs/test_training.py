@@ -249,7 +249,9 @@ def test_als_wins_where_tastes_are_shared(new_lake):
         for c in t.ITEM_DAYS.columns if c.name not in counted.columns
     }  # fmt: skip
     lake.replace(counted.withColumns(rest), into=t.ITEM_DAYS)
-    lake.replace(lake.spark.createDataFrame([("c00", AS_OF, [1], 1)], t.ITEM_SEQUENCES.schema), into=t.ITEM_SEQUENCES)
+    lake.replace(
+        lake.spark.createDataFrame([("c00", AS_OF, [1], 1, None, None)], t.ITEM_SEQUENCES.schema), into=t.ITEM_SEQUENCES
+    )
 
     for _ in range(2):
         train_recommenders.run(lake, lake.settings)

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable
 from numpy.typing import NDArray
 from pyarrow import dataset
@@ -18,6 +19,13 @@ from pyarrow import dataset
 from clm_spark.errors import ContractError
 
 Ints = NDArray[np.int64]
+Events = NDArray[np.int64]  # n x 3, oldest first: item index, number of the kind, number of the time gap
+
+UNKNOWN = 0  # the number of a kind or gap that is not known; padding has it, too
+NUM_GAPS = (
+    20  # 1: under a minute after the event before, 2: under three, 3: under seven, and so on; the last: a year or more
+)
+MICROSECONDS_PER_MINUTE = 60_000_000
 
 
 # The customers are cut into this many parts whatever the number of ranks, and every batch takes some of each part: so
@@ -31,21 +39,21 @@ READ_AHEAD = 4  # batches
 
 @dataclass(frozen=True)
 class Part:
-    """Some customers: sequence n is `items[starts[n]:starts[n + 1]]`, item indices oldest first."""
+    """Some customers: the sequence of the n-th is `events[starts[n]:starts[n + 1]]`."""
 
     number: int
-    items: Ints
+    events: Events
     starts: Ints
 
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    def __getitem__(self, n: int) -> Ints:
-        return self.items[self.starts[n] : self.starts[n + 1]]
+    def __getitem__(self, n: int) -> Events:
+        return self.events[self.starts[n] : self.starts[n + 1]]
 
     @property
     def lengths(self) -> Ints:
-        """Items per sequence."""
+        """Events per sequence."""
         return np.diff(self.starts)
 
     def random(self, seed: int, *more: int) -> np.random.Generator:
@@ -55,12 +63,12 @@ class Part:
     def split(self, share: float, seed: int) -> tuple["Part", "Part"]:
         """The part without the last item of a random `share` of its customers, and these customers as they are."""
         chosen = (self.random(seed).random(len(self)) < share) & (self.lengths >= SHORTEST_VALIDATED)
-        is_kept = np.ones(len(self.items), dtype=np.bool_)
+        is_kept = np.ones(len(self.events), dtype=np.bool_)
         is_kept[self.starts[1:][chosen] - 1] = False
         is_validated = np.repeat(chosen, self.lengths)
         return (
-            Part(self.number, self.items[is_kept], _starts(self.lengths - chosen)),
-            Part(self.number, self.items[is_validated], _starts(self.lengths[chosen])),
+            Part(self.number, self.events[is_kept], _starts(self.lengths - chosen)),
+            Part(self.number, self.events[is_validated], _starts(self.lengths[chosen])),
         )
 
 
@@ -75,10 +83,11 @@ class Shard:
     def counts(self, num_items: int) -> Ints:
         """How often each item index stands in the rank's sequences, from 0 to `num_items`."""
         return sum(
-            (np.bincount(part.items, minlength=num_items + 1) for part in self.parts), np.zeros(num_items + 1, np.int64)
+            (np.bincount(part.events[:, 0], minlength=num_items + 1) for part in self.parts),
+            np.zeros(num_items + 1, np.int64),
         )
 
-    def split(self, share: float, seed: int) -> tuple["Shard", list[Ints]]:
+    def split(self, share: float, seed: int) -> tuple["Shard", list[Events]]:
         """As `Part.split`: what is trained on, and the whole sequences of the customers who validate."""
         both = [part.split(share, seed) for part in self.parts]
         validated = [kept[n] for _, kept in both for n in range(len(kept))]
@@ -89,11 +98,12 @@ class Shard:
 class Batch:
     """Customers side by side, padded at the end with zeros.
 
-    `items` customers x length; `candidates` customers x width: the distinct items of each customer, and `places` where
-    each item stands among them; `positions` customers x steps: the steps after which a prediction is asked.
+    `events` customers x length x 3; `candidates` customers x width: the distinct items of each customer, and `places`
+    where the item of each event stands among them; `positions` customers x steps: the events after which a prediction
+    is asked.
     """
 
-    items: Ints
+    events: Ints
     candidates: Ints
     places: Ints
     positions: Ints
@@ -108,30 +118,33 @@ def read_shard(
     rank: int,
     ranks: int,
     max_length: int,
+    kinds: Sequence[str] = (),
     storage_options: Mapping[str, str] | None = None,
 ) -> Shard:
     """The rank's parts of the rows of `as_of`: a run of rows over the files in the order of their names.
 
-    Only row groups that hold such rows are read, of each sequence only its last `max_length` items are kept.
+    Only row groups that hold such rows are read, of each sequence only its last `max_length` events are kept. `kinds`
+    are numbered from 1 on.
     Raises `ContractError` when the version has no sequences of that day.
     """
     fragments, num_sequences = _files_of_the_day(location, version, as_of, storage_options)
     num_parts = max(NUM_PARTS, ranks)
     first, last = (num_parts * r // ranks for r in (rank, rank + 1))
     bounds = [num_sequences * number // num_parts for number in range(first, last + 1)]
-    items, lengths = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for column in _rows(fragments, bounds[0], bounds[-1]):
-        chunk_items, chunk_lengths = _last_items(column, max_length)
-        items.append(chunk_items)
+    events, lengths = [np.empty((0, 3), np.int64)], [np.empty(0, np.int64)]
+    for rows in _rows(fragments, bounds[0], bounds[-1]):
+        of_rows, of_each = events_of(rows, kinds)
+        chunk_events, chunk_lengths = _last_events(of_rows, of_each, max_length)
+        events.append(chunk_events)
         lengths.append(chunk_lengths)
-    all_items, all_lengths = np.concatenate(items), np.concatenate(lengths)
+    all_events, all_lengths = np.concatenate(events), np.concatenate(lengths)
     starts = _starts(all_lengths)
     parts = []
     for number, begin, end in zip(
         range(first, last), np.array(bounds[:-1]) - bounds[0], np.array(bounds[1:]) - bounds[0], strict=True
     ):
         of_part = slice(starts[begin], starts[end])
-        parts.append(Part(number, all_items[of_part], starts[begin : end + 1] - starts[begin]))
+        parts.append(Part(number, all_events[of_part], starts[begin : end + 1] - starts[begin]))
     return Shard(tuple(parts), num_sequences, max_length)
 
 
@@ -177,7 +190,7 @@ class Epoch:
             each = zip(self.shard.parts, self._members, randoms, strict=True)
             asked = [(part[n], random) for part, members, random in each for n in members[batch]]
             # A rank without customers in this batch asks nothing: it must take part in every step.
-            yield _batch(asked or [(np.zeros(2, np.int64), np.random.default_rng(0))], self.steps)
+            yield _batch(asked or [(np.zeros((2, 3), np.int64), np.random.default_rng(0))], self.steps)
 
     @cached_property
     def _order(self) -> Ints:
@@ -244,19 +257,49 @@ def read_ahead(batches: Iterable[Batch], ahead: int = READ_AHEAD) -> Iterator[Ba
         is_over.set()
 
 
-def pad(sequences: list[Ints], length: int) -> Ints:
+def events_of(rows: pa.Table | pa.RecordBatch, kinds: Sequence[str]) -> tuple[Events, Ints]:
+    """The events of rows of gold.item_sequences one after the other, and how many each row has.
+
+    Kinds and gaps are unknown where the table does not have them, of all rows as soon as one lacks them.
+    """
+    indices = _column(rows, "item_indices")
+    assert indices is not None  # the table's contract
+    lengths = indices.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+    events = np.zeros((int(lengths.sum()), 3), np.int64)
+    events[:, 0] = indices.flatten().to_numpy(zero_copy_only=False)
+    of_kinds, of_times = (_column(rows, name) for name in ("kinds", "times"))
+    if kinds and of_kinds is not None:
+        numbers = pc.index_in(of_kinds.flatten(), pa.array(kinds, of_kinds.type.value_type))
+        events[:, 1] = pc.fill_null(pc.add(numbers, 1), UNKNOWN).to_numpy(zero_copy_only=False)
+    if of_times is not None:
+        at = of_times.flatten().cast(pa.timestamp("us", of_times.type.value_type.tz)).cast(pa.int64()).to_numpy()
+        minutes = np.maximum(np.diff(at, prepend=0), 0) / MICROSECONDS_PER_MINUTE
+        events[:, 2] = np.minimum(1 + np.floor(np.log2(1 + minutes)), NUM_GAPS)
+        events[_starts(lengths)[:-1][lengths > 0], 2] = UNKNOWN
+    return events, lengths
+
+
+def as_events(items: Sequence[int] | Ints) -> Events:
+    """Item indices as events of unknown kinds and gaps; events as they are."""
+    given = np.asarray(items, dtype=np.int64)
+    if given.ndim == 2:
+        return given
+    return np.column_stack([given, np.full((len(given), 2), UNKNOWN)])
+
+
+def pad(sequences: Sequence[Ints], length: int) -> Ints:
     """Sequences as rows, zeros behind."""
-    padded = np.zeros((len(sequences), length), dtype=np.int64)
+    padded = np.zeros((len(sequences), length, *sequences[0].shape[1:]), dtype=np.int64)
     for row, sequence in enumerate(sequences):
         padded[row, : len(sequence)] = sequence
     return padded
 
 
-def _batch(asked_of: list[tuple[Ints, np.random.Generator]], steps: int) -> Batch:
+def _batch(asked_of: list[tuple[Events, np.random.Generator]], steps: int) -> Batch:
     sequences = [sequence for sequence, _ in asked_of]
     length = max(map(len, sequences))
     steps = min(steps, length - 1)
-    distinct = [np.unique(sequence, return_inverse=True) for sequence in sequences]
+    distinct = [np.unique(sequence[:, 0], return_inverse=True) for sequence in sequences]
     positions = np.zeros((len(sequences), steps), dtype=np.int64)
     is_asked = np.zeros((len(sequences), steps), dtype=np.bool_)
     for row, (sequence, random) in enumerate(asked_of):
@@ -265,9 +308,9 @@ def _batch(asked_of: list[tuple[Ints, np.random.Generator]], steps: int) -> Batc
         positions[row, :asked] = (
             np.arange(asked) if asked == possible else random.choice(possible, asked, replace=False)
         )
-        is_asked[row, :asked] = sequence[0] > 0
+        is_asked[row, :asked] = sequence[0, 0] > 0
     return Batch(
-        items=pad(sequences, length),
+        events=pad(sequences, length),
         candidates=pad([items for items, _ in distinct], max(len(items) for items, _ in distinct)),
         places=pad([places for _, places in distinct], length),
         positions=positions,
@@ -294,23 +337,28 @@ def _files_of_the_day(
     return fragments, num_sequences
 
 
-def _rows(fragments: list[Any], first: int, last: int) -> Iterator[pa.ListArray]:
-    """The sequences of rows first to last, counted over all fragments."""
+def _rows(fragments: list[Any], first: int, last: int) -> Iterator[pa.Table]:
+    """The rows first to last, counted over all fragments."""
     at = 0
     for fragment in fragments:
+        columns = [name for name in ("item_indices", "kinds", "times") if name in fragment.physical_schema.names]
         for group in fragment.row_groups:
             begin, end = max(first, at), min(last, at + group.num_rows)
             if begin < end:
-                column = fragment.subset(row_group_ids=[group.id]).to_table(columns=["item_indices"])["item_indices"]
-                yield column.slice(begin - at, end - begin).combine_chunks()
+                rows = fragment.subset(row_group_ids=[group.id]).to_table(columns=columns)
+                yield rows.slice(begin - at, end - begin)
             at += group.num_rows
 
 
-def _last_items(column: pa.ListArray, max_length: int) -> tuple[Ints, Ints]:
-    """Flat items and lengths of the sequences, each cut to its last items."""
-    offsets = column.offsets.to_numpy().astype(np.int64)
-    values = column.values.to_numpy(zero_copy_only=False)
-    lengths = np.diff(offsets)
-    kept = np.minimum(lengths, max_length)
-    from_end = np.repeat(offsets[1:], lengths) - np.arange(offsets[0], offsets[-1])
-    return values[offsets[0] : offsets[-1]][from_end <= max_length].astype(np.int64), kept
+def _column(rows: pa.Table | pa.RecordBatch, name: str) -> pa.ListArray | None:
+    """A column of lists; None where it is not there or a row has none."""
+    if name not in rows.schema.names:
+        return None
+    column = rows[name].combine_chunks() if isinstance(rows, pa.Table) else rows[name]
+    return None if column.null_count else column
+
+
+def _last_events(events: Events, lengths: Ints, max_length: int) -> tuple[Events, Ints]:
+    """The last events of each sequence, and how many there are."""
+    from_end = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(events))
+    return events[from_end <= max_length], np.minimum(lengths, max_length)

@@ -54,6 +54,7 @@ def fit_transformer(
     model_path: str,
     start_from: str | None = None,
     epochs: int,
+    kinds: tuple[str, ...] = (),
     hides_seen: bool = False,
     vocabulary_version: int | None = None,
 ) -> TrainingResult:
@@ -76,6 +77,7 @@ def fit_transformer(
         settings=settings,
         epochs=epochs,
         start_from=None if start_from is None else read_model_files(start_from),
+        kinds=kinds,
         hides_seen=hides_seen,
         vocabulary_version=vocabulary_version,
         checkpoints=readable(checkpoints)[0],

@@ -32,7 +32,7 @@ class NextItemsLoss(nn.Module):
 
     def forward(
         self,
-        items: Tensor,
+        events: Tensor,
         candidates: Tensor,
         places: Tensor,
         positions: Tensor,
@@ -41,7 +41,7 @@ class NextItemsLoss(nn.Module):
         log_chance: Tensor,
     ) -> Tensor:
         """The sum over all predictions that are asked."""
-        hidden = self.model.hidden(items[:, :-1])
+        hidden, items = self.model.hidden(events[:, :-1]), events[..., 0]
         hidden = hidden.gather(1, positions[..., None].expand(-1, -1, hidden.shape[2]))
         of_customer = (hidden, items, candidates, places, positions, is_asked)
         logits = positions.shape[1] * (len(negatives) + candidates.shape[1])

@@ -53,9 +53,15 @@ class Transformer(IndexedRecommender):
         self.save_items(path, inputs)
 
     def differs(self, path: str, inputs: Inputs) -> str | None:
-        """As for all indices; and without torch it cannot be asked."""
+        """As for all indices; and it cannot be asked without torch, or when an earlier version saved it."""
         if importlib.util.find_spec("torch") is None:
             return f"torch is not installed; {INSTALL}"
+        from clm_spark.models.transformer.network import load_model
+
+        try:
+            load_model(f"{path}/model")
+        except ContractError as error:
+            return str(error)
         return super().differs(path, inputs)
 
     def _train(self, fit: Callable[..., Any], inputs: Inputs, path: str, holdout: str | None) -> None:
@@ -72,6 +78,7 @@ class Transformer(IndexedRecommender):
             model_path=f"{path}/model",
             start_from=f"{holdout}/model" if holdout else None,
             epochs=asked.finetune_epochs if holdout else asked.epochs,
+            kinds=inputs.settings.features.sequence_kinds,
             hides_seen=inputs.settings.recommend.hide_seen,
             vocabulary_version=lake.version(ITEM_VOCABULARY),
         )

@@ -1,7 +1,8 @@
 """The network: a causal decoder over items, as a Hugging Face model, and a memory of what the customer took before."""
 
+import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from clm_spark import files
 from clm_spark.errors import ContractError
+from clm_spark.models.transformer.data import NUM_GAPS
 from clm_spark.models.transformer.settings import TransformerSettings
 
 CONFIG_FILE = "config.json"
@@ -40,6 +42,8 @@ class NextItemConfig(PretrainedConfig):  # type: ignore[misc]  # transformers ha
     positions: str = "learned"
     repeat_memory: bool = True
     item_bias: bool = True
+    kinds: tuple[str, ...] | list[str] = ()  # of events, numbered from 1 on; none: a step does not know its kind
+    num_gaps: int = 0  # numbers of time gaps; 0: a step does not know how long the one before is ago
     vocabulary_version: int | None = None  # of gold.item_vocabulary, which gave the indices
 
 
@@ -94,6 +98,10 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
         self.items = nn.Embedding(config.num_items + 1, config.width, padding_idx=0)
         if config.positions == "learned":
             self.places = nn.Embedding(config.max_length, config.width)
+        if config.kinds:
+            self.kinds = nn.Embedding(len(config.kinds) + 1, config.width, padding_idx=0)
+        if config.num_gaps:
+            self.gaps = nn.Embedding(config.num_gaps + 1, config.width, padding_idx=0)
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.last = nn.LayerNorm(config.width)
@@ -108,6 +116,8 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=INIT_SPREAD)
+        if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            nn.init.zeros_(module.weight[module.padding_idx])
         if isinstance(module, nn.LayerNorm):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
@@ -135,17 +145,31 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
         """The items' embeddings."""
         return self.items
 
-    def forward(self, input_ids: Tensor) -> BaseModelOutput:
-        """Item indices, customers x length, oldest first and padded behind with 0, to `last_hidden_state`."""
-        return BaseModelOutput(last_hidden_state=self.hidden(input_ids))
+    def forward(
+        self, input_ids: Tensor, kind_ids: Tensor | None = None, gap_ids: Tensor | None = None
+    ) -> BaseModelOutput:
+        """Item indices, customers x length, oldest first and padded behind with 0, to `last_hidden_state`.
 
-    def hidden(self, items: Tensor) -> Tensor:
-        """Output vectors after every step: customers x length x width. Padding stands behind, so nothing sees it.
-
-        With a bias of items they are divided by the root of the width, as in attention: undivided, the first steps of
-        Adam move an item's score so far that popularity and memory have to be learnt anew.
+        `kind_ids` and `gap_ids` are as large; None: unknown.
         """
-        steps = self.items(items) * self.config.width**0.5
+        unknown = torch.zeros_like(input_ids)
+        each = [input_ids, unknown if kind_ids is None else kind_ids, unknown if gap_ids is None else gap_ids]
+        return BaseModelOutput(last_hidden_state=self.hidden(torch.stack(each, dim=-1)))
+
+    def hidden(self, events: Tensor) -> Tensor:
+        """Output vectors after every event: customers x length x 3 to customers x length x width.
+
+        Padding stands behind, so nothing sees it. With a bias of items they are divided by the root of the width, as in
+        attention: undivided, the first steps of Adam move an item's score so far that popularity and memory have to be
+        learnt anew.
+        """
+        items, kinds, gaps = events.unbind(dim=-1)
+        steps = self.items(items)
+        if self.config.kinds:
+            steps = steps + self.kinds(kinds)
+        if self.config.num_gaps:
+            steps = steps + self.gaps(gaps)
+        steps = steps * self.config.width**0.5
         if self.config.positions == "learned":
             steps = steps + self.places.weight[: items.shape[1]]
         steps = self.dropout(steps)
@@ -221,15 +245,29 @@ AutoConfig.register(NextItemConfig.model_type, NextItemConfig)
 AutoModel.register(NextItemConfig, NextItemModel)
 
 
-def new_model(num_items: int, settings: TransformerSettings, *, vocabulary_version: int | None = None) -> NextItemModel:
-    """An untrained model for item indices 1 to `num_items`; seed torch before."""
+def new_model(
+    num_items: int,
+    settings: TransformerSettings,
+    *,
+    kinds: Sequence[str] = (),
+    vocabulary_version: int | None = None,
+) -> NextItemModel:
+    """An untrained model for item indices 1 to `num_items` and events of `kinds`; seed torch before."""
     built_from = ("width", "layers", "heads", "max_length", "dropout", "positions", "repeat_memory", "item_bias")
     asked = {name: getattr(settings, name) for name in built_from}
+    asked["kinds"] = list(kinds) if len(kinds) > 1 else []  # one kind says nothing
+    asked["num_gaps"] = NUM_GAPS if settings.time_gaps else 0
     return NextItemModel(NextItemConfig(num_items=num_items, vocabulary_version=vocabulary_version, **asked))
 
 
 def model_from_files(content: Mapping[str, bytes]) -> NextItemModel:
-    """The model of `to_files`, ready to score."""
+    """The model of `to_files`, ready to score. Raises `ContractError` for a network of an earlier version."""
+    kind = json.loads(content[CONFIG_FILE]).get("model_type")
+    if kind != NextItemConfig.model_type:
+        raise ContractError(
+            f"the transformer was saved by an earlier version, as {kind}: expected {NextItemConfig.model_type}; "
+            "train it again (clm run train_recommenders)"
+        )
     with tempfile.TemporaryDirectory() as folder:
         for name, file in content.items():
             (Path(folder) / name).write_bytes(file)

@@ -1,7 +1,7 @@
 """Score customers on the Spark workers: the model loaded once per Python worker, scores in blocks."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from pyspark import Broadcast
 from pyspark.sql import DataFrame
 
+from clm_spark.features.sequences import OF_EACH
 from clm_spark.models.top_k import Cells, top_k_of_blocks
-from clm_spark.models.transformer.data import pad
+from clm_spark.models.transformer.data import Events, as_events, events_of, pad
 from clm_spark.models.transformer.network import NextItemModel, model_from_files, read_model_files
 from clm_spark.session import spread_over_cores
 
@@ -25,23 +26,26 @@ ROWS = pa.schema(
 def score_customers_top_k(sequences: DataFrame, *, model_path: str, top_k: int, hide_seen: bool) -> DataFrame:
     """A row per customer and rank: the `top_k` items most likely to come next; relevance is a log share.
 
-    Needs `customer_id` and `item_indices`, oldest first. `hide_seen` leaves out the items of the sequence. The model in
+    Needs `customer_id`, `item_indices`, `kinds` and `times`, oldest first. `hide_seen` leaves out the items of the sequence. The model in
     `model_path`, a folder on any store, is sent to the workers once.
     """
     content = read_model_files(model_path)
     digest = hashlib.sha256(b"".join(content.values())).hexdigest()
     sent = sequences.sparkSession.sparkContext.broadcast(content)
-    asked = spread_over_cores(sequences.select("customer_id", "item_indices"))
+    asked = spread_over_cores(sequences.select("customer_id", *OF_EACH))
     return asked.mapInArrow(_scorer(sent, digest, top_k, hide_seen), SCORED)
 
 
 def top_items(
-    model: NextItemModel, sequences: list[NDArray[np.int64]], k: int, *, hide_seen: bool
+    model: NextItemModel, sequences: Sequence[Events], k: int, *, hide_seen: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
-    """The k best item indices per sequence and their scores, best first, ties to the lower index."""
-    lasts = [np.asarray(sequence[-model.max_length :], dtype=np.int64) for sequence in sequences]
+    """The k best item indices per sequence and their scores, best first, ties to the lower index.
+
+    Sequences here and below are events, or item indices alone.
+    """
+    lasts = [sequence[-model.max_length :] for sequence in sequences]
     rows = np.repeat(np.arange(len(sequences)), [len(sequence) for sequence in sequences])
-    seen = Cells(rows, np.concatenate(sequences) - 1) if hide_seen else None
+    seen = Cells(rows, np.concatenate([as_events(sequence)[:, 0] for sequence in sequences]) - 1) if hide_seen else None
 
     def score(customers: slice) -> NDArray[np.floating]:
         return score_all(model, lasts[customers]).numpy()
@@ -50,36 +54,34 @@ def top_items(
     return np.where(columns >= 0, columns + 1, 0), scores
 
 
-def rank_of_next(model: NextItemModel, sequences: list[NDArray[np.int64]], *, hides_seen: bool) -> NDArray[np.int64]:
+def rank_of_next(model: NextItemModel, sequences: Sequence[Events], *, hides_seen: bool) -> NDArray[np.int64]:
     """The place, from 1 on, of each sequence's last item among all items, asked after those before it.
 
     Items that score the same stand before it: a model that knows nothing finds nothing.
     """
     places = [np.empty(0, np.int64)]
     for begin in range(0, len(sequences), AT_ONCE):
-        some = sequences[begin : begin + AT_ONCE]
-        before, wanted = (
-            [sequence[:-1] for sequence in some],
-            torch.tensor([int(sequence[-1]) - 1 for sequence in some]),
-        )
+        some = [as_events(sequence) for sequence in sequences[begin : begin + AT_ONCE]]
+        before = [sequence[:-1] for sequence in some]
+        wanted = torch.tensor([int(sequence[-1, 0]) - 1 for sequence in some])
         scores = score_all(model, [sequence[-model.max_length :] for sequence in before]).cpu()
         of_wanted = scores.gather(1, wanted[:, None])
         is_before = scores >= of_wanted
         if hides_seen:
             for row, seen in enumerate(before):
-                is_before[row, torch.from_numpy(seen - 1)] = False
+                is_before[row, torch.from_numpy(seen[:, 0] - 1)] = False
         is_before.scatter_(1, wanted[:, None], value=False)
         places.append(1 + is_before.sum(dim=1).numpy())
     return np.concatenate(places)
 
 
 @torch.no_grad()
-def score_all(model: NextItemModel, sequences: list[NDArray[np.int64]]) -> torch.Tensor:
+def score_all(model: NextItemModel, sequences: Sequence[Events]) -> torch.Tensor:
     """Scores of every item, column i for item i + 1, after the last item of each sequence."""
     device = model.device
     lengths = torch.tensor([len(sequence) for sequence in sequences], device=device)
-    items = torch.from_numpy(pad(sequences, int(lengths.max()))).to(device)
-    hidden = model.hidden(items)[torch.arange(len(items), device=device), lengths - 1]
+    events = torch.from_numpy(pad([as_events(sequence) for sequence in sequences], int(lengths.max()))).to(device)
+    hidden, items = model.hidden(events)[torch.arange(len(events), device=device), lengths - 1], events[..., 0]
     taste = model.tastes(hidden)
     steps_ago = lengths[:, None] - 1 - torch.arange(items.shape[1], device=device)
     repeats = [torch.zeros_like(taste).scatter_add_(1, items, fading) for fading in model.fade(steps_ago)]
@@ -87,10 +89,10 @@ def score_all(model: NextItemModel, sequences: list[NDArray[np.int64]]) -> torch
 
 
 def lists_of(
-    model: NextItemModel, customers: pa.Array, sequences: list[NDArray[np.int64]], k: int, *, hide_seen: bool
+    model: NextItemModel, customers: pa.Array, sequences: Sequence[Events], k: int, *, hide_seen: bool
 ) -> pa.RecordBatch:
     """Rows of `SCORED` for customers of these items; none for those whose items the model does not know."""
-    known = [items[items <= model.num_items] for items in sequences]
+    known = [events[events[:, 0] <= model.num_items] for events in sequences]
     asked = np.flatnonzero([len(items) > 0 for items in known])
     if not len(asked):
         return pa.RecordBatch.from_pylist([], schema=ROWS)
@@ -105,7 +107,9 @@ def _scorer(
         torch.set_num_threads(1)
         model = _loaded(digest, sent)
         for batch in batches:
-            yield lists_of(model, batch["customer_id"], _lists(batch["item_indices"]), k, hide_seen=hide_seen)
+            events, lengths = events_of(batch, model.config.kinds)
+            sequences = np.split(events, np.cumsum(lengths)[:-1])
+            yield lists_of(model, batch["customer_id"], sequences, k, hide_seen=hide_seen)
 
     return score
 
@@ -118,10 +122,6 @@ def _loaded(digest: str, sent: Broadcast[dict[str, bytes]]) -> NextItemModel:
         _last.clear()
         _last[digest] = model_from_files(sent.value)
     return _last[digest]
-
-
-def _lists(column: pa.ListArray) -> list[NDArray[np.int64]]:
-    return [np.asarray(items, dtype=np.int64) for items in column.to_numpy(zero_copy_only=False)]
 
 
 def _rows(customers: pa.Array, indices: NDArray[np.int64], scores: NDArray[np.floating]) -> pa.RecordBatch:

@@ -1,5 +1,6 @@
 """The transformer as MLflow serves it: a pandas frame of customers and their items to ranked items."""
 
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from clm_spark.models.registry.flavours import describe_pyfunc
+from clm_spark.models.transformer.data import events_of
 from clm_spark.models.transformer.network import NextItemModel, load_model
 from clm_spark.models.transformer.score import ROWS, lists_of
 
@@ -20,7 +22,12 @@ def describe(path: str) -> None:
     describe_pyfunc(
         path,
         loader_module=__name__,
-        inputs={"customer_id": T.StringType(), "item_indices": T.ArrayType(T.IntegerType())},
+        inputs={
+            "customer_id": T.StringType(),
+            "item_indices": T.ArrayType(T.IntegerType()),
+            "kinds": T.ArrayType(T.StringType()),
+            "times": T.ArrayType(T.TimestampType()),
+        },
         outputs={column.name: column.dataType for column in from_arrow_schema(ROWS)},
         params=ASKED,
         packages=("clm-spark", "torch", "transformers", "safetensors", "pandas", "pyarrow"),
@@ -36,11 +43,18 @@ class ServedTransformer:
     def predict(self, customers: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """A row per customer and rank, as `score_customers_top_k` gives them; `params` are those of `ASKED`.
 
-        Needs `customer_id` and `item_indices`, oldest first.
+        Needs `customer_id`, `item_indices`, `kinds` and `times`, oldest first.
         """
         asked = {**ASKED, **(params or {})}
         names = pa.array(customers["customer_id"], pa.string())
-        sequences = [np.asarray(items, dtype=np.int64) for items in customers["item_indices"]]
+        types = {"item_indices": pa.int32(), "kinds": pa.string()}
+        columns = {name: pa.array(map(list, customers[name]), pa.list_(of)) for name, of in types.items()}
+        # MLflow hands on times of any unit.
+        at = pd.to_datetime(list(chain.from_iterable(customers["times"])), utc=True).as_unit("us")
+        columns["times"] = pa.ListArray.from_arrays(columns["item_indices"].offsets, pa.array(at))
+        rows = pa.table(columns)
+        events, lengths = events_of(rows, self.model.config.kinds)
+        sequences = np.split(events, np.cumsum(lengths)[:-1])
         lists = lists_of(self.model, names, sequences, asked["top_k"], hide_seen=asked["hide_seen"])
         return pd.DataFrame(lists.to_pydict())
 

@@ -21,6 +21,7 @@ class TransformerSettings(Section):
     width: Annotated[int, Field(ge=8)] = 64
     positions: Literal["learned", "rotary"] = Field("learned", description="how a step knows its place")
     max_length: Annotated[int, Field(ge=2)] = Field(256, description="last items of a customer that are looked at")
+    time_gaps: bool = Field(True, description="whether an event knows how long ago the one before it was")
     repeat_memory: bool = Field(
         True, description="whether a head remembers what the customer took before; of no use where nobody buys again"
     )

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from clm_spark.errors import ContractError
 from clm_spark.models.transformer.checkpoints import Checkpoints
-from clm_spark.models.transformer.data import Batch, Epoch, Ints, Shard, read_ahead, read_shard
+from clm_spark.models.transformer.data import Batch, Epoch, Events, Ints, Shard, read_ahead, read_shard
 from clm_spark.models.transformer.losses import NextItemsLoss
 from clm_spark.models.transformer.network import NextItemModel, model_from_files, new_model
 from clm_spark.models.transformer.score import rank_of_next
@@ -78,7 +79,7 @@ class TrainingTask:
     """All that a rank must know; it travels to every worker, the model in `start_from` with it.
 
     `checkpoints` is a folder that every rank can reach, as delta-rs names it and with the same `storage_options` as
-    the table; None: no epoch is kept. Where `hides_seen`, validation looks for the next item among those not in the
+    the table; None: no epoch is kept. `kinds` are those of the sequences' events. Where `hides_seen`, validation looks for the next item among those not in the
     sequence, as lists do.
     """
 
@@ -88,6 +89,7 @@ class TrainingTask:
     num_items: int
     settings: TransformerSettings
     epochs: int
+    kinds: tuple[str, ...] = ()
     hides_seen: bool = False
     vocabulary_version: int | None = None
     start_from: Mapping[str, bytes] | None = field(default=None, repr=False)
@@ -98,7 +100,16 @@ class TrainingTask:
     def name(self) -> str:
         """Names what is trained: a checkpoint of another data version, model or setting is not gone on from."""
         asked = self.settings.model_dump_json(exclude={"launcher", "ranks"})
-        parts = [self.location, self.version, self.as_of, self.num_items, self.epochs, self.hides_seen, asked]
+        parts = [
+            self.location,
+            self.version,
+            self.as_of,
+            self.num_items,
+            self.epochs,
+            self.kinds,
+            self.hides_seen,
+            asked,
+        ]
         digest = hashlib.sha256("\n".join(map(str, parts)).encode())
         for file in (self.start_from or {}).values():
             digest.update(file)
@@ -162,6 +173,7 @@ def train(task: TrainingTask, ranks: Ranks, tell: Callable[[str], None] = lambda
         rank=ranks.rank,
         ranks=ranks.size,
         max_length=settings.max_length + 1,
+        kinds=task.kinds,
         storage_options=task.storage_options,
     )
     validates = settings.patience is not None
@@ -236,7 +248,7 @@ class _Loop:
             # A prediction counts as much in whichever rank it is.
             share = ranks.size / max(num_asked, 1)
             total += self._step(batch, share, np.random.default_rng([settings.seed, number, step, 2]))
-            self.num_seen += int((batch.items > 0).sum())
+            self.num_seen += int((batch.events[..., 0] > 0).sum())
         ranks.average(total)
         progress.losses.append(float(total) * ranks.size / max(int(epoch.num_asked.sum()), 1))
 
@@ -328,10 +340,15 @@ def precision(settings: TransformerSettings, device: torch.device) -> str:
 def _starting_model(task: TrainingTask, counts: Tensor, ranks: Ranks) -> NextItemModel:
     torch.manual_seed(task.settings.seed)
     if task.start_from is None:
-        model = new_model(task.num_items, task.settings)
+        model = new_model(task.num_items, task.settings, kinds=task.kinds)
         model.set_popularity(counts)
     else:
         known = model_from_files(task.start_from)
+        if list(known.config.kinds) != (list(task.kinds) if len(task.kinds) > 1 else []):
+            raise ContractError(
+                f"the model knows events of the kinds {', '.join(known.config.kinds) or '(any)'} and the sequences hold "
+                f"{', '.join(task.kinds) or '(any)'}: train from scratch, without `start_from`"
+            )
         model = known.grow(task.num_items)
         model.set_popularity(counts, first=known.num_items + 1)
     model.config.vocabulary_version = task.vocabulary_version
@@ -360,7 +377,7 @@ def _set_rate(optimizer: Optimizer, rate: float) -> None:
 
 
 @torch.no_grad()
-def _ndcg(model: NextItemModel, validated: list[Ints], ranks: Ranks, *, hides_seen: bool) -> float:
+def _ndcg(model: NextItemModel, validated: list[Events], ranks: Ranks, *, hides_seen: bool) -> float:
     """Mean NDCG@10 over the validation customers of all ranks, each with one wanted item: their last."""
     model.eval()
     places = rank_of_next(model, validated, hides_seen=hides_seen)

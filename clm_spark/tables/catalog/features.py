@@ -327,5 +327,19 @@ ITEM_SEQUENCES = Table(
             "item_indices", T.ArrayType(INT, containsNull=False), "item_index of the last interactions, oldest first"
         ),
         Column("length", INT, "how many", check="length > 0"),
+        Column(
+            "kinds",
+            T.ArrayType(STRING, containsNull=False),
+            "kind of each of them; null: made by a release before 0.2.0",
+            nullable=True,
+            check="size(kinds) = length",
+        ),
+        Column(
+            "times",
+            T.ArrayType(T.TimestampType(), containsNull=False),
+            "occurred_at of each of them; null: made by a release before 0.2.0",
+            nullable=True,
+            check="size(times) = length",
+        ),
     ),
 )

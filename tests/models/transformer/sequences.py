@@ -1,7 +1,7 @@
 """Tables shaped like gold.item_sequences, written without Spark, and the settings that train in seconds."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,8 @@ from deltalake import WriterProperties, write_deltalake
 from clm_spark.models.transformer.settings import TransformerSettings
 
 MONDAY, TUESDAY = date(2024, 2, 26), date(2024, 2, 27)
+FIRST_AT = datetime(2024, 2, 1, tzinfo=UTC)
+KINDS = ("view", "purchase")
 NUM_ITEMS = 30
 DEBUG_SIZE = TransformerSettings(
     launcher="one_process",
@@ -27,18 +29,23 @@ DEBUG_SIZE = TransformerSettings(
 )
 
 
-def write_sequences(table: Path, sequences: Sequence[Sequence[int]], as_of: date = MONDAY) -> None:
-    """Append one file, ten rows per row group."""
-    rows = pa.table(
-        {
-            "customer_id": [f"c{n:04}" for n in range(len(sequences))],
-            "as_of": pa.array([as_of] * len(sequences), pa.date32()),
-            "item_indices": pa.array([list(map(int, items)) for items in sequences], pa.list_(pa.int32())),
-            "length": pa.array([len(items) for items in sequences], pa.int32()),
-        }
-    )
+def write_sequences(
+    table: Path, sequences: Sequence[Sequence[int]], as_of: date = MONDAY, *, minutes: int = 60, kinds: bool = True
+) -> None:
+    """Append one file, ten rows per row group: events `minutes` apart, of views and purchases in turn."""
+    lengths = [len(items) for items in sequences]
+    hours = [[FIRST_AT + timedelta(minutes=minutes * step) for step in range(length)] for length in lengths]
+    columns = {
+        "customer_id": [f"c{n:04}" for n in range(len(sequences))],
+        "as_of": pa.array([as_of] * len(sequences), pa.date32()),
+        "item_indices": pa.array([list(map(int, items)) for items in sequences], pa.list_(pa.int32())),
+        "length": pa.array(lengths, pa.int32()),
+    }
+    if kinds:  # older tables have none
+        columns["kinds"] = pa.array([[KINDS[step % 2] for step in range(length)] for length in lengths])
+        columns["times"] = pa.array(hours, pa.list_(pa.timestamp("us", "UTC")))
     properties = WriterProperties(max_row_group_size=10)
-    write_deltalake(str(table), rows, mode="append", partition_by=["as_of"], writer_properties=properties)
+    write_deltalake(str(table), pa.table(columns), mode="append", partition_by=["as_of"], writer_properties=properties)
 
 
 def cycles(num_customers: int, seed: int = 7) -> list[list[int]]:

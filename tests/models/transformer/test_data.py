@@ -7,7 +7,7 @@ from clm_spark.models.transformer.data import Epoch, count_sequences, read_ahead
 
 
 def rows_of(shard) -> list[tuple[int, ...]]:
-    return [tuple(part[n].tolist()) for part in shard.parts for n in range(len(part))]
+    return [tuple(part[n][:, 0].tolist()) for part in shard.parts for n in range(len(part))]
 
 
 def shards_of(table, version, *, ranks, max_length=100):
@@ -62,6 +62,26 @@ def test_ranks_share_the_rows_of_a_pinned_version(tmp_path):
         read_shard(str(tmp_path), 0, as_of=TUESDAY, rank=0, ranks=1, max_length=9)
 
 
+def test_events_carry_their_kind_and_the_gap_before_them(tmp_path):
+    """Gap numbers by hand: 1 + floor(log2(1 + minutes)), 0 for the first event of the stored sequence."""
+    for minutes, expected in ((0, 1), (0.9, 1), (1, 2), (2.9, 2), (3, 3), (60, 6), (60 * 24, 11), (60 * 24 * 800, 20)):
+        table = tmp_path / str(minutes)
+        write_sequences(table, [(5, 6, 7, 8)], minutes=minutes)
+        (part,) = [
+            part
+            for part in read_shard(
+                str(table), 0, as_of=MONDAY, rank=0, ranks=1, max_length=3, kinds=("cart", "purchase")
+            ).parts
+            if len(part)
+        ]
+        assert part[0].tolist() == [[6, 2, expected], [7, 0, expected], [8, 2, expected]], minutes
+        whole = read_shard(str(table), 0, as_of=MONDAY, rank=0, ranks=1, max_length=4, kinds=("view",))
+        assert next(part for part in whole.parts if len(part))[0][0].tolist() == [5, 1, 0]
+    write_sequences(tmp_path / "old", [(5, 6)], kinds=False)
+    (part,) = [part for part in shards_of(tmp_path / "old", 0, ranks=1)[0].parts if len(part)]
+    assert part[0].tolist() == [[5, 0, 0], [6, 0, 0]]
+
+
 def test_all_ranks_together_make_the_batches_of_one(tmp_path):
     """Each batch holds the same customers and asks after the same steps on 1, 2, 3 or 20 ranks; an epoch holds all."""
     random = np.random.default_rng(8)
@@ -88,7 +108,7 @@ def of_batch(batches):
     """Items and asked positions of each customer of some ranks' batches."""
     for batch in batches:
         for row in np.flatnonzero(batch.is_asked.any(axis=1)):
-            items = batch.items[row]
+            items = batch.events[row, :, 0]
             yield tuple(items[items > 0].tolist()), tuple(batch.positions[row][batch.is_asked[row]].tolist())
 
 
@@ -96,9 +116,9 @@ def test_customers_of_a_batch_are_about_as_long(tmp_path):
     random = np.random.default_rng(8)
     write_sequences(tmp_path, [tuple(range(1, 1 + size)) for size in random.integers(2, 90, 600)])
     (epoch,) = epochs_of(shards_of(tmp_path, 0, ranks=1), batch_size=30)
-    filled = [(batch.items > 0).sum() / batch.items.size for batch in epoch]
+    filled = [(batch.events[..., 0] > 0).mean() for batch in epoch]
     assert np.mean(filled) > 0.9
-    assert max(len(batch.items) for batch in epoch) < 60
+    assert max(len(batch.events) for batch in epoch) < 60
 
 
 def test_a_rank_without_usable_rows_asks_nothing_and_takes_part(tmp_path):
@@ -116,7 +136,7 @@ def test_validation_keeps_the_last_item_of_some(tmp_path):
     before, after = rows_of(shard), rows_of(trained)
     changed = [n for n in range(75) if before[n] != after[n]]
     assert 10 < len(changed) < 35
-    assert [tuple(sequence.tolist()) for sequence in validated] == [before[n] for n in changed]
+    assert [tuple(sequence[:, 0].tolist()) for sequence in validated] == [before[n] for n in changed]
     assert all(after[n] == before[n][:-1] and len(after[n]) >= 2 for n in changed)
     of_ranks = [split.split(0.3, 7)[1] for split in shards_of(tmp_path, 0, ranks=3)]
     assert [items.tolist() for some in of_ranks for items in some] == [items.tolist() for items in validated]
@@ -139,9 +159,9 @@ def test_a_batch_says_which_of_its_items_is_which(tmp_path):
     write_sequences(tmp_path, [(5, 3, 5, 9), (7, 7)])
     (shard,) = shards_of(tmp_path, 0, ranks=1)
     (batch,) = Epoch(shard, 10, 3, 7, 0, lambda array: array)
-    long = int(np.argmax((batch.items > 0).sum(axis=1)))
-    assert batch.items[long].tolist() == [5, 3, 5, 9]
-    assert batch.items[1 - long].tolist() == [7, 7, 0, 0]
+    long = int(np.argmax((batch.events[..., 0] > 0).sum(axis=1)))
+    assert batch.events[long, :, 0].tolist() == [5, 3, 5, 9]
+    assert batch.events[1 - long, :, 0].tolist() == [7, 7, 0, 0]
     assert batch.candidates[long].tolist() == [3, 5, 9]
     assert batch.candidates[long][batch.places[long]].tolist() == [5, 3, 5, 9]
     assert sorted(batch.positions[long].tolist()) == [0, 1, 2], "never after the last item: nothing is known to come"

@@ -3,6 +3,7 @@ import signal
 import threading
 import time
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import mlflow
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sequences import DEBUG_SIZE, MONDAY, NUM_ITEMS, TUESDAY, cycles, write_sequences
+from sequences import DEBUG_SIZE, FIRST_AT, KINDS, MONDAY, NUM_ITEMS, TUESDAY, cycles, write_sequences
 
 from clm_spark.errors import ContractError, SettingsError
 from clm_spark.models.transformer.launch import TrainingError, chosen_gpu, fit_transformer, fitted_ranks
@@ -26,7 +27,7 @@ def fit(spark, tmp_path):
         settings = DEBUG_SIZE.model_copy(update={"launcher": launcher, **changes.pop("settings", {})})
         plain = {
             "location": f"file:{tmp_path}/sequences", "version": 0, "as_of": MONDAY, "num_items": NUM_ITEMS,
-            "settings": settings, "model_path": f"file://{tmp_path}/{launcher}", "epochs": 2,
+            "kinds": KINDS, "settings": settings, "model_path": f"file://{tmp_path}/{launcher}", "epochs": 2,
         }  # fmt: skip
         return fit_transformer(spark, **{**plain, **changes})
 
@@ -131,18 +132,24 @@ def test_ranks_fit_the_slots(launcher, asked, slots, num_sequences, expected):
 def test_spark_scores_as_torch_does(spark, fit, tmp_path):
     fit("one_process")
     sequences = [list(map(int, items)) for items in cycles(40, seed=9)]
+    kinds = [[KINDS[step % 2] for step in range(len(items))] for items in sequences]
+    times = [[FIRST_AT + timedelta(hours=3 * step) for step in range(len(items))] for items in sequences]
+    customers = [f"c{n:02}" for n in range(len(sequences))]
     rows = spark.createDataFrame(
-        [(f"c{n:02}", items) for n, items in enumerate(sequences)], "customer_id string, item_indices array<int>"
+        list(zip(customers, sequences, kinds, times, strict=True)),
+        "customer_id string, item_indices array<int>, kinds array<string>, times array<timestamp>",
     )
+    # Three hours are 180 minutes: gap 8.
+    events = [
+        np.array([[item, 1 + step % 2, 8 if step else 0] for step, item in enumerate(items)]) for items in sequences
+    ]
     for hide_seen in (False, True):
         scored = score_customers_top_k(rows, model_path=str(tmp_path / "one_process"), top_k=5, hide_seen=hide_seen)
         assert scored.schema.simpleString() == "struct<customer_id:string,rank:int,item_index:int,relevance:double>"
         lists = {}
         for row in sorted(scored.collect(), key=lambda row: (row.customer_id, row.rank)):
             lists.setdefault(row.customer_id, []).append((row["rank"], row.item_index, row.relevance))
-        items, scores = top_items(
-            load_model(str(tmp_path / "one_process")), [np.array(s) for s in sequences], 5, hide_seen=hide_seen
-        )
+        items, scores = top_items(load_model(str(tmp_path / "one_process")), events, 5, hide_seen=hide_seen)
         for n in range(len(sequences)):
             ranks, indices, relevances = zip(*lists[f"c{n:02}"], strict=True)
             assert ranks == (1, 2, 3, 4, 5)
@@ -151,9 +158,10 @@ def test_spark_scores_as_torch_does(spark, fit, tmp_path):
 
     # MLflow opens the same folder by itself.
     served = mlflow.pyfunc.load_model(str(tmp_path / "one_process"))
-    asked = pd.DataFrame({"customer_id": [f"c{n:02}" for n in range(40)], "item_indices": sequences})
+    naive = [[at.replace(tzinfo=None) for at in of] for of in times]  # as MLflow wants them, in UTC
+    asked = pd.DataFrame({"customer_id": customers, "item_indices": sequences, "kinds": kinds, "times": naive})
     by_mlflow = served.predict(asked, params={"top_k": 5, "hide_seen": True})
     assert list(zip(by_mlflow["rank"], by_mlflow["item_index"], by_mlflow["relevance"], strict=True)) == [
         listed for customer in sorted(lists) for listed in lists[customer]
     ]
-    assert served.metadata.get_input_schema().input_names() == ["customer_id", "item_indices"]
+    assert served.metadata.get_input_schema().input_names() == ["customer_id", "item_indices", "kinds", "times"]

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from sequences import DEBUG_SIZE, NUM_ITEMS
+from sequences import DEBUG_SIZE, KINDS, NUM_ITEMS
 from transformers import AutoModel
 
 from clm_spark.errors import ContractError
@@ -26,7 +26,7 @@ LONG = [np.array(items) for items in ([1, 2, 3], [4, 4], [5, 6, 5, 6, 5, 6, 7])]
 
 def made(**changes):
     torch.manual_seed(7)
-    model = new_model(NUM_ITEMS, DEBUG_SIZE.model_copy(update=changes))
+    model = new_model(NUM_ITEMS, DEBUG_SIZE.model_copy(update=changes), kinds=KINDS)
     model.set_popularity(torch.arange(NUM_ITEMS + 1))
     return model.eval()
 
@@ -40,6 +40,11 @@ def test_a_saved_model_scores_the_same(model, tmp_path):
     for url in (str(tmp_path / "model"), f"file://{tmp_path}/model"):
         save_model_files(model.to_files(), url)
         assert torch.equal(score_all(load_model(url), SEQUENCES), score_all(model, SEQUENCES))
+    (tmp_path / "model" / "config.json").write_text('{"model_type": "gpt2"}')
+    with pytest.raises(
+        ContractError, match="saved by an earlier version, as gpt2: expected clm-next-item; train it again"
+    ):
+        load_model(str(tmp_path / "model"))
     with pytest.raises(ContractError, match="no trained model at"):
         load_model(f"file://{tmp_path}/elsewhere")
 
@@ -81,11 +86,12 @@ def test_with_every_item_as_negative_the_loss_is_the_full_softmax(monkeypatch, h
     candidates = torch.tensor([[3, 4, 5, 9, 0, 0], [1, 2, 6, 7, 8, 0]])
     places = torch.tensor([[0, 2, 0, 3, 1, 0], [2, 2, 4, 0, 1, 3]])
     loss = NextItemsLoss(model, horizon)(
-        items=items, candidates=candidates, places=places, positions=torch.tensor([[2], [2]]),
+        events=torch.stack([items, items % 3, items % 5], dim=-1), candidates=candidates, places=places, positions=torch.tensor([[2], [2]]),
         is_asked=torch.tensor([[True], [True]]), negatives=torch.arange(1, NUM_ITEMS + 1),
         log_chance=torch.zeros(NUM_ITEMS),
     )  # fmt: skip
-    shares = torch.log_softmax(score_all(model, [np.array([3, 5, 3]), np.array([6, 6, 8])]), dim=1)
+    before = [np.array([[item, item % 3, item % 5] for item in items]) for items in ([3, 5, 3], [6, 6, 8])]
+    shares = torch.log_softmax(score_all(model, before), dim=1)
     expected = -sum(
         float(shares[row, item - 1]) / horizon
         for row, coming in enumerate(([9, 4], [1, 2]))
@@ -128,11 +134,24 @@ def test_hugging_face_opens_what_was_saved(model, tmp_path):
 def test_nobody_sees_what_is_to_come(changes):
     model = made(**changes, layers=2)
     first, second = torch.tensor([[1, 2, 3, 4]]), torch.tensor([[1, 2, 9, 4]])
-    assert torch.allclose(model.hidden(first)[:, :2], model.hidden(second)[:, :2], atol=1e-6)
-    assert not torch.allclose(model.hidden(first)[:, 2:], model.hidden(second)[:, 2:], atol=1e-3)
-    assert not torch.allclose(
-        model.hidden(torch.tensor([[1, 2, 3]]))[:, 2], model.hidden(torch.tensor([[2, 1, 3]]))[:, 2], atol=1e-3
-    )
+
+    def after(items):
+        return model(items).last_hidden_state
+
+    assert torch.allclose(after(first)[:, :2], after(second)[:, :2], atol=1e-6)
+    assert not torch.allclose(after(first)[:, 2:], after(second)[:, 2:], atol=1e-3)
+    one_way, other_way = torch.tensor([[1, 2, 3]]), torch.tensor([[2, 1, 3]])
+    assert not torch.allclose(after(one_way)[:, 2], after(other_way)[:, 2], atol=1e-3), "the order counts"
+
+
+def test_kinds_and_gaps_count():
+    items, more = torch.tensor([[1, 2, 3]]), torch.tensor([[0, 1, 2]])
+    for changes, counts in (({}, True), ({"time_gaps": False}, False)):
+        model = made(**changes)
+        plain = model(items).last_hidden_state
+        assert not torch.allclose(model(items, kind_ids=more).last_hidden_state[:, 1:], plain[:, 1:], atol=1e-3)
+        differs = not torch.allclose(model(items, gap_ids=more).last_hidden_state[:, 1:], plain[:, 1:], atol=1e-3)
+        assert differs == counts, changes
 
 
 def test_the_place_of_the_next_item_is_that_among_all(model):

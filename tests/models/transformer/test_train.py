@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from sequences import DEBUG_SIZE, MONDAY, NUM_ITEMS, TUESDAY, cycles, write_sequences
+from sequences import DEBUG_SIZE, KINDS, MONDAY, NUM_ITEMS, TUESDAY, cycles, write_sequences
 
 from clm_spark.errors import ContractError
 from clm_spark.models.transformer.checkpoints import Checkpoints
@@ -22,7 +22,7 @@ def one_thread():
 def task(table, version=0, **changes) -> TrainingTask:
     plain = {
         "location": str(table), "version": version, "as_of": MONDAY, "num_items": NUM_ITEMS, "settings": DEBUG_SIZE,
-        "epochs": 12,
+        "epochs": 12, "kinds": KINDS,
     }  # fmt: skip
     return TrainingTask(**{**plain, **changes})
 
@@ -109,12 +109,22 @@ def test_training_stops_when_validation_does_and_keeps_the_best(tmp_path):
     made = len(result.ndcgs)
     assert made < 60
     assert result.best_epoch == made - 3 == 1 + int(np.argmax(result.ndcgs))
-    shard = read_shard(str(table), 0, as_of=MONDAY, rank=0, ranks=1, max_length=settings.max_length + 1)
+    shard = read_shard(str(table), 0, as_of=MONDAY, rank=0, ranks=1, max_length=settings.max_length + 1, kinds=KINDS)
     _, validated = shard.split(0.5, settings.seed)
     places = rank_of_next(model_from_files(result.files), validated, hides_seen=False)
     kept = np.mean(np.where(places <= 10, 1 / np.log2(places + 1), 0))
     assert abs(kept - max(result.ndcgs)) < 1e-9
     assert kept > result.ndcgs[-1]
+
+
+def test_a_model_of_other_kinds_is_not_gone_on_from(tmp_path):
+    table = tmp_path / "sequences"
+    write_sequences(table, cycles(20))
+    first = train(task(table, epochs=1), OneRank())
+    with pytest.raises(
+        ContractError, match="knows events of the kinds view, purchase and the sequences hold cart, view"
+    ):
+        train(task(table, epochs=1, kinds=("cart", "view"), start_from=first.files), OneRank())
 
 
 def test_nothing_to_train_on_is_named(tmp_path):
