@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -30,10 +31,57 @@ def movielens(file: Path) -> Sequences:
     return np.split(items, np.flatnonzero(np.diff(users)) + 1)
 
 
-# Name: the file below `DATA`, and its reader.
-LEAVE_ONE_OUT: dict[str, tuple[str, Callable[[Path], Sequences]]] = {
-    "beauty": ("amazon_beauty/beauty-5core.txt.gz", amazon_beauty),
-    "movielens": ("ml1m/ml-1m.txt.gz", movielens),
+def retailrocket_sessions(file: Path) -> Sequences:
+    """The items viewed in each of 126,168 training sessions, oldest first."""
+    with gzip.open(file, "rt") as lines:
+        return [np.array(line.split(), dtype=np.int64) for line in lines if line.strip()]
+
+
+def retailrocket_tests(file: Path) -> Sequences:
+    """Of each of 15,132 test prefixes the items viewed so far, and the one viewed next."""
+    with gzip.open(file, "rt") as lines:
+        next(lines)
+        rows = [line.rstrip("\n").split("\t") for line in lines]
+    return [np.array([*row[1].split(), row[2]], dtype=np.int64) for row in rows]
+
+
+@dataclass(frozen=True)
+class SequenceSet:
+    """What is trained on, and the sequences whose last item is to be told; no item has the index 0."""
+
+    train: Sequences
+    test: Sequences
+    hides_seen: bool
+    validation_share: float
+
+    @property
+    def num_items(self) -> int:
+        """The highest index."""
+        return int(max(items.max() for items in (*self.train, *self.test)))
+
+
+def _leave_one_out(sequences: Sequences) -> SequenceSet:
+    """Everyone's last item is to be told, and the one before it validates; what was taken is not listed again."""
+    return SequenceSet([items[:-1] for items in sequences], sequences, hides_seen=True, validation_share=1.0)
+
+
+def _retailrocket(folder: Path) -> SequenceSet:
+    train, test = (
+        read(folder / name)
+        for read, name in zip((retailrocket_sessions, retailrocket_tests), RETAILROCKET, strict=True)
+    )
+    least = min(items.min() for items in (*train, *test))
+    known, asked = ([items + 1 - least for items in some] for some in (train, test))
+    return SequenceSet(known, asked, hides_seen=False, validation_share=0.1)
+
+
+RETAILROCKET = ("retailrocket_sessions/train-sessions.txt.gz", "retailrocket_sessions/test.tsv.gz")
+BEAUTY, MOVIELENS = "amazon_beauty/beauty-5core.txt.gz", "ml1m/ml-1m.txt.gz"
+# Name: the files in the folder of data sets, and what reads them.
+SETS: dict[str, tuple[tuple[str, ...], Callable[[Path], SequenceSet]]] = {
+    "beauty": ((BEAUTY,), lambda folder: _leave_one_out(amazon_beauty(folder / BEAUTY))),
+    "movielens": ((MOVIELENS,), lambda folder: _leave_one_out(movielens(folder / MOVIELENS))),
+    "retailrocket": (RETAILROCKET, _retailrocket),
 }
 
 

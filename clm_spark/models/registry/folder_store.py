@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any
 
 from clm_spark import files
-from clm_spark.models.registry.store import VERSION, Tags
+from clm_spark.models.registry.store import VERSION, Curves, Tags
 from clm_spark.settings import Settings
 
 ENTRY = ".json"
@@ -24,10 +24,17 @@ class FolderStore:
     settings: Settings
 
     def add(
-        self, task: str, tags: Tags, *, source: str, params: Mapping[str, Any], metrics: Mapping[str, float]
+        self,
+        task: str,
+        tags: Tags,
+        *,
+        source: str,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        curves: Curves,
     ) -> None:
         """Write the version's entry."""
-        entry = {"tags": dict(tags), "params": dict(params), "metrics": dict(metrics)}
+        entry = {"tags": dict(tags), "params": dict(params), "metrics": dict(metrics), "curves": dict(curves)}
         files.write_text(
             f"{self._home(task)}/{tags[VERSION]}{ENTRY}", json.dumps(entry, indent=2, sort_keys=True, default=str)
         )

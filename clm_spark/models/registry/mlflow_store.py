@@ -10,7 +10,7 @@ from typing import Any
 
 from clm_spark.errors import ModelError
 from clm_spark.files import is_here, local_path
-from clm_spark.models.registry.store import CHAMPION, VERSION, Tags
+from clm_spark.models.registry.store import CHAMPION, VERSION, Curves, Tags
 from clm_spark.settings import Settings
 
 _CONNECTING = threading.Lock()  # two jobs side by side must not both make the database and the experiment
@@ -25,13 +25,20 @@ class MlflowStore:
     settings: Settings
 
     def add(
-        self, task: str, tags: Tags, *, source: str, params: Mapping[str, Any], metrics: Mapping[str, float]
+        self,
+        task: str,
+        tags: Tags,
+        *,
+        source: str,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        curves: Curves,
     ) -> None:
         """Log the training as a run, and enter the version."""
         name = self._name(task)
         if not self.client.search_registered_models(f"name = '{name}'"):
             self.client.create_registered_model(name)
-        run_id = log_run(self.client, self.settings, tags, params=params, metrics=metrics)
+        run_id = log_run(self.client, self.settings, tags, params=params, metrics=metrics, curves=curves)
         self.client.create_model_version(name, source=source, run_id=run_id, tags=dict(tags))
 
     def entries(self, task: str) -> list[Tags]:
@@ -104,16 +111,26 @@ def connected(settings: Settings, uri: str) -> Any:
 
 
 def log_run(
-    client: Any, settings: Settings, tags: Tags, *, params: Mapping[str, Any], metrics: Mapping[str, float]
+    client: Any,
+    settings: Settings,
+    tags: Tags,
+    *,
+    params: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    curves: Curves,
 ) -> str:
-    """Log the training of a version as a run of that name; gives the run's id."""
+    """Log the training of a version as a run of that name, its curves by epoch; gives the run's id."""
     from mlflow.entities import Metric, Param
 
     experiment = client.get_experiment_by_name(settings.tracking.experiment)
     run = client.create_run(experiment.experiment_id, run_name=tags[VERSION], tags=dict(tags))
+    at = run.info.start_time
     client.log_batch(
         run.info.run_id,
-        metrics=[Metric(key, value, run.info.start_time, 0) for key, value in metrics.items()],
+        metrics=[
+            *(Metric(key, value, at, 0) for key, value in metrics.items()),
+            *(Metric(key, value, at, epoch) for key, curve in curves.items() for epoch, value in enumerate(curve, 1)),
+        ],
         params=[Param(key, str(value)) for key, value in params.items()],
     )
     client.set_terminated(run.info.run_id)

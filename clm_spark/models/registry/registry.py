@@ -16,6 +16,7 @@ from clm_spark.settings import Settings
 log = logging.getLogger(__name__)
 
 MODELS_OF_0_1 = {"segments": "kmeans", "churn": "gbt"}  # by task, where the model had the task's name
+CURVES = "curves.json"
 REGISTRATION = "registration.json"  # the last file of a version: with it, its files are whole
 
 
@@ -68,7 +69,8 @@ class Registry:
     ) -> ModelVersion:
         """Let `save` write the version's files into the folder it is given, then register it.
 
-        `inputs` are the Delta versions of the tables read. Files left there by a training that died are removed.
+        `inputs` are the Delta versions of the tables read. Files left there by a training that died are removed. Where
+        `save` writes `curves.json`, lists of figures by epoch, they are logged as such.
         """
         path = self._path(task, version)
         files.remove(path)
@@ -82,7 +84,8 @@ class Registry:
             "inputs": json.dumps(dict(inputs), sort_keys=True),
         }
         files.write_text(f"{path}/{REGISTRATION}", json.dumps(tags, indent=2, sort_keys=True))
-        self._store.add(task, tags, source=path, params=params, metrics=metrics)
+        curves = json.loads(files.read_text(f"{path}/{CURVES}")) if files.exists(f"{path}/{CURVES}") else {}
+        self._store.add(task, tags, source=path, params=params, metrics=metrics, curves=curves)
         log.info("%s registered", version)
         return ModelVersion(task, model, version, self.settings.as_of, path, dict(metadata))
 

@@ -1,6 +1,6 @@
 """What a back end of the registry must offer, and which one the settings ask for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, Protocol
 
@@ -8,6 +8,7 @@ from clm_spark.files import is_here
 from clm_spark.settings import Settings
 
 Tags = Mapping[str, str]
+Curves = Mapping[str, Sequence[float]]  # how figures went from epoch to epoch
 
 # Tags of a version.
 VERSION, MODEL, AS_OF, METADATA = "version", "model", "as_of", "metadata"
@@ -19,7 +20,14 @@ class Store(Protocol):
     """Entries of model versions, and the days from which each is the champion of its task."""
 
     def add(
-        self, task: str, tags: Tags, *, source: str, params: Mapping[str, Any], metrics: Mapping[str, float]
+        self,
+        task: str,
+        tags: Tags,
+        *,
+        source: str,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        curves: Curves,
     ) -> None:
         """Enter a version, whose files at `source` are whole."""
 

@@ -31,8 +31,6 @@ FAILURE_MARK = "clm-spark rank failed: "
 PROGRESS_MARK = "clm-spark progress: "
 LEFT_ALONE = ("Horovod has been shut down", "Connection closed by peer", "Connection reset by peer")
 START_TIMEOUT_SECONDS = 600
-CHECKPOINTS = "-checkpoints"  # the folder beside a model's, whose name ends so
-CURVES_FILE = "training.json"
 USUAL_RANKS = 2
 CHECKOUT = str(Path(clm_spark.__file__).parents[1])
 
@@ -52,6 +50,7 @@ def fit_transformer(
     num_items: int,
     settings: TransformerSettings,
     model_path: str,
+    checkpoints: str,
     start_from: str | None = None,
     epochs: int,
     kinds: tuple[str, ...] = (),
@@ -61,14 +60,13 @@ def fit_transformer(
     """Train on gold.item_sequences of `as_of` in a pinned version of the table at `location`, and save the model.
 
     `num_items` is the highest item_index of the vocabulary; it may exceed that of the model in `start_from`, whose
-    training then goes on. `model_path` and `start_from` are folders on any store. Ranks never open them, but keep a
-    checkpoint per epoch beside the model, from which the same training goes on after a kill; it is removed when the
-    training ends. Raises `ContractError` when there are no sequences, `SettingsError` when the ranks cannot be had and `TrainingError` when one of them fails.
+    training then goes on. `model_path` and `start_from` are folders on any store, which ranks never open. They
+    keep a checkpoint per epoch in the folder `checkpoints`, from which the same training goes on after a kill; it is
+    removed when the training ends. Raises `ContractError` when there are no sequences, `SettingsError` when the ranks cannot be had and `TrainingError` when one of them fails.
     """
     url, storage_options = readable(location)
     num_sequences = count_sequences(url, version, as_of=as_of, storage_options=storage_options)
     ranks = fitted_ranks(settings, slots=spark.sparkContext.defaultParallelism, num_sequences=num_sequences)
-    checkpoints = files.as_url(f"{model_path}{CHECKPOINTS}")
     task = TrainingTask(
         location=url,
         version=version,
@@ -80,33 +78,16 @@ def fit_transformer(
         kinds=kinds,
         hides_seen=hides_seen,
         vocabulary_version=vocabulary_version,
-        checkpoints=readable(checkpoints)[0],
+        checkpoints=readable(files.as_url(checkpoints))[0],
         storage_options=storage_options,
     )
     # Nobody asked for ranks and one fits: starting it elsewhere would only cost time.
     is_alone = ranks == 1 and settings.ranks is None
     result = _LAUNCHERS["one_process" if is_alone else settings.launcher](spark, task, ranks)
     save_model_files(result.files, model_path)
-    files.write_bytes(f"{model_path}/{CURVES_FILE}", json.dumps(curves(result), indent=2).encode())
     describe(model_path)
     files.remove(checkpoints)
     return result
-
-
-def curves(result: TrainingResult) -> dict[str, Any]:
-    """How the training went, by epoch and as a whole; `training.json` in the model's folder."""
-    return {
-        "loss": list(result.losses),
-        "validation_ndcg_at_10": list(result.ndcgs),
-        "best_epoch": result.best_epoch,
-        "seconds": result.seconds,
-        "items_per_second": result.items_per_second,
-        "stall_share": result.stall_share,
-        "num_sequences": result.num_sequences,
-        "ranks": result.ranks,
-        "device": result.device,
-        "precision": result.precision,
-    }
 
 
 def fitted_ranks(settings: TransformerSettings, *, slots: int, num_sequences: int) -> int:

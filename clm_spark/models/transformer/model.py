@@ -1,6 +1,7 @@
 """The transformer as an entrant of the recommenders' comparison; torch is imported when it trains or scores."""
 
 import importlib.util
+import json
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -8,8 +9,10 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from clm_spark import files
 from clm_spark.errors import ContractError, ModelError, SettingsError, TooLittleDataError
 from clm_spark.models.recommender import IndexedRecommender
+from clm_spark.models.registry.registry import CURVES
 from clm_spark.models.task import Inputs
 from clm_spark.models.transformer.settings import TransformerSettings
 from clm_spark.tables.catalog import ITEM_SEQUENCES, ITEM_VOCABULARY
@@ -76,12 +79,15 @@ class Transformer(IndexedRecommender):
             num_items=num_items[0],
             settings=asked,
             model_path=f"{path}/model",
+            checkpoints=f"{inputs.settings.lakehouse.path}/models/checkpoints/{self.name}",
             start_from=f"{holdout}/model" if holdout else None,
             epochs=asked.finetune_epochs if holdout else asked.epochs,
             kinds=inputs.settings.features.sequence_kinds,
             hides_seen=inputs.settings.recommend.hide_seen,
             vocabulary_version=lake.version(ITEM_VOCABULARY),
         )
+        curves = {"loss": result.losses, "validation_ndcg_at_10": result.ndcgs}
+        files.write_text(f"{path}/{CURVES}", json.dumps({name: curve for name, curve in curves.items() if curve}))
         log.info(
             "transformer: %d ranks by %s on %s in %s, %d sequences, loss %.3f to %.3f, epoch %d of %d kept, %.0f s, "
             "%s items/s, waited for data %.1f %% of the time",

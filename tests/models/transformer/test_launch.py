@@ -27,7 +27,8 @@ def fit(spark, tmp_path):
         settings = DEBUG_SIZE.model_copy(update={"launcher": launcher, **changes.pop("settings", {})})
         plain = {
             "location": f"file:{tmp_path}/sequences", "version": 0, "as_of": MONDAY, "num_items": NUM_ITEMS,
-            "kinds": KINDS, "settings": settings, "model_path": f"file://{tmp_path}/{launcher}", "epochs": 2,
+            "kinds": KINDS, "settings": settings, "epochs": 2,
+            "model_path": f"file://{tmp_path}/{launcher}", "checkpoints": f"file://{tmp_path}/{launcher}-checkpoints",
         }  # fmt: skip
         return fit_transformer(spark, **{**plain, **changes})
 

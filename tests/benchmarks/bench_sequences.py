@@ -1,0 +1,114 @@
+"""The transformer on data sets that papers report: which item does a user take next, all items ranked.
+
+`python tests/benchmarks/bench_sequences.py beauty` (or movielens, or retailrocket) reads the sequences. For each seed it
+trains without the items that validate (of Beauty and MovieLens each user's last but one, of Retailrocket the last view
+of a tenth of the sessions) until their NDCG@10 stops rising. Then it trains anew, with these items, for as many epochs as
+that took, and looks at which place among all items the one stands that came next: for Beauty and MovieLens the user's
+last, which neither training saw, among the items that the user had not taken before. `--set epochs=40` tries another
+setting, `--validate` stops before the test. Without the data nothing is done.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from sequence_sets import DATA, DAY, SETS, SequenceSet, write_sequences
+
+from clm_spark.models.transformer.network import model_from_files
+from clm_spark.models.transformer.score import rank_of_next
+from clm_spark.models.transformer.settings import TransformerSettings
+from clm_spark.models.transformer.train import OneRank, TrainingResult, TrainingTask, train
+
+CUT_OFFS = (10, 20)
+SETTINGS = {
+    "beauty": {
+        "width": 64, "layers": 1, "heads": 1, "max_length": 50, "steps": 50, "dropout": 0.5, "batch_size": 128,
+        "epochs": 100, "patience": 10,
+    },
+    "movielens": {
+        "width": 64, "layers": 2, "heads": 2, "max_length": 200, "steps": 200, "dropout": 0.2, "batch_size": 64,
+        "epochs": 100, "patience": 8,
+    },
+    "retailrocket": {
+        "width": 64, "layers": 1, "heads": 1, "max_length": 20, "steps": 20, "dropout": 0.3, "batch_size": 256,
+        "epochs": 30, "patience": 3,
+    },
+}  # fmt: skip
+SHARED = {
+    "launcher": "one_process", "horizon": 1, "repeat_memory": False, "item_bias": False, "negatives": 256,
+    "frequent_negatives": 0.5, "learning_rate": 1e-3, "weight_decay": 0.01, "rate": "constant",
+}  # fmt: skip
+
+
+def trained(asked_of: SequenceSet, settings: TransformerSettings, epochs: int) -> TrainingResult:
+    with tempfile.TemporaryDirectory() as folder:
+        location = write_sequences(Path(folder) / "sequences", asked_of.train)
+        task = TrainingTask(
+            location=location, version=0, as_of=DAY, num_items=asked_of.num_items, settings=settings, epochs=epochs,
+            hides_seen=asked_of.hides_seen,
+        )  # fmt: skip
+        return train(task, OneRank(), tell=lambda line: print(f"  {line}", flush=True))
+
+
+def figures_of(result: TrainingResult, asked_of: SequenceSet) -> dict[str, float]:
+    places = rank_of_next(model_from_files(result.files), asked_of.test, hides_seen=asked_of.hides_seen)
+    figures = {}
+    for k in CUT_OFFS:
+        is_hit = places <= k
+        figures[f"HR@{k}"] = float(np.mean(is_hit))
+        figures[f"NDCG@{k}"] = float(np.mean(is_hit / np.log2(places + 1)))
+        figures[f"MRR@{k}"] = float(np.mean(is_hit / places))
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", choices=sorted(SETS))
+    parser.add_argument("--folder", type=Path, default=DATA, help="the data sets lie in it")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--threads", type=int, default=None, help="of torch; as many as there are cores, if not said")
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="of the transformer's settings")
+    parser.add_argument("--validate", action="store_true", help="train for validation alone, and do not test")
+    asked = parser.parse_args()
+    names, read = SETS[asked.data]
+    missing = [name for name in names if not (asked.folder / name).exists()]
+    if missing:
+        print(f"{asked.folder} has no {missing[0]}: nothing is compared")
+        return
+    if asked.threads:
+        torch.set_num_threads(asked.threads)
+    asked_of = read(asked.folder)
+    print(
+        f"{asked.data}: {len(asked_of.train):,} sequences to learn from, {len(asked_of.test):,} to tell the next item of, "
+        f"{asked_of.num_items:,} items"
+    )
+    changes = dict(pair.split("=", 1) for pair in asked.set)
+    plain = {**SHARED, **SETTINGS[asked.data], "validation_share": asked_of.validation_share, **changes}
+    found = []
+    for seed in asked.seeds:
+        settings = TransformerSettings.model_validate({**plain, "seed": seed})
+        began = time.monotonic()
+        print(f"seed {seed}, without the items that validate:")
+        validated = trained(asked_of, settings, settings.epochs)
+        print(
+            f"  best NDCG@10 {max(validated.ndcgs):.4f} after {validated.best_epoch} epochs, {validated.seconds:.0f} s, "
+            f"{validated.items_per_second:,.0f} items/s, waited for data {validated.stall_share:.1%} of the time"
+        )
+        if asked.validate:
+            continue
+        print(f"seed {seed}, with them:")
+        result = trained(asked_of, settings.model_copy(update={"patience": None}), validated.best_epoch)
+        found.append(figures_of(result, asked_of))
+        told = ", ".join(f"{metric} {value:.4f}" for metric, value in found[-1].items())
+        print(f"  {told}; {time.monotonic() - began:.0f} s in all", flush=True)
+    if found:
+        means = {metric: float(np.mean([each[metric] for each in found])) for metric in found[0]}
+        spreads = {metric: float(np.std([each[metric] for each in found])) for metric in found[0]}
+        print(f"mean of {len(found)} seeds: " + ", ".join(f"{m} {means[m]:.4f} (sd {spreads[m]:.4f})" for m in means))
+
+
+if __name__ == "__main__":
+    main()
