@@ -37,7 +37,7 @@ AFTER_STEPS = {
                 SELECT customer_id, as_of, CASE WHEN bool_or(recommender = 'transformer') THEN 'transformer'
                     WHEN bool_or(recommender = 'als') THEN 'als' ELSE 'popularity' END AS recommender
                 FROM {old} GROUP BY ALL)
-            SELECT * EXCEPT (recommender), recommender AS source, 'home' AS surface
+            SELECT * EXCEPT (recommender), recommender AS source, 'home' AS surface, false AS is_sponsored
             FROM {old} JOIN best USING (customer_id, as_of, recommender)""",
         "gold.model_metrics": """
             SELECT *, false AS is_incumbent, false AS is_champion, 'unrecorded' AS comparison FROM {old}""",
