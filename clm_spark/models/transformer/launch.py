@@ -66,7 +66,7 @@ def fit_transformer(
     """
     url, storage_options = readable(location)
     num_sequences = count_sequences(url, version, as_of=as_of, storage_options=storage_options)
-    ranks = fitted_ranks(settings, slots=spark.sparkContext.defaultParallelism, num_sequences=num_sequences)
+    ranks = fitted_ranks(settings, slots=task_slots(spark), num_sequences=num_sequences)
     task = TrainingTask(
         location=url,
         version=version,
@@ -88,6 +88,17 @@ def fit_transformer(
     describe(model_path)
     files.remove(checkpoints)
     return result
+
+
+def task_slots(spark: SparkSession) -> int:
+    """How many tasks Spark can run at once; with dynamic allocation, once it has all executors that it may have."""
+    context = spark.sparkContext
+    conf = dict(context.getConf().getAll())
+    per_task = int(conf.get("spark.task.cpus", 1))
+    if conf.get("spark.dynamicAllocation.enabled", "false") != "true" or _is_local(spark):
+        return context.defaultParallelism // per_task
+    most = int(conf.get("spark.dynamicAllocation.maxExecutors", sys.maxsize))
+    return most * (int(conf.get("spark.executor.cores", 1)) // per_task)
 
 
 def fitted_ranks(settings: TransformerSettings, *, slots: int, num_sequences: int) -> int:

@@ -5,6 +5,7 @@ import time
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from sequences import DEBUG_SIZE, FIRST_AT, KINDS, MONDAY, NUM_ITEMS, TUESDAY, cycles, write_sequences
 
 from clm_spark.errors import ContractError, SettingsError
-from clm_spark.models.transformer.launch import TrainingError, chosen_gpu, fit_transformer, fitted_ranks
+from clm_spark.models.transformer.launch import TrainingError, chosen_gpu, fit_transformer, fitted_ranks, task_slots
 from clm_spark.models.transformer.network import load_model, new_model, save_model_files
 from clm_spark.models.transformer.score import score_all, score_customers_top_k, top_items
 
@@ -128,6 +129,30 @@ def test_what_cannot_be_launched_is_refused(fit):
 def test_ranks_fit_the_slots(launcher, asked, slots, num_sequences, expected):
     settings = DEBUG_SIZE.model_copy(update={"launcher": launcher, "ranks": asked})
     assert fitted_ranks(settings, slots=slots, num_sequences=num_sequences) == expected
+
+
+@pytest.mark.parametrize(
+    ("master", "conf", "expected"),
+    [
+        ("local[2]", {}, 8),
+        ("local[2]", {"spark.task.cpus": "4"}, 2),
+        ("yarn", {"spark.task.cpus": "3"}, 2),
+        ("local[2]", {"spark.dynamicAllocation.enabled": "true", "spark.dynamicAllocation.maxExecutors": "5"}, 8),
+        (
+            "yarn",
+            {
+                "spark.dynamicAllocation.enabled": "true", "spark.dynamicAllocation.maxExecutors": "5",
+                "spark.executor.cores": "4", "spark.task.cpus": "2",
+            },
+            10,
+        ),
+    ],
+)  # fmt: skip
+def test_slots_are_those_of_tasks(master, conf, expected):
+    """A session stands in here: no cluster of a test has eight cores or grows."""
+    told = SimpleNamespace(getAll=lambda: [*conf.items()])
+    context = SimpleNamespace(master=master, defaultParallelism=8, getConf=lambda: told)
+    assert task_slots(SimpleNamespace(sparkContext=context)) == expected
 
 
 def test_spark_scores_as_torch_does(spark, fit, tmp_path):
