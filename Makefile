@@ -11,7 +11,7 @@ BIN := .venv/bin
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
     --no-annotate $(if $(UPGRADE),--upgrade)
 
-.PHONY: help run test test-long check setup data bundle wheel pack requirements demo bench-small bench-demo bench-ingest bench-features bench-items bench-vocabulary bench-sessions bench-evaluation bench-stages bench-churn bench-telco bench-value bench-baskets bench-next-item bench-train bench-beauty bench-movielens bench-retailrocket bench-lists bench-pages bench-als bench-als-fit soak-tests soak-ingest soak-cluster soak-hdfs soak-s3 clean
+.PHONY: help run test test-long check setup data bundle wheel pack requirements demo bench-small bench-demo bench-ingest bench-features bench-items bench-vocabulary bench-sessions bench-evaluation bench-stages bench-churn bench-telco bench-value bench-baskets bench-next-item bench-train bench-beauty bench-movielens bench-retailrocket bench-tafeng bench-lists bench-pages bench-als bench-als-fit soak-tests soak-ingest soak-cluster soak-hdfs soak-s3 clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -136,7 +136,8 @@ bench-train: ## time training the transformer next to RecTools and RePlay, and b
 bench-beauty: ## the transformer on Amazon Beauty, leave-one-out, three seeds (BENCH="--seeds 1"), or skip
 bench-movielens: ## the same on MovieLens 1M, for hours
 bench-retailrocket: ## the same on Retailrocket's sessions: the item viewed next
-bench-beauty bench-movielens bench-retailrocket: bench-%:
+bench-tafeng: ## the same on Ta-Feng: the items of the last basket (BENCH="--set repeat_memory=false")
+bench-beauty bench-movielens bench-retailrocket bench-tafeng: bench-%:
 	@infra/setup.sh train
 	@$(BIN)/python tests/benchmarks/bench_sequences.py $* $(BENCH)
 

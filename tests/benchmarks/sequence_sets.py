@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from deltalake import write_deltalake
 from numpy.typing import NDArray
+from ta_feng import FILE, baskets_of
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 DAY = date(2024, 1, 1)
@@ -47,22 +48,24 @@ def retailrocket_tests(file: Path) -> Sequences:
 
 @dataclass(frozen=True)
 class SequenceSet:
-    """What is trained on, and the sequences whose last item is to be told; no item has the index 0."""
+    """What is trained on, the histories that are asked about, and which items came next; no item has the index 0."""
 
     train: Sequences
-    test: Sequences
+    histories: Sequences
+    truth: Sequences
     hides_seen: bool
     validation_share: float
 
     @property
     def num_items(self) -> int:
         """The highest index."""
-        return int(max(items.max() for items in (*self.train, *self.test)))
+        return int(max(items.max() for items in (*self.train, *self.histories, *self.truth)))
 
 
 def _leave_one_out(sequences: Sequences) -> SequenceSet:
     """Everyone's last item is to be told, and the one before it validates; what was taken is not listed again."""
-    return SequenceSet([items[:-1] for items in sequences], sequences, hides_seen=True, validation_share=1.0)
+    before = [items[:-1] for items in sequences]
+    return SequenceSet(before, before, [items[-1:] for items in sequences], hides_seen=True, validation_share=1.0)
 
 
 def _retailrocket(folder: Path) -> SequenceSet:
@@ -72,7 +75,16 @@ def _retailrocket(folder: Path) -> SequenceSet:
     )
     least = min(items.min() for items in (*train, *test))
     known, asked = ([items + 1 - least for items in some] for some in (train, test))
-    return SequenceSet(known, asked, hides_seen=False, validation_share=0.1)
+    histories, truth = [items[:-1] for items in asked], [items[-1:] for items in asked]
+    return SequenceSet(known, histories, truth, hides_seen=False, validation_share=0.1)
+
+
+def _ta_feng(folder: Path) -> SequenceSet:
+    """Everyone's last basket is to be told; the baskets before it stand one behind the other, as they are written."""
+    known, last = baskets_of(folder / "tafeng")
+    histories = [np.concatenate(baskets).astype(np.int64) + 1 for baskets in known]
+    truth = [np.unique(basket).astype(np.int64) + 1 for basket in last]
+    return SequenceSet(histories, histories, truth, hides_seen=False, validation_share=0.2)
 
 
 RETAILROCKET = ("retailrocket_sessions/train-sessions.txt.gz", "retailrocket_sessions/test.tsv.gz")
@@ -82,6 +94,7 @@ SETS: dict[str, tuple[tuple[str, ...], Callable[[Path], SequenceSet]]] = {
     "beauty": ((BEAUTY,), lambda folder: _leave_one_out(amazon_beauty(folder / BEAUTY))),
     "movielens": ((MOVIELENS,), lambda folder: _leave_one_out(movielens(folder / MOVIELENS))),
     "retailrocket": (RETAILROCKET, _retailrocket),
+    "tafeng": ((f"tafeng/{FILE}",), _ta_feng),
 }
 
 
