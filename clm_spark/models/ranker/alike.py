@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import Field
 from pyspark.sql import DataFrame
 
+from clm_spark.models.ranker import transformer_source
 from clm_spark.models.ranker.knowledge import basket_vectors
 from clm_spark.models.ranker.learned import Scored, Scorer
 from clm_spark.models.ranker.lines import Singles
@@ -19,6 +20,7 @@ from clm_spark.settings import Section
 from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY
 
 MODULES = (
+    *transformer_source.MODULES,
     *(
         f"clm_spark.models.ranker.{name}"
         for name in (

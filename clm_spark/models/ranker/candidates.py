@@ -8,7 +8,17 @@ import numpy as np
 from clm_spark.models.ranker.features import features_of
 from clm_spark.models.ranker.knowledge import basket_vectors
 from clm_spark.models.ranker.lines import Ints, Lines, Singles, starts_of_runs
-from clm_spark.models.ranker.sources import ALS, NEAREST, NEIGHBOURS, NEXT, OF_CATEGORY, WITH, Block, best_cells
+from clm_spark.models.ranker.sources import (
+    ALS,
+    NEAREST,
+    NEIGHBOURS,
+    NEXT,
+    OF_CATEGORY,
+    TRANSFORMER,
+    WITH,
+    Block,
+    best_cells,
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,7 @@ def _keys(block: Block) -> Ints:
         NEXT: asked.from_items,
         ALS: asked.from_als,
         OF_CATEGORY: asked.from_category,
+        TRANSFORMER: asked.from_transformer,
     }
     found = [
         own,

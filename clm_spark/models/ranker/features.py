@@ -6,7 +6,17 @@ import numpy as np
 
 from clm_spark.models.ranker.knowledge import Knowledge, basket_vectors, taste_vectors
 from clm_spark.models.ranker.lines import Floats, Ints, Lines, Singles, starts_of_runs
-from clm_spark.models.ranker.sources import ALS, NEAREST, NEIGHBOURS, NEXT, OF_CATEGORY, SOURCES, WITH, Block
+from clm_spark.models.ranker.sources import (
+    ALS,
+    NEAREST,
+    NEIGHBOURS,
+    NEXT,
+    OF_CATEGORY,
+    SOURCES,
+    TRANSFORMER,
+    WITH,
+    Block,
+)
 
 # The features, by what a list's reason is when they weigh most.
 OWN_FEATURES = (
@@ -36,6 +46,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     NEXT: (NEXT,),
     "taste": ("taste", ALS),
     OF_CATEGORY: (OF_CATEGORY,),
+    TRANSFORMER: (TRANSFORMER,),
     "price": PRICE_FEATURES,
     "popular": ITEM_FEATURES,
     "customer": CUSTOMER_FEATURES,

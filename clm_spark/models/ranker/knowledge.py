@@ -11,6 +11,7 @@ from scipy.sparse.linalg import svds
 from clm_spark.models.ranker.als_source import item_vectors
 from clm_spark.models.ranker.lines import Bools, Floats, Ints, Lines, Singles
 from clm_spark.models.ranker.settings import CandidateSettings
+from clm_spark.models.ranker.transformer_source import Files
 
 LARGEST_BASKET = 100  # lines of a basket that pairs are counted of
 FADES = {"within": 0.9, "across": 0.7}  # TIFU-KNN's decays of baskets within a group, and of groups
@@ -45,6 +46,7 @@ class Knowledge:
     tastes: Singles  # items x dimensions
     als: Singles  # items x rank; without a column where no candidates are taken from it
     rarity: Singles
+    transformer: Files | None = None  # the network's files, where candidates are taken from it
 
     @property
     def num_items(self) -> int:
@@ -112,6 +114,7 @@ def knowledge_of(
     reference_keys: Ints,
     *,
     settings: CandidateSettings,
+    transformer: Files | None = None,
 ) -> Knowledge:
     """From sums over all customers and the purchases of those of reference, whose rows are in the order of their keys."""
     facts, votes = facts_of(sums), basket_vectors(references)
@@ -135,6 +138,7 @@ def knowledge_of(
         if settings.from_als
         else np.zeros((len(categories), 0), np.float32),
         rarity.astype(np.float32),
+        transformer,
     )
 
 

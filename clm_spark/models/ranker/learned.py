@@ -16,6 +16,7 @@ from clm_spark.models.ranker.knowledge import SUMS, Knowledge, item_sums, knowle
 from clm_spark.models.ranker.lines import Bools, Floats, Ints, histories_of, joined, lists_of
 from clm_spark.models.ranker.settings import RankerSettings
 from clm_spark.models.ranker.sources import Block, CandidateOptions, blocks_of
+from clm_spark.models.ranker.transformer_source import trained
 from clm_spark.session import spread_over_cores
 
 Batches = Iterable[pa.RecordBatch]
@@ -45,7 +46,10 @@ def knowledge_at(histories: DataFrame, categories: Ints, asked: CandidateOptions
     drawn = histories.orderBy(F.xxhash64("customer_key", F.lit(settings.seed)), "customer_key")
     batches = drawn.select(*HISTORY).limit(settings.reference_customers).sort("customer_key").toArrow().to_batches()
     references = histories_of(joined(batches), num_items=num_items, longest=settings.longest_history)
-    return knowledge_of(sums, categories, references.bought, references.customer_keys, settings=settings)
+    transformer = trained(references.bought, asked.transformer) if settings.from_transformer else None
+    return knowledge_of(
+        sums, categories, references.bought, references.customer_keys, settings=settings, transformer=transformer
+    )
 
 
 def _sums_of(histories: DataFrame, *, num_items: int, asked: CandidateOptions) -> dict[str, Floats]:

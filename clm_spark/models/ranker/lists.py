@@ -14,6 +14,7 @@ from clm_spark.models.ranker.lines import Ints
 from clm_spark.models.ranker.settings import CandidateSettings
 from clm_spark.models.ranker.sources import CandidateOptions
 from clm_spark.models.task import Inputs
+from clm_spark.models.transformer.settings import TransformerSettings
 from clm_spark.session import persisted
 from clm_spark.settings import Settings
 from clm_spark.tables.catalog import ITEM_VOCABULARY
@@ -24,7 +25,8 @@ KNOWLEDGE = "ranker.knowledge"
 def candidate_options(settings: Settings) -> CandidateOptions:
     """How the settings want candidates made."""
     recommend = settings.recommend
-    return CandidateOptions(settings.of(CandidateSettings), recommend.test_days, recommend.hide_seen)
+    transformer = settings.of(TransformerSettings)
+    return CandidateOptions(settings.of(CandidateSettings), recommend.test_days, recommend.hide_seen, transformer)
 
 
 def known_at(inputs: Inputs) -> Broadcast[Knowledge]:

@@ -25,6 +25,7 @@ from clm_spark.models.ranker.sources import Block, CandidateOptions
 from clm_spark.models.recommender import Recommender
 from clm_spark.models.registry.flavours import load_spark_pipeline, save_spark_pipeline
 from clm_spark.models.task import Inputs
+from clm_spark.models.transformer.settings import TransformerSettings
 from clm_spark.session import persisted
 from clm_spark.settings import Settings
 from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY
@@ -48,7 +49,9 @@ class Ranker(Recommender):
     def settings_used(self, settings: Settings) -> list[str]:
         """Its own, those of its candidates, and the days that it looks ahead."""
         horizon = f"{settings.recommend.test_days} days ahead, seen hidden: {settings.recommend.hide_seen}"
-        return [*super().settings_used(settings), settings.of(CandidateSettings).model_dump_json(), horizon]
+        candidates = settings.of(CandidateSettings)
+        used = [*super().settings_used(settings), candidates.model_dump_json(), horizon]
+        return [*used, settings.of(TransformerSettings).model_dump_json()] if candidates.from_transformer else used
 
     def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:
         """Learn from the mornings before `inputs.as_of` whose days to come were over by then."""

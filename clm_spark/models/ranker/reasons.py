@@ -6,7 +6,7 @@ import numpy as np
 
 from clm_spark.models.ranker.features import FEATURES, GROUPS
 from clm_spark.models.ranker.lines import Singles
-from clm_spark.models.ranker.sources import NEIGHBOURS, NEXT, OF_CATEGORY, WITH
+from clm_spark.models.ranker.sources import NEIGHBOURS, NEXT, OF_CATEGORY, TRANSFORMER, WITH
 
 PLACES = {name: place for place, name in enumerate(FEATURES)}
 TOLD = tuple(group for group in GROUPS if group != "customer")  # what is the same for all items is no reason
@@ -64,6 +64,7 @@ WORDS: dict[str, Callable[[Singles], str]] = {
     NEXT: lambda row: "often in the next basket after what the customer bought",
     "taste": lambda row: "bought by customers with the same tastes",
     OF_CATEGORY: lambda row: "sells well of late in a category that the customer buys of",
+    TRANSFORMER: lambda row: "follows what the customer bought last",
     "price": lambda row: f"costs {_of(row, 'price'):.2f}, as the customer's purchases do",
     "popular": _popular,
 }

@@ -26,6 +26,11 @@ class CandidateSettings(Section):
         0,
         description="items that sell best of late in the categories that the customer buys of, such as 30; 0: left out",
     )
+    from_transformer: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="items that a transformer expects next, such as 100, trained as the section transformer says on the "
+        "customers of reference; 0: it is left out",
+    )
     neighbours: Count = Field(300, description="customers whose baskets are most like the customer's")
     reference_customers: Count = Field(
         10_000, description="customers, drawn by hash, among whom neighbours are looked for: cost is linear in it"

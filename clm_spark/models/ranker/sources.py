@@ -1,7 +1,7 @@
 """A block of customers, and what each source of candidates gives every item for them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -21,12 +21,14 @@ from clm_spark.models.ranker.knowledge import (
 )
 from clm_spark.models.ranker.lines import Histories, Ints, Singles, histories_of
 from clm_spark.models.ranker.settings import CandidateSettings
+from clm_spark.models.ranker.transformer_source import scores
+from clm_spark.models.transformer.settings import TransformerSettings
 
 MOST_CUSTOMERS = 512  # of a block
 
 NEIGHBOURS, NEAREST, WITH, NEXT, TASTES = "neighbours", "nearest", "bought_with", "bought_next", "tastes"
-ALS, OF_CATEGORY = "als", "of_category"
-SOURCES = (NEIGHBOURS, NEAREST, WITH, NEXT, ALS, OF_CATEGORY)
+ALS, OF_CATEGORY, TRANSFORMER = "als", "of_category", "transformer"
+SOURCES = (NEIGHBOURS, NEAREST, WITH, NEXT, ALS, OF_CATEGORY, TRANSFORMER)
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class CandidateOptions:
     settings: CandidateSettings
     recent_days: int
     hides_seen: bool = False
+    transformer: TransformerSettings = field(default_factory=TransformerSettings)
 
 
 def blocks_of(batches: Iterable[pa.RecordBatch], known: Knowledge, asked: CandidateOptions) -> Iterator["Block"]:
@@ -128,6 +131,14 @@ def _by_category(block: Block) -> Singles:
     return np.asarray(shares[:, known.categories] * in_category, np.float32)
 
 
+def _by_transformer(block: Block) -> Singles:
+    """What a transformer expects to come next; 0 where it is left out."""
+    bought, files = block.histories.bought, block.known.transformer
+    if files is None:
+        return np.zeros((bought.num_customers, bought.num_items), np.float32)
+    return scores(files, bought)
+
+
 SCORED_BY: Mapping[str, Callable[[Block], Singles]] = {
     NEIGHBOURS: _by_neighbours,
     NEAREST: _by_nearest,
@@ -136,6 +147,7 @@ SCORED_BY: Mapping[str, Callable[[Block], Singles]] = {
     TASTES: _by_tastes,
     ALS: _by_als,
     OF_CATEGORY: _by_category,
+    TRANSFORMER: _by_transformer,
 }
 
 

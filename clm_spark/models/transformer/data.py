@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -137,12 +138,25 @@ def read_shard(
         chunk_events, chunk_lengths = _last_events(of_rows, of_each, max_length)
         events.append(chunk_events)
         lengths.append(chunk_lengths)
-    all_events, all_lengths = np.concatenate(events), np.concatenate(lengths)
+    return _shard(
+        np.concatenate(events), np.concatenate(lengths), range(first, last), bounds, num_sequences, max_length
+    )
+
+
+def shard_of(events: Events, lengths: Ints, *, max_length: int) -> Shard:
+    """The only rank's shard, of sequences one after the other that are as long as `lengths` say."""
+    events, lengths = _last_events(events, lengths, max_length)
+    bounds = [len(lengths) * number // NUM_PARTS for number in range(NUM_PARTS + 1)]
+    return _shard(events, lengths, range(NUM_PARTS), bounds, len(lengths), max_length)
+
+
+def _shard(
+    all_events: Events, all_lengths: Ints, numbers: range, bounds: list[int], num_sequences: int, max_length: int
+) -> Shard:
+    """The parts of these numbers, whose customers stand between `bounds` among all of them."""
     starts = _starts(all_lengths)
     parts = []
-    for number, begin, end in zip(
-        range(first, last), np.array(bounds[:-1]) - bounds[0], np.array(bounds[1:]) - bounds[0], strict=True
-    ):
+    for number, (begin, end) in zip(numbers, pairwise(bound - bounds[0] for bound in bounds), strict=True):
         of_part = slice(starts[begin], starts[end])
         parts.append(Part(number, all_events[of_part], starts[begin : end + 1] - starts[begin]))
     return Shard(tuple(parts), num_sequences, max_length)
@@ -273,10 +287,15 @@ def events_of(rows: pa.Table | pa.RecordBatch, kinds: Sequence[str]) -> tuple[Ev
         events[:, 1] = pc.fill_null(pc.add(numbers, 1), UNKNOWN).to_numpy(zero_copy_only=False)
     if of_times is not None:
         at = of_times.flatten().cast(pa.timestamp("us", of_times.type.value_type.tz)).cast(pa.int64()).to_numpy()
-        minutes = np.maximum(np.diff(at, prepend=0), 0) / MICROSECONDS_PER_MINUTE
-        events[:, 2] = np.minimum(1 + np.floor(np.log2(1 + minutes)), NUM_GAPS)
+        events[:, 2] = gap_numbers(np.diff(at, prepend=0) / MICROSECONDS_PER_MINUTE)
         events[_starts(lengths)[:-1][lengths > 0], 2] = UNKNOWN
     return events, lengths
+
+
+def gap_numbers(minutes: NDArray[np.floating]) -> Ints:
+    """The number of each time gap, from 1 on; each but the last holds twice as long ones as the one before."""
+    numbers: Ints = np.minimum(1 + np.floor(np.log2(1 + np.maximum(minutes, 0))), NUM_GAPS).astype(np.int64)
+    return numbers
 
 
 def as_events(items: Sequence[int] | Ints) -> Events:

@@ -74,18 +74,14 @@ class OneRank:
         optimizer.step()
 
 
-@dataclass(frozen=True)
-class TrainingTask:
-    """All that a rank must know; it travels to every worker, the model in `start_from` with it.
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What is trained on whichever sequences; the model in `start_from` is gone on from.
 
-    `checkpoints` is a folder that every rank can reach, as delta-rs names it and with the same `storage_options` as
-    the table; None: no epoch is kept. `kinds` are those of the sequences' events. Where `hides_seen`, validation looks for the next item among those not in the
-    sequence, as lists do.
+    `kinds` are those of the sequences' events. Where `hides_seen`, validation looks for the next item among those not in
+    the sequence, as lists do.
     """
 
-    location: str
-    version: int
-    as_of: date
     num_items: int
     settings: TransformerSettings
     epochs: int
@@ -93,6 +89,19 @@ class TrainingTask:
     hides_seen: bool = False
     vocabulary_version: int | None = None
     start_from: Mapping[str, bytes] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingTask(Training):
+    """All that a rank must know; it travels to every worker.
+
+    `checkpoints` is a folder that every rank can reach, as delta-rs names it and with the same `storage_options` as
+    the table; None: no epoch is kept.
+    """
+
+    location: str
+    version: int
+    as_of: date
     checkpoints: str | None = None
     storage_options: Mapping[str, str] | None = field(default=None, repr=False)  # may hold keys
 
@@ -101,15 +110,8 @@ class TrainingTask:
         """Names what is trained: a checkpoint of another data version, model or setting is not gone on from."""
         asked = self.settings.model_dump_json(exclude={"launcher", "ranks"})
         parts = [
-            self.location,
-            self.version,
-            self.as_of,
-            self.num_items,
-            self.epochs,
-            self.kinds,
-            self.hides_seen,
-            asked,
-        ]
+            self.location, self.version, self.as_of, self.num_items, self.epochs, self.kinds, self.hides_seen, asked,
+        ]  # fmt: skip
         digest = hashlib.sha256("\n".join(map(str, parts)).encode())
         for file in (self.start_from or {}).values():
             digest.update(file)
@@ -159,30 +161,40 @@ class Progress:
 
 
 def train(task: TrainingTask, ranks: Ranks, tell: Callable[[str], None] = lambda line: None) -> TrainingResult:
-    """Train on this rank's part of the sequences; rank 0 tells a line per epoch.
+    """Train on this rank's part of the table's sequences; rank 0 tells a line per epoch.
 
     Goes on from the last checkpoint of the same task, with the result that an undisturbed run would have had. Every
     rank ends with the same weights, which is checked. Raises `ContractError` when there is nothing to train on.
     """
-    started = time.monotonic()
-    settings = task.settings
-    whole = read_shard(
+    shard = read_shard(
         task.location,
         task.version,
         as_of=task.as_of,
         rank=ranks.rank,
         ranks=ranks.size,
-        max_length=settings.max_length + 1,
+        max_length=task.settings.max_length + 1,
         kinds=task.kinds,
         storage_options=task.storage_options,
     )
+    return train_on(shard, task, ranks, tell, Checkpoints.of(task.checkpoints, task.name, task.storage_options))
+
+
+def train_on(
+    whole: Shard,
+    task: Training,
+    ranks: Ranks,
+    tell: Callable[[str], None] = lambda line: None,
+    checkpoints: Checkpoints | None = None,
+) -> TrainingResult:
+    """As `train`, on sequences that are in memory."""
+    started = time.monotonic()
+    settings = task.settings
     validates = settings.patience is not None
     shard, validated = whole.split(settings.validation_share, settings.seed) if validates else (whole, [])
     counts = torch.from_numpy(shard.counts(task.num_items)).double()
     ranks.average(counts)
     model = _starting_model(task, counts, ranks)
     loop = _Loop(task, ranks, shard, model, counts.numpy())
-    checkpoints = Checkpoints.of(task.checkpoints, task.name, task.storage_options)
     progress = loop.resume(checkpoints)
     while not progress.is_over(task.epochs, settings.patience):
         loop.epoch(progress)
@@ -217,7 +229,7 @@ class _Loop:
     """Steps over the batches of a rank."""
 
     def __init__(
-        self, task: TrainingTask, ranks: Ranks, shard: Shard, model: NextItemModel, counts: NDArray[np.float64]
+        self, task: Training, ranks: Ranks, shard: Shard, model: NextItemModel, counts: NDArray[np.float64]
     ) -> None:
         self.task, self.ranks, self.shard, self.model = task, ranks, shard, model
         settings = task.settings
@@ -337,7 +349,7 @@ def precision(settings: TransformerSettings, device: torch.device) -> str:
     return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
 
 
-def _starting_model(task: TrainingTask, counts: Tensor, ranks: Ranks) -> NextItemModel:
+def _starting_model(task: Training, counts: Tensor, ranks: Ranks) -> NextItemModel:
     torch.manual_seed(task.settings.seed)
     if task.start_from is None:
         model = new_model(task.num_items, task.settings, kinds=task.kinds)
