@@ -15,7 +15,7 @@ from ta_feng import FILE, FOLDER, baskets_of, rule_lists
 
 from clm_spark.models.catalogue import load_settings
 from clm_spark.models.ranker.settings import CandidateSettings, RankerSettings
-from clm_spark.models.ranker.sources import NEAREST, NEIGHBOURS, TASTES
+from clm_spark.models.ranker.sources import NEAREST, NEIGHBOURS, TASTES, TRANSFORMER
 from clm_spark.session import build_session
 
 SOURCES = {"TIFU-KNN's neighbours": NEAREST, "user neighbours": NEIGHBOURS, "SVD": TASTES}
@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument(
         "--panels", type=int, default=2, help="known baskets of each customer that the ranker learns from"
     )
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="of the candidates' settings")
     asked = parser.parse_args()
     if not (asked.folder / FILE).exists():
         print(f"{asked.folder} has no {FILE}: nothing is compared")
@@ -35,6 +36,9 @@ def main() -> None:
     spark = build_session(settings, app_name="bench-baskets")
     known, last = baskets_of(asked.folder)
     lists = {name: as_rows(spark, rows) for name, rows in rule_lists(known).items()}
+    changes = dict(pair.split("=", 1) for pair in asked.set)
+    plain = settings.of(CandidateSettings).model_dump() | {"reference_customers": len(known)} | changes
+    candidates = CandidateSettings.model_validate(plain)
     # Everybody has two known baskets or more.
     past = [([of[:-back] for of in known], [of[-back] for of in known]) for back in range(1, asked.panels + 1)]
     lists |= model_lists(
@@ -43,8 +47,8 @@ def main() -> None:
         known,
         references=(known, last),
         num_items=1 + max(item for baskets in (*known, last) for basket in baskets for item in basket),
-        sources=SOURCES,
-        candidates=settings.of(CandidateSettings).model_copy(update={"reference_customers": len(known)}),
+        sources=SOURCES | ({"transformer": TRANSFORMER} if candidates.from_transformer else {}),
+        candidates=candidates,
         ranker=settings.of(RankerSettings),
     )
     truth = as_rows(spark, last).select("customer_id", "item_id")
