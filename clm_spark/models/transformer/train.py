@@ -237,7 +237,8 @@ class _Loop:
         loss = NextItemsLoss(model, settings.horizon)
         self.loss, self.optimizer = ranks.prepare(loss, _optimizer(model, settings))
         if settings.compile:
-            model.compile(dynamic=True)
+            for layer in model.layers:
+                layer.compile(dynamic=True)
         self.precision = precision(settings, ranks.device)
         self.num_seen, self.waited = 0, 0.0
 
