@@ -53,7 +53,7 @@ def trained(asked_of: SequenceSet, settings: TransformerSettings, epochs: int) -
         location = write_sequences(Path(folder) / "sequences", asked_of.train)
         task = TrainingTask(
             location=location, version=0, as_of=DAY, num_items=asked_of.num_items, settings=settings, epochs=epochs,
-            hides_seen=asked_of.hides_seen,
+            hides_seen=asked_of.hides_seen, categories=asked_of.categories,
         )  # fmt: skip
         return train(task, OneRank(), tell=lambda line: print(f"  {line}", flush=True))
 

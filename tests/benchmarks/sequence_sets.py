@@ -1,8 +1,10 @@
 """Item sequences of data sets that papers report, and the table that the transformer is trained from."""
 
 import gzip
+import json
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -55,11 +57,25 @@ class SequenceSet:
     truth: Sequences
     hides_seen: bool
     validation_share: float
+    categories: NDArray[np.int64] | None = None  # a number by item, where the set has some
 
     @property
     def num_items(self) -> int:
         """The highest index."""
         return int(max(items.max() for items in (*self.train, *self.histories, *self.truth)))
+
+
+def _beauty(folder: Path) -> SequenceSet:
+    """With each item's narrowest category or brand: the one of its attributes that the fewest items have, but ten."""
+    found = _leave_one_out(amazon_beauty(folder / BEAUTY))
+    with gzip.open(folder / ATTRIBUTES, "rt") as file:
+        of_items = {int(item): attributes for item, attributes in json.load(file).items()}
+    counts = Counter(attribute for attributes in of_items.values() for attribute in attributes)
+    categories = np.zeros(found.num_items + 1, np.int64)
+    for item, attributes in of_items.items():
+        common = [attribute for attribute in attributes if counts[attribute] >= 10]
+        categories[item] = min(common, key=lambda attribute: counts[attribute], default=0)
+    return replace(found, categories=categories)
 
 
 def _leave_one_out(sequences: Sequences) -> SequenceSet:
@@ -89,9 +105,10 @@ def _ta_feng(folder: Path) -> SequenceSet:
 
 RETAILROCKET = ("retailrocket_sessions/train-sessions.txt.gz", "retailrocket_sessions/test.tsv.gz")
 BEAUTY, MOVIELENS = "amazon_beauty/beauty-5core.txt.gz", "ml1m/ml-1m.txt.gz"
+ATTRIBUTES = "amazon_beauty/item-attributes.json.gz"
 # Name: the files in the folder of data sets, and what reads them.
 SETS: dict[str, tuple[tuple[str, ...], Callable[[Path], SequenceSet]]] = {
-    "beauty": ((BEAUTY,), lambda folder: _leave_one_out(amazon_beauty(folder / BEAUTY))),
+    "beauty": ((BEAUTY, ATTRIBUTES), _beauty),
     "movielens": ((MOVIELENS,), lambda folder: _leave_one_out(movielens(folder / MOVIELENS))),
     "retailrocket": (RETAILROCKET, _retailrocket),
     "tafeng": ((f"tafeng/{FILE}",), _ta_feng),

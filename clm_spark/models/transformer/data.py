@@ -26,6 +26,7 @@ UNKNOWN = 0  # the number of a kind or gap that is not known; padding has it, to
 NUM_GAPS = (
     20  # 1: under a minute after the event before, 2: under three, 3: under seven, and so on; the last: a year or more
 )
+NUM_CATEGORIES = 4096  # numbers of item categories, by hash: a category keeps its number, and a few share one
 MICROSECONDS_PER_MINUTE = 60_000_000
 
 

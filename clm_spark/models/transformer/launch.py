@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 import clm_spark
 from clm_spark import files
 from clm_spark.errors import SettingsError
-from clm_spark.models.transformer.data import count_sequences
+from clm_spark.models.transformer.data import Ints, count_sequences
 from clm_spark.models.transformer.network import read_model_files, save_model_files
 from clm_spark.models.transformer.served import describe
 from clm_spark.models.transformer.settings import TransformerSettings
@@ -54,14 +54,16 @@ def fit_transformer(
     start_from: str | None = None,
     epochs: int,
     kinds: tuple[str, ...] = (),
+    categories: Ints | None = None,
     hides_seen: bool = False,
     vocabulary_version: int | None = None,
 ) -> TrainingResult:
     """Train on gold.item_sequences of `as_of` in a pinned version of the table at `location`, and save the model.
 
     `num_items` is the highest item_index of the vocabulary; it may exceed that of the model in `start_from`, whose
-    training then goes on. `model_path` and `start_from` are folders on any store, which ranks never open. They
-    keep a checkpoint per epoch in the folder `checkpoints`, from which the same training goes on after a kill; it is
+    training then goes on. `categories` has a number for the category of each. `model_path` and `start_from` are folders
+    on any store, which ranks never open. They keep a checkpoint per epoch in the folder `checkpoints`, from which the
+    same training goes on after a kill; it is
     removed when the training ends. Raises `ContractError` when there are no sequences, `SettingsError` when the ranks cannot be had and `TrainingError` when one of them fails.
     """
     url, storage_options = readable(location)
@@ -76,6 +78,7 @@ def fit_transformer(
         epochs=epochs,
         start_from=None if start_from is None else read_model_files(start_from),
         kinds=kinds,
+        categories=categories,
         hides_seen=hides_seen,
         vocabulary_version=vocabulary_version,
         checkpoints=readable(files.as_url(checkpoints))[0],
@@ -253,7 +256,7 @@ class TorchRanks:
     def prepare(self, loss: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, Optimizer]:
         """The loss in DistributedDataParallel, which averages gradients in buckets on the way back."""
         devices = [self.device] if self.device.type == "cuda" else None
-        return nn.parallel.DistributedDataParallel(loss, device_ids=devices), optimizer
+        return nn.parallel.DistributedDataParallel(loss, device_ids=devices, broadcast_buffers=False), optimizer
 
     def step(self, optimizer: Optimizer, clip: Callable[[], None]) -> None:
         """Take a step: the gradients are averaged by now."""

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -82,6 +84,7 @@ class Transformer(IndexedRecommender):
             checkpoints=f"{inputs.settings.lakehouse.path}/models/checkpoints/{self.name}",
             start_from=f"{holdout}/model" if holdout else None,
             epochs=asked.finetune_epochs if holdout else asked.epochs,
+            categories=_category_numbers(inputs) if asked.item_categories else None,
             kinds=inputs.settings.features.sequence_kinds,
             hides_seen=inputs.settings.recommend.hide_seen,
             vocabulary_version=lake.version(ITEM_VOCABULARY),
@@ -116,3 +119,15 @@ class Transformer(IndexedRecommender):
             hide_seen=inputs.settings.recommend.hide_seen,
         )
         return self.with_item(lists, inputs, reason="follows what the customer took last")
+
+
+def _category_numbers(inputs: Inputs) -> NDArray[np.int64]:
+    """The number of each item index's category, the same on every day; bounded by `recommend.max_items`."""
+    from clm_spark.models.transformer.data import NUM_CATEGORIES
+
+    number = F.when(F.col("category").isNull(), 0).otherwise(F.pmod(F.xxhash64("category"), F.lit(NUM_CATEGORIES)) + 1)
+    rows = inputs.read(ITEM_VOCABULARY).select("item_index", number).toArrow()
+    index, numbers = (column.to_numpy() for column in rows.columns)
+    categories = np.zeros(int(index.max(initial=0)) + 1, np.int64)
+    categories[index] = numbers
+    return categories

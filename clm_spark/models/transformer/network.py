@@ -15,7 +15,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from clm_spark import files
 from clm_spark.errors import ContractError
-from clm_spark.models.transformer.data import NUM_GAPS
+from clm_spark.models.transformer.data import NUM_CATEGORIES, NUM_GAPS
 from clm_spark.models.transformer.settings import TransformerSettings
 
 CONFIG_FILE = "config.json"
@@ -43,6 +43,7 @@ class NextItemConfig(PretrainedConfig):  # type: ignore[misc]  # transformers ha
     repeat_memory: bool = True
     item_bias: bool = True
     kinds: tuple[str, ...] | list[str] = ()  # of events, numbered from 1 on; none: a step does not know its kind
+    num_categories: int = 0  # numbers of item categories; 0: an item knows no category
     num_gaps: int = 0  # numbers of time gaps; 0: a step does not know how long the one before is ago
     vocabulary_version: int | None = None  # of gold.item_vocabulary, which gave the indices
 
@@ -96,6 +97,9 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
     def __init__(self, config: NextItemConfig) -> None:
         super().__init__(config)
         self.items = nn.Embedding(config.num_items + 1, config.width, padding_idx=0)
+        if config.num_categories:
+            self.categories = nn.Embedding(config.num_categories + 1, config.width, padding_idx=0)
+            self.register_buffer("category_of", torch.zeros(config.num_items + 1, dtype=torch.long))
         if config.positions == "learned":
             self.places = nn.Embedding(config.max_length, config.width)
         if config.kinds:
@@ -137,9 +141,14 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
 
     @property
     def item_vectors(self) -> Tensor:
-        """Embeddings by item index; tied, they are input and output."""
+        """Vectors by item index: its own, and its category's; tied, they are input and output."""
         weight: Tensor = self.items.weight
-        return weight
+        return weight + self.categories(self.category_of) if self.config.num_categories else weight
+
+    def vectors_of(self, items: Tensor) -> Tensor:
+        """Those of some items."""
+        vectors: Tensor = self.items(items)
+        return vectors + self.categories(self.category_of[items]) if self.config.num_categories else vectors
 
     def get_input_embeddings(self) -> nn.Module:
         """The items' embeddings."""
@@ -164,7 +173,7 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
         learnt anew.
         """
         items, kinds, gaps = events.unbind(dim=-1)
-        steps = self.items(items)
+        steps = self.vectors_of(items)
         if self.config.kinds:
             steps = steps + self.kinds(kinds)
         if self.config.num_gaps:
@@ -180,7 +189,7 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
 
     def tastes(self, hidden: Tensor, items: Tensor | None = None) -> Tensor:
         """h . e + b of all items (... x items), or of `items`, one row of them for all or one for each customer."""
-        vectors = self.item_vectors if items is None else self.item_vectors[items]
+        vectors = self.item_vectors if items is None else self.vectors_of(items)
         tastes = hidden @ vectors.transpose(-1, -2)
         if not self.config.item_bias:
             return tastes
@@ -213,8 +222,17 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
         self.popularity[0] = HARDLY_EVER
 
     @torch.no_grad()
+    def set_categories(self, categories: Tensor) -> None:
+        """Say which category each item index has, from 1 on; 0: none. Of no effect where items know none."""
+        if self.config.num_categories:
+            self.category_of.copy_(categories)
+
+    @torch.no_grad()
     def grow(self, num_items: int) -> "NextItemModel":
-        """The same model over a larger vocabulary: old items keep their vectors and scores, new ones start average."""
+        """The same model over a larger vocabulary: old items keep their vectors and scores, new ones start average.
+
+        Once categories are set, a new item has the vector of its own besides.
+        """
         if num_items < self.num_items:
             raise ContractError(
                 f"the model knows {self.num_items} items and the vocabulary has {num_items}: an index once given "
@@ -222,9 +240,13 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
             )
         known = self.state_dict()
         grown = NextItemModel(NextItemConfig.from_dict({**self.config.to_dict(), "num_items": num_items}))
-        vectors = self.item_vectors[1:].mean(dim=0).repeat(num_items + 1, 1)
-        vectors[: self.num_items + 1] = self.item_vectors
+        vectors = self.items.weight[1:].mean(dim=0).repeat(num_items + 1, 1)
+        vectors[: self.num_items + 1] = self.items.weight
         sized = {"items.weight": vectors}
+        if self.config.num_categories:
+            category_of = torch.zeros_like(grown.category_of)
+            category_of[: self.num_items + 1] = self.category_of
+            sized["category_of"] = category_of
         if self.config.item_bias:
             popularity = self.popularity[1:].min().repeat(num_items + 1)
             popularity[: self.num_items + 1] = self.popularity
@@ -250,14 +272,14 @@ def new_model(
     settings: TransformerSettings,
     *,
     kinds: Sequence[str] = (),
-    vocabulary_version: int | None = None,
 ) -> NextItemModel:
     """An untrained model for item indices 1 to `num_items` and events of `kinds`; seed torch before."""
     built_from = ("width", "layers", "heads", "max_length", "dropout", "positions", "repeat_memory", "item_bias")
     asked = {name: getattr(settings, name) for name in built_from}
     asked["kinds"] = list(kinds) if len(kinds) > 1 else []  # one kind says nothing
     asked["num_gaps"] = NUM_GAPS if settings.time_gaps else 0
-    return NextItemModel(NextItemConfig(num_items=num_items, vocabulary_version=vocabulary_version, **asked))
+    asked["num_categories"] = NUM_CATEGORIES if settings.item_categories else 0
+    return NextItemModel(NextItemConfig(num_items=num_items, **asked))
 
 
 def model_from_files(content: Mapping[str, bytes]) -> NextItemModel:

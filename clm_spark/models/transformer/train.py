@@ -86,6 +86,7 @@ class Training:
     settings: TransformerSettings
     epochs: int
     kinds: tuple[str, ...] = ()
+    categories: Ints | None = field(default=None, repr=False)  # by item index, 1 to NUM_CATEGORIES; 0: none
     hides_seen: bool = False
     vocabulary_version: int | None = None
     start_from: Mapping[str, bytes] | None = field(default=None, repr=False)
@@ -115,6 +116,8 @@ class TrainingTask(Training):
         digest = hashlib.sha256("\n".join(map(str, parts)).encode())
         for file in (self.start_from or {}).values():
             digest.update(file)
+        if self.categories is not None:
+            digest.update(self.categories.tobytes())
         return digest.hexdigest()[:16]
 
 
@@ -364,6 +367,8 @@ def _starting_model(task: Training, counts: Tensor, ranks: Ranks) -> NextItemMod
             )
         model = known.grow(task.num_items)
         model.set_popularity(counts, first=known.num_items + 1)
+    if task.categories is not None:
+        model.set_categories(torch.from_numpy(task.categories))
     model.config.vocabulary_version = task.vocabulary_version
     model.to(ranks.device)
     for weights in model.parameters():

@@ -154,6 +154,24 @@ def test_kinds_and_gaps_count():
         assert differs == counts, changes
 
 
+def test_a_new_item_begins_as_its_category_does():
+    model = made(item_categories=True)
+    categories = torch.arange(NUM_ITEMS + 1) % 3 + 1
+    model.set_categories(categories)
+    with torch.no_grad():
+        model.categories.weight[2] = 5.0
+    opened = model_from_files(model.to_files())
+    assert torch.equal(score_all(opened, LONG), score_all(model, LONG))
+    grown = opened.grow(NUM_ITEMS + 2)
+    grown.set_categories(torch.cat([categories, torch.tensor([2, 3])]))
+    assert torch.allclose(score_all(grown, LONG)[:, :NUM_ITEMS], score_all(model, LONG), atol=1e-5)
+    average = model.items.weight[1:].mean(dim=0)
+    assert torch.allclose(grown.item_vectors[NUM_ITEMS + 1], average + 5, atol=1e-5)
+    assert torch.allclose(
+        grown.vectors_of(torch.tensor([NUM_ITEMS + 2]))[0], average + model.categories.weight[3], atol=1e-5
+    )
+
+
 def test_the_place_of_the_next_item_is_that_among_all(model):
     scores = score_all(model, [sequence[:-1] for sequence in LONG])
     for hides_seen in (False, True):
