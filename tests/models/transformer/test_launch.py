@@ -100,7 +100,7 @@ def test_a_rank_takes_the_gpu_of_its_task(addresses, local_rank, num_gpus, expec
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # Horovod's own, on failure
 def test_a_rank_that_fails_says_why(fit, tmp_path):
-    larger = new_model(NUM_ITEMS + 5, DEBUG_SIZE)
+    larger = new_model(NUM_ITEMS + 5, DEBUG_SIZE, kinds=KINDS)
     save_model_files(larger.to_files(), str(tmp_path / "larger"))
     for launcher in ("horovod", "torch_distributor"):
         with pytest.raises(TrainingError, match=r"a rank of the training failed: .*knows 35 items and the vocabulary"):
