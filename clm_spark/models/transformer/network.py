@@ -283,13 +283,7 @@ def new_model(
 
 
 def model_from_files(content: Mapping[str, bytes]) -> NextItemModel:
-    """The model of `to_files`, ready to score. Raises `ContractError` for a network of an earlier version."""
-    kind = json.loads(content[CONFIG_FILE]).get("model_type")
-    if kind != NextItemConfig.model_type:
-        raise ContractError(
-            f"the transformer was saved by an earlier version, as {kind}: expected {NextItemConfig.model_type}; "
-            "train it again (clm run train_recommenders)"
-        )
+    """The model of `to_files`, ready to score."""
     with tempfile.TemporaryDirectory() as folder:
         for name, file in content.items():
             (Path(folder) / name).write_bytes(file)
@@ -307,13 +301,20 @@ def save_model_files(content: Mapping[str, bytes], path: str) -> None:
 
 
 def read_model_files(path: str) -> dict[str, bytes]:
-    """The files that `save_model_files` wrote. Raises `ContractError` where there are none."""
+    """The files that `save_model_files` wrote. Raises `ContractError` where there are none, or of an earlier version."""
     try:
-        return {name: files.read_bytes(f"{path}/{name}") for name in (CONFIG_FILE, WEIGHTS_FILE)}
+        content = {name: files.read_bytes(f"{path}/{name}") for name in (CONFIG_FILE, WEIGHTS_FILE)}
     except FileNotFoundError:
         raise ContractError(
             f"no trained model at {path}: expected {CONFIG_FILE} and {WEIGHTS_FILE}; train it first"
         ) from None
+    kind = json.loads(content[CONFIG_FILE]).get("model_type")
+    if kind != NextItemConfig.model_type:
+        raise ContractError(
+            f"the transformer was saved by an earlier version, as {kind}: expected {NextItemConfig.model_type}; "
+            "train it again (clm run train_recommenders)"
+        )
+    return content
 
 
 def load_model(path: str) -> NextItemModel:
