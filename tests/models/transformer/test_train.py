@@ -117,6 +117,13 @@ def test_training_stops_when_validation_does_and_keeps_the_best(tmp_path):
     assert kept > result.ndcgs[-1]
 
 
+def test_without_anyone_to_validate_all_epochs_are_made(tmp_path):
+    write_sequences(tmp_path / "sequences", [[1, 2]] * 40)
+    settings = DEBUG_SIZE.model_copy(update={"patience": 1, "validation_share": 1.0})
+    result = train(task(tmp_path / "sequences", settings=settings, epochs=4), OneRank())
+    assert (len(result.losses), result.ndcgs, result.best_epoch) == (4, (), 4)
+
+
 def test_a_model_of_other_kinds_is_not_gone_on_from(tmp_path):
     table = tmp_path / "sequences"
     write_sequences(table, cycles(20))
