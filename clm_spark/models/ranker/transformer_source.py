@@ -1,6 +1,5 @@
 """The transformer as a source of candidates: trained on the purchases of the customers of reference, asked on the workers."""
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,10 @@ from clm_spark.models.ranker.lines import Ints, Lines, Singles
 Files = Mapping[str, bytes]
 MODULES = (
     __name__,
-    *(f"clm_spark.models.transformer.{name}" for name in ("data", "losses", "network", "score", "settings", "train")),
+    *(
+        f"clm_spark.models.transformer.{name}"
+        for name in ("data", "losses", "negatives", "network", "score", "settings", "train")
+    ),
 )
 MINUTES_PER_DAY = 24 * 60
 SCATTER = np.uint64(0x9E3779B97F4A7C15)  # odd, so that different numbers stay different
@@ -39,9 +41,12 @@ def trained(bought: Lines, settings: Any) -> Files:
 
 def scores(files: Files, bought: Lines) -> Singles:
     """Customers x items: the chance that the network gives each to come next; 0 without a purchase."""
-    from clm_spark.models.transformer.score import score_all
+    import torch
 
-    model = _opened(files)
+    from clm_spark.models.transformer.score import digest_of, opened_once, score_all
+
+    torch.set_num_threads(1)  # a task is a core's
+    model = opened_once(digest_of(files), lambda: files)
     events, lengths = sequences_of(bought)
     of_each = np.split(events, np.cumsum(lengths)[:-1])
     known = np.flatnonzero(lengths)
@@ -57,28 +62,12 @@ def sequences_of(bought: Lines) -> tuple[Ints, Ints]:
 
     Those of a day stand in an order of chance that is always the same: by item they would teach the order of numbers.
     """
+    from clm_spark.models.transformer.data import UNKNOWN, gap_numbers
+
     mixed = (bought.items.astype(np.uint64) + bought.ages.astype(np.uint64) * np.uint64(1_000_003)) * SCATTER
     order = np.lexsort((mixed, -bought.ages, bought.customers))
     customers, ages = bought.customers[order], bought.ages[order]
     lengths = np.bincount(customers, minlength=bought.num_customers)
-    from clm_spark.models.transformer.data import UNKNOWN, gap_numbers
-
     gaps = gap_numbers(-np.diff(ages, prepend=0) * MINUTES_PER_DAY)
     gaps[np.cumsum(lengths)[lengths > 0] - lengths[lengths > 0]] = UNKNOWN
     return np.column_stack([bought.items[order] + 1, np.full(len(order), UNKNOWN), gaps]), lengths
-
-
-_last: dict[str, Any] = {}  # Spark keeps its Python workers: the network that this one used last
-
-
-def _opened(files: Files) -> Any:
-    import torch
-
-    from clm_spark.models.transformer.network import model_from_files
-
-    digest = hashlib.sha256(b"".join(files.values())).hexdigest()
-    if digest not in _last:
-        torch.set_num_threads(1)  # a task is a core's
-        _last.clear()
-        _last[digest] = model_from_files(files)
-    return _last[digest]

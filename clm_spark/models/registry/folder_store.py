@@ -5,13 +5,11 @@ Each is one file that is put in its place whole, so that jobs side by side do no
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 from clm_spark import files
-from clm_spark.models.registry.store import VERSION, Curves, Tags
+from clm_spark.models.registry.store import VERSION, Run, Tags
 from clm_spark.settings import Settings
 
 ENTRY = ".json"
@@ -23,18 +21,14 @@ class FolderStore:
 
     settings: Settings
 
-    def add(
-        self,
-        task: str,
-        tags: Tags,
-        *,
-        source: str,
-        params: Mapping[str, Any],
-        metrics: Mapping[str, float],
-        curves: Curves,
-    ) -> None:
+    def add(self, task: str, tags: Tags, *, source: str, run: Run) -> None:
         """Write the version's entry."""
-        entry = {"tags": dict(tags), "params": dict(params), "metrics": dict(metrics), "curves": dict(curves)}
+        entry = {
+            "tags": dict(tags),
+            "params": dict(run.params),
+            "metrics": dict(run.metrics),
+            "curves": dict(run.curves),
+        }
         files.write_text(
             f"{self._home(task)}/{tags[VERSION]}{ENTRY}", json.dumps(entry, indent=2, sort_keys=True, default=str)
         )

@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -10,7 +9,7 @@ from typing import Any
 
 from clm_spark.errors import ModelError
 from clm_spark.files import is_here, local_path
-from clm_spark.models.registry.store import CHAMPION, VERSION, Curves, Tags
+from clm_spark.models.registry.store import CHAMPION, VERSION, Run, Tags
 from clm_spark.settings import Settings
 
 _CONNECTING = threading.Lock()  # two jobs side by side must not both make the database and the experiment
@@ -24,21 +23,12 @@ class MlflowStore:
 
     settings: Settings
 
-    def add(
-        self,
-        task: str,
-        tags: Tags,
-        *,
-        source: str,
-        params: Mapping[str, Any],
-        metrics: Mapping[str, float],
-        curves: Curves,
-    ) -> None:
+    def add(self, task: str, tags: Tags, *, source: str, run: Run) -> None:
         """Log the training as a run, and enter the version."""
         name = self._name(task)
         if not self.client.search_registered_models(f"name = '{name}'"):
             self.client.create_registered_model(name)
-        run_id = log_run(self.client, self.settings, tags, params=params, metrics=metrics, curves=curves)
+        run_id = log_run(self.client, self.settings, tags, run)
         self.client.create_model_version(name, source=source, run_id=run_id, tags=dict(tags))
 
     def entries(self, task: str) -> list[Tags]:
@@ -110,31 +100,27 @@ def connected(settings: Settings, uri: str) -> Any:
     return client
 
 
-def log_run(
-    client: Any,
-    settings: Settings,
-    tags: Tags,
-    *,
-    params: Mapping[str, Any],
-    metrics: Mapping[str, float],
-    curves: Curves,
-) -> str:
+def log_run(client: Any, settings: Settings, tags: Tags, run: Run) -> str:
     """Log the training of a version as a run of that name, its curves by epoch; gives the run's id."""
     from mlflow.entities import Metric, Param
 
     experiment = client.get_experiment_by_name(settings.tracking.experiment)
-    run = client.create_run(experiment.experiment_id, run_name=tags[VERSION], tags=dict(tags))
-    at = run.info.start_time
+    logged = client.create_run(experiment.experiment_id, run_name=tags[VERSION], tags=dict(tags)).info
+    at = logged.start_time
     client.log_batch(
-        run.info.run_id,
+        logged.run_id,
         metrics=[
-            *(Metric(key, value, at, 0) for key, value in metrics.items()),
-            *(Metric(key, value, at, epoch) for key, curve in curves.items() for epoch, value in enumerate(curve, 1)),
+            *(Metric(key, value, at, 0) for key, value in run.metrics.items()),
+            *(
+                Metric(key, value, at, epoch)
+                for key, curve in run.curves.items()
+                for epoch, value in enumerate(curve, 1)
+            ),
         ],
-        params=[Param(key, str(value)) for key, value in params.items()],
+        params=[Param(key, str(value)) for key, value in run.params.items()],
     )
-    client.set_terminated(run.info.run_id)
-    return str(run.info.run_id)
+    client.set_terminated(logged.run_id)
+    return str(logged.run_id)
 
 
 def _day(name: str, prefix: str) -> date:

@@ -10,7 +10,7 @@ from typing import Any
 
 import clm_spark
 from clm_spark import files
-from clm_spark.models.registry.store import AS_OF, METADATA, MODEL, VERSION, Store, Tags, store_for
+from clm_spark.models.registry.store import AS_OF, METADATA, MODEL, VERSION, Run, Store, Tags, store_for
 from clm_spark.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class Registry:
         }
         files.write_text(f"{path}/{REGISTRATION}", json.dumps(tags, indent=2, sort_keys=True))
         curves = json.loads(files.read_text(f"{path}/{CURVES}")) if files.exists(f"{path}/{CURVES}") else {}
-        self._store.add(task, tags, source=path, params=params, metrics=metrics, curves=curves)
+        self._store.add(task, tags, source=path, run=Run(params, metrics, curves))
         log.info("%s registered", version)
         return ModelVersion(task, model, version, self.settings.as_of, path, dict(metadata))
 

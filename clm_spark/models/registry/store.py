@@ -1,6 +1,7 @@
 """What a back end of the registry must offer, and which one the settings ask for."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, Protocol
 
@@ -8,7 +9,6 @@ from clm_spark.files import is_here
 from clm_spark.settings import Settings
 
 Tags = Mapping[str, str]
-Curves = Mapping[str, Sequence[float]]  # how figures went from epoch to epoch
 
 # Tags of a version.
 VERSION, MODEL, AS_OF, METADATA = "version", "model", "as_of", "metadata"
@@ -16,19 +16,19 @@ VERSION, MODEL, AS_OF, METADATA = "version", "model", "as_of", "metadata"
 CHAMPION = "champion"
 
 
+@dataclass(frozen=True)
+class Run:
+    """What is logged of a training: its settings, its figures, and how figures went from epoch to epoch."""
+
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    curves: Mapping[str, Sequence[float]]
+
+
 class Store(Protocol):
     """Entries of model versions, and the days from which each is the champion of its task."""
 
-    def add(
-        self,
-        task: str,
-        tags: Tags,
-        *,
-        source: str,
-        params: Mapping[str, Any],
-        metrics: Mapping[str, float],
-        curves: Curves,
-    ) -> None:
+    def add(self, task: str, tags: Tags, *, source: str, run: Run) -> None:
         """Enter a version, whose files at `source` are whole."""
 
     def entries(self, task: str) -> list[Tags]:

@@ -4,7 +4,6 @@ Its search gives neither tags nor aliases, and a model has few aliases: so each 
 days as champion stand in one of its tags. `champion` is an alias all the same, for those who serve models by it.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -15,7 +14,7 @@ from pyspark.sql import types as T
 from clm_spark import files
 from clm_spark.models.registry.flavours import describe_pyfunc
 from clm_spark.models.registry.mlflow_store import connected, log_run
-from clm_spark.models.registry.store import CHAMPION, METADATA, VERSION, Curves, Tags
+from clm_spark.models.registry.store import CHAMPION, METADATA, VERSION, Run, Tags
 from clm_spark.settings import Settings
 
 IN_USE_FROM = "in_use_from"  # days, separated by spaces
@@ -29,21 +28,12 @@ class UnityCatalogStore:
 
     settings: Settings
 
-    def add(
-        self,
-        task: str,
-        tags: Tags,
-        *,
-        source: str,
-        params: Mapping[str, Any],
-        metrics: Mapping[str, float],
-        curves: Curves,
-    ) -> None:
+    def add(self, task: str, tags: Tags, *, source: str, run: Run) -> None:
         """Log the training as a run, and enter the version: Unity Catalog takes a copy of its files."""
         name = self._name(task)
         if self._model(task) is None:
             self.client.create_registered_model(name)
-        run_id = log_run(self.client, self.settings, tags, params=params, metrics=metrics, curves=curves)
+        run_id = log_run(self.client, self.settings, tags, run)
         short = {key: value for key, value in tags.items() if key != METADATA}  # it stands with the files
         self.client.create_model_version(name, source=_mlflow_model(source), run_id=run_id, tags=short)
 

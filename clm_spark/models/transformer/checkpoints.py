@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from deltalake.fs import DeltaStorageHandler
 from pyarrow import fs
 
 NAMED = re.compile(r"^epoch-(\d+)\.pt$")
@@ -29,8 +30,6 @@ class Checkpoints:
         if "://" not in url:
             Path(url).mkdir(parents=True, exist_ok=True)
             return cls(fs.LocalFileSystem(), url, task)
-        from deltalake.fs import DeltaStorageHandler
-
         handler = DeltaStorageHandler(url, dict(storage_options or {}))
         return cls(fs.PyFileSystem(handler), "", task)
 

@@ -35,7 +35,7 @@ class Transformer(IndexedRecommender):
         "clm_spark.models.top_k",
         *(
             f"clm_spark.models.transformer.{module}"
-            for module in ("checkpoints", "data", "losses", "network", "score", "train")
+            for module in ("checkpoints", "data", "losses", "negatives", "network", "score", "train")
         ),
     )
 
@@ -61,10 +61,10 @@ class Transformer(IndexedRecommender):
         """As for all indices; and it cannot be asked without torch, or when an earlier version saved it."""
         if importlib.util.find_spec("torch") is None:
             return f"torch is not installed; {INSTALL}"
-        from clm_spark.models.transformer.network import load_model
+        from clm_spark.models.transformer.network import read_model_files
 
         try:
-            load_model(f"{path}/model")
+            read_model_files(f"{path}/model")
         except ContractError as error:
             return str(error)
         return super().differs(path, inputs)

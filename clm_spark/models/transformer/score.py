@@ -1,7 +1,7 @@
 """Score customers on the Spark workers: the model loaded once per Python worker, scores in blocks."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -26,14 +26,19 @@ ROWS = pa.schema(
 def score_customers_top_k(sequences: DataFrame, *, model_path: str, top_k: int, hide_seen: bool) -> DataFrame:
     """A row per customer and rank: the `top_k` items most likely to come next; relevance is a log share.
 
-    Needs `customer_id`, `item_indices`, `kinds` and `times`, oldest first. `hide_seen` leaves out the items of the sequence. The model in
-    `model_path`, a folder on any store, is sent to the workers once.
+    Needs `customer_id`, `item_indices`, `kinds` and `times`, oldest first. `hide_seen` leaves out the items of the
+    sequence. The model in `model_path`, a folder on any store, is sent to the workers once.
     """
     content = read_model_files(model_path)
-    digest = hashlib.sha256(b"".join(content.values())).hexdigest()
+    digest = digest_of(content)
     sent = sequences.sparkSession.sparkContext.broadcast(content)
     asked = spread_over_cores(sequences.select("customer_id", *OF_EACH))
     return asked.mapInArrow(_scorer(sent, digest, top_k, hide_seen), SCORED)
+
+
+def digest_of(content: Mapping[str, bytes]) -> str:
+    """Names the files of a model."""
+    return hashlib.sha256(b"".join(content.values())).hexdigest()
 
 
 def top_items(
@@ -105,7 +110,7 @@ def _scorer(
 ) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
     def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         torch.set_num_threads(1)
-        model = _loaded(digest, sent)
+        model = opened_once(digest, lambda: sent.value)
         for batch in batches:
             events, lengths = events_of(batch, model.config.kinds)
             sequences = np.split(events, np.cumsum(lengths)[:-1])
@@ -117,10 +122,11 @@ def _scorer(
 _last: dict[str, NextItemModel] = {}  # Spark keeps its Python workers: the model that this one used last
 
 
-def _loaded(digest: str, sent: Broadcast[dict[str, bytes]]) -> NextItemModel:
+def opened_once(digest: str, read: Callable[[], Mapping[str, bytes]]) -> NextItemModel:
+    """The model of the files that `read` gives and `digest` names, opened once per Python worker."""
     if digest not in _last:
         _last.clear()
-        _last[digest] = model_from_files(sent.value)
+        _last[digest] = model_from_files(read())
     return _last[digest]
 
 

@@ -8,6 +8,7 @@ from transformers import AutoModel
 
 from clm_spark.errors import ContractError
 from clm_spark.models.transformer.losses import NextItemsLoss
+from clm_spark.models.transformer.negatives import Negatives
 from clm_spark.models.transformer.network import (
     NextItemModel,
     load_model,
@@ -16,7 +17,6 @@ from clm_spark.models.transformer.network import (
     save_model_files,
 )
 from clm_spark.models.transformer.score import rank_of_next, score_all, top_items
-from clm_spark.models.transformer.train import Negatives
 
 SEQUENCES = [np.array(items) for items in ([1, 2, 3], [4], [5, 6, 5, 6, 5, 6, 7])]
 
