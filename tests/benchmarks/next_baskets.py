@@ -14,7 +14,7 @@ from clm_spark.evaluation.ranking import customer_ranking, mean_figures, ranking
 from clm_spark.evaluation.samples import sampled_means
 from clm_spark.models.comparison import stacked
 from clm_spark.models.ranker.alike import by_scores
-from clm_spark.models.ranker.features import FEATURES
+from clm_spark.models.ranker.features import features_with
 from clm_spark.models.ranker.learned import Scorer, examples_of, knowledge_at, ranked
 from clm_spark.models.ranker.model import by_trees, fit_ranker
 from clm_spark.models.ranker.settings import CandidateSettings, RankerSettings
@@ -86,8 +86,9 @@ def model_lists(
         examples.append(examples_of(drawn, facts, asked, ranker).withColumn("as_of", F.lit(-number)))
     rows = reduce(DataFrame.unionByName, examples)
     started = time.perf_counter()
-    trees = bytes(fit_ranker(rows, ranker).get_booster().save_raw("ubj"))
-    print(f"the ranker learned in {time.perf_counter() - started:.0f} s from {len(FEATURES)} features", flush=True)
+    features = features_with(candidates)
+    trees = bytes(fit_ranker(rows, features, ranker).get_booster().save_raw("ubj"))
+    print(f"the ranker learned in {time.perf_counter() - started:.0f} s from {len(features)} features", flush=True)
     facts = context.broadcast(knowledge_at(histories_of(spark, *references), no_categories, asked))
     scorers: dict[str, Scorer] = {name: partial(_by_source, source) for name, source in sources.items()}
     scorers["ranker"] = partial(by_trees, trees)

@@ -8,22 +8,12 @@ import numpy as np
 from clm_spark.models.ranker.features import features_of
 from clm_spark.models.ranker.knowledge import basket_vectors
 from clm_spark.models.ranker.lines import Ints, Lines, Singles, starts_of_runs
-from clm_spark.models.ranker.sources import (
-    ALS,
-    NEAREST,
-    NEIGHBOURS,
-    NEXT,
-    OF_CATEGORY,
-    TRANSFORMER,
-    WITH,
-    Block,
-    best_cells,
-)
+from clm_spark.models.ranker.sources import Block, best_cells, limits_with
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Rows by customer and item; `customers` are rows of the batch, `features` rows x FEATURES."""
+    """Rows by customer and item; `customers` are rows of the batch, `features` rows x `features_with`."""
 
     customers: Ints
     items: Ints
@@ -42,20 +32,11 @@ def _keys(block: Block) -> Ints:
     own = _best_of_rows(basket_vectors(histories.bought), asked.own)
     popular = block.known.popular
     everybody = np.repeat(np.arange(histories.num_customers), len(popular)) * num_items
-    limits = {
-        NEIGHBOURS: asked.from_neighbours,
-        NEAREST: asked.from_neighbours,
-        WITH: asked.from_items,
-        NEXT: asked.from_items,
-        ALS: asked.from_als,
-        OF_CATEGORY: asked.from_category,
-        TRANSFORMER: asked.from_transformer,
-    }
     found = [
         own,
         _latest(histories.looked, asked.looked_at),
         everybody + np.tile(popular, histories.num_customers),
-        *(best_cells(block.score(source), limit) for source, limit in limits.items() if limit),
+        *(best_cells(block.score(source), limit) for source, limit in limits_with(asked).items()),
     ]
     keys = np.sort(np.concatenate(found))  # np.unique hashes, which takes longer
     keys = keys[starts_of_runs(keys)]

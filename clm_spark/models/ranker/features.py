@@ -6,6 +6,7 @@ import numpy as np
 
 from clm_spark.models.ranker.knowledge import Knowledge, basket_vectors, taste_vectors
 from clm_spark.models.ranker.lines import Floats, Ints, Lines, Singles, starts_of_runs
+from clm_spark.models.ranker.settings import CandidateSettings
 from clm_spark.models.ranker.sources import (
     ALS,
     NEAREST,
@@ -16,6 +17,7 @@ from clm_spark.models.ranker.sources import (
     TRANSFORMER,
     WITH,
     Block,
+    limits_with,
 )
 
 # The features, by what a list's reason is when they weigh most.
@@ -51,19 +53,24 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "popular": ITEM_FEATURES,
     "customer": CUSTOMER_FEATURES,
 }
-FEATURES = tuple(name for names in GROUPS.values() for name in names)
+
+
+def features_with(settings: CandidateSettings) -> tuple[str, ...]:
+    """The names of the features in their order: all but the scores of sources that are left out."""
+    left_out = set(SOURCES) - set(limits_with(settings))
+    return tuple(name for names in GROUPS.values() for name in names if name not in left_out)
 
 
 def features_of(block: Block, keys: Ints) -> Singles:
-    """Rows x FEATURES, for pairs of customer and item as rows of the block x items + item."""
+    """Rows x `features_with`, for pairs of customer and item as rows of the block x items + item."""
     features = _by_name(block, keys, keys // block.known.num_items, keys % block.known.num_items)
-    return np.column_stack([features[name] for name in FEATURES]).astype(np.float32)
+    return np.column_stack([features[name] for name in features_with(block.asked.settings)]).astype(np.float32)
 
 
 def _by_name(block: Block, keys: Ints, customers: Ints, items: Ints) -> dict[str, Floats]:
     known, bought = block.known, block.histories.bought
     features: dict[str, Floats] = {name: known.facts[name][items] for name in ITEM_FEATURES}
-    features |= {source: block.score(source)[customers, items] for source in SOURCES}
+    features |= {source: block.score(source)[customers, items] for source in limits_with(block.asked.settings)}
     features |= _of_pairs(bought, keys, customers, items, known, block.asked.recent_days)
     features |= _of_looks(block.histories.looked, keys, block.asked.recent_days)
     features |= _of_customers(bought, customers, block.asked.recent_days)

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from clm_spark.errors import TooLittleDataError
 from clm_spark.models.ranker.candidates import candidates_of
-from clm_spark.models.ranker.features import FEATURES
+from clm_spark.models.ranker.features import features_with
 from clm_spark.models.ranker.knowledge import SUMS, Knowledge, item_sums, knowledge_of
 from clm_spark.models.ranker.lines import Bools, Floats, Ints, histories_of, joined, lists_of
 from clm_spark.models.ranker.settings import RankerSettings
@@ -23,10 +23,8 @@ Batches = Iterable[pa.RecordBatch]
 
 HISTORY = ("customer_key", "items", "ages", "units", "spent", "looks")
 SUMMED = f"item_index int, first_age double, {', '.join(f'{name} double' for name in SUMS)}"
-# A column per feature: XGBoost takes them as they are, where lists would be taken apart row by row.
-EXAMPLES = (
-    f"customer_key bigint, item_index int, label int, weight float, {', '.join(f'{name} float' for name in FEATURES)}"
-)
+# A column per feature comes behind: XGBoost takes them as they are, where lists would be taken apart row by row.
+EXAMPLES = "customer_key bigint, item_index int, label int, weight float"
 LISTS = "customer_id string, rank int, item_index int, relevance double, reason string"
 DRAWS = 1 << 30
 
@@ -79,7 +77,7 @@ def examples_of(
     histories: DataFrame, known: Broadcast[Knowledge], asked: CandidateOptions, settings: RankerSettings
 ) -> DataFrame:
     """Candidates of customers with `taken`, whether each was taken, and a weight: all that were, and a share of the rest."""
-    share = settings.negative_share
+    share, features = settings.negative_share, features_with(asked.settings)
 
     def learn_batches(batches: Batches) -> Iterator[pa.RecordBatch]:
         for block in blocks_of(batches, known.value, asked):
@@ -95,11 +93,12 @@ def examples_of(
                     "item_index": pa.array(candidates.items[chosen], pa.int32()),
                     "label": pa.array(label[chosen], pa.int32()),
                     "weight": pa.array(np.where(label[chosen], 1.0, 1 / share), pa.float32()),
-                    **dict(zip(FEATURES, candidates.features[chosen].T, strict=True)),
+                    **dict(zip(features, candidates.features[chosen].T, strict=True)),
                 }
             )
 
-    return spread_over_cores(histories.select(*HISTORY, "taken")).mapInArrow(learn_batches, EXAMPLES)
+    columns = ", ".join([EXAMPLES, *(f"{name} float" for name in features)])
+    return spread_over_cores(histories.select(*HISTORY, "taken")).mapInArrow(learn_batches, columns)
 
 
 def _draws(customers: Ints, items: Ints, seed: int) -> Floats:

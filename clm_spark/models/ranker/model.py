@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from clm_spark.errors import TooLittleDataError
 from clm_spark.models.ranker.alike import MODULES
 from clm_spark.models.ranker.candidates import candidates_of
-from clm_spark.models.ranker.features import FEATURES
+from clm_spark.models.ranker.features import features_with
 from clm_spark.models.ranker.histories import histories_at, taken_after
 from clm_spark.models.ranker.learned import Scored, Scorer, examples_of, knowledge_at
 from clm_spark.models.ranker.lines import Ints
@@ -69,8 +69,8 @@ class Ranker(Recommender):
                 )
             examples = held.enter_context(persisted(reduce(DataFrame.unionByName, panels)))
             _check_labels(examples)
-            model = fit_ranker(examples, settings)
-            asked_with = examples.select(*FEATURES)
+            features = features_with(asked.settings)
+            model, asked_with = fit_ranker(examples, features, settings), examples.select(*features)
             packages = ("scikit-learn", "xgboost-cpu")
             save_spark_pipeline(PipelineModel([model]), path, rows=asked_with, answer="probability", packages=packages)
 
@@ -81,13 +81,13 @@ class Ranker(Recommender):
         return lists_by(lambda: by_trees(trees.value), inputs, length=length)
 
 
-def fit_ranker(examples: DataFrame, settings: RankerSettings) -> Any:
-    """Trees by XGBoost (Chen and Guestrin 2016) that tell the probability of `label` from FEATURES, by `weight`."""
+def fit_ranker(examples: DataFrame, features: Sequence[str], settings: RankerSettings) -> Any:
+    """Trees by XGBoost (Chen and Guestrin 2016) that tell the probability of `label` from `features`, by `weight`."""
     from xgboost.spark import SparkXGBClassifier  # here: importing it takes seconds, and few jobs need it
 
     logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
     trees = SparkXGBClassifier(
-        features_col=list(FEATURES),
+        features_col=list(features),
         label_col="label",
         weight_col="weight",
         n_estimators=settings.num_trees,
@@ -116,16 +116,16 @@ def by_trees(trees: bytes) -> Scorer:
     booster.set_param({"nthread": 1})  # a task is a core's
 
     def score(block: Block) -> Scored:
-        candidates = candidates_of(block)
+        candidates, features = candidates_of(block), features_with(block.asked.settings)
         scores = booster.inplace_predict(candidates.features)
 
         def reasons(chosen: Ints) -> list[str]:
             rows = candidates.features[chosen]
             # Shares along each tree's path, not TreeSHAP: that takes a hundred times as long.
             added = booster.predict(
-                xgboost.DMatrix(rows, feature_names=list(FEATURES)), pred_contribs=True, approx_contribs=True
+                xgboost.DMatrix(rows, feature_names=list(features)), pred_contribs=True, approx_contribs=True
             )
-            return reasons_of(rows, added)
+            return reasons_of(features, rows, added)
 
         return Scored(candidates.customers, candidates.items, scores, reasons)
 

@@ -31,6 +31,20 @@ ALS, OF_CATEGORY, TRANSFORMER = "als", "of_category", "transformer"
 SOURCES = (NEIGHBOURS, NEAREST, WITH, NEXT, ALS, OF_CATEGORY, TRANSFORMER)
 
 
+def limits_with(settings: CandidateSettings) -> dict[str, int]:
+    """How many candidates each source gives a customer; without the sources that are left out."""
+    limits = {
+        NEIGHBOURS: settings.from_neighbours,
+        NEAREST: settings.from_neighbours,
+        WITH: settings.from_items,
+        NEXT: settings.from_items,
+        ALS: settings.from_als,
+        OF_CATEGORY: settings.from_category,
+        TRANSFORMER: settings.from_transformer,
+    }
+    return {source: limits[source] for source in SOURCES if limits[source]}
+
+
 @dataclass(frozen=True)
 class CandidateOptions:
     """How candidates are made, beside what is known of the items."""
@@ -110,10 +124,8 @@ def _by_tastes(block: Block) -> Singles:
 
 
 def _by_als(block: Block) -> Singles:
-    """The product of factors, the customer's folded in from what was bought; 0 where ALS is left out."""
+    """The product of factors, the customer's folded in from what was bought."""
     known = block.known
-    if not known.als.shape[1]:
-        return np.zeros((block.histories.num_customers, known.num_items), np.float32)
     own = folded_in(decayed(block.histories.bought), known.als, block.asked.settings)
     return np.asarray(own @ known.als.T)
 
@@ -121,8 +133,6 @@ def _by_als(block: Block) -> Singles:
 def _by_category(block: Block) -> Singles:
     """How much of what the customer buys is of the item's category, times how much of the category's sales it has of late."""
     known, bought = block.known, block.histories.bought
-    if not block.asked.settings.from_category:
-        return np.zeros((bought.num_customers, known.num_items), np.float32)
     of_category = np.bincount(known.categories, weights=known.facts["item_recent_days"])
     in_category = known.facts["item_recent_days"] / np.maximum(1, of_category)[known.categories]
     lines = np.zeros((bought.num_customers, len(of_category)))
@@ -132,11 +142,10 @@ def _by_category(block: Block) -> Singles:
 
 
 def _by_transformer(block: Block) -> Singles:
-    """What a transformer expects to come next; 0 where it is left out."""
-    bought, files = block.histories.bought, block.known.transformer
-    if files is None:
-        return np.zeros((bought.num_customers, bought.num_items), np.float32)
-    return scores(files, bought)
+    """What a transformer expects to come next."""
+    files = block.known.transformer
+    assert files is not None  # `knowledge_at` trains it where this source is asked for
+    return scores(files, block.histories.bought)
 
 
 SCORED_BY: Mapping[str, Callable[[Block], Singles]] = {

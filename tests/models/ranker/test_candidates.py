@@ -8,9 +8,10 @@ import pyarrow as pa
 import pytest
 
 from clm_spark.models.ranker.candidates import candidates_of
-from clm_spark.models.ranker.features import FEATURES
+from clm_spark.models.ranker.features import GROUPS, features_with
 from clm_spark.models.ranker.knowledge import DAMPING, basket_vectors, facts_of, item_sums, knowledge_of
 from clm_spark.models.ranker.lines import histories_of
+from clm_spark.models.ranker.reasons import reasons_of
 from clm_spark.models.ranker.settings import CandidateSettings
 from clm_spark.models.ranker.sources import (
     ALS,
@@ -18,6 +19,7 @@ from clm_spark.models.ranker.sources import (
     NEIGHBOURS,
     NEXT,
     OF_CATEGORY,
+    TRANSFORMER,
     WITH,
     CandidateOptions,
     best_cells,
@@ -196,7 +198,7 @@ def test_items_bought_together_and_after(histories, known):
 def test_what_is_told_of_the_customer_with_the_item(histories, known):
     (block,) = blocks_of([batch_of(HISTORIES)], known, CandidateOptions(SETTINGS, RECENT))
     found = candidates_of(block)
-    told = [dict(zip(FEATURES, row, strict=True)) for row in found.features.tolist()]
+    told = [dict(zip(features_with(SETTINGS), row, strict=True)) for row in found.features.tolist()]
     seen = set()
     for customer, item, row in zip(found.customers, found.items, told, strict=True):
         baskets, looks = HISTORIES[customer]
@@ -291,12 +293,33 @@ def test_als_scores_are_those_of_the_customers_exact_factors(known):
         np.testing.assert_allclose(block.score(ALS)[customer], items @ own, atol=2e-3)
 
 
-def test_als_may_be_left_out(histories):
-    settings = SETTINGS.model_copy(update={"from_als": 0})
+def test_a_source_that_is_left_out_has_no_feature_and_no_candidates(histories):
+    settings = SETTINGS.model_copy(update={"from_als": 0, "from_category": 0})
     sums = item_sums(histories.bought, recent_days=RECENT)
     known = knowledge_of(sums, CATEGORIES, histories.bought, histories.customer_keys, settings=settings)
     (block,) = blocks_of([batch_of(HISTORIES)], known, CandidateOptions(settings, RECENT))
-    assert not candidates_of(block).features[:, FEATURES.index(ALS)].any()
+    found = candidates_of(block)
+    names = features_with(settings)
+    assert set(names) == {name for group in GROUPS.values() for name in group} - {ALS, OF_CATEGORY, TRANSFORMER}
+    assert found.features.shape == (len(found.items), len(names))
+    assert not {ALS, OF_CATEGORY, TRANSFORMER} & set(block.scores), "nor are all items scored by it"
+    with_all = features_with(SETTINGS.model_copy(update={"from_transformer": 4}))
+    assert set(with_all) == {name for group in GROUPS.values() for name in group}
+    assert [name for name in with_all if name in names] == list(names), "in the same order"
+
+
+def test_the_reason_is_the_group_that_adds_most_of_those_that_the_trees_know():
+    names = features_with(SETTINGS.model_copy(update={"from_als": 0, "from_category": 0}))
+    features, added = np.ones((3, len(names)), np.float32), np.full((3, len(names) + 1), -1.0, np.float32)
+    added[0, names.index(NEXT)] = 2.0
+    added[1, names.index("baskets")] = 50.0  # of the customer, whatever the item
+    added[1, names.index("price")], added[1, names.index("price_over_usual")] = 3.0, 3.0
+    # Nothing speaks for the third: the least that speaks against it is said, never a source that is left out.
+    assert reasons_of(names, features, added) == [
+        "often in the next basket after what the customer bought",
+        "costs 1.00, as the customer's purchases do",
+        "often in a basket with what the customer buys",
+    ]
 
 
 def test_what_sells_in_the_customers_categories(known):
