@@ -13,7 +13,7 @@ MODULES = (
     __name__,
     *(
         f"clm_spark.models.transformer.{name}"
-        for name in ("data", "losses", "negatives", "network", "score", "settings", "train")
+        for name in ("batches", "data", "losses", "negatives", "network", "score", "settings", "train")
     ),
 )
 MINUTES_PER_DAY = 24 * 60

@@ -1,12 +1,8 @@
 """Item sequences for training: each rank reads its own rows of a pinned Delta version, straight from the files."""
 
-import queue
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +16,7 @@ from pyarrow import dataset
 from clm_spark.errors import ContractError
 
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 Events = NDArray[np.int64]  # n x 3, oldest first: item index, number of the kind, number of the time gap
 
 UNKNOWN = 0  # the number of a kind or gap that is not known; padding has it, too
@@ -34,9 +31,6 @@ MICROSECONDS_PER_MINUTE = 60_000_000
 # that a batch of all ranks together holds the same customers on one rank as on two or five.
 NUM_PARTS = 16
 SHORTEST_VALIDATED = 3  # a sequence whose last item is kept for validation must still teach something
-SHORTEST_TAUGHT = 2
-BLUR = 0.05  # of a length, so that an epoch does not put the same customers together as the one before
-READ_AHEAD = 4  # batches
 
 
 @dataclass(frozen=True)
@@ -51,7 +45,11 @@ class Part:
         return len(self.starts) - 1
 
     def __getitem__(self, n: int) -> Events:
-        return self.events[self.starts[n] : self.starts[n + 1]]
+        return self.events[self.place(n)]
+
+    def place(self, n: int) -> slice:
+        """Where the n-th sequence is among the events."""
+        return slice(self.starts[n], self.starts[n + 1])
 
     @property
     def lengths(self) -> Ints:
@@ -62,15 +60,35 @@ class Part:
         """The part's own random numbers, the same on whichever rank it is."""
         return np.random.default_rng([seed, self.number, *more])
 
-    def split(self, share: float, seed: int) -> tuple["Part", "Part"]:
-        """The part without the last item of a random `share` of its customers, and these customers as they are."""
-        chosen = (self.random(seed).random(len(self)) < share) & (self.lengths >= SHORTEST_VALIDATED)
-        is_kept = np.ones(len(self.events), dtype=np.bool_)
-        is_kept[self.starts[1:][chosen] - 1] = False
-        is_validated = np.repeat(chosen, self.lengths)
+    def is_wanted(self, kind: int | None) -> Bools:
+        """Of each event, whether it is one of the kind with this number; None: of any kind."""
+        return np.ones(len(self.events), np.bool_) if kind is None else self.events[:, 1] == kind
+
+    def can_be_asked(self, kind: int | None, horizon: int) -> Bools:
+        """Of each event, whether one of the next `horizon` of the customer is wanted."""
+        num_events = len(self.events)
+        wanted = np.where(self.is_wanted(kind), np.arange(num_events), num_events)
+        next_wanted = np.append(np.minimum.accumulate(wanted[::-1])[::-1], num_events)[1:]
+        ends = np.repeat(self.starts[1:], self.lengths)
+        return next_wanted < np.minimum(ends, np.arange(num_events) + horizon + 1)
+
+    def split(self, share: float, seed: int, kind: int | None = None) -> tuple["Part", "Part"]:
+        """The part without the last event of `kind` of a random `share` of its customers, and these customers up to it.
+
+        What came after that event is in neither.
+        """
+        wanted = np.where(self.is_wanted(kind), np.arange(len(self.events)), -1)
+        owner = np.repeat(np.arange(len(self)), self.lengths)
+        last = np.full(len(self), -1)
+        np.maximum.at(last, owner, wanted)
+        before = last - self.starts[:-1]  # events that stand before it
+        chosen = (self.random(seed).random(len(self)) < share) & (before >= SHORTEST_VALIDATED - 1)
+        place = np.arange(len(self.events)) - self.starts[:-1][owner]
+        kept = np.where(chosen, before, self.lengths)
+        validated = np.where(chosen, before + 1, 0)
         return (
-            Part(self.number, self.events[is_kept], _starts(self.lengths - chosen)),
-            Part(self.number, self.events[is_validated], _starts(self.lengths[chosen])),
+            Part(self.number, self.events[place < kept[owner]], starts_of(kept)),
+            Part(self.number, self.events[place < validated[owner]], starts_of(validated[chosen])),
         )
 
 
@@ -89,27 +107,11 @@ class Shard:
             np.zeros(num_items + 1, np.int64),
         )
 
-    def split(self, share: float, seed: int) -> tuple["Shard", list[Events]]:
-        """As `Part.split`: what is trained on, and the whole sequences of the customers who validate."""
-        both = [part.split(share, seed) for part in self.parts]
+    def split(self, share: float, seed: int, kind: int | None = None) -> tuple["Shard", list[Events]]:
+        """As `Part.split`: what is trained on, and the sequences of the customers who validate, up to what is asked."""
+        both = [part.split(share, seed, kind) for part in self.parts]
         validated = [kept[n] for _, kept in both for n in range(len(kept))]
         return Shard(tuple(trained for trained, _ in both), self.num_sequences, self.max_length), validated
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Customers side by side, padded at the end with zeros.
-
-    `events` customers x length x 3; `candidates` customers x width: the distinct items of each customer, and `places`
-    where the item of each event stands among them; `positions` customers x steps: the events after which a prediction
-    is asked.
-    """
-
-    events: Ints
-    candidates: Ints
-    places: Ints
-    positions: Ints
-    is_asked: NDArray[np.bool_]
 
 
 def read_shard(
@@ -155,7 +157,7 @@ def _shard(
     all_events: Events, all_lengths: Ints, numbers: range, bounds: list[int], num_sequences: int, max_length: int
 ) -> Shard:
     """The parts of these numbers, whose customers stand between `bounds` among all of them."""
-    starts = _starts(all_lengths)
+    starts = starts_of(all_lengths)
     parts = []
     for number, (begin, end) in zip(numbers, pairwise(bound - bounds[0] for bound in bounds), strict=True):
         of_part = slice(starts[begin], starts[end])
@@ -168,108 +170,6 @@ def count_sequences(
 ) -> int:
     """How many customers have a sequence that day, from the files' footers alone. Raises as `read_shard` does."""
     return _files_of_the_day(location, version, as_of, storage_options)[1]
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One pass over a rank's customers: those of about the same length together, the batches in random order.
-
-    A batch of all ranks together holds about `batch_size` customers. Predictions are asked after `steps` random items
-    of each sequence: neighbouring steps teach nearly the same. Sequences of one item teach nothing and are left out.
-    The same `seed` and `number` give the same batches, whatever the number of ranks, whose arrays `total` adds up.
-    """
-
-    shard: Shard
-    batch_size: int
-    steps: int
-    seed: int
-    number: int
-    total: Callable[[Ints], Ints]
-
-    @cached_property
-    def num_batches(self) -> int:
-        """As many on every rank: an exchange that one rank skips never ends."""
-        return max(1, -(-int(self._lengths_of_all.sum()) // self.batch_size))
-
-    @cached_property
-    def num_asked(self) -> Ints:
-        """Predictions asked of all ranks, by batch in the order in which they come."""
-        asked = np.zeros(self.num_batches, np.int64)
-        for part, members in zip(self.shard.parts, self._members, strict=True):
-            asked += [int(np.minimum(self.steps, part.lengths[some] - 1).sum()) for some in members]
-        return self.total(asked[self._order])
-
-    def __iter__(self) -> Iterator[Batch]:
-        randoms = [part.random(self.seed, self.number, 1) for part in self.shard.parts]
-        for batch in self._order:
-            each = zip(self.shard.parts, self._members, randoms, strict=True)
-            asked = [(part[n], random) for part, members, random in each for n in members[batch]]
-            # A rank without customers in this batch asks nothing: it must take part in every step.
-            yield _batch(asked or [(np.zeros((2, 3), np.int64), np.random.default_rng(0))], self.steps)
-
-    @cached_property
-    def _order(self) -> Ints:
-        return np.random.default_rng([self.seed, self.number]).permutation(self.num_batches)
-
-    @cached_property
-    def _blurred(self) -> list[tuple[Ints, Ints]]:
-        """By part, who is usable and how long the sequences are, give or take a little: in half items."""
-        blurred = []
-        for part in self.shard.parts:
-            usable = np.flatnonzero(part.lengths >= SHORTEST_TAUGHT)
-            noise = part.random(self.seed, self.number).uniform(1 - BLUR, 1 + BLUR, len(usable))
-            blurred.append((usable, np.rint(2 * part.lengths[usable] * noise).astype(np.int64)))
-        return blurred
-
-    @cached_property
-    def _lengths_of_all(self) -> Ints:
-        """How many customers of all ranks have which blurred length."""
-        most = int(2 * (1 + BLUR) * self.shard.max_length) + 2
-        return self.total(np.bincount(np.concatenate([lengths for _, lengths in self._blurred]), minlength=most))
-
-    @cached_property
-    def _members(self) -> list[list[Ints]]:
-        """Customers by part and batch: each stands at a place among all by length, at random among equals."""
-        of_all = self._lengths_of_all
-        shorter = np.cumsum(of_all) - of_all
-        members = []
-        for part, (usable, lengths) in zip(self.shard.parts, self._blurred, strict=True):
-            places = shorter[lengths] + part.random(self.seed, self.number, 2).random(len(usable)) * of_all[lengths]
-            batches = (places / max(1, of_all.sum()) * self.num_batches).astype(np.int64)
-            order = np.argsort(batches, kind="stable")
-            members.append(np.split(usable[order], np.searchsorted(batches[order], np.arange(1, self.num_batches))))
-        return members
-
-
-def read_ahead(batches: Iterable[Batch], ahead: int = READ_AHEAD) -> Iterator[Batch]:
-    """The same batches, made by a thread of their own while the model works on those before."""
-    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(ahead)
-    is_over = threading.Event()
-
-    def put(made: Batch | BaseException | None) -> None:
-        while not is_over.is_set():
-            with suppress(queue.Full):
-                ready.put(made, timeout=0.1)
-                return
-
-    def make() -> None:
-        try:
-            for batch in batches:
-                put(batch)
-                if is_over.is_set():
-                    return
-            put(None)
-        except BaseException as error:  # the reader raises it
-            put(error)
-
-    threading.Thread(target=make, daemon=True).start()
-    try:
-        while (made := ready.get()) is not None:
-            if isinstance(made, BaseException):
-                raise made
-            yield made
-    finally:
-        is_over.set()
 
 
 def events_of(rows: pa.Table | pa.RecordBatch, kinds: Sequence[str]) -> tuple[Events, Ints]:
@@ -289,7 +189,7 @@ def events_of(rows: pa.Table | pa.RecordBatch, kinds: Sequence[str]) -> tuple[Ev
     if of_times is not None:
         at = of_times.flatten().cast(pa.timestamp("us", of_times.type.value_type.tz)).cast(pa.int64()).to_numpy()
         events[:, 2] = gap_numbers(np.diff(at, prepend=0) / MICROSECONDS_PER_MINUTE)
-        events[_starts(lengths)[:-1][lengths > 0], 2] = UNKNOWN
+        events[starts_of(lengths)[:-1][lengths > 0], 2] = UNKNOWN
     return events, lengths
 
 
@@ -307,7 +207,7 @@ def as_events(items: Sequence[int] | Ints) -> Events:
     return np.column_stack([given, np.full((len(given), 2), UNKNOWN)])
 
 
-def pad(sequences: Sequence[Ints], length: int) -> Ints:
+def pad(sequences: Sequence[Ints] | Sequence[Bools], length: int) -> Ints:
     """Sequences as rows, zeros behind."""
     padded = np.zeros((len(sequences), length, *sequences[0].shape[1:]), dtype=np.int64)
     for row, sequence in enumerate(sequences):
@@ -315,30 +215,8 @@ def pad(sequences: Sequence[Ints], length: int) -> Ints:
     return padded
 
 
-def _batch(asked_of: list[tuple[Events, np.random.Generator]], steps: int) -> Batch:
-    sequences = [sequence for sequence, _ in asked_of]
-    length = max(map(len, sequences))
-    steps = min(steps, length - 1)
-    distinct = [np.unique(sequence[:, 0], return_inverse=True) for sequence in sequences]
-    positions = np.zeros((len(sequences), steps), dtype=np.int64)
-    is_asked = np.zeros((len(sequences), steps), dtype=np.bool_)
-    for row, (sequence, random) in enumerate(asked_of):
-        possible = len(sequence) - 1
-        asked = min(steps, possible)
-        positions[row, :asked] = (
-            np.arange(asked) if asked == possible else random.choice(possible, asked, replace=False)
-        )
-        is_asked[row, :asked] = sequence[0, 0] > 0
-    return Batch(
-        events=pad(sequences, length),
-        candidates=pad([items for items, _ in distinct], max(len(items) for items, _ in distinct)),
-        places=pad([places for _, places in distinct], length),
-        positions=positions,
-        is_asked=is_asked,
-    )
-
-
-def _starts(lengths: Ints) -> Ints:
+def starts_of(lengths: Ints) -> Ints:
+    """Where each of the sequences one after the other begins, and where the last one ends."""
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 

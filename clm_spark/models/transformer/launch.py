@@ -53,6 +53,7 @@ def fit_transformer(
     checkpoints: str,
     start_from: str | None = None,
     epochs: int,
+    purchase_epochs: int = 0,
     kinds: tuple[str, ...] = (),
     categories: Ints | None = None,
     hides_seen: bool = False,
@@ -61,7 +62,8 @@ def fit_transformer(
     """Train on gold.item_sequences of `as_of` in a pinned version of the table at `location`, and save the model.
 
     `num_items` is the highest item_index of the vocabulary; it may exceed that of the model in `start_from`, whose
-    training then goes on. `categories` has a number for the category of each. `model_path` and `start_from` are folders
+    training then goes on. `purchase_epochs` ask for purchases alone, after the `epochs`. `categories` has a number for
+    the category of each. `model_path` and `start_from` are folders
     on any store, which ranks never open. They keep a checkpoint per epoch in the folder `checkpoints`, from which the
     same training goes on after a kill; it is
     removed when the training ends. Raises `ContractError` when there are no sequences, `SettingsError` when the ranks cannot be had and `TrainingError` when one of them fails.
@@ -76,6 +78,7 @@ def fit_transformer(
         num_items=num_items,
         settings=settings,
         epochs=epochs,
+        purchase_epochs=purchase_epochs,
         start_from=None if start_from is None else read_model_files(start_from),
         kinds=kinds,
         categories=categories,

@@ -12,7 +12,7 @@ MOST_LOGITS = 1 << 25  # of one chunk: 128 MiB of 4 bytes each
 
 
 class NextItemsLoss(nn.Module):
-    """The summed cross-entropy between a model's scores and the next `horizon` items, each with the same share.
+    """The summed cross-entropy between a model's scores and the wanted of the next `horizon` items, each with the same share.
 
     The tensors are those of a `Batch` of `data.py`; `negatives` are different item indices and `log_chance` is the
     logarithm of the chance with which each was drawn. The sum over all items in the softmax is estimated in two strata:
@@ -37,13 +37,14 @@ class NextItemsLoss(nn.Module):
         places: Tensor,
         positions: Tensor,
         is_asked: Tensor,
+        is_wanted: Tensor,
         negatives: Tensor,
         log_chance: Tensor,
     ) -> Tensor:
         """The sum over all predictions that are asked."""
-        hidden, items = self.model.hidden(events[:, :-1]), events[..., 0]
-        hidden = hidden.gather(1, positions[..., None].expand(-1, -1, hidden.shape[2]))
-        of_customer = (hidden, items, candidates, places, positions, is_asked)
+        items = events[..., 0]
+        hidden = self.model.after(events if self.model.is_encoder else events[:, :-1], positions)
+        of_customer = (hidden, items, candidates, places, positions, is_asked, is_wanted)
         logits = positions.shape[1] * (len(negatives) + candidates.shape[1])
         at_once = max(1, MOST_LOGITS // logits)
         if at_once >= len(items):
@@ -60,6 +61,7 @@ class NextItemsLoss(nn.Module):
         places: Tensor,
         positions: Tensor,
         is_asked: Tensor,
+        is_wanted: Tensor,
         negatives: Tensor,
         log_chance: Tensor,
     ) -> Tensor:
@@ -69,7 +71,8 @@ class NextItemsLoss(nn.Module):
             steps_ago = positions[..., None] - torch.arange(items.shape[1], device=items.device)
             taken = functional.one_hot(places, num_candidates).float() * (items > 0)[..., None]
             repeats = [fading @ taken for fading in model.fade(steps_ago)]
-            coming = ((steps_ago < 0) & (steps_ago >= -self.horizon)).float() @ taken
+            is_coming = (steps_ago < 0) & (steps_ago >= -self.horizon)
+            coming = is_coming.float() @ (taken * is_wanted[..., None])
             wanted = coming / coming.sum(dim=2, keepdim=True).clamp(min=1)
         else:
             wanted = functional.one_hot(places.gather(1, positions + 1), num_candidates).float()

@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ class Transformer(IndexedRecommender):
         "clm_spark.models.top_k",
         *(
             f"clm_spark.models.transformer.{module}"
-            for module in ("checkpoints", "data", "losses", "negatives", "network", "score", "train")
+            for module in ("batches", "checkpoints", "data", "losses", "negatives", "network", "score", "train")
         ),
     )
 
@@ -73,6 +73,8 @@ class Transformer(IndexedRecommender):
         asked, lake = inputs.settings.of(TransformerSettings), inputs.lake
         num_items = inputs.read(ITEM_VOCABULARY).agg(F.max("item_index")).head()
         assert num_items is not None
+        kinds = inputs.settings.features.sequence_kinds
+        epochs, purchase_epochs = _epochs(asked, kinds, goes_on=holdout is not None)
         result = fit(
             lake.spark,
             location=lake.location(ITEM_SEQUENCES),
@@ -83,9 +85,10 @@ class Transformer(IndexedRecommender):
             model_path=f"{path}/model",
             checkpoints=f"{inputs.settings.lakehouse.path}/models/checkpoints/{self.name}",
             start_from=f"{holdout}/model" if holdout else None,
-            epochs=asked.finetune_epochs if holdout else asked.epochs,
+            epochs=epochs,
+            purchase_epochs=purchase_epochs,
             categories=_category_numbers(inputs) if asked.item_categories else None,
-            kinds=inputs.settings.features.sequence_kinds,
+            kinds=kinds,
             hides_seen=inputs.settings.recommend.hide_seen,
             vocabulary_version=lake.version(ITEM_VOCABULARY),
         )
@@ -119,6 +122,18 @@ class Transformer(IndexedRecommender):
             hide_seen=inputs.settings.recommend.hide_seen,
         )
         return self.with_item(lists, inputs, reason="follows what the customer took last")
+
+
+def _epochs(asked: TransformerSettings, kinds: Collection[str], *, goes_on: bool) -> tuple[int, int]:
+    """Passes that ask for every event, and then for purchases alone; only those where it goes on from such a model."""
+    if asked.purchase_epochs and "purchase" not in kinds:
+        raise SettingsError(
+            f"transformer.purchase_epochs={asked.purchase_epochs}, but sequences hold {', '.join(kinds)}: add purchase to "
+            "features.sequence_kinds, or set transformer.purchase_epochs=0"
+        )
+    if not goes_on:
+        return asked.epochs, asked.purchase_epochs
+    return (0, asked.finetune_epochs) if asked.purchase_epochs else (asked.finetune_epochs, 0)
 
 
 def _category_numbers(inputs: Inputs) -> NDArray[np.int64]:

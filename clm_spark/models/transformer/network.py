@@ -39,6 +39,7 @@ class NextItemConfig(PretrainedConfig):  # type: ignore[misc]  # transformers ha
     heads: int = 2
     max_length: int = 256
     dropout: float = 0.3
+    attention: str = "causal"
     positions: str = "learned"
     repeat_memory: bool = True
     item_bias: bool = True
@@ -62,15 +63,18 @@ class Layer(nn.Module):
         self.down = nn.Linear(inner, width, bias=False)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, steps: Tensor) -> Tensor:
-        """Customers x length x width to the same; a step sees itself and what came before."""
+    def forward(self, steps: Tensor, seen: Tensor | None) -> Tensor:
+        """Customers x length x width to the same.
+
+        A step sees those that are `seen` (customers x 1 x 1 x length); None: itself and what came before.
+        """
         customers, length, width = steps.shape
         each = self.queries_keys_values(self.before_attention(steps))
         queries, keys, values = each.view(customers, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         if self.is_rotary:
             queries, keys = _turned(queries), _turned(keys)
-        seen = functional.scaled_dot_product_attention(queries, keys, values, is_causal=True)
-        steps = steps + self.dropout(self.attended(seen.transpose(1, 2).reshape(customers, length, width)))
+        found = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=seen, is_causal=seen is None)
+        steps = steps + self.dropout(self.attended(found.transpose(1, 2).reshape(customers, length, width)))
         normal = self.before_gates(steps)
         gated = functional.silu(self.gate(normal)) * self.up(normal)
         added: Tensor = steps + self.dropout(self.down(gated))
@@ -86,6 +90,9 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
     et al. 2016, arXiv:1609.07843), unnormalised; that repeats with decay carry most of a grocery basket is the finding
     of TIFU-KNN (Hu et al. 2020, arXiv:2006.00556). The weights w depend on h_t. Without `repeat_memory` the score is
     h_t . e_i + b_i. Layers as in eSASRec (Tikhonovich et al. 2025, arXiv:2508.06450), without its gates.
+
+    With `attention` both_sides it is an encoder: h_t is the output vector of event t + 1, whose item, kind and gap are
+    masked, and which sees all events (BERT4Rec, Sun et al. 2019, arXiv:1904.06690).
     """
 
     config: NextItemConfig
@@ -101,7 +108,9 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
             self.categories = nn.Embedding(config.num_categories + 1, config.width, padding_idx=0)
             self.register_buffer("category_of", torch.zeros(config.num_items + 1, dtype=torch.long))
         if config.positions == "learned":
-            self.places = nn.Embedding(config.max_length, config.width)
+            self.places = nn.Embedding(config.max_length + self.is_encoder, config.width)
+        if self.is_encoder:
+            self.masked = nn.Parameter(torch.zeros(config.width))
         if config.kinds:
             self.kinds = nn.Embedding(len(config.kinds) + 1, config.width, padding_idx=0)
         if config.num_gaps:
@@ -125,6 +134,8 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
         if isinstance(module, nn.LayerNorm):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
+        if isinstance(module, NextItemModel) and module.is_encoder:
+            nn.init.normal_(module.masked, std=INIT_SPREAD)
         if isinstance(module, NextItemModel) and module.config.repeat_memory:
             nn.init.zeros_(module.repeat_weight.weight)
             nn.init.constant_(module.repeat_weight.bias, REPEAT_WEIGHT)
@@ -133,6 +144,11 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
     def num_items(self) -> int:
         """Items known; their indices are 1 to this."""
         return self.config.num_items
+
+    @property
+    def is_encoder(self) -> bool:
+        """Whether what comes next is told as a masked item behind the last."""
+        return bool(self.config.attention == "both_sides")
 
     @property
     def max_length(self) -> int:
@@ -165,10 +181,23 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
         each = [input_ids, unknown if kind_ids is None else kind_ids, unknown if gap_ids is None else gap_ids]
         return BaseModelOutput(last_hidden_state=self.hidden(torch.stack(each, dim=-1)))
 
-    def hidden(self, events: Tensor) -> Tensor:
-        """Output vectors after every event: customers x length x 3 to customers x length x width.
+    def after(self, events: Tensor, positions: Tensor) -> Tensor:
+        """Output vectors that tell what comes after each of the `positions`: customers x positions x width.
 
-        Padding stands behind, so nothing sees it. With a bias of items they are divided by the root of the width, as in
+        An encoder masks the events that stand there, all at once: there must be one behind each position, if only padding.
+        """
+        is_masked = None
+        if self.is_encoder:
+            positions = positions + 1
+            is_masked = torch.zeros_like(events[..., 0], dtype=torch.bool).scatter_(1, positions, value=True)
+        hidden = self.hidden(events, is_masked)
+        return hidden.gather(1, positions[..., None].expand(-1, -1, hidden.shape[2]))
+
+    def hidden(self, events: Tensor, is_masked: Tensor | None = None) -> Tensor:
+        """Output vectors of every event: customers x length x 3 to customers x length x width.
+
+        Padding stands behind, so no step of a causal model sees it; those of an encoder do not look at it, but at what
+        `is_masked` (customers x length). With a bias of items they are divided by the root of the width, as in
         attention: undivided, the first steps of Adam move an item's score so far that popularity and memory have to be
         learnt anew.
         """
@@ -178,12 +207,18 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
             steps = steps + self.kinds(kinds)
         if self.config.num_gaps:
             steps = steps + self.gaps(gaps)
+        seen = None
+        if self.is_encoder:
+            is_there = items > 0
+            if is_masked is not None:
+                steps, is_there = torch.where(is_masked[..., None], self.masked, steps), is_there | is_masked
+            seen = is_there[:, None, None]
         steps = steps * self.config.width**0.5
         if self.config.positions == "learned":
             steps = steps + self.places.weight[: items.shape[1]]
         steps = self.dropout(steps)
         for layer in self.layers:
-            steps = layer(steps)
+            steps = layer(steps, seen)
         hidden: Tensor = self.last(steps)
         return hidden / self.config.width**0.5 if self.config.item_bias else hidden
 
@@ -274,7 +309,9 @@ def new_model(
     kinds: Sequence[str] = (),
 ) -> NextItemModel:
     """An untrained model for item indices 1 to `num_items` and events of `kinds`; seed torch before."""
-    built_from = ("width", "layers", "heads", "max_length", "dropout", "positions", "repeat_memory", "item_bias")
+    built_from = (
+        "width", "layers", "heads", "max_length", "dropout", "attention", "positions", "repeat_memory", "item_bias",
+    )  # fmt: skip
     asked = {name: getattr(settings, name) for name in built_from}
     asked["kinds"] = list(kinds) if len(kinds) > 1 else []  # one kind says nothing
     asked["num_gaps"] = NUM_GAPS if settings.time_gaps else 0

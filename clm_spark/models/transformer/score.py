@@ -85,8 +85,9 @@ def score_all(model: NextItemModel, sequences: Sequence[Events]) -> torch.Tensor
     """Scores of every item, column i for item i + 1, after the last item of each sequence."""
     device = model.device
     lengths = torch.tensor([len(sequence) for sequence in sequences], device=device)
-    events = torch.from_numpy(pad([as_events(sequence) for sequence in sequences], int(lengths.max()))).to(device)
-    hidden, items = model.hidden(events)[torch.arange(len(events), device=device), lengths - 1], events[..., 0]
+    longest = int(lengths.max()) + model.is_encoder
+    events = torch.from_numpy(pad([as_events(sequence) for sequence in sequences], longest)).to(device)
+    hidden, items = model.after(events, lengths[:, None] - 1)[:, 0], events[..., 0]
     taste = model.tastes(hidden)
     steps_ago = lengths[:, None] - 1 - torch.arange(items.shape[1], device=device)
     repeats = [torch.zeros_like(taste).scatter_add_(1, items, fading) for fading in model.fade(steps_ago)]

@@ -19,6 +19,14 @@ class TransformerSettings(Section):
     layers: Annotated[int, Field(ge=1)] = 1
     heads: Annotated[int, Field(ge=1)] = 2
     width: Annotated[int, Field(ge=8)] = 64
+    attention: Literal["causal", "both_sides"] = Field(
+        "causal",
+        description="causal: a step sees what came before it; both_sides: an encoder that tells masked items from both "
+        "sides, as BERT4Rec does, and the next one as a masked item behind the last",
+    )
+    masked_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.3, description="share of a sequence's items that is masked at once, where attention is both_sides"
+    )
     positions: Literal["learned", "rotary"] = Field("learned", description="how a step knows its place")
     max_length: Annotated[int, Field(ge=2)] = Field(256, description="last items of a customer that are looked at")
     time_gaps: bool = Field(True, description="whether an event knows how long ago the one before it was")
@@ -49,6 +57,11 @@ class TransformerSettings(Section):
     )
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     epochs: Annotated[int, Field(ge=1)] = Field(3, description="passes over all sequences, at most")
+    purchase_epochs: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="passes after these that ask for purchases alone; where there are some, validation looks at the last "
+        "purchase, and a model that was tested is gone on from with purchases alone",
+    )
     patience: Annotated[int, Field(ge=1)] | None = Field(
         None,
         description="epochs without a better NDCG@10 on the validation customers' last item, after which training "
@@ -72,4 +85,6 @@ class TransformerSettings(Section):
             raise ValueError(f"width must be a multiple of heads, which are {self.heads}")
         if self.positions == "rotary" and self.width // self.heads % 2:
             raise ValueError("rotary positions turn pairs of numbers: width / heads must be even")
+        if self.attention == "both_sides" and self.horizon > 1:
+            raise ValueError("attention both_sides sees the items after a masked one: it needs horizon 1")
         return self

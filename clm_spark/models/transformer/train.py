@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from clm_spark.errors import ContractError
+from clm_spark.models.transformer.batches import Batch, Epoch, Question, read_ahead
 from clm_spark.models.transformer.checkpoints import Checkpoints
-from clm_spark.models.transformer.data import Batch, Epoch, Events, Ints, Shard, read_ahead, read_shard
+from clm_spark.models.transformer.data import Events, Ints, Shard, read_shard
 from clm_spark.models.transformer.losses import NextItemsLoss
 from clm_spark.models.transformer.negatives import Negatives
 from clm_spark.models.transformer.network import NextItemModel, model_from_files, new_model
@@ -28,6 +29,7 @@ LAST_RATE = 0.05  # of the learning rate, where its cosine ends
 MEMORY_RATE = 5  # the memories' weights and speeds are a handful of logarithms with far to go
 LARGEST_GRADIENT = 1.0
 VALIDATED_TO = 10  # NDCG@10
+PURCHASE = "purchase"
 
 
 class Ranks(Protocol):
@@ -79,18 +81,31 @@ class OneRank:
 class Training:
     """What is trained on whichever sequences; the model in `start_from` is gone on from.
 
-    `kinds` are those of the sequences' events. Where `hides_seen`, validation looks for the next item among those not in
+    `kinds` are those of the sequences' events. `epochs` passes ask for every event and then
+    `purchase_epochs` for purchases alone; where there are such, validation asks for the last purchase. Where `hides_seen`, validation looks for the next item among those not in
     the sequence, as lists do.
     """
 
     num_items: int
     settings: TransformerSettings
     epochs: int
+    purchase_epochs: int = 0
     kinds: tuple[str, ...] = ()
     categories: Ints | None = field(default=None, repr=False)  # by item index, 1 to NUM_CATEGORIES; 0: none
     hides_seen: bool = False
     vocabulary_version: int | None = None
     start_from: Mapping[str, bytes] | None = field(default=None, repr=False)
+
+    def question(self, *, of_purchases: bool) -> Question:
+        """What an epoch asks."""
+        settings = self.settings
+        share = settings.masked_share if settings.attention == "both_sides" else 1.0
+        return Question(settings.steps, settings.horizon, share, self.purchase if of_purchases else None)
+
+    @property
+    def purchase(self) -> int | None:
+        """The number of the kind that is asked for in the end, where it is purchases alone."""
+        return 1 + self.kinds.index(PURCHASE) if self.purchase_epochs else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +127,8 @@ class TrainingTask(Training):
         """Names what is trained: a checkpoint of another data version, model or setting is not gone on from."""
         asked = self.settings.model_dump_json(exclude={"launcher", "ranks"})
         parts = [
-            self.location, self.version, self.as_of, self.num_items, self.epochs, self.kinds, self.hides_seen, asked,
+            self.location, self.version, self.as_of, self.num_items, self.epochs, self.purchase_epochs, self.kinds,
+            self.hides_seen, asked,
         ]  # fmt: skip
         digest = hashlib.sha256("\n".join(map(str, parts)).encode())
         for file in (self.start_from or {}).values():
@@ -152,6 +168,7 @@ class Progress:
     losses: list[float] = field(default_factory=list)
     ndcgs: list[float] = field(default_factory=list)
     best: dict[str, Tensor] | None = None
+    purchases_from: int | None = None  # epochs that were made before purchases alone were asked for
 
     @property
     def best_epoch(self) -> int:
@@ -159,9 +176,9 @@ class Progress:
         return int(np.argmax(self.ndcgs)) + 1 if self.ndcgs else len(self.losses)
 
     def is_over(self, epochs: int, patience: int | None) -> bool:
-        """Whether the last epoch was made, or the best one is longer ago than patience allows."""
-        made = len(self.losses)
-        return made >= epochs or (patience is not None and made - self.best_epoch >= patience)
+        """Whether the last epoch of every event, or of purchases, was made, or the best is longer ago than patience allows."""
+        made, begun = len(self.losses), self.purchases_from or 0
+        return made - begun >= epochs or (patience is not None and made - max(self.best_epoch, begun) >= patience)
 
 
 def train(task: TrainingTask, ranks: Ranks, tell: Callable[[str], None] = lambda line: None) -> TrainingResult:
@@ -194,7 +211,9 @@ def train_on(
     started = time.monotonic()
     settings = task.settings
     validates = settings.patience is not None
-    shard, validated = whole.split(settings.validation_share, settings.seed) if validates else (whole, [])
+    shard, validated = (
+        whole.split(settings.validation_share, settings.seed, task.purchase) if validates else (whole, [])
+    )
     num_validated = torch.tensor([float(len(validated))])
     ranks.average(num_validated)
     validates = bool(num_validated > 0)  # nobody has a sequence long enough: all epochs are made
@@ -203,14 +222,18 @@ def train_on(
     model = _starting_model(task, counts, ranks)
     loop = _Loop(task, ranks, shard, model, counts.numpy())
     progress = loop.resume(checkpoints)
-    while not progress.is_over(task.epochs, settings.patience):
+    while True:
+        if progress.purchases_from is None and progress.is_over(task.epochs, settings.patience):
+            loop.go_over_to_purchases(progress)
+        if progress.purchases_from is not None and progress.is_over(task.purchase_epochs, settings.patience):
+            break
         loop.epoch(progress)
         if validates:
             progress.ndcgs.append(_ndcg(model, validated, ranks, hides_seen=task.hides_seen))
             if progress.best_epoch == len(progress.losses):
                 progress.best = {name: weights.detach().cpu().clone() for name, weights in model.state_dict().items()}
         if ranks.rank == 0:
-            tell(_line(progress, task.epochs))
+            tell(_line(progress, task.epochs + task.purchase_epochs))
             if checkpoints:
                 checkpoints.save(len(progress.losses), loop.state(progress))
     if progress.best is not None:
@@ -254,7 +277,8 @@ class _Loop:
         settings, ranks, number = self.task.settings, self.ranks, len(progress.losses)
         torch.manual_seed(_seed(settings.seed, number, ranks.rank))
         self.model.train()
-        epoch = Epoch(self.shard, settings.batch_size, settings.steps, settings.seed, number, self._total)
+        question = self.task.question(of_purchases=progress.purchases_from is not None)
+        epoch = Epoch(self.shard, settings.batch_size, question, settings.seed, number, self._total)
         total = torch.zeros(1, dtype=torch.float64)
         # Its thread begins with the first batch, when all that ranks exchange of the epoch is known.
         batches = iter(read_ahead(epoch))
@@ -272,6 +296,12 @@ class _Loop:
             self.num_seen += int((batch.events[..., 0] > 0).sum())
         ranks.average(total)
         progress.losses.append(float(total) * ranks.size / max(int(epoch.num_asked.sum()), 1))
+
+    def go_over_to_purchases(self, progress: Progress) -> None:
+        """From the best of the epochs so far."""
+        progress.purchases_from = len(progress.losses)
+        if progress.best is not None:
+            self.model.load_state_dict(progress.best)
 
     def state(self, progress: Progress) -> dict[str, Any]:
         """All that going on needs."""
@@ -295,7 +325,7 @@ class _Loop:
 
     def _rate(self, epochs: float, num_batches: int) -> float:
         """The share of the learning rate after so many epochs: a linear warm-up, then a cosine or none."""
-        in_all = self.task.epochs
+        in_all = self.task.epochs + self.task.purchase_epochs
         warm = min(1.0, (epochs * num_batches + 1) / min(WARM_UP_STEPS, max(1, in_all * num_batches // 5)))
         if self.task.settings.rate == "constant":
             return warm
@@ -382,7 +412,8 @@ def _ndcg(model: NextItemModel, validated: list[Events], ranks: Ranks, *, hides_
 def _line(progress: Progress, epochs: int) -> str:
     made = len(progress.losses)
     ndcg = f", validation NDCG@{VALIDATED_TO} {progress.ndcgs[-1]:.4f}" if progress.ndcgs else ""
-    return f"epoch {made} of {epochs}: loss {progress.losses[-1]:.4f}{ndcg}"
+    asked = "" if progress.purchases_from is None else ", of purchases"
+    return f"epoch {made} of {epochs}{asked}: loss {progress.losses[-1]:.4f}{ndcg}"
 
 
 def _seed(*parts: int) -> int:

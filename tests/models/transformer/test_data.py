@@ -1,23 +1,27 @@
 import numpy as np
 import pytest
-from sequences import MONDAY, TUESDAY, write_sequences
+from sequences import KINDS, MONDAY, TUESDAY, write_sequences
 
 from clm_spark.errors import ContractError
-from clm_spark.models.transformer.data import Epoch, count_sequences, read_ahead, read_shard
+from clm_spark.models.transformer.batches import Epoch, Question, read_ahead
+from clm_spark.models.transformer.data import count_sequences, read_shard
+
+
+FOUR_STEPS = Question(4)
 
 
 def rows_of(shard) -> list[tuple[int, ...]]:
     return [tuple(part[n][:, 0].tolist()) for part in shard.parts for n in range(len(part))]
 
 
-def shards_of(table, version, *, ranks, max_length=100):
+def shards_of(table, version, *, ranks, max_length=100, kinds=()):
     return [
-        read_shard(str(table), version, as_of=MONDAY, rank=rank, ranks=ranks, max_length=max_length)
+        read_shard(str(table), version, as_of=MONDAY, rank=rank, ranks=ranks, max_length=max_length, kinds=kinds)
         for rank in range(ranks)
     ]
 
 
-def epochs_of(shards, *, batch_size, steps=4, number=0):
+def epochs_of(shards, *, batch_size, question=FOUR_STEPS, number=0):
     """The same epoch of every rank; the ranks take turns in giving their arrays."""
 
     def total_of(shard):
@@ -33,7 +37,7 @@ def epochs_of(shards, *, batch_size, steps=4, number=0):
     told: dict = {}
     for _ in range(2):
         asked: dict = {}
-        epochs = [Epoch(shard, batch_size, steps, 7, number, total_of(shard)) for shard in shards]
+        epochs = [Epoch(shard, batch_size, question, 7, number, total_of(shard)) for shard in shards]
         for epoch in epochs:
             epoch._lengths_of_all  # noqa: B018
         told = dict(asked)
@@ -104,6 +108,42 @@ def test_all_ranks_together_make_the_batches_of_one(tmp_path):
     assert of_epochs[0] != of_epochs[1], "another epoch puts others together"
 
 
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_only_purchases_are_asked_for(tmp_path, horizon):
+    """Events are views and purchases in turn: the purchases are the events 1, 3, 5 and so on."""
+    sizes = [1 + n % 9 for n in range(120)]
+    write_sequences(tmp_path, [[1 + n, *range(1, size)] for n, size in enumerate(sizes)])
+    question = Question(99, horizon, kind=1 + KINDS.index("purchase"))
+    of_ranks = {}
+    for ranks in (1, 3):
+        shards = shards_of(tmp_path, 0, ranks=ranks, kinds=KINDS)
+        epochs = epochs_of(shards, batch_size=30, question=question)
+        batches = [list(epoch) for epoch in epochs]
+        of_ranks[ranks] = sorted(of_batch(batch for some in batches for batch in some))
+        asked = sum(batch.is_asked.sum() for some in batches for batch in some)
+        assert asked == sum(len(places) for _, places in of_ranks[ranks])
+    assert of_ranks[3] == of_ranks[1]
+    assert len(of_ranks[1]) == sum(size > 1 for size in sizes)
+    for items, places in of_ranks[1]:
+        purchases = range(1, len(items), 2)
+        expected = [at for at in range(len(items)) if any(at < bought <= at + horizon for bought in purchases)]
+        assert list(places) == expected
+    for some in batches:
+        for batch in some:
+            is_event = batch.events[..., 0] > 0
+            assert np.array_equal(batch.is_wanted & is_event, (batch.events[..., 1] == question.kind) & is_event)
+
+
+def test_a_share_is_asked(tmp_path):
+    write_sequences(tmp_path, [tuple(range(1, 2 + n % 9)) for n in range(100)])
+    (epoch,) = epochs_of(shards_of(tmp_path, 0, ranks=1), batch_size=30, question=Question(2, share=0.3))
+    found = [each for batch in epoch for each in of_batch([batch])]
+    assert {(len(items), len(places)) for items, places in found} == {
+        (2, 1), (3, 1), (4, 1), (5, 2), (6, 2), (7, 2), (8, 2), (9, 2),
+    }  # fmt: skip
+    assert len({places for items, places in found if len(items) == 9}) > 3, "drawn"
+
+
 def of_batch(batches):
     """Items and asked positions of each customer of some ranks' batches."""
     for batch in batches:
@@ -142,6 +182,22 @@ def test_validation_keeps_the_last_item_of_some(tmp_path):
     assert [items.tolist() for some in of_ranks for items in some] == [items.tolist() for items in validated]
 
 
+def test_validation_keeps_the_last_purchase_of_some(tmp_path):
+    write_sequences(tmp_path, [tuple(range(n, n + 1 + n % 7)) for n in range(1, 76)])
+    (shard,) = shards_of(tmp_path, 0, ranks=1, kinds=KINDS)
+    purchase = 1 + KINDS.index("purchase")
+    trained, validated = shard.split(0.5, 7, purchase)
+    before, after = rows_of(shard), rows_of(trained)
+    changed = [n for n in range(75) if before[n] != after[n]]
+    assert len(changed) == len(validated) > 10
+    for n, sequence in zip(changed, validated, strict=True):
+        last = (len(before[n]) // 2) * 2 - 1  # the place of the last purchase
+        assert tuple(sequence[:, 0].tolist()) == before[n][: last + 1]
+        assert sequence[-1, 1] == purchase
+        assert after[n] == before[n][:last]
+        assert len(after[n]) >= 2
+
+
 def test_what_reads_ahead_gives_all_and_raises_what_went_wrong():
     assert list(read_ahead(iter(range(20)), ahead=2)) == list(range(20))
 
@@ -158,7 +214,7 @@ def test_what_reads_ahead_gives_all_and_raises_what_went_wrong():
 def test_a_batch_says_which_of_its_items_is_which(tmp_path):
     write_sequences(tmp_path, [(5, 3, 5, 9), (7, 7)])
     (shard,) = shards_of(tmp_path, 0, ranks=1)
-    (batch,) = Epoch(shard, 10, 3, 7, 0, lambda array: array)
+    (batch,) = Epoch(shard, 10, Question(3), 7, 0, lambda array: array)
     long = int(np.argmax((batch.events[..., 0] > 0).sum(axis=1)))
     assert batch.events[long, :, 0].tolist() == [5, 3, 5, 9]
     assert batch.events[1 - long, :, 0].tolist() == [7, 7, 0, 0]

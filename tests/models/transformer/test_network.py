@@ -65,6 +65,34 @@ def test_customers_beside_each_other_do_not_matter(model):
     assert torch.allclose(score_all(model, SEQUENCES), alone, atol=1e-5)
 
 
+def test_an_encoder_sees_both_sides_and_not_what_is_masked(tmp_path):
+    encoder = made(attention="both_sides", repeat_memory=False, positions="rotary")
+    alone = torch.cat([score_all(encoder, [sequence]) for sequence in SEQUENCES])
+    assert torch.allclose(score_all(encoder, SEQUENCES), alone, atol=1e-5), "nor the padding of others"
+    save_model_files(encoder.to_files(), str(tmp_path / "model"))
+    assert torch.equal(score_all(load_model(str(tmp_path / "model")), SEQUENCES), score_all(encoder, SEQUENCES))
+
+    events = torch.zeros((1, 6, 3), dtype=torch.long)
+    events[0, :5, 0] = torch.tensor([3, 4, 5, 6, 7])
+
+    def after_two(changed=None, of=encoder):
+        asked = events.clone()
+        if changed is not None:
+            asked[0, changed] = torch.tensor([9, 2, 4])
+        return of.after(asked, torch.tensor([[1]]))
+
+    with torch.no_grad():
+        assert torch.equal(after_two(), after_two(2)), "what is masked: its item, its kind and its gap"
+        assert not torch.allclose(after_two(), after_two(0), atol=1e-4)
+        assert not torch.allclose(after_two(), after_two(4), atol=1e-4), "what comes later"
+        decoder = made()
+        assert torch.equal(after_two(of=decoder), after_two(2, of=decoder))
+        assert torch.equal(after_two(of=decoder), after_two(4, of=decoder))
+        assert not torch.allclose(after_two(of=decoder), after_two(0, of=decoder), atol=1e-4)
+    with pytest.raises(ValueError, match="needs horizon 1"):
+        DEBUG_SIZE.model_validate({**DEBUG_SIZE.model_dump(), "attention": "both_sides", "horizon": 2})
+
+
 def test_what_was_taken_before_ranks_higher(model):
     fresh, again = score_all(model, [np.array([9, 8, 9, 8, 10]), np.array([7, 6, 7, 6, 10])])
     assert float(fresh[8] - again[8]) > 0.5  # item 9
@@ -85,18 +113,18 @@ def test_with_every_item_as_negative_the_loss_is_the_full_softmax(monkeypatch, h
     items = torch.tensor([[3, 5, 3, 9, 4, 0], [6, 6, 8, 1, 2, 7]])
     candidates = torch.tensor([[3, 4, 5, 9, 0, 0], [1, 2, 6, 7, 8, 0]])
     places = torch.tensor([[0, 2, 0, 3, 1, 0], [2, 2, 4, 0, 1, 3]])
+    is_wanted = torch.ones_like(items, dtype=torch.bool)
+    if horizon > 1:
+        is_wanted[0, 3] = False  # item 9 may come, and answers nothing
     loss = NextItemsLoss(model, horizon)(
         events=torch.stack([items, items % 3, items % 5], dim=-1), candidates=candidates, places=places, positions=torch.tensor([[2], [2]]),
-        is_asked=torch.tensor([[True], [True]]), negatives=torch.arange(1, NUM_ITEMS + 1),
+        is_asked=torch.tensor([[True], [True]]), is_wanted=is_wanted, negatives=torch.arange(1, NUM_ITEMS + 1),
         log_chance=torch.zeros(NUM_ITEMS),
     )  # fmt: skip
     before = [np.array([[item, item % 3, item % 5] for item in items]) for items in ([3, 5, 3], [6, 6, 8])]
     shares = torch.log_softmax(score_all(model, before), dim=1)
-    expected = -sum(
-        float(shares[row, item - 1]) / horizon
-        for row, coming in enumerate(([9, 4], [1, 2]))
-        for item in coming[:horizon]
-    )
+    coming = {1: ([9], [1]), 2: ([4], [1, 2])}[horizon]
+    expected = -sum(float(shares[row, [item - 1 for item in some]].mean()) for row, some in enumerate(coming))
     assert math.isclose(float(loss), expected, abs_tol=1e-5)
     loss.backward()
     assert float(model.item_vectors.grad.abs().sum()) > 0

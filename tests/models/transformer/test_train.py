@@ -62,6 +62,56 @@ def test_training_goes_on_with_a_larger_vocabulary(tmp_path):
     assert result.losses[-1] < first.losses[0], "it went on from where the first stood"
 
 
+def test_an_encoder_learns_it_too(tmp_path):
+    table = tmp_path / "sequences"
+    write_sequences(table, cycles(200))
+    settings = DEBUG_SIZE.model_copy(update={"attention": "both_sides", "positions": "rotary", "repeat_memory": False})
+    result = train(task(table, settings=settings, epochs=40), OneRank())
+    model = model_from_files(result.files)
+    assert model.is_encoder
+    assert share_right(model) > 0.9
+
+
+def views_and_purchases(num_customers: int, seed: int = 7) -> list[list[int]]:
+    """Views of random items, each followed by the purchase of the item after it, and a view in the end."""
+    random = np.random.default_rng(seed)
+    views = [random.integers(1, NUM_ITEMS + 1, size) for size in random.integers(3, 7, num_customers)]
+    return [[item for view in some for item in (view, 1 + view % NUM_ITEMS)] + [some[0]] for some in views]
+
+
+def test_purchases_alone_are_asked_for_in_the_end(tmp_path):
+    """Views are chance here and purchases are not: the loss of purchases goes to nothing, that of all events does not."""
+    table = tmp_path / "sequences"
+    write_sequences(table, views_and_purchases(200))
+    told = []
+    result = train(task(table, epochs=4, purchase_epochs=12), OneRank(), tell=told.append)
+    assert len(result.losses) == 16
+    assert min(result.losses[:4]) > 0.4 * np.log(NUM_ITEMS)
+    assert result.losses[-1] < 0.3
+    assert told[3].startswith("epoch 4 of 16: loss")
+    assert told[4].startswith("epoch 5 of 16, of purchases: loss")
+
+    settings = DEBUG_SIZE.model_copy(update={"patience": 30, "validation_share": 0.5})
+    last_event = train(task(table, settings=settings, epochs=16), OneRank())
+    last_purchase = train(task(table, settings=settings, epochs=4, purchase_epochs=12), OneRank())
+    assert max(last_purchase.ndcgs) > 0.9
+    assert max(last_event.ndcgs) < 0.5, "it ends with a view"
+
+
+def test_patience_goes_over_to_purchases_from_the_best_epoch(tmp_path):
+    table = tmp_path / "sequences"
+    write_sequences(table, views_and_purchases(80))
+    settings = DEBUG_SIZE.model_copy(update={"patience": 2, "validation_share": 0.5, "learning_rate": 0.1})
+    told = []
+    result = train(task(table, settings=settings, epochs=60, purchase_epochs=5), OneRank(), tell=told.append)
+    of_purchases = ["of purchases" in line for line in told]
+    first = of_purchases.index(True)
+    assert 2 < first < 60
+    assert first - 2 == 1 + int(np.argmax(result.ndcgs[:first])), "patience was at its end"
+    assert all(of_purchases[first:])
+    assert 2 <= len(told) - first <= 5
+
+
 def killed_after(epoch, monkeypatch):
     """Training dies once the checkpoint of an epoch is written."""
     save = Checkpoints.save
@@ -74,11 +124,15 @@ def killed_after(epoch, monkeypatch):
     monkeypatch.setattr(Checkpoints, "save", dies)
 
 
-@pytest.mark.parametrize("changes", [{"dropout": 0.4}, {"patience": 2, "validation_share": 0.5}])
-def test_a_training_that_was_killed_goes_on_as_if_undisturbed(tmp_path, changes):
+@pytest.mark.parametrize(
+    ("changes", "purchase_epochs"),
+    [({"dropout": 0.4}, 0), ({"patience": 2, "validation_share": 0.5}, 0), ({"attention": "both_sides"}, 3)],
+)
+def test_a_training_that_was_killed_goes_on_as_if_undisturbed(tmp_path, changes, purchase_epochs):
     table = tmp_path / "sequences"
     write_sequences(table, cycles(100))
-    asked = {"settings": DEBUG_SIZE.model_copy(update=changes), "epochs": 6}
+    settings = DEBUG_SIZE.model_copy(update=changes)
+    asked = {"settings": settings, "epochs": 6 - purchase_epochs, "purchase_epochs": purchase_epochs}
     undisturbed = train(task(table, **asked), OneRank())
     kept = {**asked, "checkpoints": str(tmp_path / "checkpoints")}
     for epoch in (2, 4):
@@ -89,7 +143,8 @@ def test_a_training_that_was_killed_goes_on_as_if_undisturbed(tmp_path, changes)
         assert [file.name for file in (tmp_path / "checkpoints").iterdir()] == [f"epoch-{epoch}.pt"]
     told = []
     resumed = train(task(table, **kept), OneRank(), tell=told.append)
-    assert [line.partition(":")[0] for line in told] == ["epoch 5 of 6", "epoch 6 of 6"]
+    of_purchases = ", of purchases" if purchase_epochs else ""
+    assert [line.partition(":")[0] for line in told] == [f"epoch {n} of 6{of_purchases}" for n in (5, 6)]
     assert resumed.weights_sha256 == undisturbed.weights_sha256
     assert (resumed.losses, resumed.ndcgs) == (undisturbed.losses, undisturbed.ndcgs)
 
