@@ -6,7 +6,6 @@ from clm_spark.errors import ContractError
 from clm_spark.models.transformer.batches import Epoch, Question, read_ahead
 from clm_spark.models.transformer.data import count_sequences, read_shard
 
-
 FOUR_STEPS = Question(4)
 
 
