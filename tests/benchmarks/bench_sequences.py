@@ -18,9 +18,11 @@ import torch
 from sequence_sets import DATA, DAY, SETS, SequenceSet, write_sequences
 
 from clm_spark.models.transformer.network import model_from_files
+from clm_spark.models.transformer.ranks import OneRank
 from clm_spark.models.transformer.score import AT_ONCE, top_items
 from clm_spark.models.transformer.settings import TransformerSettings
-from clm_spark.models.transformer.train import OneRank, TrainingResult, TrainingTask, train
+from clm_spark.models.transformer.task import TrainingResult, TrainingTask
+from clm_spark.models.transformer.train import train
 
 CUT_OFFS = (10, 20)
 SETTINGS = {

@@ -24,8 +24,10 @@ import torch
 from sequence_sets import DAY, Sequences, write_sequences
 
 from clm_spark.models.transformer.launch import HorovodRanks, TorchRanks
+from clm_spark.models.transformer.ranks import OneRank, Ranks
 from clm_spark.models.transformer.settings import TransformerSettings
-from clm_spark.models.transformer.train import OneRank, Ranks, TrainingTask, train
+from clm_spark.models.transformer.task import TrainingTask
+from clm_spark.models.transformer.train import train
 
 HERE = Path(__file__).parent
 RIVALS = {"rectools": ["rectools[torch]==0.19.0"], "replay": ["replay-rec[torch]==0.22.0"]}  # what pip is asked for

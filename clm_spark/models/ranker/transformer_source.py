@@ -13,7 +13,7 @@ MODULES = (
     __name__,
     *(
         f"clm_spark.models.transformer.{name}"
-        for name in ("batches", "data", "losses", "negatives", "network", "score", "settings", "train")
+        for name in ("batches", "data", "losses", "negatives", "network", "score", "settings", "task", "train")
     ),
 )
 MINUTES_PER_DAY = 24 * 60
@@ -27,7 +27,9 @@ def trained(bought: Lines, settings: Any) -> Files:
     """
     try:
         from clm_spark.models.transformer.data import shard_of
-        from clm_spark.models.transformer.train import OneRank, Training, train_on
+        from clm_spark.models.transformer.ranks import OneRank
+        from clm_spark.models.transformer.task import Training
+        from clm_spark.models.transformer.train import train_on
     except ImportError as error:
         raise ModelError(
             f"the transformer cannot be a source of candidates: {error}; install the train extra "

@@ -1,8 +1,6 @@
 """Start the ranks: Horovod on Spark, Spark's TorchDistributor, or this process. Nothing else knows them."""
 
-import io
 import json
-import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -22,19 +20,19 @@ from clm_spark import files
 from clm_spark.errors import SettingsError
 from clm_spark.models.transformer.data import Ints, count_sequences
 from clm_spark.models.transformer.network import read_model_files, save_model_files
+from clm_spark.models.transformer.progress import Output, print_line, print_share, telling
+from clm_spark.models.transformer.ranks import OneRank
 from clm_spark.models.transformer.served import describe
 from clm_spark.models.transformer.settings import TransformerSettings
 from clm_spark.models.transformer.storage import readable
-from clm_spark.models.transformer.train import OneRank, TrainingResult, TrainingTask, train
+from clm_spark.models.transformer.task import TrainingResult, TrainingTask
+from clm_spark.models.transformer.train import train
 
 FAILURE_MARK = "clm-spark rank failed: "
-PROGRESS_MARK = "clm-spark progress: "
 LEFT_ALONE = ("Horovod has been shut down", "Connection closed by peer", "Connection reset by peer")
 START_TIMEOUT_SECONDS = 600
 USUAL_RANKS = 2
 CHECKOUT = str(Path(clm_spark.__file__).parents[1])
-
-log = logging.getLogger(__name__)
 
 
 class TrainingError(RuntimeError):
@@ -134,7 +132,8 @@ def _check_ranks(ranks: int, slots: int, num_sequences: int) -> None:
 
 
 def _in_one_process(spark: SparkSession, task: TrainingTask, ranks: int) -> TrainingResult:
-    return train(task, OneRank(), tell=lambda line: log.info("%s", line))
+    with telling() as told:
+        return train(task, OneRank(), told.tell, told.show)
 
 
 def _with_horovod(spark: SparkSession, task: TrainingTask, ranks: int) -> TrainingResult:
@@ -146,8 +145,7 @@ def _with_horovod(spark: SparkSession, task: TrainingTask, ranks: int) -> Traini
             f"transformer.launcher=horovod, but Horovod is not to be had ({error}): build it by infra/horovod/build.sh, "
             "or set transformer.launcher=torch_distributor"
         ) from None
-    output = _Output()
-    with _failures_explained(output.getvalue):
+    with telling() as told, _failures_explained(output := Output(told)):
         results = horovod.spark.run(
             _horovod_rank,
             args=(task,),
@@ -169,8 +167,12 @@ def _with_torch_distributor(spark: SparkSession, task: TrainingTask, ranks: int)
 
     has_gpus = bool(spark.conf.get("spark.executor.resource.gpu.amount", None))
     distributor = TorchDistributor(num_processes=ranks, local_mode=_is_local(spark), use_gpu=has_gpus)
-    output = _Output()
-    with _failures_explained(output.getvalue), _set_environment(_environment(spark)), redirect_stdout(output):
+    with (
+        telling() as told,
+        _failures_explained(output := Output(told)),
+        _set_environment(_environment(spark)),
+        redirect_stdout(output),
+    ):
         result = distributor.run(_torch_rank, task)
     assert isinstance(result, TrainingResult)
     return result
@@ -181,17 +183,6 @@ _LAUNCHERS: dict[str, Callable[[SparkSession, TrainingTask, int], TrainingResult
     "torch_distributor": _with_torch_distributor,
     "one_process": _in_one_process,
 }
-
-
-class _Output(io.StringIO):
-    """What ranks print; their progress goes to the log as it comes."""
-
-    def write(self, text: str) -> int:
-        """Keep the text, and log the lines of progress in it."""
-        for line in text.splitlines():
-            if PROGRESS_MARK in line:
-                log.info("%s", line.partition(PROGRESS_MARK)[2])
-        return super().write(text)
 
 
 class HorovodRanks:
@@ -280,7 +271,7 @@ def _rank(task: TrainingTask, begin: Callable[[], Any]) -> tuple[Any, TrainingRe
     torch.set_num_threads(1)
     try:
         ranks = begin()
-        return ranks, train(task, ranks, tell=_tell)
+        return ranks, train(task, ranks, print_line, print_share)
     except Exception as error:
         # Launchers say only that a process ended; the reason travels to the driver in what it printed.
         sys.stderr.write(f"{FAILURE_MARK}{json.dumps(f'{type(error).__name__}: {error}')}\n")
@@ -288,20 +279,17 @@ def _rank(task: TrainingTask, begin: Callable[[], Any]) -> tuple[Any, TrainingRe
         raise
 
 
-def _tell(line: str) -> None:
-    sys.stdout.write(f"{PROGRESS_MARK}{line}\n")
-    sys.stdout.flush()
-
-
 @contextmanager
-def _failures_explained(printed: Callable[[], str]) -> Iterator[None]:
+def _failures_explained(output: Output) -> Iterator[None]:
     try:
         yield
     except SettingsError:
         raise
     except Exception as error:
         errors = [
-            line.partition(FAILURE_MARK)[2] for line in f"{printed()}\n{error}".splitlines() if FAILURE_MARK in line
+            line.partition(FAILURE_MARK)[2]
+            for line in f"{output.getvalue()}\n{error}".splitlines()
+            if FAILURE_MARK in line
         ]
         # The rank that fails first takes the others with it, and they may be heard before it.
         first = sorted(errors, key=lambda text: any(sign in text for sign in LEFT_ALONE))

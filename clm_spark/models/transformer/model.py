@@ -35,7 +35,7 @@ class Transformer(IndexedRecommender):
         "clm_spark.models.top_k",
         *(
             f"clm_spark.models.transformer.{module}"
-            for module in ("batches", "checkpoints", "data", "losses", "negatives", "network", "score", "train")
+            for module in ("batches", "checkpoints", "data", "losses", "negatives", "network", "score", "task", "train")
         ),
     )
 

@@ -1,12 +1,11 @@
-"""The training loop. It gets its rank and what averages gradients, and knows nothing of who launched it."""
+"""The training loop. It gets its ranks, and knows nothing of who launched them."""
 
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,150 +14,23 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from clm_spark.errors import ContractError
-from clm_spark.models.transformer.batches import Batch, Epoch, Question, read_ahead
+from clm_spark.models.transformer.batches import Batch, Epoch, read_ahead
 from clm_spark.models.transformer.checkpoints import Checkpoints
 from clm_spark.models.transformer.data import Events, Ints, Shard, read_shard
 from clm_spark.models.transformer.losses import NextItemsLoss
 from clm_spark.models.transformer.negatives import Negatives
 from clm_spark.models.transformer.network import NextItemModel, model_from_files, new_model
+from clm_spark.models.transformer.ranks import Ranks
 from clm_spark.models.transformer.score import rank_of_next
 from clm_spark.models.transformer.settings import TransformerSettings
+from clm_spark.models.transformer.task import Training, TrainingResult, TrainingTask
 
 WARM_UP_STEPS = 50
 LAST_RATE = 0.05  # of the learning rate, where its cosine ends
 MEMORY_RATE = 5  # the memories' weights and speeds are a handful of logarithms with far to go
 LARGEST_GRADIENT = 1.0
 VALIDATED_TO = 10  # NDCG@10
-PURCHASE = "purchase"
-
-
-class Ranks(Protocol):
-    """The processes that train together; every method is called by all of them, in the same order."""
-
-    rank: int
-    size: int
-    device: torch.device
-
-    def average(self, tensor: Tensor) -> None:
-        """Put the mean over all ranks into the tensor."""
-
-    def broadcast(self, tensor: Tensor) -> None:
-        """Put rank 0's values into the tensor."""
-
-    def prepare(self, loss: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, Optimizer]:
-        """The same two, whose gradients are averaged over all ranks."""
-
-    def step(self, optimizer: Optimizer, clip: Callable[[], None]) -> None:
-        """Take a step by the averaged gradients, which `clip` bounds."""
-
-
-class OneRank:
-    """This process alone."""
-
-    rank = 0
-    size = 1
-
-    def __init__(self) -> None:
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-    def average(self, tensor: Tensor) -> None:
-        """The tensor is its own mean."""
-
-    def broadcast(self, tensor: Tensor) -> None:
-        """Nobody listens."""
-
-    def prepare(self, loss: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, Optimizer]:
-        """As they are."""
-        return loss, optimizer
-
-    def step(self, optimizer: Optimizer, clip: Callable[[], None]) -> None:
-        """Take a step."""
-        clip()
-        optimizer.step()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """What is trained on whichever sequences; the model in `start_from` is gone on from.
-
-    `kinds` are those of the sequences' events. `epochs` passes ask for every event and then
-    `purchase_epochs` for purchases alone; where there are such, validation asks for the last purchase. Where `hides_seen`, validation looks for the next item among those not in
-    the sequence, as lists do.
-    """
-
-    num_items: int
-    settings: TransformerSettings
-    epochs: int
-    purchase_epochs: int = 0
-    kinds: tuple[str, ...] = ()
-    categories: Ints | None = field(default=None, repr=False)  # by item index, 1 to NUM_CATEGORIES; 0: none
-    hides_seen: bool = False
-    vocabulary_version: int | None = None
-    start_from: Mapping[str, bytes] | None = field(default=None, repr=False)
-
-    def question(self, *, of_purchases: bool) -> Question:
-        """What an epoch asks."""
-        settings = self.settings
-        share = settings.masked_share if settings.attention == "both_sides" else 1.0
-        return Question(settings.steps, settings.horizon, share, self.purchase if of_purchases else None)
-
-    @property
-    def purchase(self) -> int | None:
-        """The number of the kind that is asked for in the end, where it is purchases alone."""
-        return 1 + self.kinds.index(PURCHASE) if self.purchase_epochs else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingTask(Training):
-    """All that a rank must know; it travels to every worker.
-
-    `checkpoints` is a folder that every rank can reach, as delta-rs names it and with the same `storage_options` as
-    the table; None: no epoch is kept.
-    """
-
-    location: str
-    version: int
-    as_of: date
-    checkpoints: str | None = None
-    storage_options: Mapping[str, str] | None = field(default=None, repr=False)  # may hold keys
-
-    @property
-    def name(self) -> str:
-        """Names what is trained: a checkpoint of another data version, model or setting is not gone on from."""
-        asked = self.settings.model_dump_json(exclude={"launcher", "ranks"})
-        parts = [
-            self.location, self.version, self.as_of, self.num_items, self.epochs, self.purchase_epochs, self.kinds,
-            self.hides_seen, asked,
-        ]  # fmt: skip
-        digest = hashlib.sha256("\n".join(map(str, parts)).encode())
-        for file in (self.start_from or {}).values():
-            digest.update(file)
-        if self.categories is not None:
-            digest.update(self.categories.tobytes())
-        return digest.hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What came of a training: mean loss per epoch over all ranks, items read per second by all of them together.
-
-    `ndcgs` are those of validation, by epoch, and `best_epoch` the one, from 1 on, whose weights were kept: the last
-    one without validation. `stall_share` is the share of the time in which rank 0 waited for data. `files` are the
-    model's, for the driver to write: ranks may see no folder that others see.
-    """
-
-    losses: tuple[float, ...]
-    ndcgs: tuple[float, ...]
-    best_epoch: int
-    seconds: float
-    items_per_second: float
-    stall_share: float
-    num_sequences: int
-    ranks: int
-    device: str
-    precision: str
-    weights_sha256: str
-    files: Mapping[str, bytes] = field(repr=False)
+SECONDS_BETWEEN_SHOWS = 1.0
 
 
 @dataclass
@@ -181,8 +53,13 @@ class Progress:
         return made - begun >= epochs or (patience is not None and made - max(self.best_epoch, begun) >= patience)
 
 
-def train(task: TrainingTask, ranks: Ranks, tell: Callable[[str], None] = lambda line: None) -> TrainingResult:
-    """Train on this rank's part of the table's sequences; rank 0 tells a line per epoch.
+def train(
+    task: TrainingTask,
+    ranks: Ranks,
+    tell: Callable[[str], None] = lambda line: None,
+    show: Callable[[float], None] = lambda share: None,
+) -> TrainingResult:
+    """Train on this rank's part of the table's sequences; rank 0 tells a line per epoch, and shows the share done.
 
     Goes on from the last checkpoint of the same task, with the result that an undisturbed run would have had. Every
     rank ends with the same weights, which is checked. Raises `ContractError` when there is nothing to train on.
@@ -197,7 +74,7 @@ def train(task: TrainingTask, ranks: Ranks, tell: Callable[[str], None] = lambda
         kinds=task.kinds,
         storage_options=task.storage_options,
     )
-    return train_on(shard, task, ranks, tell, Checkpoints.of(task.checkpoints, task.name, task.storage_options))
+    return train_on(shard, task, ranks, tell, show, Checkpoints.of(task.checkpoints, task.name, task.storage_options))
 
 
 def train_on(
@@ -205,6 +82,7 @@ def train_on(
     task: Training,
     ranks: Ranks,
     tell: Callable[[str], None] = lambda line: None,
+    show: Callable[[float], None] = lambda share: None,
     checkpoints: Checkpoints | None = None,
 ) -> TrainingResult:
     """As `train`, on sequences that are in memory."""
@@ -220,7 +98,7 @@ def train_on(
     counts = torch.from_numpy(shard.counts(task.num_items)).double()
     ranks.average(counts)
     model = _starting_model(task, counts, ranks)
-    loop = _Loop(task, ranks, shard, model, counts.numpy())
+    loop = _Loop(task, ranks, shard, model, counts.numpy(), show)
     progress = loop.resume(checkpoints)
     while True:
         if progress.purchases_from is None and progress.is_over(task.epochs, settings.patience):
@@ -259,7 +137,13 @@ class _Loop:
     """Steps over the batches of a rank."""
 
     def __init__(
-        self, task: Training, ranks: Ranks, shard: Shard, model: NextItemModel, counts: NDArray[np.float64]
+        self,
+        task: Training,
+        ranks: Ranks,
+        shard: Shard,
+        model: NextItemModel,
+        counts: NDArray[np.float64],
+        show: Callable[[float], None],
     ) -> None:
         self.task, self.ranks, self.shard, self.model = task, ranks, shard, model
         settings = task.settings
@@ -271,6 +155,7 @@ class _Loop:
                 layer.compile(dynamic=True)
         self.precision = precision(settings, ranks.device)
         self.num_seen, self.waited = 0, 0.0
+        self.show, self.shown_at = show, time.monotonic()
 
     def epoch(self, progress: Progress) -> None:
         """One pass; its mean loss over all ranks is added to the progress."""
@@ -294,6 +179,7 @@ class _Loop:
             share = ranks.size / max(num_asked, 1)
             total += self._step(batch, share, np.random.default_rng([settings.seed, number, step, 2]))
             self.num_seen += int((batch.events[..., 0] > 0).sum())
+            self._show_at_times(number + (step + 1) / epoch.num_batches)
         ranks.average(total)
         progress.losses.append(float(total) * ranks.size / max(int(epoch.num_asked.sum()), 1))
 
@@ -345,6 +231,12 @@ class _Loop:
         (loss * share).backward()
         self.ranks.step(self.optimizer, self._clip)
         return float(loss.detach())
+
+    def _show_at_times(self, epochs: float) -> None:
+        now = time.monotonic()
+        if self.ranks.rank == 0 and now - self.shown_at >= SECONDS_BETWEEN_SHOWS:
+            self.shown_at = now
+            self.show(epochs / (self.task.epochs + self.task.purchase_epochs))
 
     def _clip(self) -> None:
         nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)

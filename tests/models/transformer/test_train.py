@@ -7,8 +7,10 @@ from clm_spark.errors import ContractError
 from clm_spark.models.transformer.checkpoints import Checkpoints
 from clm_spark.models.transformer.data import read_shard
 from clm_spark.models.transformer.network import model_from_files
+from clm_spark.models.transformer.ranks import OneRank
 from clm_spark.models.transformer.score import rank_of_next, top_items
-from clm_spark.models.transformer.train import OneRank, TrainingTask, train
+from clm_spark.models.transformer.task import TrainingTask
+from clm_spark.models.transformer.train import train
 
 
 @pytest.fixture(autouse=True)

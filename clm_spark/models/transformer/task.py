@@ -1,0 +1,96 @@
+"""What is trained, and what came of it."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+from clm_spark.models.transformer.batches import Question
+from clm_spark.models.transformer.data import Ints
+from clm_spark.models.transformer.settings import TransformerSettings
+
+PURCHASE = "purchase"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What is trained on whichever sequences; the model in `start_from` is gone on from.
+
+    `kinds` are those of the sequences' events. `epochs` passes ask for every event and then
+    `purchase_epochs` for purchases alone; where there are such, validation asks for the last purchase. Where `hides_seen`, validation looks for the next item among those not in
+    the sequence, as lists do.
+    """
+
+    num_items: int
+    settings: TransformerSettings
+    epochs: int
+    purchase_epochs: int = 0
+    kinds: tuple[str, ...] = ()
+    categories: Ints | None = field(default=None, repr=False)  # by item index, 1 to NUM_CATEGORIES; 0: none
+    hides_seen: bool = False
+    vocabulary_version: int | None = None
+    start_from: Mapping[str, bytes] | None = field(default=None, repr=False)
+
+    def question(self, *, of_purchases: bool) -> Question:
+        """What an epoch asks."""
+        settings = self.settings
+        share = settings.masked_share if settings.attention == "both_sides" else 1.0
+        return Question(settings.steps, settings.horizon, share, self.purchase if of_purchases else None)
+
+    @property
+    def purchase(self) -> int | None:
+        """The number of the kind that is asked for in the end, where it is purchases alone."""
+        return 1 + self.kinds.index(PURCHASE) if self.purchase_epochs else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingTask(Training):
+    """All that a rank must know; it travels to every worker.
+
+    `checkpoints` is a folder that every rank can reach, as delta-rs names it and with the same `storage_options` as
+    the table; None: no epoch is kept.
+    """
+
+    location: str
+    version: int
+    as_of: date
+    checkpoints: str | None = None
+    storage_options: Mapping[str, str] | None = field(default=None, repr=False)  # may hold keys
+
+    @property
+    def name(self) -> str:
+        """Names what is trained: a checkpoint of another data version, model or setting is not gone on from."""
+        asked = self.settings.model_dump_json(exclude={"launcher", "ranks"})
+        parts = [
+            self.location, self.version, self.as_of, self.num_items, self.epochs, self.purchase_epochs, self.kinds,
+            self.hides_seen, asked,
+        ]  # fmt: skip
+        digest = hashlib.sha256("\n".join(map(str, parts)).encode())
+        for file in (self.start_from or {}).values():
+            digest.update(file)
+        if self.categories is not None:
+            digest.update(self.categories.tobytes())
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What came of a training: mean loss per epoch over all ranks, items read per second by all of them together.
+
+    `ndcgs` are those of validation, by epoch, and `best_epoch` the one, from 1 on, whose weights were kept: the last
+    one without validation. `stall_share` is the share of the time in which rank 0 waited for data. `files` are the
+    model's, for the driver to write: ranks may see no folder that others see.
+    """
+
+    losses: tuple[float, ...]
+    ndcgs: tuple[float, ...]
+    best_epoch: int
+    seconds: float
+    items_per_second: float
+    stall_share: float
+    num_sequences: int
+    ranks: int
+    device: str
+    precision: str
+    weights_sha256: str
+    files: Mapping[str, bytes] = field(repr=False)
