@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 from clm_spark import files
 from clm_spark.models.als_numpy import Weights, fit_factors
+from clm_spark.models.known_items import save_items
 from clm_spark.models.recommender import IndexedRecommender
 from clm_spark.models.registry.flavours import load_spark_pipeline, save_spark_pipeline
 from clm_spark.models.task import Inputs
@@ -55,7 +56,7 @@ class Als(IndexedRecommender):
     def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:
         """Write the factors and whose they are."""
         save_als(fit_als(inputs.rows, settings=inputs.settings.of(AlsSettings)), inputs.rows, path)
-        self.save_items(path, inputs)
+        save_items(path, inputs)
 
     def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
         """The items with the largest product of factors, for the customers whom the model knows."""

@@ -8,6 +8,7 @@ from clm_spark.models.classifier import Rule
 from clm_spark.models.horizon import HorizonSettings
 from clm_spark.models.linear import LoggedRegression
 from clm_spark.models.task import Model
+from clm_spark.models.transformer.head import TransformerHead
 from clm_spark.models.trees import DecisionTree, Gbt, RandomForest
 
 
@@ -80,6 +81,12 @@ class ChurnXgboost(Xgboost):
     task = Churn.name
 
 
+class ChurnHead(TransformerHead):
+    """A head on the transformer that tells of churn."""
+
+    task = Churn.name
+
+
 # The simpler first: where two tie, the earlier is served.
 ENTRANTS: tuple[Model, ...] = (
     RecencyRule(),
@@ -89,4 +96,5 @@ ENTRANTS: tuple[Model, ...] = (
     ChurnForest(),
     ChurnGbt(),
     ChurnXgboost(),
+    ChurnHead(),
 )

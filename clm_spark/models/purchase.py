@@ -10,6 +10,7 @@ from clm_spark.models.classifier import Rule
 from clm_spark.models.horizon import HorizonSettings
 from clm_spark.models.linear import LoggedRegression
 from clm_spark.models.task import Model
+from clm_spark.models.transformer.head import TransformerHead
 
 
 class PurchaseSettings(HorizonSettings):
@@ -64,5 +65,11 @@ class PurchaseXgboost(Xgboost):
     task = Purchase.name
 
 
+class PurchaseHead(TransformerHead):
+    """A head on the transformer that tells of purchases."""
+
+    task = Purchase.name
+
+
 # The simpler first: where two tie, the earlier is served.
-ENTRANTS: tuple[Model, ...] = (LatelyRule(), OftenRule(), PurchaseRegression(), PurchaseXgboost())
+ENTRANTS: tuple[Model, ...] = (LatelyRule(), OftenRule(), PurchaseRegression(), PurchaseXgboost(), PurchaseHead())

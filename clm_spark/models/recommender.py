@@ -6,6 +6,7 @@ from typing import ClassVar
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from clm_spark.models.known_items import indexed_items, other_item
 from clm_spark.models.surfaces.lists import num_candidates
 from clm_spark.models.task import Inputs, Model
 from clm_spark.settings import Settings
@@ -13,7 +14,6 @@ from clm_spark.tables.catalog import ITEM_VOCABULARY
 from clm_spark.tables.contract import Table
 
 LONGEST_MEASURED = 20
-ITEMS = "items"  # beside a trained recommender: the item_id of each item_index it knows
 
 
 class Recommender(Model):
@@ -35,28 +35,18 @@ class Recommender(Model):
 
 
 class IndexedRecommender(Recommender):
-    """A trained recommender that knows items by their index in gold.item_vocabulary, which it saves beside it."""
+    """A trained recommender that knows items by their index in gold.item_vocabulary, which `save_items` writes beside it."""
 
     inputs: ClassVar[tuple[Table, ...]] = (ITEM_VOCABULARY,)
 
-    def save_items(self, path: str, inputs: Inputs) -> None:
-        """Write down which item each index means to the model."""
-        _items(inputs).coalesce(1).write.mode("overwrite").parquet(f"{path}/{ITEMS}")
-
     def with_item(self, lists: DataFrame, inputs: Inputs, *, reason: str) -> DataFrame:
         """Lists by index as lists by item, each item for the same `reason`."""
-        named = lists.join(_items(inputs), on="item_index", how="inner")
+        named = lists.join(indexed_items(inputs), on="item_index", how="inner")
         return named.select("customer_id", "rank", "item_id", "relevance", F.lit(reason).alias("reason"))
 
     def differs(self, path: str, inputs: Inputs) -> str | None:
         """Whether an index that the model knows stands for another item by now."""
-        known = inputs.rows.sparkSession.read.parquet(f"{path}/{ITEMS}").withColumnRenamed("item_id", "known_item_id")
-        both = known.join(_items(inputs), on="item_index", how="left")
-        is_other = F.col("item_id").isNotNull() & (F.col("known_item_id") != F.col("item_id"))
-        other = both.where(is_other).orderBy("item_index").head()
-        if other is None:
-            return None
-        return f"item_index {other['item_index']} was {other['known_item_id']} and is {other['item_id']} by now"
+        return other_item(path, inputs)
 
 
 class RecommenderRule(Recommender):
@@ -71,7 +61,3 @@ class RecommenderRule(Recommender):
 def list_length(settings: Settings) -> int:
     """Items of a list that is measured."""
     return max(settings.recommend.top_k, LONGEST_MEASURED)
-
-
-def _items(inputs: Inputs) -> DataFrame:
-    return inputs.read(ITEM_VOCABULARY).select("item_index", "item_id")

@@ -22,6 +22,10 @@ class FeatureSettings(Section):
         STRENGTHS, description="weight of one event of each kind in an interaction's strength"
     )
     sequence_kinds: tuple[str, ...] = ("view", "cart", "purchase")
+    panel_sequences: bool = Field(
+        False,
+        description="whether item sequences are kept of all days of the panel, on which a head of the transformer trains",
+    )
     sequence_length: Annotated[int, Field(ge=2)] = Field(
         256, description="length of a customer's sequence: the last items"
     )

@@ -16,7 +16,11 @@ DAYS = [AS_OF - STEP * back for back in range(4)]
 SECTIONS = {
     "features": {"panel_every_days": 28, "panel_size": 4},
     "churn": {"horizon_days": 28},
-    "evaluation": {"replicates": 50, "folds": 2, "leave_out": ["decision_tree", "random_forest", "gbt"]},
+    "evaluation": {
+        "replicates": 50,
+        "folds": 2,
+        "leave_out": ["decision_tree", "random_forest", "gbt", "transformer_head"],
+    },
 }
 
 

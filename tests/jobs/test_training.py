@@ -22,7 +22,7 @@ from clm_spark.tables.lake import Lake
 
 AS_OF, STEP = date(2024, 3, 1), timedelta(days=28)
 DAYS = [AS_OF - STEP * back for back in range(4)]
-OTHERS = ["decision_tree", "random_forest", "xgboost"]  # tests/models/test_churn.py trains them
+OTHERS = ["decision_tree", "random_forest", "xgboost", "transformer_head"]  # test_churn.py and test_head.py train them
 SECTIONS = {
     "features": {"panel_every_days": 28, "panel_size": 4},
     "churn": {"horizon_days": 28},

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import logging
 from collections.abc import Callable, Collection
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from pyspark.sql import functions as F
 
 from clm_spark import files
 from clm_spark.errors import ContractError, ModelError, SettingsError, TooLittleDataError
+from clm_spark.models.known_items import save_items
 from clm_spark.models.recommender import IndexedRecommender
 from clm_spark.models.registry.registry import CURVES
 from clm_spark.models.task import Inputs
@@ -20,6 +22,17 @@ from clm_spark.models.transformer.settings import TransformerSettings
 from clm_spark.tables.catalog import ITEM_SEQUENCES, ITEM_VOCABULARY
 
 INSTALL = "install the train extra (make setup EXTRA=train), or leave it out: --set evaluation.leave_out=[transformer]"
+
+# Whose code decides what a network does.
+MODULES = (
+    "clm_spark.models.top_k",
+    *(
+        f"clm_spark.models.transformer.{module}"
+        for module in (
+            "batches", "checkpoints", "data", "losses", "negatives", "network", "score", "task", "train",
+        )
+    ),
+)  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -31,85 +44,16 @@ class Transformer(IndexedRecommender):
     words = "transformer"
     section = TransformerSettings
     inputs = (ITEM_SEQUENCES, ITEM_VOCABULARY)
-    uses = (
-        "clm_spark.models.top_k",
-        *(
-            f"clm_spark.models.transformer.{module}"
-            for module in ("batches", "checkpoints", "data", "losses", "negatives", "network", "score", "task", "train")
-        ),
-    )
+    uses = MODULES
 
     def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:
         """Train on the sequences of the day; where there is a holdout model, go on from it for a few passes."""
-        try:
-            from clm_spark.models.transformer.launch import TrainingError, fit_transformer
-        except ImportError as error:
-            raise ModelError(f"the transformer cannot be trained: {error}; {INSTALL}") from None
-        # A sequence of one item teaches nothing.
-        if inputs.read(ITEM_SEQUENCES).where(F.col("length") > 1).isEmpty():
-            raise TooLittleDataError(
-                f"the transformer cannot be trained: nobody took to two items before {inputs.as_of}"
-            )
-        try:
-            self._train(fit_transformer, inputs, path, holdout)
-        except (TrainingError, SettingsError, ContractError) as error:
-            # Ranks that die or cannot be had: the other recommenders go on.
-            raise ModelError(f"the transformer cannot be trained: {error}") from error
-        self.save_items(path, inputs)
+        train_network(inputs, path, as_of=inputs.as_of, checkpoints=self.name, holdout=holdout)
+        save_items(path, inputs)
 
     def differs(self, path: str, inputs: Inputs) -> str | None:
         """As for all indices; and it cannot be asked without torch, or when an earlier version saved it."""
-        if importlib.util.find_spec("torch") is None:
-            return f"torch is not installed; {INSTALL}"
-        from clm_spark.models.transformer.network import read_model_files
-
-        try:
-            read_model_files(f"{path}/model")
-        except ContractError as error:
-            return str(error)
-        return super().differs(path, inputs)
-
-    def _train(self, fit: Callable[..., Any], inputs: Inputs, path: str, holdout: str | None) -> None:
-        asked, lake = inputs.settings.of(TransformerSettings), inputs.lake
-        num_items = inputs.read(ITEM_VOCABULARY).agg(F.max("item_index")).head()
-        assert num_items is not None
-        kinds = inputs.settings.features.sequence_kinds
-        epochs, purchase_epochs = _epochs(asked, kinds, goes_on=holdout is not None)
-        result = fit(
-            lake.spark,
-            location=lake.location(ITEM_SEQUENCES),
-            version=lake.version(ITEM_SEQUENCES),
-            as_of=inputs.as_of,
-            num_items=num_items[0],
-            settings=asked,
-            model_path=f"{path}/model",
-            checkpoints=f"{inputs.settings.lakehouse.path}/models/checkpoints/{self.name}",
-            start_from=f"{holdout}/model" if holdout else None,
-            epochs=epochs,
-            purchase_epochs=purchase_epochs,
-            categories=_category_numbers(inputs) if asked.item_categories else None,
-            kinds=kinds,
-            hides_seen=inputs.settings.recommend.hide_seen,
-            vocabulary_version=lake.version(ITEM_VOCABULARY),
-        )
-        curves = {"loss": result.losses, "validation_ndcg_at_10": result.ndcgs}
-        files.write_text(f"{path}/{CURVES}", json.dumps({name: curve for name, curve in curves.items() if curve}))
-        log.info(
-            "transformer: %d ranks by %s on %s in %s, %d sequences, loss %.3f to %.3f, epoch %d of %d kept, %.0f s, "
-            "%s items/s, waited for data %.1f %% of the time",
-            result.ranks,
-            asked.launcher,
-            result.device,
-            result.precision,
-            result.num_sequences,
-            result.losses[0],
-            result.losses[-1],
-            result.best_epoch,
-            len(result.losses),
-            result.seconds,
-            f"{result.items_per_second:,.0f}",
-            100 * result.stall_share,
-        )
+        return why_not_asked(path) or super().differs(path, inputs)
 
     def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
         """The items most likely to come next."""
@@ -124,6 +68,84 @@ class Transformer(IndexedRecommender):
         return self.with_item(lists, inputs, reason="follows what the customer took last")
 
 
+def train_network(inputs: Inputs, path: str, *, as_of: date, checkpoints: str, holdout: str | None = None) -> None:
+    """Train a network on the sequences of `as_of` and write it into the folder `model` at `path`.
+
+    Where there is a holdout model, its training is gone on with for a few passes. A training that was killed goes on
+    from what is in `checkpoints`. Raises `ModelError` where it cannot be trained.
+    """
+    try:
+        from clm_spark.models.transformer.launch import TrainingError, fit_transformer
+    except ImportError as error:
+        raise ModelError(f"the transformer cannot be trained: {error}; {INSTALL}") from None
+    # A sequence of one item teaches nothing.
+    if inputs.lake.read_as_of(ITEM_SEQUENCES, as_of).where(F.col("length") > 1).isEmpty():
+        raise TooLittleDataError(f"the transformer cannot be trained: nobody took to two items before {as_of}")
+    try:
+        _train(fit_transformer, inputs, path, as_of, checkpoints, holdout)
+    except (TrainingError, SettingsError, ContractError) as error:
+        # Ranks that die or cannot be had: the other models go on.
+        raise ModelError(f"the transformer cannot be trained: {error}") from error
+
+
+def why_not_asked(path: str) -> str | None:
+    """Why the network saved at `path` cannot be asked, in words; None where it can."""
+    if importlib.util.find_spec("torch") is None:
+        return f"torch is not installed; {INSTALL}"
+    from clm_spark.models.transformer.network import read_model_files
+
+    try:
+        read_model_files(f"{path}/model")
+    except ContractError as error:
+        return str(error)
+    return None
+
+
+def _train(
+    fit: Callable[..., Any], inputs: Inputs, path: str, as_of: date, checkpoints: str, holdout: str | None
+) -> None:
+    asked, lake = inputs.settings.of(TransformerSettings), inputs.lake
+    num_items = lake.read_as_of(ITEM_VOCABULARY, as_of).agg(F.max("item_index")).head()
+    assert num_items is not None
+    kinds = inputs.settings.features.sequence_kinds
+    epochs, purchase_epochs = _epochs(asked, kinds, goes_on=holdout is not None)
+    result = fit(
+        lake.spark,
+        location=lake.location(ITEM_SEQUENCES),
+        version=lake.version(ITEM_SEQUENCES),
+        as_of=as_of,
+        num_items=num_items[0],
+        settings=asked,
+        model_path=f"{path}/model",
+        checkpoints=f"{inputs.settings.lakehouse.path}/models/checkpoints/{checkpoints}",
+        start_from=f"{holdout}/model" if holdout else None,
+        epochs=epochs,
+        purchase_epochs=purchase_epochs,
+        categories=_category_numbers(inputs, as_of) if asked.item_categories else None,
+        kinds=kinds,
+        hides_seen=inputs.settings.recommend.hide_seen,
+        vocabulary_version=lake.version(ITEM_VOCABULARY),
+    )
+    curves = {"loss": result.losses, "validation_ndcg_at_10": result.ndcgs}
+    files.write_text(f"{path}/{CURVES}", json.dumps({name: curve for name, curve in curves.items() if curve}))
+    log.info(
+        "transformer: %d ranks by %s on %s in %s, %d sequences, loss %.3f to %.3f, epoch %d of %d kept, %.0f s, "
+        "%s items/s, waited for data %.1f %% of the time",
+        result.ranks,
+        asked.launcher,
+        result.device,
+        result.precision,
+        result.num_sequences,
+        result.losses[0],
+        result.losses[-1],
+        result.best_epoch,
+        len(result.losses),
+        result.seconds,
+        f"{result.items_per_second:,.0f}",
+        100 * result.stall_share,
+    )
+
+
 def _epochs(asked: TransformerSettings, kinds: Collection[str], *, goes_on: bool) -> tuple[int, int]:
     """Passes that ask for every event, and then for purchases alone; only those where it goes on from such a model."""
     if asked.purchase_epochs and "purchase" not in kinds:
@@ -136,12 +158,12 @@ def _epochs(asked: TransformerSettings, kinds: Collection[str], *, goes_on: bool
     return (0, asked.finetune_epochs) if asked.purchase_epochs else (asked.finetune_epochs, 0)
 
 
-def _category_numbers(inputs: Inputs) -> NDArray[np.int64]:
+def _category_numbers(inputs: Inputs, as_of: date) -> NDArray[np.int64]:
     """The number of each item index's category, the same on every day; bounded by `recommend.max_items`."""
     from clm_spark.models.transformer.data import NUM_CATEGORIES
 
     number = F.when(F.col("category").isNull(), 0).otherwise(F.pmod(F.xxhash64("category"), F.lit(NUM_CATEGORIES)) + 1)
-    rows = inputs.read(ITEM_VOCABULARY).select("item_index", number).toArrow()
+    rows = inputs.lake.read_as_of(ITEM_VOCABULARY, as_of).select("item_index", number).toArrow()
     index, numbers = (column.to_numpy() for column in rows.columns)
     categories = np.zeros(int(index.max(initial=0)) + 1, np.int64)
     categories[index] = numbers

@@ -17,6 +17,7 @@ from clm_spark.models.transformer.network import NextItemModel, model_from_files
 from clm_spark.session import spread_over_cores
 
 AT_ONCE = 256  # customers whose scores of all items are held at once
+VECTORS = ["customer_id", "as_of", "vector"]
 SCORED = "customer_id string, rank int, item_index int, relevance double"
 ROWS = pa.schema(
     [("customer_id", pa.string()), ("rank", pa.int32()), ("item_index", pa.int32()), ("relevance", pa.float64())]
@@ -34,6 +35,33 @@ def score_customers_top_k(sequences: DataFrame, *, model_path: str, top_k: int, 
     sent = sequences.sparkSession.sparkContext.broadcast(content)
     asked = spread_over_cores(sequences.select("customer_id", *OF_EACH))
     return asked.mapInArrow(_scorer(sent, digest, top_k, hide_seen), SCORED)
+
+
+def customer_vectors(sequences: DataFrame, *, model_path: str) -> DataFrame:
+    """A row per customer and as_of: `vector`, the network's output after the last event that it knows the item of.
+
+    None for those who took to nothing that it knows. Needs `customer_id`, `as_of`, `item_indices`, `kinds` and `times`.
+    """
+    content = read_model_files(model_path)
+    digest = digest_of(content)
+    sent = sequences.sparkSession.sparkContext.broadcast(content)
+
+    def turn(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        torch.set_num_threads(1)
+        model = opened_once(digest, lambda: sent.value)
+        for batch in batches:
+            asked, known = _known(model, sequences_of(model, batch))
+            lasts = [events[-model.max_length :] for events in known]
+            parts = (lasts[begin : begin + AT_ONCE] for begin in range(0, len(lasts), AT_ONCE))
+            vectors = [last_hidden(model, part)[0].numpy().ravel() for part in parts]
+            numbers = pa.FixedSizeListArray.from_arrays(
+                np.concatenate([np.empty(0, np.float32), *vectors]), model.config.width
+            )
+            rows = [batch[name].take(pa.array(asked)) for name in ("customer_id", "as_of")]
+            yield pa.RecordBatch.from_arrays([*rows, numbers.cast(pa.list_(pa.float32()))], names=VECTORS)
+
+    asked = spread_over_cores(sequences.select("customer_id", "as_of", *OF_EACH))
+    return asked.mapInArrow(turn, "customer_id string, as_of date, vector array<float>")
 
 
 def digest_of(content: Mapping[str, bytes]) -> str:
@@ -83,27 +111,31 @@ def rank_of_next(model: NextItemModel, sequences: Sequence[Events], *, hides_see
 @torch.no_grad()
 def score_all(model: NextItemModel, sequences: Sequence[Events]) -> torch.Tensor:
     """Scores of every item, column i for item i + 1, after the last item of each sequence."""
+    hidden, items, lengths = last_hidden(model, sequences)
+    taste = model.tastes(hidden)
+    steps_ago = lengths[:, None] - 1 - torch.arange(items.shape[1], device=model.device)
+    repeats = [torch.zeros_like(taste).scatter_add_(1, items, fading) for fading in model.fade(steps_ago)]
+    return model.mix(taste, hidden, repeats)[:, 1:]
+
+
+@torch.no_grad()
+def last_hidden(model: NextItemModel, sequences: Sequence[Events]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The output vector that tells what comes after each sequence; their items, padded, and lengths."""
     device = model.device
     lengths = torch.tensor([len(sequence) for sequence in sequences], device=device)
     longest = int(lengths.max()) + model.is_encoder
     events = torch.from_numpy(pad([as_events(sequence) for sequence in sequences], longest)).to(device)
-    hidden, items = model.after(events, lengths[:, None] - 1)[:, 0], events[..., 0]
-    taste = model.tastes(hidden)
-    steps_ago = lengths[:, None] - 1 - torch.arange(items.shape[1], device=device)
-    repeats = [torch.zeros_like(taste).scatter_add_(1, items, fading) for fading in model.fade(steps_ago)]
-    return model.mix(taste, hidden, repeats)[:, 1:]
+    return model.after(events, lengths[:, None] - 1)[:, 0], events[..., 0], lengths
 
 
 def lists_of(
     model: NextItemModel, customers: pa.Array, sequences: Sequence[Events], k: int, *, hide_seen: bool
 ) -> pa.RecordBatch:
     """Rows of `SCORED` for customers of these items; none for those whose items the model does not know."""
-    known = [events[events[:, 0] <= model.num_items] for events in sequences]
-    asked = np.flatnonzero([len(items) > 0 for items in known])
-    if not len(asked):
+    asked, known = _known(model, sequences)
+    if not known:
         return pa.RecordBatch.from_pylist([], schema=ROWS)
-    best = top_items(model, [known[row] for row in asked], k, hide_seen=hide_seen)
-    return _rows(customers.take(pa.array(asked)), *best)
+    return _rows(customers.take(pa.array(asked)), *top_items(model, known, k, hide_seen=hide_seen))
 
 
 def _scorer(
@@ -113,11 +145,22 @@ def _scorer(
         torch.set_num_threads(1)
         model = opened_once(digest, lambda: sent.value)
         for batch in batches:
-            events, lengths = events_of(batch, model.config.kinds)
-            sequences = np.split(events, np.cumsum(lengths)[:-1])
-            yield lists_of(model, batch["customer_id"], sequences, k, hide_seen=hide_seen)
+            yield lists_of(model, batch["customer_id"], sequences_of(model, batch), k, hide_seen=hide_seen)
 
     return score
+
+
+def sequences_of(model: NextItemModel, rows: pa.Table | pa.RecordBatch) -> list[Events]:
+    """The events of each row of gold.item_sequences, by the kinds that the model knows."""
+    events, lengths = events_of(rows, model.config.kinds)
+    return np.split(events, np.cumsum(lengths)[:-1])
+
+
+def _known(model: NextItemModel, sequences: Sequence[Events]) -> tuple[NDArray[np.int64], list[Events]]:
+    """The rows with items that the model knows, and their sequences of these."""
+    known = [events[events[:, 0] <= model.num_items] for events in sequences]
+    asked = np.flatnonzero([len(events) > 0 for events in known])
+    return asked, [known[row] for row in asked]
 
 
 _last: dict[str, NextItemModel] = {}  # Spark keeps its Python workers: the model that this one used last

@@ -3,16 +3,14 @@
 from itertools import chain
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from clm_spark.models.registry.flavours import describe_pyfunc
-from clm_spark.models.transformer.data import events_of
 from clm_spark.models.transformer.network import NextItemModel, load_model
-from clm_spark.models.transformer.score import ROWS, lists_of
+from clm_spark.models.transformer.score import ROWS, lists_of, sequences_of
 
 ASKED = {"top_k": 20, "hide_seen": False}
 
@@ -53,9 +51,9 @@ class ServedTransformer:
         at = pd.to_datetime(list(chain.from_iterable(customers["times"])), utc=True).as_unit("us")
         columns["times"] = pa.ListArray.from_arrays(columns["item_indices"].offsets, pa.array(at))
         rows = pa.table(columns)
-        events, lengths = events_of(rows, self.model.config.kinds)
-        sequences = np.split(events, np.cumsum(lengths)[:-1])
-        lists = lists_of(self.model, names, sequences, asked["top_k"], hide_seen=asked["hide_seen"])
+        lists = lists_of(
+            self.model, names, sequences_of(self.model, rows), asked["top_k"], hide_seen=asked["hide_seen"]
+        )
         return pd.DataFrame(lists.to_pydict())
 
 
