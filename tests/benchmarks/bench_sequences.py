@@ -21,7 +21,7 @@ from clm_spark.models.transformer.network import model_from_files
 from clm_spark.models.transformer.ranks import OneRank
 from clm_spark.models.transformer.score import AT_ONCE, top_items
 from clm_spark.models.transformer.settings import TransformerSettings
-from clm_spark.models.transformer.task import TrainingResult, TrainingTask
+from clm_spark.models.transformer.task import ItemFacts, TrainingResult, TrainingTask
 from clm_spark.models.transformer.train import train
 
 CUT_OFFS = (10, 20)
@@ -55,7 +55,7 @@ def trained(asked_of: SequenceSet, settings: TransformerSettings, epochs: int) -
         location = write_sequences(Path(folder) / "sequences", asked_of.train)
         task = TrainingTask(
             location=location, version=0, as_of=DAY, num_items=asked_of.num_items, settings=settings, epochs=epochs,
-            hides_seen=asked_of.hides_seen, categories=asked_of.categories,
+            hides_seen=asked_of.hides_seen, items=ItemFacts(categories=asked_of.categories),
         )  # fmt: skip
         return train(task, OneRank(), tell=lambda line: print(f"  {line}", flush=True))
 

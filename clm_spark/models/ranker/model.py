@@ -1,5 +1,6 @@
 """Trees that rank the candidates of every source, learned from past mornings."""
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from clm_spark import files
 from clm_spark.errors import TooLittleDataError
 from clm_spark.models.ranker.alike import MODULES
 from clm_spark.models.ranker.candidates import candidates_of
@@ -29,6 +31,8 @@ from clm_spark.models.transformer.settings import TransformerSettings
 from clm_spark.session import persisted
 from clm_spark.settings import Settings
 from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY
+
+ASKED = "features.json"  # beside the trees: what they are asked with
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +76,17 @@ class Ranker(Recommender):
             features = features_with(asked.settings)
             model, asked_with = fit_ranker(examples, features, settings), examples.select(*features)
             packages = ("scikit-learn", "xgboost-cpu")
+            files.write_text(f"{path}/{ASKED}", json.dumps(features))
             save_spark_pipeline(PipelineModel([model]), path, rows=asked_with, answer="probability", packages=packages)
+
+    def differs(self, path: str, inputs: Inputs) -> str | None:
+        """Whether its trees know other features than candidates have by now."""
+        known = json.loads(files.read_text(f"{path}/{ASKED}")) if files.exists(f"{path}/{ASKED}") else []
+        asked = list(features_with(inputs.settings.of(CandidateSettings)))
+        if known == asked:
+            return None
+        other = ", ".join(sorted({*known} ^ {*asked})) if known else "which ones an earlier release did not write down"
+        return f"its trees were trained on other features: {other}"
 
     def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
         """A row per customer of `inputs.rows` and rank, from the trees at `path` and what is known on the morning."""

@@ -13,7 +13,19 @@ MODULES = (
     __name__,
     *(
         f"clm_spark.models.transformer.{name}"
-        for name in ("batches", "data", "losses", "negatives", "network", "score", "settings", "task", "train")
+        for name in (
+            "adapters",
+            "batches",
+            "data",
+            "encoder",
+            "losses",
+            "negatives",
+            "network",
+            "score",
+            "settings",
+            "task",
+            "train",
+        )
     ),
 )
 MINUTES_PER_DAY = 24 * 60

@@ -21,7 +21,7 @@ from clm_spark.models.task import Inputs
 from clm_spark.models.transformer.model import MODULES, train_network, why_not_asked
 from clm_spark.models.transformer.settings import TransformerSettings
 from clm_spark.settings import Section, Settings
-from clm_spark.tables.catalog import ITEM_SEQUENCES, ITEM_VOCABULARY
+from clm_spark.tables.catalog import EVENTS, ITEM_SEQUENCES, ITEM_VOCABULARY
 
 VECTOR = "vector_"
 
@@ -46,7 +46,7 @@ class TransformerHead(Classifier):
     words = "transformer with a head"
     section = HeadSettings
     features = FEATURES
-    inputs = (ITEM_SEQUENCES, ITEM_VOCABULARY)
+    inputs = (ITEM_SEQUENCES, ITEM_VOCABULARY, EVENTS)
     uses = (*Classifier.uses, *MODULES, "clm_spark.models.customer_inputs", "clm_spark.models.transformer.model")
 
     def settings_used(self, settings: Settings) -> list[str]:

@@ -18,14 +18,14 @@ from torch.optim import Optimizer
 import clm_spark
 from clm_spark import files
 from clm_spark.errors import SettingsError
-from clm_spark.models.transformer.data import Ints, count_sequences
+from clm_spark.models.transformer.data import count_sequences
 from clm_spark.models.transformer.network import read_model_files, save_model_files
 from clm_spark.models.transformer.progress import Output, print_line, print_share, telling
 from clm_spark.models.transformer.ranks import OneRank
 from clm_spark.models.transformer.served import describe
 from clm_spark.models.transformer.settings import TransformerSettings
 from clm_spark.models.transformer.storage import readable
-from clm_spark.models.transformer.task import TrainingResult, TrainingTask
+from clm_spark.models.transformer.task import ItemFacts, TrainingResult, TrainingTask
 from clm_spark.models.transformer.train import train
 
 FAILURE_MARK = "clm-spark rank failed: "
@@ -53,15 +53,15 @@ def fit_transformer(
     epochs: int,
     purchase_epochs: int = 0,
     kinds: tuple[str, ...] = (),
-    categories: Ints | None = None,
+    items: ItemFacts | None = None,
     hides_seen: bool = False,
     vocabulary_version: int | None = None,
 ) -> TrainingResult:
     """Train on gold.item_sequences of `as_of` in a pinned version of the table at `location`, and save the model.
 
     `num_items` is the highest item_index of the vocabulary; it may exceed that of the model in `start_from`, whose
-    training then goes on. `purchase_epochs` ask for purchases alone, after the `epochs`. `categories` has a number for
-    the category of each. `model_path` and `start_from` are folders
+    training then goes on. `purchase_epochs` ask for purchases alone, after the `epochs`. `items` says what is known of
+    each. `model_path` and `start_from` are folders
     on any store, which ranks never open. They keep a checkpoint per epoch in the folder `checkpoints`, from which the
     same training goes on after a kill; it is
     removed when the training ends. Raises `ContractError` when there are no sequences, `SettingsError` when the ranks cannot be had and `TrainingError` when one of them fails.
@@ -79,7 +79,7 @@ def fit_transformer(
         purchase_epochs=purchase_epochs,
         start_from=None if start_from is None else read_model_files(start_from),
         kinds=kinds,
-        categories=categories,
+        items=items or ItemFacts(),
         hides_seen=hides_seen,
         vocabulary_version=vocabulary_version,
         checkpoints=readable(files.as_url(checkpoints))[0],
@@ -209,7 +209,7 @@ class HorovodRanks:
 
     def prepare(self, loss: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, Optimizer]:
         """The optimizer as Horovod's, which averages each gradient while those before it are still worked out."""
-        named = list(loss.named_parameters())
+        named = [(name, weights) for name, weights in loss.named_parameters() if weights.requires_grad]
         return loss, self._hvd.DistributedOptimizer(optimizer, named_parameters=named, op=self._hvd.Average)
 
     def step(self, optimizer: Optimizer, clip: Callable[[], None]) -> None:

@@ -19,7 +19,7 @@ from clm_spark.models.recommender import IndexedRecommender
 from clm_spark.models.registry.registry import CURVES
 from clm_spark.models.task import Inputs
 from clm_spark.models.transformer.settings import TransformerSettings
-from clm_spark.tables.catalog import ITEM_SEQUENCES, ITEM_VOCABULARY
+from clm_spark.tables.catalog import EVENTS, ITEM_SEQUENCES, ITEM_VOCABULARY
 
 INSTALL = "install the train extra (make setup EXTRA=train), or leave it out: --set evaluation.leave_out=[transformer]"
 
@@ -29,7 +29,8 @@ MODULES = (
     *(
         f"clm_spark.models.transformer.{module}"
         for module in (
-            "batches", "checkpoints", "data", "losses", "negatives", "network", "score", "task", "train",
+            "adapters", "batches", "checkpoints", "data", "encoder", "losses", "negatives", "network", "score", "task",
+            "texts", "train",
         )
     ),
 )  # fmt: skip
@@ -43,7 +44,7 @@ class Transformer(IndexedRecommender):
     name = "transformer"
     words = "transformer"
     section = TransformerSettings
-    inputs = (ITEM_SEQUENCES, ITEM_VOCABULARY)
+    inputs = (ITEM_SEQUENCES, ITEM_VOCABULARY, EVENTS)
     uses = MODULES
 
     def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:
@@ -121,7 +122,7 @@ def _train(
         start_from=f"{holdout}/model" if holdout else None,
         epochs=epochs,
         purchase_epochs=purchase_epochs,
-        categories=_category_numbers(inputs, as_of) if asked.item_categories else None,
+        items=_facts(inputs, as_of, num_items=num_items[0]),
         kinds=kinds,
         hides_seen=inputs.settings.recommend.hide_seen,
         vocabulary_version=lake.version(ITEM_VOCABULARY),
@@ -156,6 +157,20 @@ def _epochs(asked: TransformerSettings, kinds: Collection[str], *, goes_on: bool
     if not goes_on:
         return asked.epochs, asked.purchase_epochs
     return (0, asked.finetune_epochs) if asked.purchase_epochs else (asked.finetune_epochs, 0)
+
+
+def _facts(inputs: Inputs, as_of: date, *, num_items: int) -> Any:
+    from clm_spark.models.transformer.task import ItemFacts
+    from clm_spark.models.transformer.texts import frozen_vectors, item_texts, tokens_of
+
+    asked = inputs.settings.of(TransformerSettings)
+    categories = _category_numbers(inputs, as_of) if asked.item_categories else None
+    if not asked.item_text:
+        return ItemFacts(categories)
+    texts = item_texts(inputs.lake, as_of, asked.item_text)
+    if asked.text_tuning == "lora":
+        return ItemFacts(categories, tokens=tokens_of(texts, asked, num_items=num_items))
+    return ItemFacts(categories, texts=frozen_vectors(texts, asked, num_items=num_items))
 
 
 def _category_numbers(inputs: Inputs, as_of: date) -> NDArray[np.int64]:

@@ -20,6 +20,7 @@ from clm_spark.models.transformer.settings import TransformerSettings
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+ADAPTER_FILE = "text_adapter.safetensors"  # of a text encoder that was trained along
 INIT_SPREAD = 0.02
 ROTARY_BASE = 10_000.0
 # Two memories of a customer's items: one that hardly fades over a sequence, one that lasts some 50 items.
@@ -45,6 +46,7 @@ class NextItemConfig(PretrainedConfig):  # type: ignore[misc]  # transformers ha
     item_bias: bool = True
     kinds: tuple[str, ...] | list[str] = ()  # of events, numbered from 1 on; none: a step does not know its kind
     num_categories: int = 0  # numbers of item categories; 0: an item knows no category
+    text_width: int = 0  # numbers of a text's vector; 0: an item knows no text
     num_gaps: int = 0  # numbers of time gaps; 0: a step does not know how long the one before is ago
     vocabulary_version: int | None = None  # of gold.item_vocabulary, which gave the indices
 
@@ -107,6 +109,10 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
         if config.num_categories:
             self.categories = nn.Embedding(config.num_categories + 1, config.width, padding_idx=0)
             self.register_buffer("category_of", torch.zeros(config.num_items + 1, dtype=torch.long))
+        if config.text_width:
+            self.of_text = nn.Linear(config.text_width, config.width, bias=False)
+            self.register_buffer("texts", torch.zeros(config.num_items + 1, config.text_width, dtype=torch.float16))
+        self.tuned_texts: nn.Module | None = None  # gives the vectors of some items' texts while it is trained along
         if config.positions == "learned":
             self.places = nn.Embedding(config.max_length + self.is_encoder, config.width)
         if self.is_encoder:
@@ -157,14 +163,25 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
 
     @property
     def item_vectors(self) -> Tensor:
-        """Vectors by item index: its own, and its category's; tied, they are input and output."""
-        weight: Tensor = self.items.weight
-        return weight + self.categories(self.category_of) if self.config.num_categories else weight
+        """Vectors by item index: its own, its category's and its text's; tied, they are input and output."""
+        vectors: Tensor = self.items.weight
+        if self.config.num_categories:
+            vectors = vectors + self.categories(self.category_of)
+        if self.config.text_width:
+            vectors = vectors + self.of_text(self.texts.to(vectors))
+        return vectors
 
     def vectors_of(self, items: Tensor) -> Tensor:
         """Those of some items."""
         vectors: Tensor = self.items(items)
-        return vectors + self.categories(self.category_of[items]) if self.config.num_categories else vectors
+        if self.config.num_categories:
+            vectors = vectors + self.categories(self.category_of[items])
+        if not self.config.text_width:
+            return vectors
+        tuned = self.tuned_texts if self.training else None
+        texts = self.texts[items] if tuned is None else tuned(items)
+        of_texts: Tensor = self.of_text(texts.to(vectors))
+        return vectors + of_texts
 
     def get_input_embeddings(self) -> nn.Module:
         """The items' embeddings."""
@@ -263,10 +280,16 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
             self.category_of.copy_(categories)
 
     @torch.no_grad()
+    def set_texts(self, texts: Tensor) -> None:
+        """Give the vector of each item's text, by item index. Of no effect where items know none."""
+        if self.config.text_width:
+            self.texts.copy_(texts)
+
+    @torch.no_grad()
     def grow(self, num_items: int) -> "NextItemModel":
         """The same model over a larger vocabulary: old items keep their vectors and scores, new ones start average.
 
-        Once categories are set, a new item has the vector of its own besides.
+        Once categories and texts are set, a new item has the vectors of its own besides.
         """
         if num_items < self.num_items:
             raise ContractError(
@@ -282,6 +305,9 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
             category_of = torch.zeros_like(grown.category_of)
             category_of[: self.num_items + 1] = self.category_of
             sized["category_of"] = category_of
+        if self.config.text_width:
+            sized["texts"] = torch.zeros_like(grown.texts)
+            sized["texts"][: self.num_items + 1] = self.texts
         if self.config.item_bias:
             popularity = self.popularity[1:].min().repeat(num_items + 1)
             popularity[: self.num_items + 1] = self.popularity
@@ -307,6 +333,7 @@ def new_model(
     settings: TransformerSettings,
     *,
     kinds: Sequence[str] = (),
+    text_width: int = 0,
 ) -> NextItemModel:
     """An untrained model for item indices 1 to `num_items` and events of `kinds`; seed torch before."""
     built_from = (
@@ -314,6 +341,7 @@ def new_model(
     )  # fmt: skip
     asked = {name: getattr(settings, name) for name in built_from}
     asked["kinds"] = list(kinds) if len(kinds) > 1 else []  # one kind says nothing
+    asked["text_width"] = text_width
     asked["num_gaps"] = NUM_GAPS if settings.time_gaps else 0
     asked["num_categories"] = NUM_CATEGORIES if settings.item_categories else 0
     return NextItemModel(NextItemConfig(num_items=num_items, **asked))
@@ -322,8 +350,8 @@ def new_model(
 def model_from_files(content: Mapping[str, bytes]) -> NextItemModel:
     """The model of `to_files`, ready to score."""
     with tempfile.TemporaryDirectory() as folder:
-        for name, file in content.items():
-            (Path(folder) / name).write_bytes(file)
+        for name in (CONFIG_FILE, WEIGHTS_FILE):
+            (Path(folder) / name).write_bytes(content[name])
         model = AutoModel.from_pretrained(folder, dtype=torch.float32)
     assert isinstance(model, NextItemModel)
     model.eval()
@@ -345,6 +373,8 @@ def read_model_files(path: str) -> dict[str, bytes]:
         raise ContractError(
             f"no trained model at {path}: expected {CONFIG_FILE} and {WEIGHTS_FILE}; train it first"
         ) from None
+    if files.exists(f"{path}/{ADAPTER_FILE}"):
+        content[ADAPTER_FILE] = files.read_bytes(f"{path}/{ADAPTER_FILE}")
     kind = json.loads(content[CONFIG_FILE]).get("model_type")
     if kind != NextItemConfig.model_type:
         raise ContractError(

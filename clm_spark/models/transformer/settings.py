@@ -33,6 +33,24 @@ class TransformerSettings(Section):
     item_categories: bool = Field(
         False, description="whether items of one category share a vector, from which rare and new items begin"
     )
+    item_text: tuple[str, ...] = Field(
+        (),
+        description="what an item's text is made of: category, brand, or attributes of its events such as a title or a "
+        "review; none: items have no text",
+    )
+    text_encoder: str | None = Field(
+        None,
+        description="the Hugging Face encoder of the texts: a folder that every worker sees, or a name on the hub",
+    )
+    text_tokens: Annotated[int, Field(ge=1)] = Field(64, description="first tokens of a text that are looked at")
+    text_tuning: Literal["frozen", "lora"] = Field(
+        "frozen", description="whether the encoder stays as it is, or is trained along by LoRA adapters"
+    )
+    lora_rank: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="rank of the LoRA adapters: of the text encoder, and of the layers of a model that is gone on from, "
+        "whose matrices then change by nothing else; 0: these are trained as they are",
+    )
     repeat_memory: bool = Field(
         True, description="whether a head remembers what the customer took before; of no use where nobody buys again"
     )
@@ -85,6 +103,8 @@ class TransformerSettings(Section):
             raise ValueError(f"width must be a multiple of heads, which are {self.heads}")
         if self.positions == "rotary" and self.width // self.heads % 2:
             raise ValueError("rotary positions turn pairs of numbers: width / heads must be even")
+        if self.text_tuning == "lora" and not self.lora_rank:
+            raise ValueError("text_tuning lora needs a lora_rank, such as 8")
         if self.attention == "both_sides" and self.horizon > 1:
             raise ValueError("attention both_sides sees the items after a masked one: it needs horizon 1")
         return self

@@ -4,12 +4,30 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from clm_spark.models.transformer.batches import Question
 from clm_spark.models.transformer.data import Ints
 from clm_spark.models.transformer.settings import TransformerSettings
 
 PURCHASE = "purchase"
+
+
+@dataclass(frozen=True)
+class ItemFacts:
+    """What is known of items beside their index, as arrays by item index."""
+
+    categories: Ints | None = None  # 1 to NUM_CATEGORIES; 0: none
+    texts: NDArray[np.float16] | None = None  # vectors, of length 1; 0: none
+    tokens: NDArray[np.int32] | None = None  # of texts whose encoder is trained along; 0: none
+
+    @property
+    def arrays(self) -> list[NDArray[Any]]:
+        """Those that there are."""
+        return [array for array in (self.categories, self.texts, self.tokens) if array is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +44,7 @@ class Training:
     epochs: int
     purchase_epochs: int = 0
     kinds: tuple[str, ...] = ()
-    categories: Ints | None = field(default=None, repr=False)  # by item index, 1 to NUM_CATEGORIES; 0: none
+    items: ItemFacts = field(default_factory=ItemFacts, repr=False)
     hides_seen: bool = False
     vocabulary_version: int | None = None
     start_from: Mapping[str, bytes] | None = field(default=None, repr=False)
@@ -68,8 +86,8 @@ class TrainingTask(Training):
         digest = hashlib.sha256("\n".join(map(str, parts)).encode())
         for file in (self.start_from or {}).values():
             digest.update(file)
-        if self.categories is not None:
-            digest.update(self.categories.tobytes())
+        for array in self.items.arrays:
+            digest.update(array.tobytes())
         return digest.hexdigest()[:16]
 
 

@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from clm_spark.errors import ContractError
+from clm_spark.models.transformer.adapters import add_to_layers, merge_into_layers
 from clm_spark.models.transformer.batches import Batch, Epoch, read_ahead
 from clm_spark.models.transformer.checkpoints import Checkpoints
 from clm_spark.models.transformer.data import Events, Ints, Shard, read_shard
+from clm_spark.models.transformer.encoder import TunedTexts
 from clm_spark.models.transformer.losses import NextItemsLoss
 from clm_spark.models.transformer.negatives import Negatives
-from clm_spark.models.transformer.network import NextItemModel, model_from_files, new_model
+from clm_spark.models.transformer.network import ADAPTER_FILE, NextItemModel, model_from_files, new_model
 from clm_spark.models.transformer.ranks import Ranks
 from clm_spark.models.transformer.score import rank_of_next
 from clm_spark.models.transformer.settings import TransformerSettings
@@ -107,6 +109,7 @@ def train_on(
             break
         loop.epoch(progress)
         if validates:
+            _set_tuned_texts(model)
             progress.ndcgs.append(_ndcg(model, validated, ranks, hides_seen=task.hides_seen))
             if progress.best_epoch == len(progress.losses):
                 progress.best = {name: weights.detach().cpu().clone() for name, weights in model.state_dict().items()}
@@ -116,6 +119,7 @@ def train_on(
                 checkpoints.save(len(progress.losses), loop.state(progress))
     if progress.best is not None:
         model.load_state_dict(progress.best)
+    files = _finished(model)
     seconds = time.monotonic() - started
     return TrainingResult(
         losses=tuple(progress.losses),
@@ -129,7 +133,7 @@ def train_on(
         device=ranks.device.type,
         precision=loop.precision,
         weights_sha256=_same_weights(model, ranks),
-        files=model.to_files(),
+        files=files,
     )
 
 
@@ -252,7 +256,8 @@ def precision(settings: TransformerSettings, device: torch.device) -> str:
 def _starting_model(task: Training, counts: Tensor, ranks: Ranks) -> NextItemModel:
     torch.manual_seed(task.settings.seed)
     if task.start_from is None:
-        model = new_model(task.num_items, task.settings, kinds=task.kinds)
+        tuned = _tuned_texts(task)
+        model = new_model(task.num_items, task.settings, kinds=task.kinds, text_width=_text_width(task, tuned))
         model.set_popularity(counts)
     else:
         known = model_from_files(task.start_from)
@@ -261,10 +266,16 @@ def _starting_model(task: Training, counts: Tensor, ranks: Ranks) -> NextItemMod
                 f"the model knows events of the kinds {', '.join(known.config.kinds) or '(any)'} and the sequences hold "
                 f"{', '.join(task.kinds) or '(any)'}: train from scratch, without `start_from`"
             )
+        tuned = _tuned_texts(task)
         model = known.grow(task.num_items)
         model.set_popularity(counts, first=known.num_items + 1)
-    if task.categories is not None:
-        model.set_categories(torch.from_numpy(task.categories))
+        if task.settings.lora_rank:
+            add_to_layers(model, task.settings.lora_rank)
+    if task.items.categories is not None:
+        model.set_categories(torch.from_numpy(task.items.categories))
+    if task.items.texts is not None:
+        model.set_texts(torch.from_numpy(task.items.texts))
+    model.tuned_texts = tuned
     model.config.vocabulary_version = task.vocabulary_version
     model.to(ranks.device)
     for weights in model.parameters():
@@ -272,9 +283,38 @@ def _starting_model(task: Training, counts: Tensor, ranks: Ranks) -> NextItemMod
     return model
 
 
+def _tuned_texts(task: Training) -> TunedTexts | None:
+    settings, tokens = task.settings, task.items.tokens
+    if tokens is None or settings.text_encoder is None:
+        return None
+    adapter = (task.start_from or {}).get(ADAPTER_FILE)
+    return TunedTexts(settings.text_encoder, tokens, rank=settings.lora_rank, adapter=adapter)
+
+
+def _text_width(task: Training, tuned: TunedTexts | None) -> int:
+    if tuned is not None:
+        return tuned.encoder.width
+    return 0 if task.items.texts is None else task.items.texts.shape[1]
+
+
+def _set_tuned_texts(model: NextItemModel) -> None:
+    """Give the network what the encoder makes of the texts by now."""
+    if isinstance(model.tuned_texts, TunedTexts):
+        model.set_texts(model.tuned_texts.all_vectors())
+
+
+def _finished(model: NextItemModel) -> dict[str, bytes]:
+    """The files of the trained model, which needs no adapters and no encoder to be asked."""
+    tuned = model.tuned_texts
+    _set_tuned_texts(model)
+    model.tuned_texts = None
+    merge_into_layers(model)
+    return model.to_files() | ({ADAPTER_FILE: tuned.to_file()} if isinstance(tuned, TunedTexts) else {})
+
+
 def _optimizer(model: NextItemModel, settings: TransformerSettings) -> torch.optim.AdamW:
     """AdamW; what is no matrix (biases, scales, popularity) does not decay."""
-    named = dict(model.named_parameters())
+    named = {name: weights for name, weights in model.named_parameters() if weights.requires_grad}
     memory = [weights for name, weights in named.items() if name.startswith(("fading", "repeat_weight"))]
     others = [weights for name, weights in named.items() if not name.startswith(("fading", "repeat_weight"))]
     groups = [

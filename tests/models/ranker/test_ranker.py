@@ -9,10 +9,14 @@ from pyspark.sql import functions as F
 
 from clm_spark.errors import TooLittleDataError
 from clm_spark.evaluation.ranking import customer_ranking, mean_figures
+from clm_spark.files import local_path
 from clm_spark.models.comparison import stacked
 from clm_spark.models.ranker.alike import UserNeighbours
 from clm_spark.models.ranker.histories import histories_at, taken_after
 from clm_spark.models.ranker.model import Ranker
+from clm_spark.models.ranker.settings import CandidateSettings
+from clm_spark.models.task import Inputs
+from clm_spark.tables.lake import Lake
 
 HORIZON = 10
 NUM_CUSTOMERS, NUM_DAYS = 80, 200
@@ -100,6 +104,14 @@ def test_the_ranker_learns_what_is_due(lake, tmp_path):
     assert told[who, item].reason.startswith(f"bought {len(ages)} times, every {gap:.0f} days")
     again = {(r.customer_id, r.item_id): r.relevance for r in ranker.score(path, inputs).collect()}
     assert again == {pair: row.relevance for pair, row in told.items()}
+
+    # Trees that know other features are not asked: neither by other settings, nor those of a release before.
+    assert ranker.differs(path, inputs) is None
+    other = lake.settings.with_section(CandidateSettings(from_category=5))
+    of_others = Inputs(Lake(lake.spark, other), AS_OF, inputs.rows)
+    assert ranker.differs(path, of_others) == "its trees were trained on other features: of_category"
+    local_path(f"{path}/features.json").unlink()
+    assert "an earlier release did not write down" in ranker.differs(path, inputs)
 
 
 def test_too_little_to_learn_from(lake, tmp_path):

@@ -1,0 +1,164 @@
+import numpy as np
+import pytest
+import torch
+from sequences import DEBUG_SIZE, MONDAY, NUM_ITEMS, TUESDAY, write_sequences
+from shop_events import at, events, on, sign, vocabulary
+from test_train import killed_after
+from tiny_encoder import save_tiny_encoder
+
+from clm_spark.errors import SettingsError
+from clm_spark.models.transformer.encoder import Encoder, TunedTexts
+from clm_spark.models.transformer.network import ADAPTER_FILE, model_from_files, read_model_files, save_model_files
+from clm_spark.models.transformer.ranks import OneRank
+from clm_spark.models.transformer.score import score_all
+from clm_spark.models.transformer.task import ItemFacts, TrainingTask
+from clm_spark.models.transformer.texts import frozen_vectors, item_texts, tokens_of
+from clm_spark.models.transformer.train import train
+from clm_spark.tables.catalog import ITEM_VOCABULARY
+
+COLOURS = ("red", "green", "blue")
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return save_tiny_encoder(tmp_path_factory.mktemp("encoder"))
+
+
+def settings_of(encoder, **changes):
+    asked = {"item_text": ("title",), "text_encoder": encoder, "repeat_memory": False, "item_bias": False, **changes}
+    return DEBUG_SIZE.model_copy(update=asked)
+
+
+def colour_of(item):
+    return COLOURS[item % 3]
+
+
+def of_one_colour(num_customers, *, num_items=NUM_ITEMS, seed=7):
+    """Every customer takes to items of one colour."""
+    random = np.random.default_rng(seed)
+    items = {colour: [n for n in range(1, num_items + 1) if colour_of(n) == colour] for colour in COLOURS}
+    return [random.choice(items[COLOURS[n % 3]], 8).tolist() for n in range(num_customers)]
+
+
+def facts_of(spark, settings, *, num_items):
+    titles = spark.createDataFrame(
+        [(n, f"{colour_of(n)} shoe") for n in range(1, num_items + 1)], "item_index int, text string"
+    )
+    if settings.text_tuning == "lora":
+        return ItemFacts(tokens=tokens_of(titles, settings, num_items=num_items))
+    return ItemFacts(texts=frozen_vectors(titles, settings, num_items=num_items))
+
+
+def task_of(table, settings, facts, **changes):
+    plain = {
+        "location": str(table), "version": 0, "as_of": MONDAY, "num_items": NUM_ITEMS + 3, "settings": settings,
+        "epochs": 12, "items": facts,
+    }  # fmt: skip
+    return TrainingTask(**{**plain, **changes})
+
+
+@pytest.mark.parametrize("changes", [{}, {"text_tuning": "lora", "lora_rank": 2}])
+def test_items_that_nobody_took_are_found_by_their_texts(spark, encoder, tmp_path, changes):
+    """Three new items, one of each colour: everybody's best of them is the one of the own colour."""
+    write_sequences(tmp_path / "sequences", of_one_colour(120))
+    settings = settings_of(encoder, **changes)
+    facts = facts_of(spark, settings, num_items=NUM_ITEMS + 3)
+    result = train(task_of(tmp_path / "sequences", settings, facts), OneRank())
+    save_model_files(result.files, f"file://{tmp_path}/model")
+    model = model_from_files(read_model_files(f"file://{tmp_path}/model"))
+    assert model.config.text_width == 8
+    unseen = of_one_colour(90, seed=8)
+    new = score_all(model, [np.array(items) for items in unseen])[:, NUM_ITEMS:]
+    best = [colour_of(NUM_ITEMS + 1 + place) for place in new.argmax(dim=1).tolist()]
+    assert np.mean([colour == COLOURS[n % 3] for n, colour in enumerate(best)]) > 0.95
+    assert (ADAPTER_FILE in result.files) == bool(changes)
+    if changes:
+        frozen = Encoder(encoder).vectors(torch.from_numpy(facts.tokens))
+        assert not torch.allclose(model.texts.float(), frozen, atol=0.01), "the encoder has learned"
+
+        # The adapters are gone on from, over a larger vocabulary.
+        write_sequences(tmp_path / "sequences", of_one_colour(120, num_items=NUM_ITEMS + 3), TUESDAY)
+        more = facts_of(spark, settings, num_items=NUM_ITEMS + 6)
+        onward = {"version": 1, "as_of": TUESDAY, "num_items": NUM_ITEMS + 6, "start_from": result.files, "epochs": 1}
+        again = train(task_of(tmp_path / "sequences", settings, more, **onward), OneRank())
+        assert again.losses[0] < 0.85 * result.losses[0]
+        kept = TunedTexts(encoder, more.tokens, rank=2, adapter=result.files[ADAPTER_FILE]).all_vectors()
+        assert torch.allclose(kept[: NUM_ITEMS + 4], model.texts.float(), atol=2e-3), "as they were saved"
+        assert model_from_files(again.files).num_items == NUM_ITEMS + 6
+
+
+def test_a_training_with_adapters_goes_on_after_a_kill(spark, encoder, tmp_path):
+    write_sequences(tmp_path / "sequences", of_one_colour(60))
+    settings = settings_of(encoder, text_tuning="lora", lora_rank=2, patience=4, validation_share=0.5)
+    asked = task_of(tmp_path / "sequences", settings, facts_of(spark, settings, num_items=NUM_ITEMS + 3), epochs=3)
+    undisturbed = train(asked, OneRank())
+    kept = task_of(tmp_path / "sequences", settings, asked.items, epochs=3, checkpoints=str(tmp_path / "checkpoints"))
+    with pytest.MonkeyPatch.context() as patched:
+        killed_after(2, patched)
+        with pytest.raises(KeyboardInterrupt):
+            train(kept, OneRank())
+    resumed = train(kept, OneRank())
+    assert (resumed.weights_sha256, resumed.ndcgs) == (undisturbed.weights_sha256, undisturbed.ndcgs)
+
+
+def test_layers_that_are_gone_on_from_by_adapters_change_by_a_thin_matrix(tmp_path):
+    write_sequences(tmp_path / "sequences", of_one_colour(60))
+    plain = {"item_text": (), "text_encoder": None}
+    first = train(task_of(tmp_path / "sequences", settings_of(None, **plain), ItemFacts(), epochs=2), OneRank())
+    thin = settings_of(None, **plain, lora_rank=1)
+    again = train(task_of(tmp_path / "sequences", thin, ItemFacts(), epochs=2, start_from=first.files), OneRank())
+    before, after = (model_from_files(result.files) for result in (first, again))
+    assert before.state_dict().keys() == after.state_dict().keys(), "without adapters"
+    assert again.losses[-1] < first.losses[-1]
+    for name, weights in before.state_dict().items():
+        change = after.state_dict()[name] - weights
+        if name.startswith("layers") and weights.dim() == 2:
+            sizes = torch.linalg.svdvals(change)
+            assert sizes[0] > 1e-4, name
+            assert sizes[1] < 1e-5, name
+    assert (after.items.weight - before.items.weight).abs().max() > 1e-4, "vectors of items are trained as always"
+
+
+def test_an_items_text_is_what_was_last_known_of_it(lake):
+    day = "2024-02-28"
+    log = events(
+        lake.spark,
+        {"item_id": "a", "occurred_at": at(day, "10:00"), "category": "hats", "attributes": {"title": "old hat"}},
+        {"item_id": "a", "occurred_at": at(day, "11:00"), "brand": "B", "attributes": {"title": "hat"}},
+        {"item_id": "a", "occurred_at": at(day, "12:00"), "attributes": {"colour": "red"}},
+        {"item_id": "a", "occurred_at": at("2024-03-02"), "attributes": {"title": "later"}},
+        {"item_id": "b", "occurred_at": at(day), "category": "shoes"},
+        {"item_id": "c", "occurred_at": at(day)},
+        {"item_id": "d", "occurred_at": at(day), "category": "not indexed"},
+    )
+    sign(lake, "b1", log)
+    as_of = on("2024-03-01")
+    lake.replace(vocabulary(log.where("item_id != 'd'"), as_of), into=ITEM_VOCABULARY)
+    index = {row.item_id: row.item_index for row in lake.read(ITEM_VOCABULARY).collect()}
+    found = {row.item_index: row.text for row in item_texts(lake, as_of, ["title", "category", "brand"]).collect()}
+    assert found == {index["a"]: "hat. hats. B", index["b"]: "shoes"}
+
+
+def test_texts_as_vectors(spark, encoder):
+    texts = spark.createDataFrame(
+        [(1, "red shoe"), (3, "blue"), (4, "red shoe unheard of")], "item_index int, text string"
+    )
+    settings = settings_of(encoder, text_tokens=2)
+    found = frozen_vectors(texts, settings, num_items=5)
+    assert found.shape == (6, 8)
+    assert np.allclose(np.linalg.norm(found.astype(float), axis=1), [0, 1, 0, 1, 1, 0], atol=1e-3)
+    assert np.array_equal(found[1], found[4]), "two tokens are looked at"
+    tokens = tokens_of(texts, settings, num_items=5)
+    assert tokens.tolist() == [[0, 0], [3, 6], [0, 0], [5, 0], [3, 6], [0, 0]], "the tokenizer's number plus one"
+    assert np.allclose(Encoder(encoder).vectors(torch.from_numpy(tokens)).numpy(), found, atol=1e-3)
+    alone = Encoder(encoder).vectors(torch.from_numpy(tokens[3:4, :1])).numpy()
+    assert np.allclose(alone, found[3:4], atol=1e-3), "padding does not matter"
+
+    with pytest.raises(
+        SettingsError, match=r"transformer.text_encoder=/nowhere cannot be opened on this machine: .*every worker sees"
+    ):
+        Encoder("/nowhere")
+    with pytest.raises(SettingsError, match="names no encoder: give the folder"):
+        tokens_of(texts, settings_of(None), num_items=5)
+    with pytest.raises(ValueError, match="needs a lora_rank"):
+        DEBUG_SIZE.model_validate({**DEBUG_SIZE.model_dump(), "text_tuning": "lora"})
