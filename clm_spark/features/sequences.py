@@ -19,7 +19,8 @@ from clm_spark.features.versions import KEY
 from clm_spark.tables.catalog import ITEM_SEQUENCES
 
 # The arrays of a sequence, and what each holds of an event.
-OF_EACH = {"item_indices": "item_index", "kinds": "kind", "times": "occurred_at"}
+OF_EACH = {"item_indices": "item_index", "kinds": "kind", "times": "occurred_at", "prices": "price"}
+PRICE = "coalesce(price_cents, amount_cents DIV nullif(quantity, 0))"  # of one unit, in cents
 
 
 def item_sequences(
@@ -36,11 +37,16 @@ def item_sequences(
     So the lines of one basket, which came at one time, stand in the order of their ids.
     """
     taken = _seen_at(_of_items(events, kinds), days)
-    seen = with_person(taken.select("customer_id", "as_of", "item_id", "occurred_at", "event_id", "kind"), persons)
+    seen = with_person(
+        taken.select(
+            "customer_id", "as_of", "item_id", "occurred_at", "event_id", "kind", F.expr(PRICE).alias("price")
+        ),
+        persons,
+    )
     indexed = seen.join(vocabulary.select("item_id", "as_of", "item_index"), on=["item_id", "as_of"], how="inner")
     backwards = Window.partitionBy("customer_id", "as_of").orderBy(F.desc("occurred_at"), F.desc("event_id"))
     last = indexed.withColumn("_place", F.row_number().over(backwards)).where(F.col("_place") <= length)
-    each = F.struct((-F.col("_place")).alias("place"), "item_index", "kind", "occurred_at")
+    each = F.struct((-F.col("_place")).alias("place"), "item_index", "kind", "occurred_at", "price")
     ordered = F.array_sort(F.collect_list(each))
     arrays = [ordered[field].alias(name) for name, field in OF_EACH.items()]
     sequences = last.groupBy("customer_id", "as_of").agg(*arrays)

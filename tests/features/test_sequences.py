@@ -31,6 +31,7 @@ def test_carrying_on_gives_what_the_whole_log_gives(spark):
             "customer_id": f"c{n % 25:02d}",
             "occurred_at": at(str(day), clock),
             "item_id": drawn.choice(ITEMS[:3]),
+            **drawn.choice([{"price_cents": 100 + n}, {"amount_cents": 2 * n, "quantity": 2}, {"amount_cents": 7}]),
         }
         log.append(event | {"known_at": at(str(known_on), "23:59"), "kind": drawn.choice(["view", "cart", "refund"])})
     rare = [("c01", "new", 1), ("c02", "new", 7), ("c03", "gone", 2), ("c04", "gone", 3)]
@@ -77,3 +78,7 @@ def test_carrying_on_gives_what_the_whole_log_gives(spark):
     assert {row[3] for row in got} >= {1, LENGTH}
     assert {kind for row in got for kind in row[4]} == {"view", "cart"}
     assert all(list(row[5]) == sorted(row[5]) and len(row[5]) == row[3] for row in got)
+    prices = {price for row in got for price in row[6]}
+    assert None in prices, "of an amount for no quantity"
+    assert {price for price in prices if price and price > 100}
+    assert {price for price in prices if price and price < 100}

@@ -84,4 +84,5 @@ def sequences_of(bought: Lines) -> tuple[Ints, Ints]:
     lengths = np.bincount(customers, minlength=bought.num_customers)
     gaps = gap_numbers(-np.diff(ages, prepend=0) * MINUTES_PER_DAY)
     gaps[np.cumsum(lengths)[lengths > 0] - lengths[lengths > 0]] = UNKNOWN
-    return np.column_stack([bought.items[order] + 1, np.full(len(order), UNKNOWN), gaps]), lengths
+    unknown = np.full(len(order), UNKNOWN)
+    return np.column_stack([bought.items[order] + 1, unknown, gaps, unknown]), lengths

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from clm_spark.models.transformer.data import Bools, Events, Ints, Shard, pad
+from clm_spark.models.transformer.data import OF_EACH_EVENT, Bools, Events, Ints, Shard, pad
 
 BLUR = 0.05  # of a length, so that an epoch does not put the same customers together as the one before
 READ_AHEAD = 4  # batches
@@ -19,7 +19,7 @@ READ_AHEAD = 4  # batches
 class Batch:
     """Customers side by side, padded at the end with zeros.
 
-    `events` customers x length x 3; `candidates` customers x width: the distinct items of each customer, and `places`
+    `events` customers x length x 4; `candidates` customers x width: the distinct items of each customer, and `places`
     where the item of each event stands among them; `positions` customers x steps: the events after which a prediction
     is asked, those of them that `is_asked` in truth; `is_wanted` customers x length: the events that answer it.
     """
@@ -181,7 +181,9 @@ class _Asked:
 
 
 def _nobody() -> _Asked:
-    return _Asked(np.zeros((2, 3), np.int64), np.array([True, False]), np.zeros(2, np.bool_), np.random.default_rng(0))
+    return _Asked(
+        np.zeros((2, OF_EACH_EVENT), np.int64), np.array([True, False]), np.zeros(2, np.bool_), np.random.default_rng(0)
+    )
 
 
 def _batch(asked_of: list[_Asked], question: Question) -> Batch:

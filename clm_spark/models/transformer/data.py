@@ -17,11 +17,16 @@ from clm_spark.errors import ContractError
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-Events = NDArray[np.int64]  # n x 3, oldest first: item index, number of the kind, number of the time gap
+# n x 4, oldest first: item index, and the numbers of the kind, of the time gap and of the price band.
+Events = NDArray[np.int64]
+OF_EACH_EVENT = 4
 
-UNKNOWN = 0  # the number of a kind or gap that is not known; padding has it, too
+UNKNOWN = 0  # the number of a kind, gap or band that is not known; padding has it, too
 NUM_GAPS = (
     20  # 1: under a minute after the event before, 2: under three, 3: under seven, and so on; the last: a year or more
+)
+NUM_BANDS = (
+    48  # of prices: 1 for nothing, each holds prices 1.41 times those of the one before; the last: 118,000.00 or more
 )
 NUM_CATEGORIES = 4096  # numbers of item categories, by hash: a category keeps its number, and a few share one
 MICROSECONDS_PER_MINUTE = 60_000_000
@@ -135,7 +140,7 @@ def read_shard(
     num_parts = max(NUM_PARTS, ranks)
     first, last = (num_parts * r // ranks for r in (rank, rank + 1))
     bounds = [num_sequences * number // num_parts for number in range(first, last + 1)]
-    events, lengths = [np.empty((0, 3), np.int64)], [np.empty(0, np.int64)]
+    events, lengths = [np.empty((0, OF_EACH_EVENT), np.int64)], [np.empty(0, np.int64)]
     for rows in _rows(fragments, bounds[0], bounds[-1]):
         of_rows, of_each = events_of(rows, kinds)
         chunk_events, chunk_lengths = _last_events(of_rows, of_each, max_length)
@@ -175,14 +180,14 @@ def count_sequences(
 def events_of(rows: pa.Table | pa.RecordBatch, kinds: Sequence[str]) -> tuple[Events, Ints]:
     """The events of rows of gold.item_sequences one after the other, and how many each row has.
 
-    Kinds and gaps are unknown where the table does not have them, of all rows as soon as one lacks them.
+    Kinds, gaps and prices are unknown where the table does not have them, of all rows as soon as one lacks them.
     """
     indices = _column(rows, "item_indices")
     assert indices is not None  # the table's contract
     lengths = indices.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
-    events = np.zeros((int(lengths.sum()), 3), np.int64)
+    events = np.zeros((int(lengths.sum()), OF_EACH_EVENT), np.int64)
     events[:, 0] = indices.flatten().to_numpy(zero_copy_only=False)
-    of_kinds, of_times = (_column(rows, name) for name in ("kinds", "times"))
+    of_kinds, of_times, of_prices = (_column(rows, name) for name in ("kinds", "times", "prices"))
     if kinds and of_kinds is not None:
         numbers = pc.index_in(of_kinds.flatten(), pa.array(kinds, of_kinds.type.value_type))
         events[:, 1] = pc.fill_null(pc.add(numbers, 1), UNKNOWN).to_numpy(zero_copy_only=False)
@@ -190,7 +195,15 @@ def events_of(rows: pa.Table | pa.RecordBatch, kinds: Sequence[str]) -> tuple[Ev
         at = of_times.flatten().cast(pa.timestamp("us", of_times.type.value_type.tz)).cast(pa.int64()).to_numpy()
         events[:, 2] = gap_numbers(np.diff(at, prepend=0) / MICROSECONDS_PER_MINUTE)
         events[starts_of(lengths)[:-1][lengths > 0], 2] = UNKNOWN
+    if of_prices is not None:
+        events[:, 3] = band_numbers(of_prices.flatten().fill_null(-1).to_numpy(zero_copy_only=False))
     return events, lengths
+
+
+def band_numbers(cents: Ints) -> Ints:
+    """The number of each price's band, from 1 on; `UNKNOWN` below 0."""
+    numbers = np.minimum(1 + np.floor(2 * np.log2(1.0 + np.maximum(cents, 0))), NUM_BANDS).astype(np.int64)
+    return np.where(cents < 0, UNKNOWN, numbers)
 
 
 def gap_numbers(minutes: NDArray[np.floating]) -> Ints:
@@ -200,11 +213,11 @@ def gap_numbers(minutes: NDArray[np.floating]) -> Ints:
 
 
 def as_events(items: Sequence[int] | Ints) -> Events:
-    """Item indices as events of unknown kinds and gaps; events as they are."""
+    """Item indices as events of which nothing else is known; events as they are."""
     given = np.asarray(items, dtype=np.int64)
     if given.ndim == 2:
         return given
-    return np.column_stack([given, np.full((len(given), 2), UNKNOWN)])
+    return np.column_stack([given, np.full((len(given), OF_EACH_EVENT - 1), UNKNOWN)])
 
 
 def pad(sequences: Sequence[Ints] | Sequence[Bools], length: int) -> Ints:
@@ -239,7 +252,9 @@ def _rows(fragments: list[Any], first: int, last: int) -> Iterator[pa.Table]:
     """The rows first to last, counted over all fragments."""
     at = 0
     for fragment in fragments:
-        columns = [name for name in ("item_indices", "kinds", "times") if name in fragment.physical_schema.names]
+        columns = [
+            name for name in ("item_indices", "kinds", "times", "prices") if name in fragment.physical_schema.names
+        ]
         for group in fragment.row_groups:
             begin, end = max(first, at), min(last, at + group.num_rows)
             if begin < end:

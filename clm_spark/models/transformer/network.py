@@ -15,7 +15,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from clm_spark import files
 from clm_spark.errors import ContractError
-from clm_spark.models.transformer.data import NUM_CATEGORIES, NUM_GAPS
+from clm_spark.models.transformer.data import NUM_BANDS, NUM_CATEGORIES, NUM_GAPS
 from clm_spark.models.transformer.settings import TransformerSettings
 
 CONFIG_FILE = "config.json"
@@ -48,6 +48,7 @@ class NextItemConfig(PretrainedConfig):  # type: ignore[misc]  # transformers ha
     num_categories: int = 0  # numbers of item categories; 0: an item knows no category
     text_width: int = 0  # numbers of a text's vector; 0: an item knows no text
     num_gaps: int = 0  # numbers of time gaps; 0: a step does not know how long the one before is ago
+    num_bands: int = 0  # numbers of price bands; 0: a step does not know its price
     vocabulary_version: int | None = None  # of gold.item_vocabulary, which gave the indices
 
 
@@ -121,6 +122,8 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
             self.kinds = nn.Embedding(len(config.kinds) + 1, config.width, padding_idx=0)
         if config.num_gaps:
             self.gaps = nn.Embedding(config.num_gaps + 1, config.width, padding_idx=0)
+        if config.num_bands:
+            self.bands = nn.Embedding(config.num_bands + 1, config.width, padding_idx=0)
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.last = nn.LayerNorm(config.width)
@@ -188,14 +191,18 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
         return self.items
 
     def forward(
-        self, input_ids: Tensor, kind_ids: Tensor | None = None, gap_ids: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        kind_ids: Tensor | None = None,
+        gap_ids: Tensor | None = None,
+        band_ids: Tensor | None = None,
     ) -> BaseModelOutput:
         """Item indices, customers x length, oldest first and padded behind with 0, to `last_hidden_state`.
 
-        `kind_ids` and `gap_ids` are as large; None: unknown.
+        `kind_ids`, `gap_ids` and `band_ids` are as large; None: unknown.
         """
         unknown = torch.zeros_like(input_ids)
-        each = [input_ids, unknown if kind_ids is None else kind_ids, unknown if gap_ids is None else gap_ids]
+        each = [input_ids, *(unknown if ids is None else ids for ids in (kind_ids, gap_ids, band_ids))]
         return BaseModelOutput(last_hidden_state=self.hidden(torch.stack(each, dim=-1)))
 
     def after(self, events: Tensor, positions: Tensor) -> Tensor:
@@ -211,19 +218,21 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
         return hidden.gather(1, positions[..., None].expand(-1, -1, hidden.shape[2]))
 
     def hidden(self, events: Tensor, is_masked: Tensor | None = None) -> Tensor:
-        """Output vectors of every event: customers x length x 3 to customers x length x width.
+        """Output vectors of every event: customers x length x 4 to customers x length x width.
 
         Padding stands behind, so no step of a causal model sees it; those of an encoder do not look at it, but at what
         `is_masked` (customers x length). With a bias of items they are divided by the root of the width, as in
         attention: undivided, the first steps of Adam move an item's score so far that popularity and memory have to be
         learnt anew.
         """
-        items, kinds, gaps = events.unbind(dim=-1)
+        items, kinds, gaps, bands = events.unbind(dim=-1)
         steps = self.vectors_of(items)
         if self.config.kinds:
             steps = steps + self.kinds(kinds)
         if self.config.num_gaps:
             steps = steps + self.gaps(gaps)
+        if self.config.num_bands:
+            steps = steps + self.bands(bands)
         seen = None
         if self.is_encoder:
             is_there = items > 0
@@ -343,6 +352,7 @@ def new_model(
     asked["kinds"] = list(kinds) if len(kinds) > 1 else []  # one kind says nothing
     asked["text_width"] = text_width
     asked["num_gaps"] = NUM_GAPS if settings.time_gaps else 0
+    asked["num_bands"] = NUM_BANDS if settings.price_bands else 0
     asked["num_categories"] = NUM_CATEGORIES if settings.item_categories else 0
     return NextItemModel(NextItemConfig(num_items=num_items, **asked))
 

@@ -27,7 +27,7 @@ ROWS = pa.schema(
 def score_customers_top_k(sequences: DataFrame, *, model_path: str, top_k: int, hide_seen: bool) -> DataFrame:
     """A row per customer and rank: the `top_k` items most likely to come next; relevance is a log share.
 
-    Needs `customer_id`, `item_indices`, `kinds` and `times`, oldest first. `hide_seen` leaves out the items of the
+    Needs `customer_id`, `item_indices`, `kinds`, `times` and `prices`, oldest first. `hide_seen` leaves out the items of the
     sequence. The model in `model_path`, a folder on any store, is sent to the workers once.
     """
     content = read_model_files(model_path)
@@ -40,7 +40,7 @@ def score_customers_top_k(sequences: DataFrame, *, model_path: str, top_k: int, 
 def customer_vectors(sequences: DataFrame, *, model_path: str) -> DataFrame:
     """A row per customer and as_of: `vector`, the network's output after the last event that it knows the item of.
 
-    None for those who took to nothing that it knows. Needs `customer_id`, `as_of`, `item_indices`, `kinds` and `times`.
+    None for those who took to nothing that it knows. Needs `customer_id`, `as_of` and the arrays of gold.item_sequences.
     """
     content = read_model_files(model_path)
     digest = digest_of(content)

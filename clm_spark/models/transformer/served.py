@@ -3,6 +3,7 @@
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyspark.sql import types as T
@@ -25,6 +26,7 @@ def describe(path: str) -> None:
             "item_indices": T.ArrayType(T.IntegerType()),
             "kinds": T.ArrayType(T.StringType()),
             "times": T.ArrayType(T.TimestampType()),
+            "prices": T.ArrayType(T.DoubleType()),  # MLflow knows no whole numbers that may be missing
         },
         outputs={column.name: column.dataType for column in from_arrow_schema(ROWS)},
         params=ASKED,
@@ -41,12 +43,16 @@ class ServedTransformer:
     def predict(self, customers: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """A row per customer and rank, as `score_customers_top_k` gives them; `params` are those of `ASKED`.
 
-        Needs `customer_id`, `item_indices`, `kinds` and `times`, oldest first.
+        Needs `customer_id`, `item_indices`, `kinds`, `times` and `prices`, oldest first.
         """
         asked = {**ASKED, **(params or {})}
         names = pa.array(customers["customer_id"], pa.string())
         types = {"item_indices": pa.int32(), "kinds": pa.string()}
         columns = {name: pa.array(map(list, customers[name]), pa.list_(of)) for name, of in types.items()}
+        cents = [
+            [None if np.isnan(price) else int(price) for price in np.asarray(of, float)] for of in customers["prices"]
+        ]
+        columns["prices"] = pa.array(cents, pa.list_(pa.int64()))
         # MLflow hands on times of any unit.
         at = pd.to_datetime(list(chain.from_iterable(customers["times"])), utc=True).as_unit("us")
         columns["times"] = pa.ListArray.from_arrays(columns["item_indices"].offsets, pa.array(at))

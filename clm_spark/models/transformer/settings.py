@@ -30,6 +30,7 @@ class TransformerSettings(Section):
     positions: Literal["learned", "rotary"] = Field("learned", description="how a step knows its place")
     max_length: Annotated[int, Field(ge=2)] = Field(256, description="last items of a customer that are looked at")
     time_gaps: bool = Field(True, description="whether an event knows how long ago the one before it was")
+    price_bands: bool = Field(False, description="whether an event knows about what its item cost")
     item_categories: bool = Field(
         False, description="whether items of one category share a vector, from which rare and new items begin"
     )

@@ -341,5 +341,12 @@ ITEM_SEQUENCES = Table(
             nullable=True,
             check="size(times) = length",
         ),
+        Column(
+            "prices",
+            T.ArrayType(BIGINT),
+            "price of one unit in cents of each of them, null where unknown; null as a whole: made by a release before 0.2.0",
+            nullable=True,
+            check="size(prices) = length",
+        ),
     ),
 )

@@ -19,12 +19,12 @@ def lines(of_customers):
 def test_purchases_become_events_oldest_first():
     events, lengths = sequences_of(lines([{9: [4], 2: [0, 7, 3], 1: [5]}, {}, {3: [1]}]))
     assert lengths.tolist() == [5, 0, 1]
-    assert events[0].tolist() == [5, 0, 0]
+    assert events[0].tolist() == [5, 0, 0, 0]
     assert sorted(events[1:4, 0].tolist()) == [1, 4, 8]
     # Seven days are 10,080 minutes: 1 + floor(log2(10,081)) is 14; the same day is gap 1, a day 11.
     assert events[1:5, 2].tolist() == [14, 1, 1, 11]
-    assert events[4].tolist() == [6, 0, 11]
-    assert events[5].tolist() == [2, 0, 0]
+    assert events[4].tolist() == [6, 0, 11, 0]
+    assert events[5].tolist() == [2, 0, 0, 0]
     # A customer's events do not depend on who is beside.
     alone, _ = sequences_of(lines([{9: [4], 2: [0, 7, 3], 1: [5]}]))
     assert alone.tolist() == events[:5].tolist()

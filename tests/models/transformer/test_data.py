@@ -66,7 +66,8 @@ def test_ranks_share_the_rows_of_a_pinned_version(tmp_path):
 
 
 def test_events_carry_their_kind_and_the_gap_before_them(tmp_path):
-    """Gap numbers by hand: 1 + floor(log2(1 + minutes)), 0 for the first event of the stored sequence."""
+    """By hand: gaps 1 + floor(log2(1 + minutes)), 0 for the first event of the stored sequence; a price of n cents
+    1 + floor(2 log2(1 + n)), as of 150 and 200 cents 15 and 16, 0 where unknown."""
     for minutes, expected in ((0, 1), (0.9, 1), (1, 2), (2.9, 2), (3, 3), (60, 6), (60 * 24, 11), (60 * 24 * 800, 20)):
         table = tmp_path / str(minutes)
         write_sequences(table, [(5, 6, 7, 8)], minutes=minutes)
@@ -77,12 +78,12 @@ def test_events_carry_their_kind_and_the_gap_before_them(tmp_path):
             ).parts
             if len(part)
         ]
-        assert part[0].tolist() == [[6, 2, expected], [7, 0, expected], [8, 2, expected]], minutes
+        assert part[0].tolist() == [[6, 2, expected, 15], [7, 0, expected, 0], [8, 2, expected, 16]], minutes
         whole = read_shard(str(table), 0, as_of=MONDAY, rank=0, ranks=1, max_length=4, kinds=("view",))
-        assert next(part for part in whole.parts if len(part))[0][0].tolist() == [5, 1, 0]
+        assert next(part for part in whole.parts if len(part))[0][0].tolist() == [5, 1, 0, 0]
     write_sequences(tmp_path / "old", [(5, 6)], kinds=False)
     (part,) = [part for part in shards_of(tmp_path / "old", 0, ranks=1)[0].parts if len(part)]
-    assert part[0].tolist() == [[5, 0, 0], [6, 0, 0]]
+    assert part[0].tolist() == [[5, 0, 0, 0], [6, 0, 0, 0]]
 
 
 def test_all_ranks_together_make_the_batches_of_one(tmp_path):

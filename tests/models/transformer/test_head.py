@@ -25,7 +25,12 @@ def sequences(people):
     )
     at = F.transform("item_indices", lambda item: F.date_sub("as_of", 1).cast("timestamp"))
     found = people.select("customer_id", "as_of", items.alias("item_indices")).withColumns(
-        {"length": F.lit(6), "kinds": F.array_repeat(F.lit("purchase"), 6), "times": at}
+        {
+            "length": F.lit(6),
+            "kinds": F.array_repeat(F.lit("purchase"), 6),
+            "times": at,
+            "prices": F.array_repeat(F.lit(100).cast("bigint"), 6),
+        }
     )
     return found.select(ITEM_SEQUENCES.schema.names)
 

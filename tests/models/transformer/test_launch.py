@@ -156,18 +156,20 @@ def test_slots_are_those_of_tasks(master, conf, expected):
 
 
 def test_spark_scores_as_torch_does(spark, fit, tmp_path):
-    fit("one_process")
+    fit("one_process", settings={"price_bands": True})
     sequences = [list(map(int, items)) for items in cycles(40, seed=9)]
     kinds = [[KINDS[step % 2] for step in range(len(items))] for items in sequences]
     times = [[FIRST_AT + timedelta(hours=3 * step) for step in range(len(items))] for items in sequences]
+    prices = [[None if step % 3 else 150 for step in range(len(items))] for items in sequences]
     customers = [f"c{n:02}" for n in range(len(sequences))]
     rows = spark.createDataFrame(
-        list(zip(customers, sequences, kinds, times, strict=True)),
-        "customer_id string, item_indices array<int>, kinds array<string>, times array<timestamp>",
+        list(zip(customers, sequences, kinds, times, prices, strict=True)),
+        "customer_id string, item_indices array<int>, kinds array<string>, times array<timestamp>, prices array<bigint>",
     )
-    # Three hours are 180 minutes: gap 8.
+    # Three hours are 180 minutes: gap 8; 150 cents are of band 15.
     events = [
-        np.array([[item, 1 + step % 2, 8 if step else 0] for step, item in enumerate(items)]) for items in sequences
+        np.array([[item, 1 + step % 2, 8 if step else 0, 0 if step % 3 else 15] for step, item in enumerate(items)])
+        for items in sequences
     ]
     for hide_seen in (False, True):
         scored = score_customers_top_k(rows, model_path=str(tmp_path / "one_process"), top_k=5, hide_seen=hide_seen)
@@ -185,9 +187,17 @@ def test_spark_scores_as_torch_does(spark, fit, tmp_path):
     # MLflow opens the same folder by itself.
     served = mlflow.pyfunc.load_model(str(tmp_path / "one_process"))
     naive = [[at.replace(tzinfo=None) for at in of] for of in times]  # as MLflow wants them, in UTC
-    asked = pd.DataFrame({"customer_id": customers, "item_indices": sequences, "kinds": kinds, "times": naive})
+    asked = pd.DataFrame(
+        {"customer_id": customers, "item_indices": sequences, "kinds": kinds, "times": naive, "prices": prices}
+    )
     by_mlflow = served.predict(asked, params={"top_k": 5, "hide_seen": True})
     assert list(zip(by_mlflow["rank"], by_mlflow["item_index"], by_mlflow["relevance"], strict=True)) == [
         listed for customer in sorted(lists) for listed in lists[customer]
     ]
-    assert served.metadata.get_input_schema().input_names() == ["customer_id", "item_indices", "kinds", "times"]
+    assert served.metadata.get_input_schema().input_names() == [
+        "customer_id",
+        "item_indices",
+        "kinds",
+        "times",
+        "prices",
+    ]

@@ -72,17 +72,17 @@ def test_an_encoder_sees_both_sides_and_not_what_is_masked(tmp_path):
     save_model_files(encoder.to_files(), str(tmp_path / "model"))
     assert torch.equal(score_all(load_model(str(tmp_path / "model")), SEQUENCES), score_all(encoder, SEQUENCES))
 
-    events = torch.zeros((1, 6, 3), dtype=torch.long)
+    events = torch.zeros((1, 6, 4), dtype=torch.long)
     events[0, :5, 0] = torch.tensor([3, 4, 5, 6, 7])
 
     def after_two(changed=None, of=encoder):
         asked = events.clone()
         if changed is not None:
-            asked[0, changed] = torch.tensor([9, 2, 4])
+            asked[0, changed] = torch.tensor([9, 2, 4, 7])
         return of.after(asked, torch.tensor([[1]]))
 
     with torch.no_grad():
-        assert torch.equal(after_two(), after_two(2)), "what is masked: its item, its kind and its gap"
+        assert torch.equal(after_two(), after_two(2)), "what is masked: its item, its kind, its gap and its price"
         assert not torch.allclose(after_two(), after_two(0), atol=1e-4)
         assert not torch.allclose(after_two(), after_two(4), atol=1e-4), "what comes later"
         decoder = made()
@@ -117,11 +117,11 @@ def test_with_every_item_as_negative_the_loss_is_the_full_softmax(monkeypatch, h
     if horizon > 1:
         is_wanted[0, 3] = False  # item 9 may come, and answers nothing
     loss = NextItemsLoss(model, horizon)(
-        events=torch.stack([items, items % 3, items % 5], dim=-1), candidates=candidates, places=places, positions=torch.tensor([[2], [2]]),
+        events=torch.stack([items, items % 3, items % 5, items % 7], dim=-1), candidates=candidates, places=places, positions=torch.tensor([[2], [2]]),
         is_asked=torch.tensor([[True], [True]]), is_wanted=is_wanted, negatives=torch.arange(1, NUM_ITEMS + 1),
         log_chance=torch.zeros(NUM_ITEMS),
     )  # fmt: skip
-    before = [np.array([[item, item % 3, item % 5] for item in items]) for items in ([3, 5, 3], [6, 6, 8])]
+    before = [np.array([[item, item % 3, item % 5, item % 7] for item in items]) for items in ([3, 5, 3], [6, 6, 8])]
     shares = torch.log_softmax(score_all(model, before), dim=1)
     coming = {1: ([9], [1]), 2: ([4], [1, 2])}[horizon]
     expected = -sum(float(shares[row, [item - 1 for item in some]].mean()) for row, some in enumerate(coming))
@@ -172,13 +172,15 @@ def test_nobody_sees_what_is_to_come(changes):
     assert not torch.allclose(after(one_way)[:, 2], after(other_way)[:, 2], atol=1e-3), "the order counts"
 
 
-def test_kinds_and_gaps_count():
+def test_kinds_gaps_and_prices_count():
     items, more = torch.tensor([[1, 2, 3]]), torch.tensor([[0, 1, 2]])
-    for changes, counts in (({}, True), ({"time_gaps": False}, False)):
+    for changes, counts in (({"price_bands": True}, True), ({"time_gaps": False}, False)):
         model = made(**changes)
         plain = model(items).last_hidden_state
         assert not torch.allclose(model(items, kind_ids=more).last_hidden_state[:, 1:], plain[:, 1:], atol=1e-3)
         differs = not torch.allclose(model(items, gap_ids=more).last_hidden_state[:, 1:], plain[:, 1:], atol=1e-3)
+        assert differs == counts, changes
+        differs = not torch.allclose(model(items, band_ids=more).last_hidden_state[:, 1:], plain[:, 1:], atol=1e-3)
         assert differs == counts, changes
 
 
