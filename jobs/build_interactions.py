@@ -10,7 +10,7 @@ from clm_spark.tables.lake import Lake
 def run(lake: Lake, settings: Settings) -> None:
     """Build the two days that recommenders need: as_of, and the one that their test starts from.
 
-    Sequences are of all days of the panel where a setting asks for these.
+    Sequences, and the vocabulary that they need, are of all days of the panel where a setting asks for these.
     """
     days = recommender_days(settings)
     of_sequences = sorted({*days, *panel_days(settings)}) if settings.features.panel_sequences else days

@@ -250,7 +250,8 @@ def test_als_wins_where_tastes_are_shared(new_lake):
     }  # fmt: skip
     lake.replace(counted.withColumns(rest), into=t.ITEM_DAYS)
     lake.replace(
-        lake.spark.createDataFrame([("c00", AS_OF, [1], 1, None, None)], t.ITEM_SEQUENCES.schema), into=t.ITEM_SEQUENCES
+        lake.spark.createDataFrame([("c00", AS_OF, [1], 1, None, None, None)], t.ITEM_SEQUENCES.schema),
+        into=t.ITEM_SEQUENCES,
     )
 
     for _ in range(2):

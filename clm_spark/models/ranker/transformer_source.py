@@ -17,7 +17,7 @@ MODULES = (
             "adapters",
             "batches",
             "data",
-            "encoder",
+            "text_encoder",
             "losses",
             "negatives",
             "network",

@@ -195,9 +195,9 @@ def _batch(asked_of: list[_Asked], question: Question) -> Batch:
     is_asked = np.zeros(positions.shape, dtype=np.bool_)
     for row, (each, places, num_asked) in enumerate(zip(asked_of, possible, nums_asked.tolist(), strict=True)):
         is_each = num_asked == len(places)
-        positions[row, :num_asked] = (
-            places if is_each else places[each.random.choice(len(places), num_asked, replace=False)]
-        )
+        chosen = places if is_each else places[each.random.choice(len(places), num_asked, replace=False)]
+        positions[row] = chosen[0]  # where fewer are asked than of others: an encoder must mask nothing for nobody
+        positions[row, :num_asked] = chosen
         is_asked[row, :num_asked] = each.events[0, 0] > 0
     return Batch(
         events=pad([each.events for each in asked_of], length),

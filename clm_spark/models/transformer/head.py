@@ -10,6 +10,7 @@ from pyspark.ml.feature import VectorAssembler
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from clm_spark import files
 from clm_spark.errors import TooLittleDataError
 from clm_spark.models.calibration import PROBABILITY
 from clm_spark.models.classifier import LABEL, Classifier
@@ -18,12 +19,13 @@ from clm_spark.models.customer_inputs import FEATURES, logged_features
 from clm_spark.models.known_items import other_item, save_items
 from clm_spark.models.registry.flavours import save_spark_pipeline
 from clm_spark.models.task import Inputs
-from clm_spark.models.transformer.model import MODULES, train_network, why_not_asked
+from clm_spark.models.transformer.model import MODULES, copy_network, network_width, train_network, why_not_asked
 from clm_spark.models.transformer.settings import TransformerSettings
 from clm_spark.settings import Section, Settings
 from clm_spark.tables.catalog import EVENTS, ITEM_SEQUENCES, ITEM_VOCABULARY
 
 VECTOR = "vector_"
+TRAINED_ON = "trained_on.txt"  # the morning whose sequences the network is of
 
 
 class HeadSettings(Section):
@@ -67,7 +69,12 @@ class TransformerHead(Classifier):
 
     def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:
         """Train the network, then the regression and the sigmoid, and save all."""
-        train_network(inputs, path, as_of=_first_day(inputs), checkpoints=f"{self.task}_head")
+        first = _first_day(inputs)
+        if holdout and files.read_text(f"{holdout}/{TRAINED_ON}") == str(first):
+            copy_network(holdout, path)  # of the same sequences: it would be the same
+        else:
+            train_network(inputs, path, as_of=first, checkpoints=f"{self.task}_head")
+        files.write_text(f"{path}/{TRAINED_ON}", str(first))
         save_items(path, inputs)
         rows = self._with_vectors(path, inputs)
         save_spark_pipeline(self.fitted(rows, inputs.settings), path, rows=self._asked(rows), answer=PROBABILITY)
@@ -82,8 +89,10 @@ class TransformerHead(Classifier):
         return self.score(path, inputs).withColumn("reasons", F.lit(None).cast("array<string>"))
 
     def differs(self, path: str, inputs: Inputs) -> str | None:
-        """Whether an index stands for another item by now, or torch is missing."""
-        return why_not_asked(path) or other_item(path, inputs)
+        """Whether an index stands for another item by now, sequences of a day are missing, or torch is."""
+        why = why_not_asked(path) or other_item(path, inputs)
+        missing = _days_without(inputs)
+        return why or (f"gold.item_sequences has nothing of {', '.join(map(str, missing))}" if missing else None)
 
     def _asked(self, rows: DataFrame, *more: str) -> DataFrame:
         vectors = [name for name in rows.columns if name.startswith(VECTOR)]
@@ -97,22 +106,31 @@ class TransformerHead(Classifier):
         # Not `inputs.read`: each row has its own morning.
         sequences = inputs.lake.read(ITEM_SEQUENCES).join(days, on=["customer_id", "as_of"], how="left_semi")
         vectors = customer_vectors(sequences, model_path=f"{path}/model")
-        width = inputs.settings.of(TransformerSettings).width
+        width = network_width(f"{path}/model")
         both = inputs.rows.join(vectors, on=["customer_id", "as_of"], how="left")
         numbers = {f"{VECTOR}{place}": F.coalesce(F.get("vector", F.lit(place)), F.lit(0.0)) for place in range(width)}
         return both.withColumns(numbers).drop("vector")
 
 
+def _days_of(inputs: Inputs) -> set[date]:
+    """Those of the rows, and the morning of the inputs, which is asked about next; bounded by the panel."""
+    return {row[0] for row in inputs.rows.select("as_of").distinct().collect()} | {inputs.as_of}
+
+
+def _days_without(inputs: Inputs) -> list[date]:
+    """The days of which there are no sequences."""
+    asked = _days_of(inputs)
+    sequences = inputs.lake.read(ITEM_SEQUENCES).where(F.col("as_of").isin([*asked]))
+    return sorted(asked - {row[0] for row in sequences.select("as_of").distinct().collect()})
+
+
 def _first_day(inputs: Inputs) -> date:
-    """The earliest as_of of the rows. Raises `TooLittleDataError` where the sequences of one of their days are missing."""
-    asked: list[date] = [row[0] for row in inputs.rows.select("as_of").distinct().collect()]  # days of the panel
-    sequences = inputs.lake.read(ITEM_SEQUENCES).where(F.col("as_of").isin(asked))
-    known = {row[0] for row in sequences.select("as_of").distinct().collect()}
-    missing = sorted({*asked} - known)
+    """The earliest day of the rows. Raises `TooLittleDataError` where the sequences of one of their days are missing."""
+    missing = _days_without(inputs)
     if missing:
         raise TooLittleDataError(
             f"the transformer's head cannot be trained: gold.item_sequences has nothing of {', '.join(map(str, missing))}; "
             "set features.panel_sequences=true and run build_interactions, or leave it out: --set "
             "evaluation.leave_out=[transformer_head]"
         )
-    return min(asked)
+    return min(_days_of(inputs))

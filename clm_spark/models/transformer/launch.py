@@ -1,5 +1,6 @@
 """Start the ranks: Horovod on Spark, Spark's TorchDistributor, or this process. Nothing else knows them."""
 
+import io
 import json
 import os
 import sys
@@ -20,7 +21,7 @@ from clm_spark import files
 from clm_spark.errors import SettingsError
 from clm_spark.models.transformer.data import count_sequences
 from clm_spark.models.transformer.network import read_model_files, save_model_files
-from clm_spark.models.transformer.progress import Output, print_line, print_share, telling
+from clm_spark.models.transformer.progress import Ear, Mouth, listening, telling
 from clm_spark.models.transformer.ranks import OneRank
 from clm_spark.models.transformer.served import describe
 from clm_spark.models.transformer.settings import TransformerSettings
@@ -145,10 +146,10 @@ def _with_horovod(spark: SparkSession, task: TrainingTask, ranks: int) -> Traini
             f"transformer.launcher=horovod, but Horovod is not to be had ({error}): build it by infra/horovod/build.sh, "
             "or set transformer.launcher=torch_distributor"
         ) from None
-    with telling() as told, _failures_explained(output := Output(told)):
+    with listening(_reached_by(spark)) as ear, _failures_explained(output := io.StringIO()):
         results = horovod.spark.run(
             _horovod_rank,
-            args=(task,),
+            args=(task, ear),
             num_proc=ranks,
             use_gloo=True,
             start_timeout=START_TIMEOUT_SECONDS,
@@ -168,12 +169,12 @@ def _with_torch_distributor(spark: SparkSession, task: TrainingTask, ranks: int)
     has_gpus = bool(spark.conf.get("spark.executor.resource.gpu.amount", None))
     distributor = TorchDistributor(num_processes=ranks, local_mode=_is_local(spark), use_gpu=has_gpus)
     with (
-        telling() as told,
-        _failures_explained(output := Output(told)),
+        listening(_reached_by(spark)) as ear,
+        _failures_explained(output := io.StringIO()),
         _set_environment(_environment(spark)),
         redirect_stdout(output),
     ):
-        result = distributor.run(_torch_rank, task)
+        result = distributor.run(_torch_rank, task, ear)
     assert isinstance(result, TrainingResult)
     return result
 
@@ -258,20 +259,21 @@ class TorchRanks:
         optimizer.step()
 
 
-def _horovod_rank(task: TrainingTask) -> TrainingResult:
-    ranks, result = _rank(task, HorovodRanks)
+def _horovod_rank(task: TrainingTask, ear: Ear) -> TrainingResult:
+    ranks, result = _rank(task, HorovodRanks, ear)
     return result if ranks.rank == 0 else replace(result, files={})  # Horovod sends every rank's result to the driver
 
 
-def _torch_rank(task: TrainingTask) -> TrainingResult:
-    return _rank(task, TorchRanks)[1]  # TorchDistributor sends that of any one rank
+def _torch_rank(task: TrainingTask, ear: Ear) -> TrainingResult:
+    return _rank(task, TorchRanks, ear)[1]  # TorchDistributor sends that of any one rank
 
 
-def _rank(task: TrainingTask, begin: Callable[[], Any]) -> tuple[Any, TrainingResult]:
+def _rank(task: TrainingTask, begin: Callable[[], Any], ear: Ear) -> tuple[Any, TrainingResult]:
     torch.set_num_threads(1)
     try:
         ranks = begin()
-        return ranks, train(task, ranks, print_line, print_share)
+        mouth = Mouth(ear) if ranks.rank == 0 else None
+        return ranks, train(task, ranks, mouth.tell, mouth.show) if mouth else train(task, ranks)
     except Exception as error:
         # Launchers say only that a process ended; the reason travels to the driver in what it printed.
         sys.stderr.write(f"{FAILURE_MARK}{json.dumps(f'{type(error).__name__}: {error}')}\n")
@@ -280,7 +282,7 @@ def _rank(task: TrainingTask, begin: Callable[[], Any]) -> tuple[Any, TrainingRe
 
 
 @contextmanager
-def _failures_explained(output: Output) -> Iterator[None]:
+def _failures_explained(output: io.StringIO) -> Iterator[None]:
     try:
         yield
     except SettingsError:
@@ -318,6 +320,11 @@ def _set_environment(environment: dict[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def _reached_by(spark: SparkSession) -> str:
+    """How processes of the executors reach this one."""
+    return "127.0.0.1" if _is_local(spark) else str(spark.conf.get("spark.driver.host"))
 
 
 def _is_local(spark: SparkSession) -> bool:

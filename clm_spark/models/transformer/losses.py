@@ -14,7 +14,7 @@ MOST_LOGITS = 1 << 25  # of one chunk: 128 MiB of 4 bytes each
 class NextItemsLoss(nn.Module):
     """The summed cross-entropy between a model's scores and the wanted of the next `horizon` items, each with the same share.
 
-    The tensors are those of a `Batch` of `data.py`; `negatives` are different item indices and `log_chance` is the
+    The tensors are those of a `Batch` of `batches.py`; `negatives` are different item indices and `log_chance` is the
     logarithm of the chance with which each was drawn. The sum over all items in the softmax is estimated in two strata:
     the customer's own items are counted whole (they are the hard negatives: which of the usual things comes next), all
     others through the negatives, each of which stands for 1 / chance of them. That is the log-Q correction (Bengio and
@@ -43,7 +43,7 @@ class NextItemsLoss(nn.Module):
     ) -> Tensor:
         """The sum over all predictions that are asked."""
         items = events[..., 0]
-        hidden = self.model.after(events if self.model.is_encoder else events[:, :-1], positions)
+        hidden = self.model.after(events if self.model.sees_both_sides else events[:, :-1], positions)
         of_customer = (hidden, items, candidates, places, positions, is_asked, is_wanted)
         logits = positions.shape[1] * (len(negatives) + candidates.shape[1])
         at_once = max(1, MOST_LOGITS // logits)

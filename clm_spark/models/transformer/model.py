@@ -29,7 +29,7 @@ MODULES = (
     *(
         f"clm_spark.models.transformer.{module}"
         for module in (
-            "adapters", "batches", "checkpoints", "data", "encoder", "losses", "negatives", "network", "score", "task",
+            "adapters", "batches", "checkpoints", "data", "text_encoder", "losses", "negatives", "network", "score", "task",
             "texts", "train",
         )
     ),
@@ -87,6 +87,20 @@ def train_network(inputs: Inputs, path: str, *, as_of: date, checkpoints: str, h
     except (TrainingError, SettingsError, ContractError) as error:
         # Ranks that die or cannot be had: the other models go on.
         raise ModelError(f"the transformer cannot be trained: {error}") from error
+
+
+def copy_network(source: str, path: str) -> None:
+    """The network in the folder `model` at `source`, into the same folder at `path`."""
+    from clm_spark.models.transformer.network import read_model_files, save_model_files
+    from clm_spark.models.transformer.served import describe
+
+    save_model_files(read_model_files(f"{source}/model"), f"{path}/model")
+    describe(f"{path}/model")
+
+
+def network_width(path: str) -> int:
+    """How many numbers the output vectors of the network in a folder have."""
+    return int(json.loads(files.read_text(f"{path}/config.json"))["width"])
 
 
 def why_not_asked(path: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The network: a causal decoder over items, as a Hugging Face model, and a memory of what the customer took before."""
+"""The network over a customer's items, a decoder or an encoder, as a Hugging Face model, and a memory of what was taken."""
 
 import json
 import tempfile
@@ -94,8 +94,8 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
     of TIFU-KNN (Hu et al. 2020, arXiv:2006.00556). The weights w depend on h_t. Without `repeat_memory` the score is
     h_t . e_i + b_i. Layers as in eSASRec (Tikhonovich et al. 2025, arXiv:2508.06450), without its gates.
 
-    With `attention` both_sides it is an encoder: h_t is the output vector of event t + 1, whose item, kind and gap are
-    masked, and which sees all events (BERT4Rec, Sun et al. 2019, arXiv:1904.06690).
+    With `attention` both_sides it is an encoder: h_t is the output vector of event t + 1, whose item, kind, gap and
+    price are masked, and which sees all events (BERT4Rec, Sun et al. 2019, arXiv:1904.06690).
     """
 
     config: NextItemConfig
@@ -113,10 +113,11 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
         if config.text_width:
             self.of_text = nn.Linear(config.text_width, config.width, bias=False)
             self.register_buffer("texts", torch.zeros(config.num_items + 1, config.text_width, dtype=torch.float16))
+        self.kept_vectors: Tensor | None = None
         self.tuned_texts: nn.Module | None = None  # gives the vectors of some items' texts while it is trained along
         if config.positions == "learned":
-            self.places = nn.Embedding(config.max_length + self.is_encoder, config.width)
-        if self.is_encoder:
+            self.places = nn.Embedding(config.max_length + self.sees_both_sides, config.width)
+        if self.sees_both_sides:
             self.masked = nn.Parameter(torch.zeros(config.width))
         if config.kinds:
             self.kinds = nn.Embedding(len(config.kinds) + 1, config.width, padding_idx=0)
@@ -143,7 +144,7 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
         if isinstance(module, nn.LayerNorm):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
-        if isinstance(module, NextItemModel) and module.is_encoder:
+        if isinstance(module, NextItemModel) and module.sees_both_sides:
             nn.init.normal_(module.masked, std=INIT_SPREAD)
         if isinstance(module, NextItemModel) and module.config.repeat_memory:
             nn.init.zeros_(module.repeat_weight.weight)
@@ -155,7 +156,7 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
         return self.config.num_items
 
     @property
-    def is_encoder(self) -> bool:
+    def sees_both_sides(self) -> bool:
         """Whether what comes next is told as a masked item behind the last."""
         return bool(self.config.attention == "both_sides")
 
@@ -167,12 +168,19 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
     @property
     def item_vectors(self) -> Tensor:
         """Vectors by item index: its own, its category's and its text's; tied, they are input and output."""
+        if self.kept_vectors is not None:
+            return self.kept_vectors
         vectors: Tensor = self.items.weight
         if self.config.num_categories:
             vectors = vectors + self.categories(self.category_of)
         if self.config.text_width:
             vectors = vectors + self.of_text(self.texts.to(vectors))
         return vectors
+
+    @torch.no_grad()
+    def keep_item_vectors(self) -> None:
+        """Work out the vectors of all items once: from now on the model is only asked."""
+        self.kept_vectors = self.item_vectors.detach()
 
     def vectors_of(self, items: Tensor) -> Tensor:
         """Those of some items."""
@@ -211,7 +219,7 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
         An encoder masks the events that stand there, all at once: there must be one behind each position, if only padding.
         """
         is_masked = None
-        if self.is_encoder:
+        if self.sees_both_sides:
             positions = positions + 1
             is_masked = torch.zeros_like(events[..., 0], dtype=torch.bool).scatter_(1, positions, value=True)
         hidden = self.hidden(events, is_masked)
@@ -234,7 +242,7 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
         if self.config.num_bands:
             steps = steps + self.bands(bands)
         seen = None
-        if self.is_encoder:
+        if self.sees_both_sides:
             is_there = items > 0
             if is_masked is not None:
                 steps, is_there = torch.where(is_masked[..., None], self.masked, steps), is_there | is_masked

@@ -1,22 +1,29 @@
-"""How far a training is: a line per epoch in the log, and a bar where standard error is a terminal."""
+"""How far a training is: a line per epoch in the log, and a bar where standard error is a terminal.
 
-import io
+Rank 0 tells the driver by a connection of its own: what ranks print comes to the driver late, and mixed.
+"""
+
+import json
 import logging
-import sys
+import secrets
+import socket
+import socketserver
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
 
-LINE_MARK = "clm-spark progress: "
-SHARE_MARK = "clm-spark share: "
+LONGEST_WAIT = 5.0  # seconds for a connection: progress is told where it can be, and never holds a training up
 
 log = logging.getLogger(__name__)
 
 
 class Told:
-    """What rank 0 says goes to the driver's log and bar."""
+    """What rank 0 says, on the driver."""
 
     def __init__(self, bar: Progress) -> None:
         self.bar = bar
@@ -31,43 +38,69 @@ class Told:
         self.bar.update(self.passes, completed=share)
 
 
-class Output(io.StringIO):
-    """What the ranks of other processes print: their progress is told as it comes, all of it is kept."""
+@dataclass(frozen=True)
+class Ear:
+    """Where the driver listens, and the word by which it knows its ranks."""
 
-    def __init__(self, told: Told) -> None:
-        super().__init__()
-        self.told = told
-        self.begun = ""  # a line whose end has not come
+    host: str
+    port: int
+    word: str
 
-    def write(self, text: str) -> int:
-        """Keep the text, and tell the progress in its lines."""
-        *lines, self.begun = (self.begun + text).split("\n")
-        for line in lines:
-            if LINE_MARK in line:
-                self.told.tell(line.partition(LINE_MARK)[2])
-            if SHARE_MARK in line:
-                self.told.show(float(line.partition(SHARE_MARK)[2]))
-        return super().write(text)
+
+class Mouth:
+    """Tells the driver from another process; says nothing once it cannot be heard."""
+
+    def __init__(self, ear: Ear) -> None:
+        self.stream: Any = None
+        with suppress(OSError):
+            connection = socket.create_connection((ear.host, ear.port), timeout=LONGEST_WAIT)
+            self.stream = connection.makefile("w", encoding="utf-8")
+            self._say(ear.word)
+
+    def tell(self, line: str) -> None:
+        """A line for the driver's log."""
+        self._say({"line": line})
+
+    def show(self, share: float) -> None:
+        """The share of all passes that is made."""
+        self._say({"share": share})
+
+    def _say(self, what: Any) -> None:
+        if self.stream is None:
+            return
+        try:
+            self.stream.write(f"{json.dumps(what)}\n")
+            self.stream.flush()
+        except OSError:
+            self.stream = None
 
 
 @contextmanager
 def telling() -> Iterator[Told]:
-    """The driver's; the bar is gone when the training is over."""
+    """For a training in this process; the bar is gone when it is over."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         yield Told(bar)
 
 
-def print_line(line: str) -> None:
-    """Tell from a rank's process, by its output."""
-    _print(f"{LINE_MARK}{line}")
+@contextmanager
+def listening(host: str) -> Iterator[Ear]:
+    """For ranks of other processes, which reach this one by `host`."""
+    with telling() as told:
+        word = secrets.token_hex(16)
 
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                with suppress(OSError, ValueError, KeyError, TypeError):
+                    if json.loads(self.rfile.readline(100)) == word:
+                        for said in map(json.loads, self.rfile):
+                            told.tell(str(said["line"])) if "line" in said else told.show(float(said["share"]))
 
-def print_share(share: float) -> None:
-    """Show from a rank's process."""
-    _print(f"{SHARE_MARK}{share:.4f}")
-
-
-def _print(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+        is_here = host in ("localhost", "127.0.0.1")
+        with socketserver.ThreadingTCPServer(("127.0.0.1" if is_here else "", 0), Handler) as server:
+            server.daemon_threads = True
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            try:
+                yield Ear(host, server.server_address[1], word)
+            finally:
+                server.shutdown()

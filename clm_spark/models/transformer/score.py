@@ -123,7 +123,7 @@ def last_hidden(model: NextItemModel, sequences: Sequence[Events]) -> tuple[torc
     """The output vector that tells what comes after each sequence; their items, padded, and lengths."""
     device = model.device
     lengths = torch.tensor([len(sequence) for sequence in sequences], device=device)
-    longest = int(lengths.max()) + model.is_encoder
+    longest = int(lengths.max()) + model.sees_both_sides
     events = torch.from_numpy(pad([as_events(sequence) for sequence in sequences], longest)).to(device)
     return model.after(events, lengths[:, None] - 1)[:, 0], events[..., 0], lengths
 
@@ -171,6 +171,7 @@ def opened_once(digest: str, read: Callable[[], Mapping[str, bytes]]) -> NextIte
     if digest not in _last:
         _last.clear()
         _last[digest] = model_from_files(read())
+        _last[digest].keep_item_vectors()
     return _last[digest]
 
 

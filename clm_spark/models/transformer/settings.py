@@ -8,7 +8,7 @@ from clm_spark.settings import Section
 
 
 class TransformerSettings(Section):
-    """The next-item decoder and its training."""
+    """The network that tells the next item, and its training."""
 
     key: ClassVar[str] = "transformer"
 
@@ -47,10 +47,11 @@ class TransformerSettings(Section):
     text_tuning: Literal["frozen", "lora"] = Field(
         "frozen", description="whether the encoder stays as it is, or is trained along by LoRA adapters"
     )
+    text_lora_rank: Annotated[int, Field(ge=1)] = Field(8, description="rank of these adapters")
     lora_rank: Annotated[int, Field(ge=0)] = Field(
         0,
-        description="rank of the LoRA adapters: of the text encoder, and of the layers of a model that is gone on from, "
-        "whose matrices then change by nothing else; 0: these are trained as they are",
+        description="rank of the LoRA adapters by which the layers of a model that is gone on from change, and by nothing "
+        "else; 0: these are trained as they are",
     )
     repeat_memory: bool = Field(
         True, description="whether a head remembers what the customer took before; of no use where nobody buys again"
@@ -104,8 +105,10 @@ class TransformerSettings(Section):
             raise ValueError(f"width must be a multiple of heads, which are {self.heads}")
         if self.positions == "rotary" and self.width // self.heads % 2:
             raise ValueError("rotary positions turn pairs of numbers: width / heads must be even")
-        if self.text_tuning == "lora" and not self.lora_rank:
-            raise ValueError("text_tuning lora needs a lora_rank, such as 8")
+        return self
+
+    @model_validator(mode="after")
+    def _an_encoder_is_asked_for_the_masked_item_alone(self) -> "TransformerSettings":
         if self.attention == "both_sides" and self.horizon > 1:
             raise ValueError("attention both_sides sees the items after a masked one: it needs horizon 1")
         return self

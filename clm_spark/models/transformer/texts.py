@@ -12,8 +12,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.errors import SettingsError
-from clm_spark.models.transformer.encoder import Encoder
 from clm_spark.models.transformer.settings import TransformerSettings
+from clm_spark.models.transformer.text_encoder import Encoder
 from clm_spark.session import spread_over_cores
 from clm_spark.tables.catalog import EVENTS, ITEM_VOCABULARY
 from clm_spark.tables.lake import Lake
@@ -53,14 +53,17 @@ def frozen_vectors(texts: DataFrame, settings: TransformerSettings, *, num_items
         torch.set_num_threads(1)
         encoder = _opened(name)
         for batch in batches:
-            found = encoder.vectors(encoder.tokens(batch["text"].to_pylist(), most)).numpy()
-            vectors = pa.FixedSizeListArray.from_arrays(found.ravel(), found.shape[1]).cast(pa.list_(pa.float32()))
-            yield pa.RecordBatch.from_arrays([batch["item_index"], vectors], names=["item_index", "vector"])
+            found = encoder.vectors(encoder.tokens(batch["text"].to_pylist(), most)).numpy().astype(np.float16)
+            halves = pa.array(
+                [vector.tobytes() for vector in found], pa.binary()
+            )  # a list of floats takes twice as much
+            yield pa.RecordBatch.from_arrays([batch["item_index"], halves], names=["item_index", "vector"])
 
-    rows = spread_over_cores(texts).mapInArrow(encode, "item_index int, vector array<float>").toArrow()
+    rows = spread_over_cores(texts).mapInArrow(encode, "item_index int, vector binary").toArrow()
     width = _opened(name).width
     vectors = np.zeros((num_items + 1, width), np.float16)
-    vectors[rows["item_index"].to_numpy()] = rows["vector"].combine_chunks().flatten().to_numpy().reshape(-1, width)
+    found = b"".join(rows["vector"].to_pylist())  # of a bounded vocabulary
+    vectors[rows["item_index"].to_numpy()] = np.frombuffer(found, np.float16).reshape(-1, width)
     return vectors
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,6 @@ from clm_spark.models.transformer.adapters import add_to_layers, merge_into_laye
 from clm_spark.models.transformer.batches import Batch, Epoch, read_ahead
 from clm_spark.models.transformer.checkpoints import Checkpoints
 from clm_spark.models.transformer.data import Events, Ints, Shard, read_shard
-from clm_spark.models.transformer.encoder import TunedTexts
 from clm_spark.models.transformer.losses import NextItemsLoss
 from clm_spark.models.transformer.negatives import Negatives
 from clm_spark.models.transformer.network import ADAPTER_FILE, NextItemModel, model_from_files, new_model
@@ -26,6 +25,7 @@ from clm_spark.models.transformer.ranks import Ranks
 from clm_spark.models.transformer.score import rank_of_next
 from clm_spark.models.transformer.settings import TransformerSettings
 from clm_spark.models.transformer.task import Training, TrainingResult, TrainingTask
+from clm_spark.models.transformer.text_encoder import TunedTexts
 
 WARM_UP_STEPS = 50
 LAST_RATE = 0.05  # of the learning rate, where its cosine ends
@@ -112,13 +112,13 @@ def train_on(
             _set_tuned_texts(model)
             progress.ndcgs.append(_ndcg(model, validated, ranks, hides_seen=task.hides_seen))
             if progress.best_epoch == len(progress.losses):
-                progress.best = {name: weights.detach().cpu().clone() for name, weights in model.state_dict().items()}
+                progress.best = {name: weights.detach().cpu().clone() for name, weights in _learned(model).items()}
         if ranks.rank == 0:
             tell(_line(progress, task.epochs + task.purchase_epochs))
             if checkpoints:
                 checkpoints.save(len(progress.losses), loop.state(progress))
     if progress.best is not None:
-        model.load_state_dict(progress.best)
+        _set_learned(model, progress.best)
     files = _finished(model)
     seconds = time.monotonic() - started
     return TrainingResult(
@@ -191,18 +191,18 @@ class _Loop:
         """From the best of the epochs so far."""
         progress.purchases_from = len(progress.losses)
         if progress.best is not None:
-            self.model.load_state_dict(progress.best)
+            _set_learned(self.model, progress.best)
 
     def state(self, progress: Progress) -> dict[str, Any]:
         """All that going on needs."""
-        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), **vars(progress)}
+        return {"model": _learned(self.model), "optimizer": self.optimizer.state_dict(), **vars(progress)}
 
     def resume(self, checkpoints: Checkpoints | None) -> Progress:
         """Take up the last checkpoint, where there is one."""
         state = checkpoints.last() if checkpoints else None
         if state is None:
             return Progress()
-        self.model.load_state_dict(state.pop("model"))
+        _set_learned(self.model, state.pop("model"))
         self.optimizer.load_state_dict(state.pop("optimizer"))
         return Progress(**state)
 
@@ -283,12 +283,28 @@ def _starting_model(task: Training, counts: Tensor, ranks: Ranks) -> NextItemMod
     return model
 
 
+def _learned(model: NextItemModel) -> dict[str, Tensor]:
+    """All weights but those of a text encoder that only its adapters change."""
+    state: dict[str, Tensor] = model.state_dict()
+    return {name: weights for name, weights in state.items() if not _is_of_frozen_text(name)}
+
+
+def _set_learned(model: NextItemModel, state: Mapping[str, Tensor]) -> None:
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    assert not unexpected
+    assert all(map(_is_of_frozen_text, missing))
+
+
+def _is_of_frozen_text(name: str) -> bool:
+    return name.startswith("tuned_texts.") and ".lora_" not in name
+
+
 def _tuned_texts(task: Training) -> TunedTexts | None:
     settings, tokens = task.settings, task.items.tokens
     if tokens is None or settings.text_encoder is None:
         return None
     adapter = (task.start_from or {}).get(ADAPTER_FILE)
-    return TunedTexts(settings.text_encoder, tokens, rank=settings.lora_rank, adapter=adapter)
+    return TunedTexts(settings.text_encoder, tokens, rank=settings.text_lora_rank, adapter=adapter)
 
 
 def _text_width(task: Training, tuned: TunedTexts | None) -> int:

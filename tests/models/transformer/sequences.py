@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from deltalake import WriterProperties, write_deltalake
 
+from clm_spark.models.transformer.data import read_shard
 from clm_spark.models.transformer.settings import TransformerSettings
 
 MONDAY, TUESDAY = date(2024, 2, 26), date(2024, 2, 27)
@@ -56,3 +57,11 @@ def cycles(num_customers: int, seed: int = 7) -> list[list[int]]:
     random = np.random.default_rng(seed)
     starts, lengths = random.integers(0, NUM_ITEMS, num_customers), random.integers(5, 25, num_customers)
     return [[1 + (start + step) % NUM_ITEMS for step in range(n)] for start, n in zip(starts, lengths, strict=True)]
+
+
+def shards_of(table, version, *, ranks, max_length=100, kinds=()):
+    """Every rank's part of MONDAY."""
+    return [
+        read_shard(str(table), version, as_of=MONDAY, rank=rank, ranks=ranks, max_length=max_length, kinds=kinds)
+        for rank in range(ranks)
+    ]

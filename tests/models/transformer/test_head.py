@@ -6,10 +6,13 @@ from pyspark.sql import functions as F
 from sequences import DEBUG_SIZE
 
 from clm_spark.errors import TooLittleDataError
+from clm_spark.files import local_path
 from clm_spark.models.churn import ChurnHead
 from clm_spark.models.classifier import LABEL
 from clm_spark.models.task import Inputs
+from clm_spark.models.transformer import launch
 from clm_spark.tables.catalog import ITEM_SEQUENCES, ITEM_VOCABULARY
+from clm_spark.tables.lake import Lake
 
 DAYS = [date(2024, 2, 2), date(2024, 1, 5)]
 TODAY = date(2024, 3, 1)
@@ -50,11 +53,19 @@ def lake(new_lake):
 
 
 @pytest.mark.long
-def test_what_a_customer_took_in_which_order_tells_who_leaves(lake, tmp_path):
+def test_what_a_customer_took_in_which_order_tells_who_leaves(lake, tmp_path, monkeypatch):
     lake, people = lake
+    trained_on, fit_transformer = [], launch.fit_transformer
+
+    def fitted(*of, **asked):
+        trained_on.append(asked["as_of"])
+        return fit_transformer(*of, **asked)
+
+    monkeypatch.setattr(launch, "fit_transformer", fitted)
     head, path = ChurnHead(), f"file://{tmp_path}/head"
     rows = people.where(F.col("as_of") != F.lit(TODAY)).withColumn(LABEL, F.col("is_churned").cast("double"))
     head.fit(Inputs(lake, DAYS[0], rows.drop("is_churned")), path)
+    assert trained_on == [DAYS[1]], "on the first morning: of no row has the network seen what came after"
     today = people.where(F.col("as_of") == F.lit(TODAY))
     inputs = Inputs(lake, TODAY, today.drop("is_churned"))
     assert head.differs(path, inputs) is None
@@ -67,6 +78,21 @@ def test_what_a_customer_took_in_which_order_tells_who_leaves(lake, tmp_path):
     assert means[True].value > 0.8
     assert means[False].value < 0.2
     assert answers.where("reasons is not null").isEmpty()
+
+    # Trained again on more rows that begin on the same morning, the network is the same one.
+    again = f"file://{tmp_path}/again"
+    head.fit(Inputs(lake, DAYS[0], rows.drop("is_churned")), again, holdout=path)
+    assert len(trained_on) == 1
+    assert (
+        local_path(f"{again}/model/model.safetensors").read_bytes()
+        == local_path(f"{path}/model/model.safetensors").read_bytes()
+    )
+
+    # It says why it cannot be asked about a day without sequences; today's settings need not be those it was trained by.
+    wider = Lake(lake.spark, lake.settings.with_section(DEBUG_SIZE.model_copy(update={"width": 32})))
+    assert head.score(path, Inputs(wider, TODAY, inputs.rows)).count() == 120
+    elsewhere = Inputs(lake, TODAY, inputs.rows.withColumn("as_of", F.lit(date(2024, 3, 2))))
+    assert head.differs(path, elsewhere) == "gold.item_sequences has nothing of 2024-03-02"
 
     # Somebody of whom no event is known gets an answer, too.
     unseen = today.limit(1).withColumn("customer_id", F.lit("new")).drop("is_churned")

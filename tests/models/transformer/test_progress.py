@@ -1,28 +1,44 @@
 import logging
+import socket
+import time
 
-from rich.progress import Progress
 from sequences import DEBUG_SIZE, KINDS, MONDAY, NUM_ITEMS, cycles, write_sequences
 
+from clm_spark.models.transformer import progress
 from clm_spark.models.transformer import train as training
-from clm_spark.models.transformer.progress import Output, Told, print_line, print_share
+from clm_spark.models.transformer.progress import Ear, Mouth, listening
 from clm_spark.models.transformer.ranks import OneRank
 from clm_spark.models.transformer.task import TrainingTask
 
 
-def test_what_a_rank_prints_is_told_on_the_driver(capsys, caplog):
-    print_line("epoch 1 of 2: loss 3.0")
-    print_share(0.5)
-    printed = capsys.readouterr().out
-    told = Told(Progress(disable=True))
-    output = Output(told)
-    with caplog.at_level(logging.INFO):
-        for piece in ("[1]<stdout>:", printed[:20], printed[20:-4], printed[-4:-1]):  # pipes cut lines
-            output.write(piece)
-    assert [record.message for record in caplog.records] == ["epoch 1 of 2: loss 3.0"]
-    assert told.bar.tasks[0].completed == 0, "its line is not over"
-    output.write("\n")
-    assert told.bar.tasks[0].completed == 0.5
-    assert output.getvalue() == f"[1]<stdout>:{printed}"
+def waited_for(condition) -> bool:
+    for _ in range(100):
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_what_rank_0_says_is_told_on_the_driver_at_once(caplog, monkeypatch):
+    shown = []
+    monkeypatch.setattr(progress.Told, "show", lambda self, share: shown.append(share))
+    with caplog.at_level(logging.INFO), listening("127.0.0.1") as ear:
+        mouth = Mouth(ear)
+        mouth.tell("epoch 1 of 2: loss 3.0")
+        mouth.show(0.5)
+        assert waited_for(lambda: shown == [0.5])
+        assert [record.message for record in caplog.records] == ["epoch 1 of 2: loss 3.0"]
+
+        # Whoever does not know the word, or speaks no JSON, is not heard, and nothing breaks.
+        Mouth(Ear(ear.host, ear.port, "guessed")).tell("not ours")
+        with socket.create_connection((ear.host, ear.port)) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\n")
+        mouth.show(0.75)
+        assert waited_for(lambda: shown == [0.5, 0.75])
+        assert len(caplog.records) == 1
+    for n in range(1000):  # the driver listens no longer: the training goes on
+        mouth.show(n)
+    Mouth(ear).tell("nobody is there")
 
 
 def test_a_training_shows_the_share_of_its_passes(tmp_path, monkeypatch):

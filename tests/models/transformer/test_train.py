@@ -70,7 +70,7 @@ def test_an_encoder_learns_it_too(tmp_path):
     settings = DEBUG_SIZE.model_copy(update={"attention": "both_sides", "positions": "rotary", "repeat_memory": False})
     result = train(task(table, settings=settings, epochs=40), OneRank())
     model = model_from_files(result.files)
-    assert model.is_encoder
+    assert model.sees_both_sides
     assert share_right(model) > 0.9
 
 

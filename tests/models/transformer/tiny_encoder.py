@@ -11,7 +11,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 WORDS = ("red", "green", "blue", "shoe", "hat")
 
 
-def save_tiny_encoder(folder: Path, *, width: int = 8) -> str:
+def save_tiny_encoder(folder: Path, *, width: int = 8, dropout: float = 0.0) -> str:
     """Write a BERT of one layer and a tokenizer of a few words; the folder."""
     numbers = {word: number for number, word in enumerate(("[PAD]", "[UNK]", *WORDS))}
     words = Tokenizer(WordLevel(numbers, unk_token="[UNK]"))
@@ -20,7 +20,7 @@ def save_tiny_encoder(folder: Path, *, width: int = 8) -> str:
     torch.manual_seed(7)
     config = BertConfig(
         vocab_size=len(numbers), hidden_size=width, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
-        max_position_embeddings=16, initializer_range=0.5, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+        max_position_embeddings=16, initializer_range=0.5, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout,
     )  # fmt: skip
     BertModel(config).save_pretrained(folder)
     return str(folder)

@@ -31,6 +31,13 @@ class Encoder(nn.Module):
                 f"transformer.text_encoder={name} cannot be opened on this machine: {reason}; give a folder that every "
                 "worker sees, with a model and its tokenizer, or a name on the hub"
             ) from None
+        if self.network.config.is_encoder_decoder or self.tokenizer.pad_token is None:
+            raise SettingsError(
+                f"transformer.text_encoder={name} is no encoder of texts side by side: expected a model without a decoder "
+                "and a tokenizer with a padding token"
+            )
+        if getattr(self.network, "pooler", None) is not None:
+            self.network.pooler = None  # the mean of the tokens is taken: it would get no gradient
         self.eval()
 
     @property
@@ -42,14 +49,19 @@ class Encoder(nn.Module):
         """Texts x their longest, padded with 0; a token's number is one more than the tokenizer's."""
         if not texts:
             return torch.zeros((0, 1), dtype=torch.int32)
-        found = self.tokenizer(list(texts), truncation=True, max_length=most, padding=True, return_tensors="pt")
+        found = self.tokenizer(
+            list(texts), truncation=True, max_length=most, padding=True, padding_side="right", return_tensors="pt"
+        )
         numbers: Tensor = (found["input_ids"] + 1) * found["attention_mask"]
         return numbers.to(torch.int32)
 
     @torch.no_grad()
     def vectors(self, tokens: Tensor) -> Tensor:
-        """Texts x width, a few texts at a time."""
+        """Texts x width, a few texts at a time, as they are asked: without dropout."""
+        was_training = self.training
+        self.eval()
         parts = [self(part) for part in torch.split(tokens, AT_ONCE)]
+        self.train(was_training)
         return torch.cat(parts).cpu() if parts else torch.zeros((0, self.width))
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -77,7 +89,7 @@ class TunedTexts(nn.Module):
         self.register_buffer("tokens", torch.from_numpy(tokens.astype(np.int32)), persistent=False)
 
     def forward(self, items: Tensor) -> Tensor:
-        """The vectors of some items (... x width), each item encoded once."""
+        """The vectors of some items (... x width), each of them encoded once."""
         distinct, places = torch.unique(items, return_inverse=True)
         tokens = self.tokens[distinct]
         longest = max(1, int((tokens > 0).sum(dim=1).max()))
