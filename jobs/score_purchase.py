@@ -1,4 +1,4 @@
-"""customer_features, customer_days, identities -> customer_scores: the chance that each active customer buys soon."""
+"""customer_features, customer_days, identities (item_sequences, item_vocabulary, events: for transformer_head) -> customer_scores: the chance that each active customer buys soon."""
 
 from clm_spark.job import main
 from clm_spark.models.flow import score

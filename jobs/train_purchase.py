@@ -1,4 +1,4 @@
-"""customer_features, customer_days, identities -> model_metrics, score_deciles, slice_metrics: who will buy soon."""
+"""customer_features, customer_days, identities (item_sequences, item_vocabulary, events: for transformer_head) -> model_metrics, score_deciles, slice_metrics: who will buy soon."""
 
 from clm_spark.job import main
 from clm_spark.models.flow import train
