@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
@@ -334,10 +335,16 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
         return grown
 
     def to_files(self) -> dict[str, bytes]:
-        """What `save_pretrained` writes, by name: small enough to be sent to ranks and workers as it is."""
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            return {name: (Path(folder) / name).read_bytes() for name in (CONFIG_FILE, WEIGHTS_FILE)}
+        """The files that `from_pretrained` opens, by name: small enough to be sent to ranks and workers as they are.
+
+        Not by `save_pretrained`, which writes nothing on other ranks than the first.
+        """
+        self.config.architectures = [type(self).__name__]
+        weights = {name: values.detach().cpu().contiguous() for name, values in self.state_dict().items()}
+        return {
+            CONFIG_FILE: self.config.to_json_string().encode(),
+            WEIGHTS_FILE: save(weights, metadata={"format": "pt"}),
+        }
 
 
 disable_progress_bar()  # a second's work, of which transformers would tell on standard error
