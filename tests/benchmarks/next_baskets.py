@@ -1,7 +1,7 @@
 """What the benchmarks of next baskets and next items share: histories as the ranker takes them, lists, figures."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, reduce
 
 import numpy as np
@@ -90,7 +90,7 @@ def model_lists(
     trees = bytes(fit_ranker(rows, features, ranker).get_booster().save_raw("ubj"))
     print(f"the ranker learned in {time.perf_counter() - started:.0f} s from {len(features)} features", flush=True)
     facts = context.broadcast(knowledge_at(histories_of(spark, *references), no_categories, asked))
-    scorers: dict[str, Scorer] = {name: partial(_by_source, source) for name, source in sources.items()}
+    scorers: dict[str, Callable[[], Scorer]] = {name: _by_source(source) for name, source in sources.items()}
     scorers["ranker"] = partial(by_trees, trees)
     histories = histories_of(spark, known, [[] for _ in known])
     return {
@@ -116,5 +116,8 @@ def show_figures(lists: Mapping[str, DataFrame], truth: DataFrame, *, decides: s
     print(f"the ranker is ahead of {best} by {lead.point:.4f} ({lead.low:.4f} to {lead.high:.4f}) in {decides}")
 
 
-def _by_source(source: str) -> Scorer:
-    return by_scores(lambda block: block.score(source), LONGEST, "")
+def _by_source(source: str) -> Callable[[], Scorer]:
+    def scorer() -> Scorer:  # a function of its own: workers need not find this module
+        return by_scores(lambda block: block.score(source), LONGEST, "")
+
+    return scorer
