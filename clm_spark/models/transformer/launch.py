@@ -21,7 +21,7 @@ from clm_spark import files
 from clm_spark.errors import SettingsError
 from clm_spark.models.transformer.data import count_sequences
 from clm_spark.models.transformer.network import read_model_files, save_model_files
-from clm_spark.models.transformer.progress import Ear, Mouth, listening, telling
+from clm_spark.models.transformer.progress import DriverAddress, Reporter, listening, telling
 from clm_spark.models.transformer.ranks import OneRank
 from clm_spark.models.transformer.served import describe
 from clm_spark.models.transformer.settings import TransformerSettings
@@ -146,10 +146,10 @@ def _with_horovod(spark: SparkSession, task: TrainingTask, ranks: int) -> Traini
             f"transformer.launcher=horovod, but Horovod is not to be had ({error}): build it by infra/horovod/build.sh, "
             "or set transformer.launcher=torch_distributor"
         ) from None
-    with listening(_reached_by(spark)) as ear, _failures_explained(output := io.StringIO()):
+    with listening(_reached_by(spark)) as address, _failures_explained(output := io.StringIO()):
         results = horovod.spark.run(
             _horovod_rank,
-            args=(task, ear),
+            args=(task, address),
             num_proc=ranks,
             use_gloo=True,
             start_timeout=START_TIMEOUT_SECONDS,
@@ -169,12 +169,12 @@ def _with_torch_distributor(spark: SparkSession, task: TrainingTask, ranks: int)
     has_gpus = bool(spark.conf.get("spark.executor.resource.gpu.amount", None))
     distributor = TorchDistributor(num_processes=ranks, local_mode=_is_local(spark), use_gpu=has_gpus)
     with (
-        listening(_reached_by(spark)) as ear,
+        listening(_reached_by(spark)) as address,
         _failures_explained(output := io.StringIO()),
         _set_environment(_environment(spark)),
         redirect_stdout(output),
     ):
-        result = distributor.run(_torch_rank, task, ear)
+        result = distributor.run(_torch_rank, task, address)
     assert isinstance(result, TrainingResult)
     return result
 
@@ -259,21 +259,21 @@ class TorchRanks:
         optimizer.step()
 
 
-def _horovod_rank(task: TrainingTask, ear: Ear) -> TrainingResult:
-    ranks, result = _rank(task, HorovodRanks, ear)
+def _horovod_rank(task: TrainingTask, address: DriverAddress) -> TrainingResult:
+    ranks, result = _rank(task, HorovodRanks, address)
     return result if ranks.rank == 0 else replace(result, files={})  # Horovod sends every rank's result to the driver
 
 
-def _torch_rank(task: TrainingTask, ear: Ear) -> TrainingResult:
-    return _rank(task, TorchRanks, ear)[1]  # TorchDistributor sends that of any one rank
+def _torch_rank(task: TrainingTask, address: DriverAddress) -> TrainingResult:
+    return _rank(task, TorchRanks, address)[1]  # TorchDistributor sends that of any one rank
 
 
-def _rank(task: TrainingTask, begin: Callable[[], Any], ear: Ear) -> tuple[Any, TrainingResult]:
+def _rank(task: TrainingTask, begin: Callable[[], Any], address: DriverAddress) -> tuple[Any, TrainingResult]:
     torch.set_num_threads(1)
     try:
         ranks = begin()
-        mouth = Mouth(ear) if ranks.rank == 0 else None
-        return ranks, train(task, ranks, mouth.tell, mouth.show) if mouth else train(task, ranks)
+        reporter = Reporter(address) if ranks.rank == 0 else None
+        return ranks, train(task, ranks, reporter.tell, reporter.show) if reporter else train(task, ranks)
     except Exception as error:
         # Launchers say only that a process ended; the reason travels to the driver in what it printed.
         sys.stderr.write(f"{FAILURE_MARK}{json.dumps(f'{type(error).__name__}: {error}')}\n")

@@ -72,7 +72,7 @@ class Transformer(IndexedRecommender):
 def train_network(inputs: Inputs, path: str, *, as_of: date, checkpoints: str, holdout: str | None = None) -> None:
     """Train a network on the sequences of `as_of` and write it into the folder `model` at `path`.
 
-    Where there is a holdout model, its training is gone on with for a few passes. A training that was killed goes on
+    Where there is a holdout model, it is fine-tuned for a few passes. A training that was killed resumes
     from what is in `checkpoints`. Raises `ModelError` where it cannot be trained.
     """
     try:

@@ -22,7 +22,7 @@ LONGEST_WAIT = 5.0  # seconds for a connection: progress is told where it can be
 log = logging.getLogger(__name__)
 
 
-class Told:
+class DriverProgress:
     """What rank 0 says, on the driver."""
 
     def __init__(self, bar: Progress) -> None:
@@ -39,23 +39,23 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Ear:
-    """Where the driver listens, and the word by which it knows its ranks."""
+class DriverAddress:
+    """Where the driver listens, and the token by which it knows its ranks."""
 
     host: str
     port: int
-    word: str
+    token: str
 
 
-class Mouth:
+class Reporter:
     """Tells the driver from another process; says nothing once it cannot be heard."""
 
-    def __init__(self, ear: Ear) -> None:
+    def __init__(self, address: DriverAddress) -> None:
         self.stream: Any = None
         with suppress(OSError):
-            connection = socket.create_connection((ear.host, ear.port), timeout=LONGEST_WAIT)
+            connection = socket.create_connection((address.host, address.port), timeout=LONGEST_WAIT)
             self.stream = connection.makefile("w", encoding="utf-8")
-            self._say(ear.word)
+            self._say(address.token)
 
     def tell(self, line: str) -> None:
         """A line for the driver's log."""
@@ -76,23 +76,23 @@ class Mouth:
 
 
 @contextmanager
-def telling() -> Iterator[Told]:
+def telling() -> Iterator[DriverProgress]:
     """For a training in this process; the bar is gone when it is over."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        yield Told(bar)
+        yield DriverProgress(bar)
 
 
 @contextmanager
-def listening(host: str) -> Iterator[Ear]:
+def listening(host: str) -> Iterator[DriverAddress]:
     """For ranks of other processes, which reach this one by `host`."""
     with telling() as told:
-        word = secrets.token_hex(16)
+        token = secrets.token_hex(16)
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
                 with suppress(OSError, ValueError, KeyError, TypeError):
-                    if json.loads(self.rfile.readline(100)) == word:
+                    if json.loads(self.rfile.readline(100)) == token:
                         for said in map(json.loads, self.rfile):
                             told.tell(str(said["line"])) if "line" in said else told.show(float(said["share"]))
 
@@ -101,6 +101,6 @@ def listening(host: str) -> Iterator[Ear]:
             server.daemon_threads = True
             threading.Thread(target=server.serve_forever, daemon=True).start()
             try:
-                yield Ear(host, server.server_address[1], word)
+                yield DriverAddress(host, server.server_address[1], token)
             finally:
                 server.shutdown()

@@ -50,7 +50,7 @@ class TransformerSettings(Section):
     text_lora_rank: Annotated[int, Field(ge=1)] = Field(8, description="rank of these adapters")
     lora_rank: Annotated[int, Field(ge=0)] = Field(
         0,
-        description="rank of the LoRA adapters by which the layers of a model that is gone on from change, and by nothing "
+        description="rank of the LoRA adapters by which the layers of a model that is fine-tuned change, and by nothing "
         "else; 0: these are trained as they are",
     )
     repeat_memory: bool = Field(
@@ -80,7 +80,7 @@ class TransformerSettings(Section):
     purchase_epochs: Annotated[int, Field(ge=0)] = Field(
         0,
         description="passes after these that ask for purchases alone; where there are some, validation looks at the last "
-        "purchase, and a model that was tested is gone on from with purchases alone",
+        "purchase, and a model that was tested is fine-tuned with purchases alone",
     )
     patience: Annotated[int, Field(ge=1)] | None = Field(
         None,

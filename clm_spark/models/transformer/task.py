@@ -32,7 +32,7 @@ class ItemFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What is trained on whichever sequences; the model in `start_from` is gone on from.
+    """What is trained on whichever sequences; the model in `start_from` is fine-tuned.
 
     `kinds` are those of the sequences' events. `epochs` passes ask for every event and then
     `purchase_epochs` for purchases alone; where there are such, validation asks for the last purchase. Where `hides_seen`, validation looks for the next item among those not in
@@ -77,7 +77,7 @@ class TrainingTask(Training):
 
     @property
     def name(self) -> str:
-        """Names what is trained: a checkpoint of another data version, model or setting is not gone on from."""
+        """Names what is trained: a checkpoint of another data version, model or setting is not resumed."""
         asked = self.settings.model_dump_json(exclude={"launcher", "ranks"})
         parts = [
             self.location, self.version, self.as_of, self.num_items, self.epochs, self.purchase_epochs, self.kinds,

@@ -100,5 +100,5 @@ class TunedTexts(nn.Module):
         return self.encoder.vectors(self.tokens)
 
     def to_file(self) -> bytes:
-        """The adapters, to be gone on from."""
+        """The adapters, for a later fine-tuning."""
         return save(adapter_weights(self.encoder.network))

@@ -6,7 +6,7 @@ from sequences import DEBUG_SIZE, KINDS, MONDAY, NUM_ITEMS, cycles, write_sequen
 
 from clm_spark.models.transformer import progress
 from clm_spark.models.transformer import train as training
-from clm_spark.models.transformer.progress import Ear, Mouth, listening
+from clm_spark.models.transformer.progress import DriverAddress, Reporter, listening
 from clm_spark.models.transformer.ranks import OneRank
 from clm_spark.models.transformer.task import TrainingTask
 
@@ -21,24 +21,24 @@ def waited_for(condition) -> bool:
 
 def test_what_rank_0_says_is_told_on_the_driver_at_once(caplog, monkeypatch):
     shown = []
-    monkeypatch.setattr(progress.Told, "show", lambda self, share: shown.append(share))
-    with caplog.at_level(logging.INFO), listening("127.0.0.1") as ear:
-        mouth = Mouth(ear)
-        mouth.tell("epoch 1 of 2: loss 3.0")
-        mouth.show(0.5)
+    monkeypatch.setattr(progress.DriverProgress, "show", lambda self, share: shown.append(share))
+    with caplog.at_level(logging.INFO), listening("127.0.0.1") as address:
+        reporter = Reporter(address)
+        reporter.tell("epoch 1 of 2: loss 3.0")
+        reporter.show(0.5)
         assert waited_for(lambda: shown == [0.5])
         assert [record.message for record in caplog.records] == ["epoch 1 of 2: loss 3.0"]
 
-        # Whoever does not know the word, or speaks no JSON, is not heard, and nothing breaks.
-        Mouth(Ear(ear.host, ear.port, "guessed")).tell("not ours")
-        with socket.create_connection((ear.host, ear.port)) as connection:
+        # Whoever does not know the token, or speaks no JSON, is not heard, and nothing breaks.
+        Reporter(DriverAddress(address.host, address.port, "guessed")).tell("not ours")
+        with socket.create_connection((address.host, address.port)) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\n")
-        mouth.show(0.75)
+        reporter.show(0.75)
         assert waited_for(lambda: shown == [0.5, 0.75])
         assert len(caplog.records) == 1
     for n in range(1000):  # the driver listens no longer: the training goes on
-        mouth.show(n)
-    Mouth(ear).tell("nobody is there")
+        reporter.show(n)
+    Reporter(address).tell("nobody is there")
 
 
 def test_a_training_shows_the_share_of_its_passes(tmp_path, monkeypatch):
