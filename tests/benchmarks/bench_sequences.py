@@ -5,7 +5,8 @@ trains without the items that validate (of Beauty and MovieLens each user's last
 the last one known of some) until their NDCG@10 stops rising. Then it trains anew, with these items, for as many epochs as
 that took, and ranks all items for what came next, which neither training saw: for Beauty
 and MovieLens the user's last item, among those that the user had not taken before, for Ta-Feng the items of the last basket. `--set epochs=40` tries another
-setting, `--validate` stops before the test. Without the data nothing is done.
+setting, `--validate` stops before the test, `--once` tests the model that validation chose, as papers do, without training
+anew. Without the data nothing is done.
 """
 
 import argparse
@@ -88,6 +89,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=None, help="of torch; as many as there are cores, if not said")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="of the transformer's settings")
     parser.add_argument("--validate", action="store_true", help="train for validation alone, and do not test")
+    parser.add_argument(
+        "--once", action="store_true", help="test the model that validation chose, without training anew"
+    )
     asked = parser.parse_args()
     names, read = SETS[asked.data]
     missing = [name for name in names if not (asked.folder / name).exists()]
@@ -115,8 +119,10 @@ def main() -> None:
         )
         if asked.validate:
             continue
-        print(f"seed {seed}, with them:")
-        result = trained(asked_of, settings.model_copy(update={"patience": None}), validated.best_epoch)
+        result = validated
+        if not asked.once:
+            print(f"seed {seed}, with them:")
+            result = trained(asked_of, settings.model_copy(update={"patience": None}), validated.best_epoch)
         found.append(figures_of(result, asked_of))
         told = ", ".join(f"{metric} {value:.4f}" for metric, value in found[-1].items())
         print(f"  {told}; {time.monotonic() - began:.0f} s in all", flush=True)

@@ -17,7 +17,7 @@ from clm_spark.models.ranker.sources import NEIGHBOURS, TASTES, Block, best_cell
 from clm_spark.models.recommender import RecommenderRule
 from clm_spark.models.task import Inputs
 from clm_spark.settings import Section
-from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY
+from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, EVENTS, ITEM_VOCABULARY
 
 MODULES = (
     *transformer_source.MODULES,
@@ -26,6 +26,7 @@ MODULES = (
         for name in (
             "als_source",
             "candidates",
+            "content",
             "features",
             "histories",
             "knowledge",
@@ -36,7 +37,12 @@ MODULES = (
             "sources",
         )
     ),
-    *("clm_spark.models.als_blocks", "clm_spark.models.als_numpy", "clm_spark.models.top_k"),
+    *(
+        "clm_spark.models.als_blocks",
+        "clm_spark.models.als_numpy",
+        "clm_spark.models.item_texts",
+        "clm_spark.models.top_k",
+    ),
 )
 
 
@@ -46,7 +52,7 @@ class OfOneSource(RecommenderRule):
     source: ClassVar[str]
     reason: ClassVar[str]
     section = CandidateSettings
-    inputs = (CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY)
+    inputs = (CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY, EVENTS)
     uses = MODULES
 
     def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
@@ -98,7 +104,7 @@ class Nmf(RecommenderRule):
     name = "nmf"
     words = "NMF"
     section = NmfSettings
-    inputs = (CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY)
+    inputs = (CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY, EVENTS)
     uses = MODULES
 
     def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:

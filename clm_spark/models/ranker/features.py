@@ -9,6 +9,7 @@ from clm_spark.models.ranker.lines import Floats, Ints, Lines, Singles, starts_o
 from clm_spark.models.ranker.settings import CandidateSettings
 from clm_spark.models.ranker.sources import (
     ALS,
+    CONTENT,
     NEAREST,
     NEIGHBOURS,
     NEXT,
@@ -48,6 +49,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     NEXT: (NEXT,),
     "taste": ("taste", ALS),
     OF_CATEGORY: (OF_CATEGORY,),
+    CONTENT: (CONTENT,),
     TRANSFORMER: (TRANSFORMER,),
     "price": PRICE_FEATURES,
     "popular": ITEM_FEATURES,

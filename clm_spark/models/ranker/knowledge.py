@@ -45,6 +45,7 @@ class Knowledge:
     bought_next: Any
     tastes: Singles  # items x dimensions
     als: Singles  # items x rank; without a column where no candidates are taken from it
+    contents: Singles  # items x dimensions of their texts; without a column where no candidates are taken from it
     rarity: Singles
     transformer: Files | None = None  # the network's files, where candidates are taken from it
 
@@ -114,9 +115,11 @@ def knowledge_of(
     reference_keys: Ints,
     *,
     settings: CandidateSettings,
+    contents: Singles | None = None,
     transformer: Files | None = None,
 ) -> Knowledge:
     """From sums over all customers and the purchases of those of reference, whose rows are in the order of their keys."""
+    nothing = np.zeros((len(categories), 0), np.float32)
     facts, votes = facts_of(sums), basket_vectors(references)
     popular = np.union1d(
         _most(sums["buyer_days"], settings.popular), _most(sums["recent_buyer_days"], settings.popular)
@@ -134,9 +137,8 @@ def knowledge_of(
         bought_with(references, kept=kept),
         bought_next(references, kept=kept),
         _tastes(references, rarity, settings),
-        item_vectors(decayed(references), settings)
-        if settings.from_als
-        else np.zeros((len(categories), 0), np.float32),
+        item_vectors(decayed(references), settings) if settings.from_als else nothing,
+        nothing if contents is None else contents,
         rarity.astype(np.float32),
         transformer,
     )

@@ -13,7 +13,7 @@ from clm_spark.errors import TooLittleDataError
 from clm_spark.models.ranker.candidates import candidates_of
 from clm_spark.models.ranker.features import features_with
 from clm_spark.models.ranker.knowledge import SUMS, Knowledge, item_sums, knowledge_of
-from clm_spark.models.ranker.lines import Bools, Floats, Ints, histories_of, joined, lists_of
+from clm_spark.models.ranker.lines import Bools, Floats, Ints, Singles, histories_of, joined, lists_of
 from clm_spark.models.ranker.settings import RankerSettings
 from clm_spark.models.ranker.sources import Block, CandidateOptions, blocks_of
 from clm_spark.models.ranker.transformer_source import trained
@@ -29,10 +29,12 @@ LISTS = "customer_id string, rank int, item_index int, relevance double, reason 
 DRAWS = 1 << 30
 
 
-def knowledge_at(histories: DataFrame, categories: Ints, asked: CandidateOptions) -> Knowledge:
-    """What `histories`, one row per customer of one morning, say of the items, whose `categories` are by index.
+def knowledge_at(
+    histories: DataFrame, categories: Ints, asked: CandidateOptions, contents: Singles | None = None
+) -> Knowledge:
+    """What `histories`, one row per customer of one morning, say of the items.
 
-    On the driver come one row per item of a bounded vocabulary, and the histories of `reference_customers`. Raises
+    `categories` and `contents`, the vectors of texts, are by item index. On the driver come one row per item of a bounded vocabulary, and the histories of `reference_customers`. Raises
     `TooLittleDataError` where nothing was bought.
     """
     num_items, settings = len(categories), asked.settings
@@ -46,7 +48,13 @@ def knowledge_at(histories: DataFrame, categories: Ints, asked: CandidateOptions
     references = histories_of(joined(batches), num_items=num_items, longest=settings.longest_history)
     transformer = trained(references.bought, asked.transformer) if settings.from_transformer else None
     return knowledge_of(
-        sums, categories, references.bought, references.customer_keys, settings=settings, transformer=transformer
+        sums,
+        categories,
+        references.bought,
+        references.customer_keys,
+        settings=settings,
+        contents=contents,
+        transformer=transformer,
     )
 
 

@@ -7,6 +7,7 @@ from pyspark import Broadcast
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from clm_spark.models.ranker.content import content_at
 from clm_spark.models.ranker.histories import histories_at
 from clm_spark.models.ranker.knowledge import Knowledge, numbered
 from clm_spark.models.ranker.learned import Scorer, knowledge_at, ranked
@@ -34,7 +35,9 @@ def known_at(inputs: Inputs) -> Broadcast[Knowledge]:
     if KNOWLEDGE not in inputs.held:
         histories = histories_at(inputs, [inputs.as_of])
         with persisted(histories):
-            known = knowledge_at(histories, categories_of(inputs), candidate_options(inputs.settings))
+            categories = categories_of(inputs)
+            contents = content_at(inputs, num_items=len(categories))
+            known = knowledge_at(histories, categories, candidate_options(inputs.settings), contents)
         inputs.held[KNOWLEDGE] = inputs.lake.spark.sparkContext.broadcast(known)
     found: Broadcast[Knowledge] = inputs.held[KNOWLEDGE]
     return found

@@ -16,6 +16,7 @@ from clm_spark import files
 from clm_spark.errors import TooLittleDataError
 from clm_spark.models.ranker.alike import MODULES
 from clm_spark.models.ranker.candidates import candidates_of
+from clm_spark.models.ranker.content import content_at
 from clm_spark.models.ranker.features import features_with
 from clm_spark.models.ranker.histories import histories_at, taken_after
 from clm_spark.models.ranker.learned import Scored, Scorer, examples_of, knowledge_at
@@ -30,7 +31,7 @@ from clm_spark.models.task import Inputs
 from clm_spark.models.transformer.settings import TransformerSettings
 from clm_spark.session import persisted
 from clm_spark.settings import Settings
-from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY
+from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, EVENTS, ITEM_VOCABULARY
 
 ASKED = "features.json"  # beside the trees: what they are asked with
 
@@ -47,7 +48,7 @@ class Ranker(Recommender):
     name = "ranker"
     words = "learned ranker"
     section = RankerSettings
-    inputs = (CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY)
+    inputs = (CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY, EVENTS)
     uses = (*MODULES, "clm_spark.models.ranker.reasons")
 
     def settings_used(self, settings: Settings) -> list[str]:
@@ -156,6 +157,7 @@ def _panels(
 ) -> Iterator[DataFrame]:
     """Examples of each morning on which there were customers who went on to buy."""
     categories = categories_of(inputs)
+    contents = content_at(inputs, num_items=len(categories))
     for day in days:
         is_of_day = F.col("as_of") == F.lit(day)
         known_then = histories.where(is_of_day)
@@ -164,7 +166,7 @@ def _panels(
             log.info("the ranker does not learn from %s: no customer known then bought in the days after", day)
             continue
         try:
-            known = inputs.lake.spark.sparkContext.broadcast(knowledge_at(known_then, categories, asked))
+            known = inputs.lake.spark.sparkContext.broadcast(knowledge_at(known_then, categories, asked, contents))
         except TooLittleDataError as error:
             log.info("the ranker does not learn from %s: %s", day, error)
             continue

@@ -6,7 +6,7 @@ import numpy as np
 
 from clm_spark.models.ranker.features import GROUPS
 from clm_spark.models.ranker.lines import Singles
-from clm_spark.models.ranker.sources import NEIGHBOURS, NEXT, OF_CATEGORY, TRANSFORMER, WITH
+from clm_spark.models.ranker.sources import CONTENT, NEIGHBOURS, NEXT, OF_CATEGORY, TRANSFORMER, WITH
 
 Row = Mapping[str, float]
 
@@ -60,6 +60,7 @@ WORDS: dict[str, Callable[[Row], str]] = {
     NEXT: lambda row: "often in the next basket after what the customer bought",
     "taste": lambda row: "bought by customers with the same tastes",
     OF_CATEGORY: lambda row: "sells well of late in a category that the customer buys of",
+    CONTENT: lambda row: "like what the customer took to, by its text",
     TRANSFORMER: lambda row: "follows what the customer bought last",
     "price": lambda row: f"costs {row['price']:.2f}, as the customer's purchases do",
     "popular": _popular,

@@ -31,6 +31,20 @@ class CandidateSettings(Section):
         description="items that a transformer expects next, such as 100, trained as the section transformer says on the "
         "customers of reference; 0: it is left out",
     )
+    from_content: Annotated[int, Field(ge=0)] = Field(
+        0, description="items whose texts are most like those of what the customer took to, such as 50; 0: left out"
+    )
+    item_text: tuple[str, ...] = Field(
+        ("category", "brand"),
+        description="what an item's text is made of: category, brand, or attributes of its events such as a title",
+    )
+    text_encoder: str | None = Field(
+        None,
+        description="the Hugging Face encoder of the texts: a folder that every worker sees, or a name on the hub; none: "
+        "texts are alike by their words",
+    )
+    text_words: Count = Field(64, description="first words of a text, or the encoder's tokens, that are looked at")
+    content_dimensions: Count = Field(64, description="of a text's vector: more are reduced to these")
     neighbours: Count = Field(300, description="customers whose baskets are most like the customer's")
     reference_customers: Count = Field(
         10_000, description="customers, drawn by hash, among whom neighbours are looked for: cost is linear in it"

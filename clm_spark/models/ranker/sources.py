@@ -27,8 +27,8 @@ from clm_spark.models.transformer.settings import TransformerSettings
 MOST_CUSTOMERS = 512  # of a block
 
 NEIGHBOURS, NEAREST, WITH, NEXT, TASTES = "neighbours", "nearest", "bought_with", "bought_next", "tastes"
-ALS, OF_CATEGORY, TRANSFORMER = "als", "of_category", "transformer"
-SOURCES = (NEIGHBOURS, NEAREST, WITH, NEXT, ALS, OF_CATEGORY, TRANSFORMER)
+ALS, OF_CATEGORY, CONTENT, TRANSFORMER = "als", "of_category", "content", "transformer"
+SOURCES = (NEIGHBOURS, NEAREST, WITH, NEXT, ALS, OF_CATEGORY, CONTENT, TRANSFORMER)
 
 
 def limits_with(settings: CandidateSettings) -> dict[str, int]:
@@ -40,6 +40,7 @@ def limits_with(settings: CandidateSettings) -> dict[str, int]:
         NEXT: settings.from_items,
         ALS: settings.from_als,
         OF_CATEGORY: settings.from_category,
+        CONTENT: settings.from_content,
         TRANSFORMER: settings.from_transformer,
     }
     return {source: limits[source] for source in SOURCES if limits[source]}
@@ -141,6 +142,14 @@ def _by_category(block: Block) -> Singles:
     return np.asarray(shares[:, known.categories] * in_category, np.float32)
 
 
+def _by_content(block: Block) -> Singles:
+    """How near the text of each item is to those of what the customer bought or looked at, by cosine."""
+    contents, histories = block.known.contents, block.histories
+    taken = np.asarray((decayed(histories.bought) + decayed(histories.looked)) @ contents)
+    lengths = np.linalg.norm(taken, axis=1, keepdims=True)
+    return np.asarray(taken / np.maximum(lengths, np.float32(1e-12)) @ contents.T)
+
+
 def _by_transformer(block: Block) -> Singles:
     """What a transformer expects to come next."""
     files = block.known.transformer
@@ -156,6 +165,7 @@ SCORED_BY: Mapping[str, Callable[[Block], Singles]] = {
     TASTES: _by_tastes,
     ALS: _by_als,
     OF_CATEGORY: _by_category,
+    CONTENT: _by_content,
     TRANSFORMER: _by_transformer,
 }
 

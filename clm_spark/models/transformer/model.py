@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from clm_spark import files
 from clm_spark.errors import ContractError, ModelError, SettingsError, TooLittleDataError
+from clm_spark.models.item_texts import item_texts
 from clm_spark.models.known_items import save_items
 from clm_spark.models.recommender import IndexedRecommender
 from clm_spark.models.registry.registry import CURVES
@@ -25,6 +26,7 @@ INSTALL = "install the train extra (make setup EXTRA=train), or leave it out: --
 
 # Whose code decides what a network does.
 MODULES = (
+    "clm_spark.models.item_texts",
     "clm_spark.models.top_k",
     *(
         f"clm_spark.models.transformer.{module}"
@@ -175,16 +177,17 @@ def _epochs(asked: TransformerSettings, kinds: Collection[str], *, goes_on: bool
 
 def _facts(inputs: Inputs, as_of: date, *, num_items: int) -> Any:
     from clm_spark.models.transformer.task import ItemFacts
-    from clm_spark.models.transformer.texts import frozen_vectors, item_texts, tokens_of
+    from clm_spark.models.transformer.texts import frozen_vectors, tokens_of
 
     asked = inputs.settings.of(TransformerSettings)
     categories = _category_numbers(inputs, as_of) if asked.item_categories else None
     if not asked.item_text:
         return ItemFacts(categories)
-    texts = item_texts(inputs.lake, as_of, asked.item_text)
+    texts, encoder, most = item_texts(inputs.lake, as_of, asked.item_text), asked.text_encoder, asked.text_tokens
+    assert encoder is not None  # the settings see to it
     if asked.text_tuning == "lora":
-        return ItemFacts(categories, tokens=tokens_of(texts, asked, num_items=num_items))
-    return ItemFacts(categories, texts=frozen_vectors(texts, asked, num_items=num_items))
+        return ItemFacts(categories, tokens=tokens_of(texts, encoder, most_tokens=most, num_items=num_items))
+    return ItemFacts(categories, texts=frozen_vectors(texts, encoder, most_tokens=most, num_items=num_items))
 
 
 def _category_numbers(inputs: Inputs, as_of: date) -> NDArray[np.int64]:

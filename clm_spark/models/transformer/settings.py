@@ -108,6 +108,15 @@ class TransformerSettings(Section):
         return self
 
     @model_validator(mode="after")
+    def _texts_have_an_encoder(self) -> "TransformerSettings":
+        if self.item_text and self.text_encoder is None:
+            raise ValueError(
+                "item_text names texts, but text_encoder names no encoder: give the folder of a Hugging Face model or its "
+                "name on the hub, or set transformer.item_text=[]"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _an_encoder_is_asked_for_the_masked_item_alone(self) -> "TransformerSettings":
         if self.attention == "both_sides" and self.horizon > 1:
             raise ValueError("attention both_sides sees the items after a masked one: it needs horizon 1")

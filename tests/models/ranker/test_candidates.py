@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from clm_spark.models.ranker.candidates import candidates_of
+from clm_spark.models.ranker.content import reduced
 from clm_spark.models.ranker.features import GROUPS, features_with
 from clm_spark.models.ranker.knowledge import DAMPING, basket_vectors, facts_of, item_sums, knowledge_of
 from clm_spark.models.ranker.lines import histories_of
@@ -15,6 +16,7 @@ from clm_spark.models.ranker.reasons import reasons_of
 from clm_spark.models.ranker.settings import CandidateSettings
 from clm_spark.models.ranker.sources import (
     ALS,
+    CONTENT,
     NEAREST,
     NEIGHBOURS,
     NEXT,
@@ -39,8 +41,10 @@ SETTINGS = CandidateSettings(
     als_rank=4,
     from_als=5,
     from_category=4,
+    from_content=3,
 )
 CATEGORIES = np.arange(NUM_ITEMS) % 4
+CONTENTS = reduced(np.random.default_rng(1).normal(size=(NUM_ITEMS, 5)), 5)
 
 
 def drawn_histories(seed=3):
@@ -89,7 +93,9 @@ def histories():
 @pytest.fixture(scope="module")
 def known(histories):
     sums = item_sums(histories.bought, recent_days=RECENT)
-    return knowledge_of(sums, CATEGORIES, histories.bought, histories.customer_keys, settings=SETTINGS)
+    return knowledge_of(
+        sums, CATEGORIES, histories.bought, histories.customer_keys, settings=SETTINGS, contents=CONTENTS
+    )
 
 
 def vector_of(baskets):
@@ -294,22 +300,23 @@ def test_als_scores_are_those_of_the_customers_exact_factors(known):
 
 
 def test_a_source_that_is_left_out_has_no_feature_and_no_candidates(histories):
-    settings = SETTINGS.model_copy(update={"from_als": 0, "from_category": 0})
+    settings = SETTINGS.model_copy(update={"from_als": 0, "from_category": 0, "from_content": 0})
     sums = item_sums(histories.bought, recent_days=RECENT)
     known = knowledge_of(sums, CATEGORIES, histories.bought, histories.customer_keys, settings=settings)
     (block,) = blocks_of([batch_of(HISTORIES)], known, CandidateOptions(settings, RECENT))
     found = candidates_of(block)
     names = features_with(settings)
-    assert set(names) == {name for group in GROUPS.values() for name in group} - {ALS, OF_CATEGORY, TRANSFORMER}
+    left_out = {ALS, OF_CATEGORY, CONTENT, TRANSFORMER}
+    assert set(names) == {name for group in GROUPS.values() for name in group} - left_out
     assert found.features.shape == (len(found.items), len(names))
-    assert not {ALS, OF_CATEGORY, TRANSFORMER} & set(block.scores), "nor are all items scored by it"
+    assert not left_out & set(block.scores), "nor are all items scored by it"
     with_all = features_with(SETTINGS.model_copy(update={"from_transformer": 4}))
     assert set(with_all) == {name for group in GROUPS.values() for name in group}
     assert [name for name in with_all if name in names] == list(names), "in the same order"
 
 
 def test_the_reason_is_the_group_that_adds_most_of_those_that_the_trees_know():
-    names = features_with(SETTINGS.model_copy(update={"from_als": 0, "from_category": 0}))
+    names = features_with(SETTINGS.model_copy(update={"from_als": 0, "from_category": 0, "from_content": 0}))
     features, added = np.ones((3, len(names)), np.float32), np.full((3, len(names) + 1), -1.0, np.float32)
     added[0, names.index(NEXT)] = 2.0
     added[1, names.index("baskets")] = 50.0  # of the customer, whatever the item
@@ -333,3 +340,18 @@ def test_what_sells_in_the_customers_categories(known):
         share = [lines[item % 4] / max(1, lines.total()) for item in range(NUM_ITEMS)]
         expected = [share[item] * recent[item] / max(1, of_category[item % 4]) for item in range(NUM_ITEMS)]
         np.testing.assert_allclose(block.score(OF_CATEGORY)[customer], expected, atol=1e-6)
+
+
+def test_what_is_like_what_the_customer_took_to(known):
+    (block,) = blocks_of([batch_of(HISTORIES)], known, CandidateOptions(SETTINGS, RECENT))
+    found = candidates_of(block)
+    for customer, (baskets, looks) in enumerate(HISTORIES):
+        taken = strengths_of(baskets) @ CONTENTS + strengths_of(looks_by_age(looks)) @ CONTENTS
+        expected = CONTENTS @ taken / max(np.linalg.norm(taken), 1e-12)
+        np.testing.assert_allclose(block.score(CONTENT)[customer], expected, atol=1e-5)
+        best = np.argsort(-expected, kind="stable")[: SETTINGS.from_content]
+        assert set(best[expected[best] > 0]) <= set(found.items[found.customers == customer])
+
+
+def looks_by_age(looks):
+    return {age: [item for item, at in looks if at == age] for _, age in looks}

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from pydantic import ValidationError
 from sequences import DEBUG_SIZE, MONDAY, NUM_ITEMS, TUESDAY, write_sequences
-from shop_events import at, events, on, sign, vocabulary
 from test_train import killed_after
 from tiny_encoder import save_tiny_encoder
 
@@ -12,11 +12,11 @@ from clm_spark.models.transformer.launch import TorchRanks
 from clm_spark.models.transformer.network import ADAPTER_FILE, model_from_files, read_model_files, save_model_files
 from clm_spark.models.transformer.ranks import OneRank
 from clm_spark.models.transformer.score import score_all
+from clm_spark.models.transformer.settings import TransformerSettings
 from clm_spark.models.transformer.task import ItemFacts, TrainingTask
 from clm_spark.models.transformer.text_encoder import Encoder, TunedTexts
-from clm_spark.models.transformer.texts import frozen_vectors, item_texts, tokens_of
+from clm_spark.models.transformer.texts import frozen_vectors, tokens_of
 from clm_spark.models.transformer.train import train
-from clm_spark.tables.catalog import ITEM_VOCABULARY
 
 COLOURS = ("red", "green", "blue")
 
@@ -52,8 +52,8 @@ def facts_of(spark, settings, *, num_items):
         [(n, f"{colour_of(n)} shoe") for n in range(1, num_items + 1)], "item_index int, text string"
     )
     if settings.text_tuning == "lora":
-        return ItemFacts(tokens=tokens_of(titles, settings, num_items=num_items))
-    return ItemFacts(texts=frozen_vectors(titles, settings, num_items=num_items))
+        return ItemFacts(tokens=tokens_of(titles, settings.text_encoder, most_tokens=64, num_items=num_items))
+    return ItemFacts(texts=frozen_vectors(titles, settings.text_encoder, most_tokens=64, num_items=num_items))
 
 
 def task_of(table, settings, facts, **changes):
@@ -146,36 +146,15 @@ def test_layers_that_are_gone_on_from_by_adapters_change_by_a_thin_matrix(tmp_pa
     assert (after.items.weight - before.items.weight).abs().max() > 1e-4, "vectors of items are trained as always"
 
 
-def test_an_items_text_is_what_was_last_known_of_it(lake):
-    day = "2024-02-28"
-    log = events(
-        lake.spark,
-        {"item_id": "a", "occurred_at": at(day, "10:00"), "category": "hats", "attributes": {"title": "old hat"}},
-        {"item_id": "a", "occurred_at": at(day, "11:00"), "brand": "B", "attributes": {"title": "hat"}},
-        {"item_id": "a", "occurred_at": at(day, "12:00"), "attributes": {"colour": "red"}},
-        {"item_id": "a", "occurred_at": at("2024-03-02"), "attributes": {"title": "later"}},
-        {"item_id": "b", "occurred_at": at(day), "category": "shoes"},
-        {"item_id": "c", "occurred_at": at(day)},
-        {"item_id": "d", "occurred_at": at(day), "category": "not indexed"},
-    )
-    sign(lake, "b1", log)
-    as_of = on("2024-03-01")
-    lake.replace(vocabulary(log.where("item_id != 'd'"), as_of), into=ITEM_VOCABULARY)
-    index = {row.item_id: row.item_index for row in lake.read(ITEM_VOCABULARY).collect()}
-    found = {row.item_index: row.text for row in item_texts(lake, as_of, ["title", "category", "brand"]).collect()}
-    assert found == {index["a"]: "hat. hats. B", index["b"]: "shoes"}
-
-
 def test_texts_as_vectors(spark, encoder):
     texts = spark.createDataFrame(
         [(1, "red shoe"), (3, "blue"), (4, "red shoe unheard of")], "item_index int, text string"
     )
-    settings = settings_of(encoder, text_tokens=2)
-    found = frozen_vectors(texts, settings, num_items=5)
+    found = frozen_vectors(texts, encoder, most_tokens=2, num_items=5)
     assert found.shape == (6, 8)
     assert np.allclose(np.linalg.norm(found.astype(float), axis=1), [0, 1, 0, 1, 1, 0], atol=1e-3)
     assert np.array_equal(found[1], found[4]), "two tokens are looked at"
-    tokens = tokens_of(texts, settings, num_items=5)
+    tokens = tokens_of(texts, encoder, most_tokens=2, num_items=5)
     assert tokens.tolist() == [[0, 0], [3, 6], [0, 0], [5, 0], [3, 6], [0, 0]], "the tokenizer's number plus one"
     assert np.allclose(Encoder(encoder).vectors(torch.from_numpy(tokens)).numpy(), found, atol=1e-3)
     alone = Encoder(encoder).vectors(torch.from_numpy(tokens[3:4, :1])).numpy()
@@ -185,5 +164,5 @@ def test_texts_as_vectors(spark, encoder):
         SettingsError, match=r"transformer.text_encoder=/nowhere cannot be opened on this machine: .*every worker sees"
     ):
         Encoder("/nowhere")
-    with pytest.raises(SettingsError, match="names no encoder: give the folder"):
-        tokens_of(texts, settings_of(None), num_items=5)
+    with pytest.raises(ValidationError, match="names no encoder: give the folder"):
+        TransformerSettings(item_text=("category",))
