@@ -14,6 +14,8 @@ from clm_spark.models.task import Comparison, Figure, Lead
 from clm_spark.settings import EvaluationSettings
 from clm_spark.tables.contract import Table
 
+TWO_SIDED_95 = 1.959964
+
 
 @dataclass(frozen=True)
 class SampledComparison(Comparison):
@@ -34,18 +36,23 @@ class SampledComparison(Comparison):
         decided_by: str,
         settings: EvaluationSettings,
         further: Sequence[tuple[Table, DataFrame]] = (),
-        without_interval: Sequence[str] = (),
+        beside_sample: Sequence[str] = (),
     ) -> Self:
         """From `figures`, a row of model, metric, value and num_tested each: bounded by models times metrics.
 
-        The metrics of `without_interval` are no figures of customers, and not in the sample.
+        Those of `beside_sample` are not in the sample: their interval follows from the `error` of their figures, the
+        standard error, where they have one.
         """
         rows = figures.orderBy("model", "metric").collect()
         points = {(row.model, row.metric): row.value for row in rows}
-        metrics = sorted({row.metric for row in rows} - {*without_interval})
+        metrics = sorted({row.metric for row in rows} - {*beside_sample})
         asked = {"replicates": settings.replicates, "seed": settings.seed}
         found = intervals(sample, metrics, points=points, **asked)
         bounds = {name: (interval.low, interval.high) for name, interval in found.items()}
+        for row in rows:
+            if row.metric in beside_sample and row.error is not None:
+                half = TWO_SIDED_95 * row.error
+                bounds[row.model, row.metric] = (max(0.0, row.value - half), row.value + half)
         measured = tuple(
             Figure(row.model, row.metric, row.value, row.num_tested, *bounds.get((row.model, row.metric), (None, None)))
             for row in rows

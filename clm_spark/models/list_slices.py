@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from clm_spark.evaluation.ranking import customer_ranking, mean_figures
 from clm_spark.events.identity.persons import known_persons, with_person
-from clm_spark.models.comparison import SampledComparison, on_driver
+from clm_spark.models.comparison import TWO_SIDED_95, SampledComparison, on_driver
 from clm_spark.models.task import Inputs
 from clm_spark.privacy.pseudonyms import GUEST
 from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, SLICE_METRICS
@@ -19,7 +19,6 @@ from clm_spark.tables.contract import Table
 METRICS = ("ndcg_at_10", "recall_at_20", "hit_rate_at_10", "mrr_at_20")
 HEAD_SHARE = 0.5  # of all purchases: the best sold items that make so many of them are the head
 FEWEST_CUSTOMERS = 20  # with fewer, a group's mean is mostly chance
-TWO_SIDED_95 = 1.959964
 GROUP = ("slice", "customers")
 
 

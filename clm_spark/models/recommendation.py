@@ -116,13 +116,12 @@ class Recommendation(Task):
             persisted(stacked(filled).select(*names)) as lists,
             persisted(customer_ranking(lists, split.truth, models=list(filled))) as measured,
         ):
-            means = mean_figures(measured).drop("error")
             return ListComparison.of(
-                means.unionByName(list_figures(lists, _items_bought(split.test))),
+                mean_figures(measured).unionByName(list_figures(lists, _items_bought(split.test))),
                 sampled_means(measured, seed=asked.seed, most=asked.max_customers),
                 decided_by=self.decided_by,
                 settings=asked,
-                without_interval=list_metrics(),
+                beside_sample=list_metrics(),
             ).with_slices(slice_figures(lists, split.truth, split.test, score=self.name, models=list(filled)))
 
     def write(self, lake: Lake, answers: DataFrame, served: ModelVersion) -> None:

@@ -5,9 +5,13 @@ from clm_spark.evaluation.lists import list_figures
 
 
 def figures(spark, ranked, items, **asked):
+    return {key: (row.value, row.num_tested) for key, row in rows_of(spark, ranked, items, **asked).items()}
+
+
+def rows_of(spark, ranked, items, **asked):
     lists = spark.createDataFrame(ranked, "model string, customer_id string, rank int, item_id string")
     shop = spark.createDataFrame(items, "item_id string, num_bought bigint, category string")
-    return {(r.model, r.metric): (r.value, r.num_tested) for r in list_figures(lists, shop, **asked).collect()}
+    return {(row.model, row.metric): row for row in list_figures(lists, shop, **asked).collect()}
 
 
 ITEMS = [("a", 8, "x"), ("b", 4, "x"), ("c", 3, "y"), ("d", 1, None)]
@@ -58,3 +62,17 @@ def test_an_item_that_nobody_bought_and_a_list_of_one(spark):
     assert found["m", "novelty_at_2"] == (pytest.approx(4), 1)
     assert found["m", "diversity_at_2"] == (0, 1)
     assert found["m", "coverage_at_2"] == (pytest.approx(1 / 4), 1)
+
+
+def test_novelty_and_diversity_have_the_standard_error_of_a_mean_over_customers(spark):
+    ranked = [
+        ("m", who, rank, item) for who, of in (("u", "ab"), ("v", "bd"), ("w", "ca")) for rank, item in enumerate(of, 1)
+    ]
+    found = {metric: row for (_, metric), row in rows_of(spark, ranked, ITEMS, length=2).items()}
+    novelty = [(1 + 2) / 2, (2 + 4) / 2, (np.log2(16 / 3) + 1) / 2]
+    assert found["novelty_at_2"].value == pytest.approx(np.mean(novelty))
+    assert found["novelty_at_2"].error == pytest.approx(np.std(novelty, ddof=1) / np.sqrt(3))
+    assert found["diversity_at_2"].value == pytest.approx(2 / 3)
+    assert found["diversity_at_2"].error == pytest.approx(np.std([0, 1, 1], ddof=1) / np.sqrt(3))
+    assert found["coverage_at_2"].error is None
+    assert found["gini_at_2"].error is None
