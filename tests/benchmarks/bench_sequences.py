@@ -6,7 +6,8 @@ the last one known of some) until their NDCG@10 stops rising. Then it trains ane
 that took, and ranks all items for what came next, which neither training saw: for Beauty
 and MovieLens the user's last item, among those that the user had not taken before, for Ta-Feng the items of the last basket. `--set epochs=40` tries another
 setting, `--validate` stops before the test, `--once` tests the model that validation chose, as papers do, without training
-anew. Without the data nothing is done.
+anew. `--pieces` trains on all of a sequence that is longer than `max_length`, in pieces of that length, where otherwise its last
+items are looked at. Without the data nothing is done.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sequence_sets import DATA, DAY, SETS, SequenceSet, write_sequences
+from sequence_sets import DATA, DAY, SETS, Sequences, SequenceSet, write_sequences
 
 from clm_spark.models.transformer.network import model_from_files
 from clm_spark.models.transformer.ranks import OneRank
@@ -51,9 +52,16 @@ SHARED = {
 }  # fmt: skip
 
 
-def trained(asked_of: SequenceSet, settings: TransformerSettings, epochs: int) -> TrainingResult:
+def pieces_of(sequences: Sequences, length: int) -> Sequences:
+    """The sequences cut from behind into pieces of `length`, so that nothing of a long one is left out; none of one item."""
+    pieces = [items[max(0, end - length) : end] for items in sequences for end in range(len(items), 1, -length)]
+    return [piece for piece in pieces if len(piece) > 1]
+
+
+def trained(asked_of: SequenceSet, settings: TransformerSettings, epochs: int, *, in_pieces: bool) -> TrainingResult:
     with tempfile.TemporaryDirectory() as folder:
-        location = write_sequences(Path(folder) / "sequences", asked_of.train)
+        sequences = pieces_of(asked_of.train, settings.max_length + 1) if in_pieces else asked_of.train
+        location = write_sequences(Path(folder) / "sequences", sequences)
         task = TrainingTask(
             location=location, version=0, as_of=DAY, num_items=asked_of.num_items, settings=settings, epochs=epochs,
             hides_seen=asked_of.hides_seen, items=ItemFacts(categories=asked_of.categories),
@@ -92,6 +100,7 @@ def main() -> None:
     parser.add_argument(
         "--once", action="store_true", help="test the model that validation chose, without training anew"
     )
+    parser.add_argument("--pieces", action="store_true", help="train on all of long sequences, cut into pieces")
     asked = parser.parse_args()
     names, read = SETS[asked.data]
     missing = [name for name in names if not (asked.folder / name).exists()]
@@ -112,7 +121,7 @@ def main() -> None:
         settings = TransformerSettings.model_validate({**plain, "seed": seed})
         began = time.monotonic()
         print(f"seed {seed}, without the items that validate:")
-        validated = trained(asked_of, settings, settings.epochs)
+        validated = trained(asked_of, settings, settings.epochs, in_pieces=asked.pieces)
         print(
             f"  best NDCG@10 {max(validated.ndcgs):.4f} after {validated.best_epoch} epochs, {validated.seconds:.0f} s, "
             f"{validated.items_per_second:,.0f} items/s, waited for data {validated.stall_share:.1%} of the time"
@@ -122,7 +131,9 @@ def main() -> None:
         result = validated
         if not asked.once:
             print(f"seed {seed}, with them:")
-            result = trained(asked_of, settings.model_copy(update={"patience": None}), validated.best_epoch)
+            result = trained(
+                asked_of, settings.model_copy(update={"patience": None}), validated.best_epoch, in_pieces=asked.pieces
+            )
         found.append(figures_of(result, asked_of))
         told = ", ".join(f"{metric} {value:.4f}" for metric, value in found[-1].items())
         print(f"  {told}; {time.monotonic() - began:.0f} s in all", flush=True)
