@@ -26,7 +26,7 @@ OWN_FEATURES = (
     "days", "units", "age", "first_age", "gap", "gap_deviation", "due", "due_by_item", "share", "share_since_first",
     "place", "recent_days", "days_of_three", "fading", "slowly_fading", "fast_decay", "slow_decay", "basket_vector",
 )  # fmt: skip
-LOOK_FEATURES = ("looks", "look_age", "looks_recent")
+LOOK_FEATURES = ("looks", "look_age", "looks_recent", "category_looks_share", "category_look_age")
 CATEGORY_FEATURES = (
     "category_days", "category_age", "category_recent_days", "category_gap", "category_due", "category_share",
     "age_over_category_age", "share_in_category",
@@ -74,7 +74,7 @@ def _by_name(block: Block, keys: Ints, customers: Ints, items: Ints) -> dict[str
     features: dict[str, Floats] = {name: known.facts[name][items] for name in ITEM_FEATURES}
     features |= {source: block.score(source)[customers, items] for source in limits_with(block.asked.settings)}
     features |= _of_pairs(bought, keys, customers, items, known, block.asked.recent_days)
-    features |= _of_looks(block.histories.looked, keys, block.asked.recent_days)
+    features |= _of_looks(block.histories.looked, keys, customers, items, known.categories, block.asked.recent_days)
     features |= _of_customers(bought, customers, block.asked.recent_days)
     features |= _of_categories(bought, customers, items, features["age"], known.categories, block.asked.recent_days)
     taste = taste_vectors(bought, known.rarity) @ known.tastes
@@ -122,8 +122,16 @@ def _of_pairs(
     return features | {"basket_vector": of(vectors.data.astype(float), 0.0)}
 
 
-def _of_looks(looked: Lines, keys: Ints, recent_days: int) -> dict[str, Floats]:
-    pairs = looked.pairs
+def _of_looks(
+    looked: Lines, keys: Ints, customers: Ints, items: Ints, categories: Ints, recent_days: int
+) -> dict[str, Floats]:
+    """Of days on which the customer looked at the item or at others of its category, and did not buy it."""
+    pairs, num_categories = looked.pairs, int(categories.max(initial=0)) + 1
+    shape = (looked.num_customers, num_categories)
+    lines, latest = np.zeros(shape), np.full(shape, np.nan)
+    np.add.at(lines, (looked.customers, categories[looked.items]), 1)
+    np.fmin.at(latest, (looked.customers, categories[looked.items]), looked.ages)
+    shares = lines / np.maximum(1, lines.sum(axis=1, keepdims=True))
     at, is_looked = pairs.find(keys)
 
     def of(values: Floats, other: float) -> Floats:
@@ -133,6 +141,8 @@ def _of_looks(looked: Lines, keys: Ints, recent_days: int) -> dict[str, Floats]:
         "looks": of(pairs.num_lines, 0.0),
         "look_age": of(looked.ages[pairs.starts].astype(float), np.nan),
         "looks_recent": of(pairs.sums(looked.ages <= recent_days), 0.0),
+        "category_looks_share": shares[customers, categories[items]],
+        "category_look_age": latest[customers, categories[items]],
     }
 
 

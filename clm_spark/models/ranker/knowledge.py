@@ -9,7 +9,7 @@ from scipy import sparse
 from scipy.sparse.linalg import svds
 
 from clm_spark.models.ranker.als_source import item_vectors
-from clm_spark.models.ranker.lines import Bools, Floats, Ints, Lines, Singles
+from clm_spark.models.ranker.lines import Bools, Floats, Histories, Ints, Lines, Singles
 from clm_spark.models.ranker.settings import CandidateSettings
 from clm_spark.models.ranker.transformer_source import Files
 
@@ -111,33 +111,32 @@ def facts_of(sums: dict[str, Floats]) -> dict[str, Singles]:
 def knowledge_of(
     sums: dict[str, Floats],
     categories: Ints,
-    references: Lines,
-    reference_keys: Ints,
+    references: Histories,
     *,
     settings: CandidateSettings,
     contents: Singles | None = None,
     transformer: Files | None = None,
 ) -> Knowledge:
-    """From sums over all customers and the purchases of those of reference, whose rows are in the order of their keys."""
-    nothing = np.zeros((len(categories), 0), np.float32)
-    facts, votes = facts_of(sums), basket_vectors(references)
+    """From sums over all customers and the histories of those of reference, in the order of their keys."""
+    nothing, bought = np.zeros((len(categories), 0), np.float32), references.bought
+    facts, votes = facts_of(sums), basket_vectors(bought)
     popular = np.union1d(
         _most(sums["buyer_days"], settings.popular), _most(sums["recent_buyer_days"], settings.popular)
     )
-    rarity = np.log((1 + references.num_customers) / (1 + references.of_items(~references.is_repeat)))
+    rarity = np.log((1 + bought.num_customers) / (1 + bought.of_items(~bought.is_repeat)))
     kept = settings.neighbours_per_item
     return Knowledge(
         facts,
         categories,
         popular,
-        reference_keys,
+        references.customer_keys,
         scaled_to_one(votes).T.tocsr(),
         votes,
         lengths_of(votes),
-        bought_with(references, kept=kept),
-        bought_next(references, kept=kept),
-        _tastes(references, rarity, settings),
-        item_vectors(decayed(references), settings) if settings.from_als else nothing,
+        bought_with(bought, kept=kept),
+        bought_next(bought, kept=kept),
+        _tastes(bought, rarity, settings),
+        item_vectors(taken_to(references, settings), settings) if settings.from_als else nothing,
         nothing if contents is None else contents,
         rarity.astype(np.float32),
         transformer,
@@ -160,6 +159,11 @@ def basket_vectors(bought: Lines) -> Any:
 def decayed(bought: Lines) -> Any:
     """Customers x items: a purchase counts less with every basket after it."""
     return bought.matrix(BASKETS_FADE**bought.places).astype(np.float32)
+
+
+def taken_to(histories: Histories, settings: CandidateSettings) -> Any:
+    """Customers x items: purchases and looks, decayed, of which a look counts `look_weight`."""
+    return decayed(histories.bought) + settings.look_weight * decayed(histories.looked)
 
 
 def lengths_of(rows: Any) -> Singles:

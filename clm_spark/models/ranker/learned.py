@@ -50,8 +50,7 @@ def knowledge_at(
     return knowledge_of(
         sums,
         categories,
-        references.bought,
-        references.customer_keys,
+        references,
         settings=settings,
         contents=contents,
         transformer=transformer,

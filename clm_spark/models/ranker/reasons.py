@@ -35,8 +35,10 @@ def _own(row: Row) -> str:
 
 
 def _looked(row: Row) -> str:
-    age = row["look_age"]
-    return f"looked at {age:.0f} days ago" if np.isfinite(age) else _popular(row)
+    age, of_category = row["look_age"], row["category_look_age"]
+    if np.isfinite(age):
+        return f"looked at {age:.0f} days ago"
+    return f"looked at others of its category {of_category:.0f} days ago" if np.isfinite(of_category) else _popular(row)
 
 
 def _category(row: Row) -> str:

@@ -45,6 +45,10 @@ class CandidateSettings(Section):
     )
     text_words: Count = Field(64, description="first words of a text, or the encoder's tokens, that are looked at")
     content_dimensions: Count = Field(64, description="of a text's vector: more are reduced to these")
+    look_weight: Annotated[float, Field(ge=0)] = Field(
+        0.2,
+        description="what a day with looks at an item counts for ALS, categories and texts, where one with a purchase is 1",
+    )
     neighbours: Count = Field(300, description="customers whose baskets are most like the customer's")
     reference_customers: Count = Field(
         10_000, description="customers, drawn by hash, among whom neighbours are looked for: cost is linear in it"

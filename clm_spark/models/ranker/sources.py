@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from clm_spark.models.ranker.knowledge import (
     decayed,
     lengths_of,
     scaled_to_one,
+    taken_to,
     taste_vectors,
 )
 from clm_spark.models.ranker.lines import Histories, Ints, Singles, histories_of
@@ -80,6 +82,11 @@ class Block:
         return self.scores[source]
 
     @cached_property
+    def taken(self) -> Any:
+        """Customers x items: what each took to, purchases and looks."""
+        return taken_to(self.histories, self.asked.settings)
+
+    @cached_property
     def alike(self) -> Singles:
         """Customers x customers of reference: cosine of their baskets' vectors; -1 with themselves."""
         known, histories = self.known, self.histories
@@ -125,27 +132,28 @@ def _by_tastes(block: Block) -> Singles:
 
 
 def _by_als(block: Block) -> Singles:
-    """The product of factors, the customer's folded in from what was bought."""
+    """The product of factors, the customer's folded in from what was bought and looked at."""
     known = block.known
-    own = folded_in(decayed(block.histories.bought), known.als, block.asked.settings)
+    own = folded_in(block.taken, known.als, block.asked.settings)
     return np.asarray(own @ known.als.T)
 
 
 def _by_category(block: Block) -> Singles:
-    """How much of what the customer buys is of the item's category, times how much of the category's sales it has of late."""
-    known, bought = block.known, block.histories.bought
+    """How much of what the customer takes to is of the item's category, times how much of the category's sales it has of late."""
+    known, histories = block.known, block.histories
     of_category = np.bincount(known.categories, weights=known.facts["item_recent_days"])
     in_category = known.facts["item_recent_days"] / np.maximum(1, of_category)[known.categories]
-    lines = np.zeros((bought.num_customers, len(of_category)))
-    np.add.at(lines, (bought.customers, known.categories[bought.items]), 1)
-    shares = lines / np.maximum(1, lines.sum(axis=1, keepdims=True))
+    lines = np.zeros((histories.num_customers, len(of_category)))
+    for some, weight in ((histories.bought, 1.0), (histories.looked, block.asked.settings.look_weight)):
+        np.add.at(lines, (some.customers, known.categories[some.items]), weight)
+    shares = lines / np.maximum(lines.sum(axis=1, keepdims=True), 1e-12)
     return np.asarray(shares[:, known.categories] * in_category, np.float32)
 
 
 def _by_content(block: Block) -> Singles:
     """How near the text of each item is to those of what the customer bought or looked at, by cosine."""
-    contents, histories = block.known.contents, block.histories
-    taken = np.asarray((decayed(histories.bought) + decayed(histories.looked)) @ contents)
+    contents = block.known.contents
+    taken = np.asarray(block.taken @ contents)
     lengths = np.linalg.norm(taken, axis=1, keepdims=True)
     return np.asarray(taken / np.maximum(lengths, np.float32(1e-12)) @ contents.T)
 

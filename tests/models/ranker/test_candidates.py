@@ -93,9 +93,7 @@ def histories():
 @pytest.fixture(scope="module")
 def known(histories):
     sums = item_sums(histories.bought, recent_days=RECENT)
-    return knowledge_of(
-        sums, CATEGORIES, histories.bought, histories.customer_keys, settings=SETTINGS, contents=CONTENTS
-    )
+    return knowledge_of(sums, CATEGORIES, histories, settings=SETTINGS, contents=CONTENTS)
 
 
 def vector_of(baskets):
@@ -214,6 +212,7 @@ def test_what_is_told_of_the_customer_with_the_item(histories, known):
         )
         ages = [age for age in days if item in baskets[age]]
         look_ages = sorted(age for looked, age in looks if looked == item)
+        category_look_ages = [age for looked, age in looks if CATEGORIES[looked] == CATEGORIES[item]]
         gap = (ages[-1] - ages[0]) / (len(ages) - 1) if len(ages) > 1 else np.nan
         expected = {
             "days": len(ages),
@@ -233,6 +232,8 @@ def test_what_is_told_of_the_customer_with_the_item(histories, known):
             "basket_vector": VECTORS[customer][item],
             "looks": len(look_ages),
             "look_age": look_ages[0] if look_ages else np.nan,
+            "category_looks_share": len(category_look_ages) / max(1, len(looks)),
+            "category_look_age": min(category_look_ages, default=np.nan),
             "baskets": len(days),
             "basket_size": np.mean([len(items) for items in baskets.values()]) if days else np.nan,
             "last_age": days[0] if days else np.nan,
@@ -286,12 +287,19 @@ def strengths_of(baskets):
     return own
 
 
+def taken_by(customer):
+    """What the customer's purchases and looks count, by item."""
+    baskets, looks = HISTORIES[customer]
+    by_age = {age: [item for item, at in looks if at == age] for _, age in looks}
+    return strengths_of(baskets) + SETTINGS.look_weight * strengths_of(by_age)
+
+
 def test_als_scores_are_those_of_the_customers_exact_factors(known):
     (block,) = blocks_of([batch_of(HISTORIES)], known, CandidateOptions(SETTINGS, RECENT))
     items = known.als.astype(float)
     assert items.shape == (NUM_ITEMS, SETTINGS.als_rank)
-    for customer, (baskets, _) in enumerate(HISTORIES):
-        weights = SETTINGS.als_alpha * strengths_of(baskets)
+    for customer in range(NUM_CUSTOMERS):
+        weights = SETTINGS.als_alpha * taken_by(customer)
         wanted = (weights > 0).astype(float)
         penalty = SETTINGS.als_regularization * wanted.sum() * np.eye(SETTINGS.als_rank)
         system = items.T @ (items * (1 + weights)[:, None]) + penalty
@@ -302,7 +310,7 @@ def test_als_scores_are_those_of_the_customers_exact_factors(known):
 def test_a_source_that_is_left_out_has_no_feature_and_no_candidates(histories):
     settings = SETTINGS.model_copy(update={"from_als": 0, "from_category": 0, "from_content": 0})
     sums = item_sums(histories.bought, recent_days=RECENT)
-    known = knowledge_of(sums, CATEGORIES, histories.bought, histories.customer_keys, settings=settings)
+    known = knowledge_of(sums, CATEGORIES, histories, settings=settings)
     (block,) = blocks_of([batch_of(HISTORIES)], known, CandidateOptions(settings, RECENT))
     found = candidates_of(block)
     names = features_with(settings)
@@ -335,9 +343,12 @@ def test_what_sells_in_the_customers_categories(known):
     of_category = Counter()
     for item, count in recent.items():
         of_category[item % 4] += count
-    for customer, (baskets, _) in enumerate(HISTORIES):
+    for customer, (baskets, looks) in enumerate(HISTORIES):
         lines = Counter(item % 4 for items in baskets.values() for item in items)
-        share = [lines[item % 4] / max(1, lines.total()) for item in range(NUM_ITEMS)]
+        looked = Counter(item % 4 for item, _ in looks)
+        in_all = lines.total() + SETTINGS.look_weight * looked.total()
+        weighed = [lines[item % 4] + SETTINGS.look_weight * looked[item % 4] for item in range(NUM_ITEMS)]
+        share = np.array(weighed) / max(in_all, 1e-12)
         expected = [share[item] * recent[item] / max(1, of_category[item % 4]) for item in range(NUM_ITEMS)]
         np.testing.assert_allclose(block.score(OF_CATEGORY)[customer], expected, atol=1e-6)
 
@@ -345,13 +356,9 @@ def test_what_sells_in_the_customers_categories(known):
 def test_what_is_like_what_the_customer_took_to(known):
     (block,) = blocks_of([batch_of(HISTORIES)], known, CandidateOptions(SETTINGS, RECENT))
     found = candidates_of(block)
-    for customer, (baskets, looks) in enumerate(HISTORIES):
-        taken = strengths_of(baskets) @ CONTENTS + strengths_of(looks_by_age(looks)) @ CONTENTS
+    for customer in range(NUM_CUSTOMERS):
+        taken = taken_by(customer) @ CONTENTS
         expected = CONTENTS @ taken / max(np.linalg.norm(taken), 1e-12)
         np.testing.assert_allclose(block.score(CONTENT)[customer], expected, atol=1e-5)
         best = np.argsort(-expected, kind="stable")[: SETTINGS.from_content]
         assert set(best[expected[best] > 0]) <= set(found.items[found.customers == customer])
-
-
-def looks_by_age(looks):
-    return {age: [item for item, at in looks if at == age] for _, age in looks}
