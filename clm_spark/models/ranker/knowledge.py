@@ -162,8 +162,9 @@ def decayed(bought: Lines) -> Any:
 
 
 def taken_to(histories: Histories, settings: CandidateSettings) -> Any:
-    """Customers x items: purchases and looks, decayed, of which a look counts `look_weight`."""
-    return decayed(histories.bought) + settings.look_weight * decayed(histories.looked)
+    """Customers x items: purchases and looks, of which a look counts `look_weight`; tastes last, so they fade slowly."""
+    bought, looked = (lines.matrix(TASTES_FADE**lines.places) for lines in (histories.bought, histories.looked))
+    return (bought + settings.look_weight * looked).astype(np.float32)
 
 
 def lengths_of(rows: Any) -> Singles:

@@ -74,8 +74,12 @@ class RankerSettings(Section):
     )
     customers_per_panel: Count = Field(20_000, description="customers of each morning that are trained on, by hash")
     negative_share: Share = Field(0.3, description="share of the candidates not bought that is trained on, weighted up")
-    num_trees: Count = 200
-    max_depth: Count = 6
+    num_trees: Count = Field(400, description="at most")
+    max_depth: Count = 4
+    kept_share: Share = Field(0.1, description="share of the customers, by hash, that say when there are enough trees")
+    patience: Count = Field(
+        20, description="trees without a lower log loss on these customers, after which no more are made"
+    )
     step_size: Annotated[float, Field(gt=0)] = 0.08
     subsample: Share = 0.8
     feature_share: Share = Field(0.3, description="share of the features per tree")

@@ -280,10 +280,10 @@ def test_best_cells():
 
 
 def strengths_of(baskets):
-    """Of each item, what its purchases count: .8 for every basket that came after."""
+    """Of each item, what its baskets count: .95 for every one that came after."""
     own = np.zeros(NUM_ITEMS)
     for place, age in enumerate(sorted(baskets)):
-        own[baskets[age]] += 0.8**place
+        own[baskets[age]] += 0.95**place
     return own
 
 
