@@ -23,8 +23,7 @@ class CandidateSettings(Section):
         0, description="items with the largest product of ALS factors, such as 50; 0: ALS is left out"
     )
     from_category: Annotated[int, Field(ge=0)] = Field(
-        0,
-        description="items that sell best of late in the categories that the customer buys of, such as 30; 0: left out",
+        30, description="items that sell best of late in the categories that the customer takes to; 0: left out"
     )
     from_transformer: Annotated[int, Field(ge=0)] = Field(
         0,
@@ -75,12 +74,12 @@ class RankerSettings(Section):
     customers_per_panel: Count = Field(20_000, description="customers of each morning that are trained on, by hash")
     negative_share: Share = Field(0.3, description="share of the candidates not bought that is trained on, weighted up")
     num_trees: Count = Field(400, description="at most")
-    max_depth: Count = 4
+    max_depth: Count = 6
     kept_share: Share = Field(0.1, description="share of the customers, by hash, that say when there are enough trees")
     patience: Count = Field(
-        20, description="trees without a lower log loss on these customers, after which no more are made"
+        40, description="trees without a lower log loss on these customers, after which no more are made"
     )
-    step_size: Annotated[float, Field(gt=0)] = 0.08
+    step_size: Annotated[float, Field(gt=0)] = 0.04
     subsample: Share = 0.8
     feature_share: Share = Field(0.3, description="share of the features per tree")
     min_leaf_weight: Annotated[float, Field(ge=0)] = 20.0

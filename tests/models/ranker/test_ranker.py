@@ -3,7 +3,9 @@
 from datetime import timedelta
 
 import numpy as np
+import pyarrow as pa
 import pytest
+import xgboost
 from bought_days import AS_OF, NUM_ITEMS, inputs_of, written
 from pyspark.sql import functions as F
 
@@ -13,8 +15,8 @@ from clm_spark.files import local_path
 from clm_spark.models.comparison import stacked
 from clm_spark.models.ranker.alike import UserNeighbours
 from clm_spark.models.ranker.histories import histories_at, taken_after
-from clm_spark.models.ranker.model import Ranker
-from clm_spark.models.ranker.settings import CandidateSettings
+from clm_spark.models.ranker.model import Ranker, fit_ranker
+from clm_spark.models.ranker.settings import CandidateSettings, RankerSettings
 from clm_spark.models.task import Inputs
 from clm_spark.tables.lake import Lake
 
@@ -107,11 +109,40 @@ def test_the_ranker_learns_what_is_due(lake, tmp_path):
 
     # Trees that know other features are not asked: neither by other settings, nor those of a release before.
     assert ranker.differs(path, inputs) is None
-    other = lake.settings.with_section(CandidateSettings(from_category=5))
+    other = lake.settings.with_section(CandidateSettings(from_als=5))
     of_others = Inputs(Lake(lake.spark, other), AS_OF, inputs.rows)
-    assert ranker.differs(path, of_others) == "its trees were trained on other features: of_category"
+    assert ranker.differs(path, of_others) == "its trees were trained on other features: als"
     local_path(f"{path}/features.json").unlink()
     assert "an earlier release did not write down" in ranker.differs(path, inputs)
+
+
+def test_trees_end_where_they_no_longer_help_customers_kept_for_it(spark):
+    random = np.random.default_rng(5)
+    who, told, noise = random.integers(0, 300, 6000), random.normal(size=6000), random.normal(size=(6000, 5))
+    label = random.random(6000) < 1 / (1 + np.exp(-2 * told))
+    names = ("told", *(f"noise_{n}" for n in range(5)))
+    columns = {
+        "customer_key": who,
+        "item_index": np.arange(6000, dtype=np.int32),
+        "label": label.astype(np.int32),
+        "weight": np.ones(6000, np.float32),
+        "as_of": np.zeros(6000, np.int32),
+        **dict(zip(names, np.column_stack([told, noise]).T, strict=True)),
+    }
+    examples = spark.createDataFrame(pa.table(columns))
+    settings = RankerSettings(min_leaf_weight=1.0, step_size=0.3, max_depth=6, patience=5)
+    booster = fit_ranker(examples, names, settings).get_booster()
+    best = int(booster.attr("best_iteration")) + 1
+    assert booster.num_boosted_rounds() == best + settings.patience < 40, "of 400"
+    matrix = xgboost.DMatrix(np.column_stack([told, noise]), feature_names=list(names))
+
+    def error(trees):
+        """Mean distance to the law's probability."""
+        return np.abs(booster.predict(matrix, iteration_range=(0, trees)) - 1 / (1 + np.exp(-2 * told))).mean()
+
+    assert error(best) < error(1)
+    kept = RankerSettings(**settings.model_dump() | {"kept_share": 1.0})
+    assert fit_ranker(examples, names, kept).get_booster().num_boosted_rounds() == settings.patience, "none is left"
 
 
 def test_too_little_to_learn_from(lake, tmp_path):
