@@ -84,7 +84,7 @@ def model_lists(
         facts = context.broadcast(knowledge_at(histories, no_categories, asked))
         drawn = histories.orderBy(F.xxhash64("customer_key", F.lit(ranker.seed))).limit(ranker.customers_per_panel)
         examples.append(examples_of(drawn, facts, asked, ranker).withColumn("as_of", F.lit(-number)))
-    rows = reduce(DataFrame.unionByName, examples)
+    rows = reduce(DataFrame.unionByName, examples).persist()  # counted by label, then trained on
     started = time.perf_counter()
     features = features_with(candidates)
     trees = bytes(fit_ranker(rows, features, ranker).get_booster().save_raw("ubj"))

@@ -34,7 +34,7 @@ from clm_spark.settings import Settings
 from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, EVENTS, ITEM_VOCABULARY
 
 ASKED = "features.json"  # beside the trees: what they are asked with
-KEPT = "is_kept"
+VALIDATES = "is_validation"
 DRAWS = 1_000_000
 
 log = logging.getLogger(__name__)
@@ -101,19 +101,19 @@ class Ranker(Recommender):
 def fit_ranker(examples: DataFrame, features: Sequence[str], settings: RankerSettings) -> Any:
     """Trees by XGBoost (Chen and Guestrin 2016) that tell the probability of `label` from `features`, by `weight`.
 
-    As many as lower the log loss on customers kept for it: a small shop's examples bear few. Where these or the others
-    have one label alone, so few customers there are, `patience` trees of all examples.
+    Early stopping: as many trees as lower the log loss on the validation customers, since a small shop's examples bear few. Where
+    these or the others have one label alone, so few customers there are, `patience` trees are made of all examples.
     """
     from xgboost.spark import SparkXGBClassifier  # here: importing it takes seconds, and few jobs need it
 
     logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
-    kept = F.pmod(F.xxhash64("customer_key", F.lit(settings.seed), F.lit(KEPT)), F.lit(DRAWS)) < F.lit(
-        settings.kept_share * DRAWS
+    validates = F.pmod(F.xxhash64("customer_key", F.lit(settings.seed), F.lit(VALIDATES)), F.lit(DRAWS)) < F.lit(
+        settings.validation_share * DRAWS
     )
-    rows = examples.withColumn(KEPT, kept)
-    labels = rows.groupBy(KEPT).agg(F.count_distinct("label").alias("labels")).collect()  # two rows at most
+    rows = examples.withColumn(VALIDATES, validates)
+    labels = rows.groupBy(VALIDATES).agg(F.count_distinct("label").alias("labels")).collect()  # two rows at most
     stops = len(labels) == 2 and all(row["labels"] == 2 for row in labels)
-    when = {"validation_indicator_col": KEPT, "early_stopping_rounds": settings.patience} if stops else {}
+    when = {"validation_indicator_col": VALIDATES, "early_stopping_rounds": settings.patience} if stops else {}
     trees = SparkXGBClassifier(
         features_col=list(features),
         label_col="label",

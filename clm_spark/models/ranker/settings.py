@@ -75,7 +75,9 @@ class RankerSettings(Section):
     negative_share: Share = Field(0.3, description="share of the candidates not bought that is trained on, weighted up")
     num_trees: Count = Field(400, description="at most")
     max_depth: Count = 6
-    kept_share: Share = Field(0.1, description="share of the customers, by hash, that say when there are enough trees")
+    validation_share: Share = Field(
+        0.1, description="share of the customers, by hash, on whom early stopping is judged"
+    )
     patience: Count = Field(
         40, description="trees without a lower log loss on these customers, after which no more are made"
     )

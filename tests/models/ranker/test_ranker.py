@@ -116,7 +116,7 @@ def test_the_ranker_learns_what_is_due(lake, tmp_path):
     assert "an earlier release did not write down" in ranker.differs(path, inputs)
 
 
-def test_trees_end_where_they_no_longer_help_customers_kept_for_it(spark):
+def test_early_stopping_on_validation_customers(spark):
     random = np.random.default_rng(5)
     who, told, noise = random.integers(0, 300, 6000), random.normal(size=6000), random.normal(size=(6000, 5))
     label = random.random(6000) < 1 / (1 + np.exp(-2 * told))
@@ -141,8 +141,10 @@ def test_trees_end_where_they_no_longer_help_customers_kept_for_it(spark):
         return np.abs(booster.predict(matrix, iteration_range=(0, trees)) - 1 / (1 + np.exp(-2 * told))).mean()
 
     assert error(best) < error(1)
-    kept = RankerSettings(**settings.model_dump() | {"kept_share": 1.0})
-    assert fit_ranker(examples, names, kept).get_booster().num_boosted_rounds() == settings.patience, "none is left"
+    nobody_left = RankerSettings(**settings.model_dump() | {"validation_share": 1.0})
+    assert fit_ranker(examples, names, nobody_left).get_booster().num_boosted_rounds() == settings.patience, (
+        "none is left"
+    )
 
 
 def test_too_little_to_learn_from(lake, tmp_path):
