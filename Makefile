@@ -27,7 +27,7 @@ test: ## set up, then pass the tests but the long ones (PYTEST="-k lake" chooses
 
 test-long: ## the long ones: whole jobs, training, migrations, streams, late files, persons, bots, keys, a rank that fails
 	@infra/setup.sh dev
-	@$(BIN)/python -m pytest -m "long and not soak"
+	@$(BIN)/python -m pytest --compiled -m "long and not soak"
 
 check: ## style, types, import layers and dependencies
 	@infra/setup.sh dev

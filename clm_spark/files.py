@@ -9,6 +9,7 @@ import re
 import shutil
 import tempfile
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from clm_spark.errors import SettingsError
 SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*):/")
 # Stores without a rename: what is written there is seen once it is whole.
 PUTS = ("s3a", "s3", "s3n", "gs")
+COMPRESSED, USUAL_COMPRESSION = (".gz", ".bz2", ".zst", ".parquet"), 8
 
 
 def is_here(url: str) -> bool:
@@ -36,6 +38,22 @@ def local_path(url: str) -> Path:
 def as_url(path: str) -> str:
     """The place as a URL that means the same to Spark, its executors and pyarrow, without a slash at its end."""
     return f"file://{local_path(path)}" if is_here(path) else path.rstrip("/")
+
+
+def size_here(url: str, *, most: int, is_unpacked: bool = False) -> int:
+    """Bytes of a file or folder of this machine, counted until there are `most`; 0 where there is none.
+
+    With `is_unpacked` about as many as there would be if nothing were compressed.
+    """
+    place, size = local_path(url), 0
+    found = (Path(at) / name for at, _, names in os.walk(place) for name in names) if place.is_dir() else [place]
+    for file in found:
+        times = USUAL_COMPRESSION if is_unpacked and file.suffix in COMPRESSED else 1
+        with suppress(FileNotFoundError):
+            size += file.stat().st_size * times
+        if size >= most:
+            break
+    return size
 
 
 def exists(url: str) -> bool:

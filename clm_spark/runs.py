@@ -220,9 +220,9 @@ def _records_taken_in(book: Lake) -> tuple[dict[str, int], list[dict[str, Any]]]
     From the ledger, not from this process: a run that was killed signed some of them off and did not say so.
     """
     mine = (F.col("job") == book.job) & (F.col("as_of") == F.lit(book.settings.as_of))
-    batches = book.read(INGESTED_BATCHES).where(mine).select("batch_id", *COUNTS).collect()
+    batches = book.stored(INGESTED_BATCHES).where(mine).select("batch_id", *COUNTS).collect()
     summed = {name: sum(batch[name] for batch in batches) for name in COUNTS}
-    files = book.read(INGESTED_FILES).where(F.col("batch_id").isin([batch["batch_id"] for batch in batches]))
+    files = book.stored(INGESTED_FILES).where(F.col("batch_id").isin([batch["batch_id"] for batch in batches]))
     # A file may come changed under its name, and a stream's partition comes with every step.
     per_file = files.groupBy("file").agg(*(F.sum(name).alias(name) for name in COUNTS)).orderBy("file")
     return summed, [{**row.asDict(), "num_rows": row["num_kept"]} for row in per_file.collect()]

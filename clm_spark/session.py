@@ -17,7 +17,7 @@ from pyspark.logger import PySparkLogger
 from pyspark.sql import DataFrame, SparkSession
 
 from clm_spark.errors import SettingsError
-from clm_spark.files import is_here, local_path
+from clm_spark.files import is_here, local_path, size_here
 from clm_spark.machine import memory_bytes, num_cores
 from clm_spark.settings import Settings
 from clm_spark.startup import extend_class_path, has_jars, java_option, java_options
@@ -26,11 +26,14 @@ DELTA_PACKAGE = "io.delta:delta-spark_4.1_2.13:4.4.0"
 KAFKA_PACKAGE = "org.apache.spark:spark-sql-kafka-0-10_2.13:4.1.1"  # 4.1.4's names a dependency that is nowhere
 MIN_JAVA = 17
 GIGABYTE = 1 << 30
+# Spark makes Java of each plan and compiles it. Over few rows that takes longer than to interpret the plan (docs/tried.md).
+INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 # The rest is for Python's workers, the ranks of a training and the page cache.
 DRIVERS_SHARE_OF_MEMORY = 0.4
 MOST_DRIVER_MEMORY = 31 * GIGABYTE  # from 32 GB on, a JVM's pointers are twice as long
 CLUSTER_SHUFFLE_PARTITIONS = 200
 SESSION_ZONE = "spark.sql.session.timeZone"
+FEW_BYTES = 48 << 20  # a log of some 250,000 records, or the tables of a shop that has them
 
 
 def build_session(settings: Settings, *, app_name: str) -> SparkSession:
@@ -148,6 +151,8 @@ def _context_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:
         "spark.sql.shuffle.partitions": str(spark.shuffle_partitions or _shuffle_partitions(spark.master)),
         "spark.hadoop.hive.metastore.disallow.incompatible.col.type.changes": "false",
         "spark.ui.showConsoleProgress": "false",
+        # A second list of a table's files beside its log, made with each commit, which this Delta never reads.
+        "spark.databricks.delta.allFilesInCrc.enabled": "false",
         # Looks up the line of Python behind every expression, for errors: as long as building plans of wide rows itself.
         "spark.python.sql.dataFrameDebugging.enabled": "false",
     }
@@ -161,6 +166,8 @@ def _context_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:
     if launches_jvm:
         conf["spark.driver.memory"] = spark.driver_memory or _driver_memory()
     options = list(java_options()) if launches_jvm and is_local(settings) else []
+    if is_local(settings) and _has_few_records(settings):
+        conf |= INTERPRETED
     if spark.local_metastore:
         conf |= _local_metastore(settings)
         options.append(
@@ -175,6 +182,14 @@ def _context_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:
 def _uses_kept_jars(settings: Settings, *, launches_jvm: bool) -> bool:
     """Whether Delta comes from the jars that set-up keeps on this machine."""
     return launches_jvm and is_local(settings) and settings.spark.delta_jars == "fetch" and has_jars(DELTA_PACKAGE)
+
+
+def _has_few_records(settings: Settings) -> bool:
+    """Whether the log and the tables lie on this machine and are small; of a stream's topic nobody knows."""
+    tables, log = settings.lakehouse.path, settings.ingest.path or settings.lakehouse.path
+    if settings.stream.topic or not (is_here(tables) and is_here(log)):
+        return False
+    return max(size_here(tables, most=FEW_BYTES), size_here(log, most=FEW_BYTES, is_unpacked=True)) < FEW_BYTES
 
 
 def _driver_memory() -> str:

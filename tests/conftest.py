@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 from small_shop import SmallShop, fill
 
 from clm_spark.models.catalogue import settings_from
-from clm_spark.session import build_session
+from clm_spark.session import INTERPRETED, build_session
 from clm_spark.settings import Settings
 from clm_spark.tables.lake import Lake
 
@@ -41,10 +41,18 @@ def lake_settings(folder: Path, **changes: Any) -> Settings:
     )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--compiled", action="store_true", help="let Spark compile its plans, as it does for all but small shops"
+    )
+
+
 @pytest.fixture(scope="session")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+def spark(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[SparkSession]:
     # With a topic, for the session to bring Kafka's connector.
     settings = lake_settings(tmp_path_factory.mktemp("session"), stream={"topic": "tests"})
+    if not request.config.getoption("--compiled"):
+        settings.spark.conf.update(INTERPRETED)
     session = build_session(settings, app_name="tests")
     yield session
     session.stop()

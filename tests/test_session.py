@@ -61,6 +61,30 @@ def test_what_is_set_holds_on_any_machine(tmp_path):
     assert (conf["spark.driver.memory"], conf["spark.sql.shuffle.partitions"]) == ("3g", "2")
 
 
+def test_plans_are_interpreted_where_there_are_few_records(tmp_path, monkeypatch):
+    """(log's name, its bytes, of them of tables, more settings) and whether Spark compiles plans."""
+    monkeypatch.setattr(session, "FEW_BYTES", 1000)
+    cases = [
+        ("a.csv", 900, 900, {}, False),
+        ("a.csv", 1000, 900, {}, True),
+        ("a.csv", 900, 1000, {}, True),
+        ("a.csv.gz", 200, 900, {}, True),
+        ("a.csv", 900, 900, {"stream": {"topic": "clicks"}}, True),
+        ("a.csv", 900, 900, {"spark": {"master": "spark://host:7077"}}, True),
+        ("a.csv", 900, 900, {"ingest": {"source": "complete_journey", "path": "s3a://shop/log"}}, True),
+    ]
+    came = []
+    for number, (name, log_bytes, table_bytes, changes, _) in enumerate(cases):
+        folder = tmp_path / str(number)
+        for place, size in ((folder / "log" / name, log_bytes), (folder / "lake" / "tables" / "a", table_bytes)):
+            place.parent.mkdir(parents=True)
+            place.write_bytes(b"." * size)
+        ingest = {"source": "complete_journey", "path": str(folder / "log")}
+        settings = lake_settings(folder / "lake", **{"ingest": ingest, **changes})
+        came.append(not session.INTERPRETED.items() <= session._context_conf(settings, launches_jvm=True).items())
+    assert came == [compiled for *_, compiled in cases]
+
+
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_lakehouse_may_lie_in_a_folder_of_any_name(tmp_path):

@@ -64,6 +64,7 @@ class Lake:
     missing: list[str] = field(default_factory=list)  # models that could not take part, each with the reason
     too_little: list[str] = field(default_factory=list)  # models for which there is too little data, in the same way
     _checked: set[str] = field(default_factory=set)
+    _made: set[str] = field(default_factory=set)  # tables that this run has made
     _views: dict[str, str | None] = field(default_factory=dict)  # what each table says of its view; None: just made
 
     @cached_property
@@ -102,7 +103,7 @@ class Lake:
     def read(self, table: Table) -> DataFrame:
         """Every row of the table, as of its last version, raw records in the clear."""
         version = self._require(table)
-        self.inputs[table.title] = self.version(table) if version is None else version
+        self.inputs[table.title] = self._own_version(table) if version is None else version
         rows = self.spark.table(self.name(table))
         return rows if table.record is None else with_opened_record(rows, table, key=self.schemas.key)
 
@@ -223,6 +224,20 @@ class Lake:
         assert last is not None
         return int(last["version"])
 
+    def _own_version(self, table: Table) -> int:
+        """The version that this run's last write made, or else the current one, which takes a Spark job to look up.
+
+        Where others have written since, this says less than is read: what follows from it is made again once too often.
+        """
+        own = [written.version for written in self.written if written.table == table.title]
+        if own or table.title in self._made:
+            return max(own, default=0)
+        return self.version(table)
+
+    def was_made_now(self, table: Table) -> bool:
+        """Whether this run has made the table, and not written to it: it is empty, unless another run has begun to fill it."""
+        return table.title in self._made
+
     def location(self, table: Table) -> str:
         """URL of the table's files, for readers other than Spark."""
         detail = self.spark.sql(f"DESCRIBE DETAIL {self.name(table)}").select("location").head()
@@ -246,6 +261,7 @@ class Lake:
         with_retries(lambda: self.spark.sql(ddl), title=table.title)
         self._views[table.title] = None
         self._checked.add(table.title)
+        self._made.add(table.title)
 
     def _as_set(self, table: Table) -> dict[str, str]:
         """Properties that this release and the settings decide."""

@@ -90,7 +90,8 @@ def finish_batch(lake: Lake, source: Source, batch: Batch, settings: Settings) -
         num_kept, duplicates = write_new_events(lake, source, typed, results, summary.span, batch_id=batch.batch_id)
         num_rejected = _write_rejected(lake, typed, summary, batch)
         new_columns = _new_columns(results) if summary.num_with_new_columns else []
-    lake.replace(_counted_files(lake, read, summary, duplicates, batch), into=INGESTED_FILES, batch_id=batch.batch_id)
+    files = _counted_files(lake, read, summary, duplicates, batch)
+    lake.replace(files, into=INGESTED_FILES, is_key_proven=True, batch_id=batch.batch_id)
     # Each count comes from another source, or the rule that they add up would prove nothing.
     counts = (sum(read.values()), num_kept, num_rejected, sum(duplicates.values()))
     complete_batch(lake, source, batch.batch_id, num_files=len(batch.files), counts=counts, new_columns=new_columns)
@@ -221,19 +222,19 @@ def complete_batch(
         "last_occurred_at",
         "first_known_at",
         "last_known_at",
-        F.lit(lake.version(EVENTS)).cast("bigint").alias("events_version"),
+        F.lit(lake.inputs[EVENTS.title]).cast("bigint").alias("events_version"),
         F.lit(lake.job).alias("job"),
         F.lit(lake.settings.as_of).alias("as_of"),
     )
-    lake.replace(proof, into=INGESTED_BATCHES, batch_id=batch_id)
+    lake.replace(proof, into=INGESTED_BATCHES, is_key_proven=True, batch_id=batch_id)
     log.info("batch %s: %s", batch_id, ", ".join(f"{name[4:]} {n:,}" for name, n in figures.items()))
 
 
 def _write_rejected(lake: Lake, typed: DataFrame, summary: ValidationSummary, batch: Batch) -> int:
     lake.create(REJECTED_EVENTS)
     before = lake.read(REJECTED_EVENTS).where(F.col("batch_id") == batch.batch_id)
-    if not summary.num_rejected and before.isEmpty():  # an empty commit costs more than this check
-        return 0
+    if not summary.num_rejected and (lake.was_made_now(REJECTED_EVENTS) or before.isEmpty()):
+        return 0  # an empty commit costs more than this check
     rejected = typed.where(IS_REJECTED).withColumn("replayed_in", F.lit(None).cast("string"))
     rows = rejected.select(REJECTED_EVENTS.schema.names)
     return lake.replace(rows, into=REJECTED_EVENTS, is_key_proven=True, batch_id=batch.batch_id).num_rows

@@ -3,6 +3,8 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -50,16 +52,15 @@ def claim_batches(lake: Lake, source: Source, files: Sequence[RawFile]) -> list[
         batch_id = hashlib.sha256(repr(names).encode()).hexdigest()[:16]
         uncounted = {name: F.lit(None).cast("bigint") for name in COUNTS}
         claimed = _as_rows(lake, together, source).withColumns({"batch_id": F.lit(batch_id), **uncounted})
-        lake.replace(claimed, into=INGESTED_FILES, batch_id=batch_id)
-    finished = lake.read(INGESTED_BATCHES)
+        # A listing names each file once.
+        lake.replace(claimed, into=INGESTED_FILES, is_key_proven=True, batch_id=batch_id)
+    finished = lake.read(INGESTED_BATCHES).select("batch_id")
     # A stream repeats its own unfinished batches.
     is_mine = (F.col("source") == source.name) & ~F.col("file").startswith(KAFKA)
-    claims = lake.read(INGESTED_FILES).where(is_mine)
-    unfinished = claims.join(finished, on="batch_id", how="left_anti")
-    grouped = (
-        unfinished.groupBy("batch_id").agg(F.sort_array(F.collect_list("file")).alias("files")).orderBy("batch_id")
-    )
-    return [Batch(row["batch_id"], tuple(row["files"])) for row in grouped.collect()]
+    claims = lake.read(INGESTED_FILES).where(is_mine).select("batch_id", "file")
+    unfinished = claims.join(finished, on="batch_id", how="left_anti").collect()  # bounded by the files to ingest
+    by_batch = groupby(sorted((row["batch_id"], row["file"]) for row in unfinished), key=itemgetter(0))
+    return [Batch(batch_id, tuple(file for _, file in claimed)) for batch_id, claimed in by_batch]
 
 
 def _cut(files: Sequence[RawFile], batch_bytes: int) -> Iterator[list[RawFile]]:
