@@ -128,7 +128,8 @@ def draw(bench: Bench, spark: SparkSession, events: float) -> DataFrame:
     is_whole = (
         F.col("customer_id").isNotNull() & F.col("kind").isin(*EVENT_KINDS) & (F.col("occurred_at") >= F.lit(FIRST))
     )
-    is_number = ~F.isnan(F.coalesce("price", F.lit(0.0))) & (F.coalesce("quantity", F.lit(0)) >= 0)
+    # In Spark's order NaN is above infinity.
+    is_number = (F.abs(F.coalesce("price", F.lit(0.0))) < float("inf")) & (F.coalesce("quantity", F.lit(0)) >= 0)
     whole = records.where(is_whole & is_number).withColumns(cents).withColumns(named)
     rest = {c.name: F.lit(None).cast(c.type) for c in EVENTS.columns if c.name not in whole.columns}
     return whole.withColumns(rest).select(EVENTS.schema.names)
