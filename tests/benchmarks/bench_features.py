@@ -19,6 +19,7 @@ from typing import Any
 
 import duckdb
 from bench_ingest import GIB, ROOT, Took, clm, measured
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -169,7 +170,15 @@ def land(lake: Lake, events: DataFrame, *, since: int, until: int) -> None:
 def apart(work: Callable[..., Any], *given: Any) -> Any:
     """In a process of its own: a local metastore lets in one at a time."""
     with get_context("spawn").Pool(1) as pool:
-        return pool.apply(work, given)
+        return pool.apply(_with_text_errors, (work, given))
+
+
+def _with_text_errors(work: Callable[..., Any], given: tuple[Any, ...]) -> Any:
+    """Spark's exceptions hold a session, which cannot be sent to another process."""
+    try:
+        return work(*given)
+    except PySparkException as error:
+        raise RuntimeError(str(error)) from None
 
 
 def bring_in(bench: Bench, size: float, since: int, until: int) -> int:
