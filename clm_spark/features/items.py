@@ -73,7 +73,8 @@ def _taste(name: str, figure: str) -> tuple[Column, ...]:
     total = F.sum(counts)
     ranked = F.array_sort(F.collect_list(F.when(counts.isNotNull(), F.struct((-counts).alias("less"), "category"))))
     # With n_i of n in all: log2(n) - sum(n_i log2(n_i)) / n. Rounding must not make a single category less than 0.
-    entropy = F.log2(total) - F.sum(counts * F.log2(counts)) / total
+    # Decimals, as a sum of doubles depends in its last digits on the order of the rows.
+    entropy = F.log2(total) - F.sum((counts * F.log2(counts)).cast("decimal(28, 12)")).cast("double") / total
     return (
         F.count(counts).alias(f"num_{name}_categories_{days}"),
         F.slice(ranked["category"], 1, NUM_TOP_CATEGORIES).alias(f"top_{name}_categories_{days}"),

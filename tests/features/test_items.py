@@ -1,5 +1,6 @@
 """Items, customers with items, and tastes: case by case, and in daily runs."""
 
+import random
 from datetime import timedelta
 
 import pytest
@@ -52,6 +53,21 @@ def test_late_events_and_bot_flags_make_new_versions_of_an_items_day(spark):
     assert categories == {"2024-02-05": "toys", "2024-02-07": None}, (
         "a category that only a bot's events name is gone with them"
     )
+
+
+def test_tastes_follow_from_no_order_of_rows(spark):
+    """Sums of doubles do, in their last digits: a daily run and a full refresh would differ."""
+    numbers, day = random.Random(7), on("2024-03-01")
+    num_counts = len(t.CUSTOMER_CATEGORIES.schema) - 3
+    rows = [
+        (f"c{customer}", f"k{category}", day, *(numbers.randint(1, 40) for _ in range(num_counts)))
+        for customer in range(100)
+        for category in range(12)
+    ]
+    categories = spark.createDataFrame(rows, t.CUSTOMER_CATEGORIES.schema)
+    backwards = categories.orderBy("category", ascending=False).coalesce(1)
+    first, second = (customer_tastes(each).orderBy("customer_id").collect() for each in (categories, backwards))
+    assert first == second
 
 
 def test_tastes_of_a_person_with_two_ids(spark):
