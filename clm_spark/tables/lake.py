@@ -235,8 +235,8 @@ class Lake:
         return self.version(table)
 
     def was_made_now(self, table: Table) -> bool:
-        """Whether this run has made the table, and not written to it: it is empty, unless another run has begun to fill it."""
-        return table.title in self._made
+        """Whether this run has made the table and not written to it: it is empty, unless another run has begun to fill it."""
+        return table.title in self._made and all(written.table != table.title for written in self.written)
 
     def location(self, table: Table) -> str:
         """URL of the table's files, for readers other than Spark."""
