@@ -1,4 +1,6 @@
-"""What training minimises: softmax over each customer's own items and negatives drawn for the batch."""
+"""What training minimises: softmax over all items, or over each customer's own and negatives drawn for the batch."""
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ from clm_spark.models.transformer.network import NextItemModel
 
 NEVER = -1e9  # a logit that no softmax sees
 MOST_LOGITS = 1 << 25  # of one chunk: 128 MiB of 4 bytes each
+LOGITS_IN_CACHE = 1 << 20  # 4 MiB: gone over several times where they are
 
 
 class NextItemsLoss(nn.Module):
@@ -22,7 +25,8 @@ class NextItemsLoss(nn.Module):
     al. 2025, arXiv:2507.09331).
 
     Customers are taken a few at a time where the logits of all would be more than `MOST_LOGITS`; those of one chunk
-    are forgotten after the way forward and worked out again on the way back.
+    are forgotten after the way forward and worked out again on the way back. Where all items are negatives and one item
+    is asked for by its taste alone, `_SoftmaxOfAll` is quicker.
     """
 
     def __init__(self, model: NextItemModel, horizon: int) -> None:
@@ -42,8 +46,13 @@ class NextItemsLoss(nn.Module):
         log_chance: Tensor,
     ) -> Tensor:
         """The sum over all predictions that are asked."""
-        items = events[..., 0]
-        hidden = self.model.after(events if self.model.sees_both_sides else events[:, :-1], positions)
+        model, items = self.model, events[..., 0]
+        hidden = model.after(events if model.sees_both_sides else events[:, :-1], positions)
+        if len(negatives) == model.num_items and self.horizon == 1 and not model.config.repeat_memory:
+            targets = items.gather(1, positions + 1)[is_asked] - 1
+            bias = model.popularity[1:] if model.config.item_bias else None
+            total: Tensor = _SoftmaxOfAll.apply(hidden[is_asked], model.item_vectors[1:], bias, targets)
+            return total
         of_customer = (hidden, items, candidates, places, positions, is_asked, is_wanted)
         logits = positions.shape[1] * (len(negatives) + candidates.shape[1])
         at_once = max(1, MOST_LOGITS // logits)
@@ -84,6 +93,46 @@ class NextItemsLoss(nn.Module):
         log_total = torch.logsumexp(torch.cat([own, others], dim=2), dim=2)
         losses = log_total - (wanted * own).sum(dim=2)
         return (losses * is_asked).sum()
+
+
+class _SoftmaxOfAll(torch.autograd.Function):
+    """The summed cross-entropy of the softmax over hidden . vector + bias, whose gradients are made on the way forward.
+
+    Rows of `hidden` (predictions x width) are taken a few at a time, so that logits stay in the processor's cache, are
+    never all there, and none is made twice: as in Liger Kernel (Hsu et al. 2024, arXiv:2410.10989).
+    `vectors` are items x width, `bias` is by item or None, `targets` holds a place among the items for each row.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, vectors: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+        """The sum, in single precision; products in that of autocast, where it is on."""
+        device = hidden.device.type
+        kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else vectors.dtype
+        rows, items = hidden.to(kind), vectors.to(kind)
+        total = hidden.new_zeros((), dtype=torch.float32)
+        of_hidden, of_vectors = torch.empty_like(rows), torch.zeros_like(vectors)
+        of_bias = torch.zeros_like(bias) if bias is not None else None
+        with torch.autocast(device, enabled=False):
+            for part in torch.arange(len(rows), device=hidden.device).split(max(1, LOGITS_IN_CACHE // len(vectors))):
+                here, wanted = slice(int(part[0]), int(part[-1]) + 1), targets[part, None]
+                logits = (rows[here] @ items.T).float()
+                logits = torch.log_softmax(logits if bias is None else logits + bias, dim=1)
+                total -= logits.gather(1, wanted).sum()
+                shares = logits.exp_()
+                shares.scatter_add_(1, wanted, -torch.ones_like(wanted, dtype=shares.dtype))
+                if of_bias is not None:
+                    of_bias += shares.sum(dim=0)
+                narrow = shares.to(kind)
+                of_hidden[here] = narrow @ items
+                of_vectors += narrow.T @ rows[here]
+        ctx.save_for_backward(of_hidden.to(hidden), of_vectors, of_bias)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *of_total: Tensor) -> tuple[Tensor | None, ...]:
+        """Those of the way forward, as much as the sum counts."""
+        (weight,) = of_total
+        return *(None if each is None else each * weight for each in ctx.saved_tensors), None
 
 
 def _is_among(negatives: Tensor, candidates: Tensor, num_items: int) -> Tensor:
