@@ -108,13 +108,14 @@ class _SoftmaxOfAll(torch.autograd.Function):
         """The sum, in single precision; products in that of autocast, where it is on."""
         device = hidden.device.type
         kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else vectors.dtype
-        rows, items = hidden.to(kind), vectors.to(kind)
+        rows, items, at_once = hidden.to(kind), vectors.to(kind), max(1, LOGITS_IN_CACHE // len(vectors))
         total = hidden.new_zeros((), dtype=torch.float32)
         of_hidden, of_vectors = torch.empty_like(rows), torch.zeros_like(vectors)
         of_bias = torch.zeros_like(bias) if bias is not None else None
         with torch.autocast(device, enabled=False):
-            for part in torch.arange(len(rows), device=hidden.device).split(max(1, LOGITS_IN_CACHE // len(vectors))):
-                here, wanted = slice(int(part[0]), int(part[-1]) + 1), targets[part, None]
+            for begin in range(0, len(rows), at_once):
+                here = slice(begin, begin + at_once)
+                wanted = targets[here, None]
                 logits = (rows[here] @ items.T).float()
                 logits = torch.log_softmax(logits if bias is None else logits + bias, dim=1)
                 total -= logits.gather(1, wanted).sum()
