@@ -92,9 +92,11 @@ def rank_of_next(model: NextItemModel, sequences: Sequence[Events], *, hides_see
 
     Items that score the same stand before it: a model that knows nothing finds nothing.
     """
-    places = [np.empty(0, np.int64)]
+    places = np.empty(len(sequences), np.int64)
+    by_length = np.argsort([len(sequence) for sequence in sequences], kind="stable")  # so that little is padded
     for begin in range(0, len(sequences), AT_ONCE):
-        some = [as_events(sequence) for sequence in sequences[begin : begin + AT_ONCE]]
+        chosen = by_length[begin : begin + AT_ONCE]
+        some = [as_events(sequences[n]) for n in chosen]
         before = [sequence[:-1] for sequence in some]
         wanted = torch.tensor([int(sequence[-1, 0]) - 1 for sequence in some])
         scores = score_all(model, [sequence[-model.max_length :] for sequence in before]).cpu()
@@ -104,15 +106,16 @@ def rank_of_next(model: NextItemModel, sequences: Sequence[Events], *, hides_see
             for row, seen in enumerate(before):
                 is_before[row, torch.from_numpy(seen[:, 0] - 1)] = False
         is_before.scatter_(1, wanted[:, None], value=False)
-        places.append(1 + is_before.sum(dim=1).numpy())
-    return np.concatenate(places)
+        places[chosen] = 1 + is_before.sum(dim=1).numpy()
+    return places
 
 
 @torch.no_grad()
 def score_all(model: NextItemModel, sequences: Sequence[Events]) -> torch.Tensor:
     """Scores of every item, column i for item i + 1, after the last item of each sequence."""
     hidden, items, lengths = last_hidden(model, sequences)
-    taste = model.tastes(hidden)
+    with torch.autocast(model.device.type, enabled=False):  # in half precision many items would score the same
+        taste = model.tastes(hidden.float())
     steps_ago = lengths[:, None] - 1 - torch.arange(items.shape[1], device=model.device)
     repeats = [torch.zeros_like(taste).scatter_add_(1, items, fading) for fading in model.fade(steps_ago)]
     return model.mix(taste, hidden, repeats)[:, 1:]

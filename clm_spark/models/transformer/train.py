@@ -110,7 +110,8 @@ def train_on(
         loop.epoch(progress)
         if validates:
             _set_tuned_texts(model)
-            progress.ndcgs.append(_ndcg(model, validated, ranks, hides_seen=task.hides_seen))
+            with loop.in_its_precision():
+                progress.ndcgs.append(_ndcg(model, validated, ranks, hides_seen=task.hides_seen))
             if progress.best_epoch == len(progress.losses):
                 progress.best = {name: weights.detach().cpu().clone() for name, weights in _learned(model).items()}
         if ranks.rank == 0:
@@ -187,6 +188,10 @@ class _Loop:
         ranks.average(total)
         progress.losses.append(float(total) * ranks.size / max(int(epoch.num_asked.sum()), 1))
 
+    def in_its_precision(self) -> torch.autocast:
+        """Inside the block layers multiply in the precision of the training."""
+        return torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
     def go_over_to_purchases(self, progress: Progress) -> None:
         """From the best of the epochs so far."""
         progress.purchases_from = len(progress.losses)
@@ -225,7 +230,7 @@ class _Loop:
         device = self.ranks.device
         tensors = {name: torch.from_numpy(array).to(device) for name, array in vars(batch).items()}
         negatives, log_chance = self.negatives.draw(random)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        with self.in_its_precision():
             loss = self.loss(
                 **tensors,
                 negatives=torch.from_numpy(negatives).to(device),
