@@ -53,7 +53,7 @@ class Lake:
     """All tables of one shop.
 
     Every write is one Delta commit: it happens whole or not at all. A frame is checked against its contract before,
-    and the stored table against the same contract once per process, so a table changed by hand is refused.
+    and the stored table against the same contract once per job, so a table changed by hand is refused.
     """
 
     spark: SparkSession
@@ -302,7 +302,7 @@ class Lake:
         return self._check(table)
 
     def _check(self, table: Table) -> int:
-        """Once per process and table; gives its version."""
+        """Once per job and table; gives its version."""
         stored = self.guard.check(table)
         # Never written: the run that made it may have died before it made the view.
         self._views[table.title] = stored.properties.get(VIEW_PROPERTY, "") if stored.version else None

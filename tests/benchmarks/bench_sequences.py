@@ -6,7 +6,7 @@ the last one known of some) until their NDCG@10 stops rising. Then it trains ane
 that took, and ranks all items for what came next, which neither training saw: for Beauty
 and MovieLens the user's last item, among those that the user had not taken before, for Ta-Feng the items of the last basket. `--set epochs=40` tries another
 setting, `--validate` stops before the test, `--once` tests the model that validation chose, as papers do, without training
-anew. `--keep FOLDER` keeps a checkpoint of each epoch there: run again after a kill, a long training goes on from it.
+anew. `--checkpoints FOLDER` keeps one of each epoch there: run again after a kill, a long training goes on from it.
 `--pieces` trains on all of a sequence that is longer than `max_length`, in pieces of that length, where otherwise its last
 items are looked at. Without the data nothing is done.
 """
@@ -60,16 +60,18 @@ def pieces_of(sequences: Sequences, length: int) -> Sequences:
 
 
 def trained(
-    asked_of: SequenceSet, settings: TransformerSettings, epochs: int, *, in_pieces: bool, keep: Path | None
+    asked_of: SequenceSet, settings: TransformerSettings, epochs: int, *, in_pieces: bool, checkpoints: Path | None
 ) -> TrainingResult:
     with tempfile.TemporaryDirectory() as temporary:
-        table = (keep or Path(temporary)) / ("pieces" if in_pieces else "sequences")
+        # A checkpoint is one of this table: after a kill it must be where it was.
+        longest = settings.max_length + 1
+        table = (checkpoints or Path(temporary)) / (f"pieces-of-{longest}" if in_pieces else "sequences")
         if not table.exists():
-            write_sequences(table, pieces_of(asked_of.train, settings.max_length + 1) if in_pieces else asked_of.train)
+            write_sequences(table, pieces_of(asked_of.train, longest) if in_pieces else asked_of.train)
         task = TrainingTask(
             location=str(table), version=0, as_of=DAY, num_items=asked_of.num_items, settings=settings, epochs=epochs,
             hides_seen=asked_of.hides_seen, items=ItemFacts(categories=asked_of.categories),
-            checkpoints=str(keep / f"seed-{settings.seed}-{epochs}-epochs") if keep else None,
+            checkpoints=str(checkpoints / f"seed-{settings.seed}-{epochs}-epochs") if checkpoints else None,
         )  # fmt: skip
         return train(task, OneRank(), tell=lambda line: print(f"  {line}", flush=True))
 
@@ -105,7 +107,7 @@ def main() -> None:
     parser.add_argument(
         "--once", action="store_true", help="test the model that validation chose, without training anew"
     )
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="of the data set's checkpoints")
+    parser.add_argument("--checkpoints", type=Path, metavar="FOLDER", help="where a training is kept, epoch by epoch")
     parser.add_argument("--pieces", action="store_true", help="train on all of long sequences, cut into pieces")
     asked = parser.parse_args()
     names, read = SETS[asked.data]
@@ -122,12 +124,13 @@ def main() -> None:
     )
     changes = dict(pair.split("=", 1) for pair in asked.set)
     plain = {**SHARED, **SETTINGS[asked.data], "validation_share": asked_of.validation_share, **changes}
+    kept = asked.checkpoints / asked.data if asked.checkpoints else None
     found = []
     for seed in asked.seeds:
         settings = TransformerSettings.model_validate({**plain, "seed": seed})
         began = time.monotonic()
         print(f"seed {seed}, without the items that validate:")
-        validated = trained(asked_of, settings, settings.epochs, in_pieces=asked.pieces, keep=asked.keep)
+        validated = trained(asked_of, settings, settings.epochs, in_pieces=asked.pieces, checkpoints=kept)
         print(
             f"  best NDCG@10 {max(validated.ndcgs):.4f} after {validated.best_epoch} epochs, {validated.seconds:.0f} s, "
             f"{validated.items_per_second:,.0f} items/s, waited for data {validated.stall_share:.1%} of the time"
@@ -142,7 +145,7 @@ def main() -> None:
                 settings.model_copy(update={"patience": None}),
                 validated.best_epoch,
                 in_pieces=asked.pieces,
-                keep=asked.keep,
+                checkpoints=kept,
             )
         found.append(figures_of(result, asked_of))
         told = ", ".join(f"{metric} {value:.4f}" for metric, value in found[-1].items())

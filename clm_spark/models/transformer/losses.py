@@ -25,8 +25,8 @@ class NextItemsLoss(nn.Module):
     al. 2025, arXiv:2507.09331).
 
     Customers are taken a few at a time where the logits of all would be more than `MOST_LOGITS`; those of one chunk
-    are forgotten after the way forward and worked out again on the way back. Where all items are negatives and one item
-    is asked for by its taste alone, `_SoftmaxOfAll` is quicker.
+    are forgotten after the way forward and worked out again on the way back. Where all items are negatives, in
+    order, and one item is asked for by its taste alone, `_SoftmaxOfAll` is quicker.
     """
 
     def __init__(self, model: NextItemModel, horizon: int) -> None:
@@ -50,8 +50,8 @@ class NextItemsLoss(nn.Module):
         hidden = model.after(events if model.sees_both_sides else events[:, :-1], positions)
         if len(negatives) == model.num_items and self.horizon == 1 and not model.config.repeat_memory:
             targets = items.gather(1, positions + 1)[is_asked] - 1
-            bias = model.popularity[1:] if model.config.item_bias else None
-            total: Tensor = _SoftmaxOfAll.apply(hidden[is_asked], model.item_vectors[1:], bias, targets)
+            bias = model.popularity[negatives] if model.config.item_bias else None
+            total: Tensor = _SoftmaxOfAll.apply(hidden[is_asked], model.vectors_of(negatives), bias, targets)
             return total
         of_customer = (hidden, items, candidates, places, positions, is_asked, is_wanted)
         logits = positions.shape[1] * (len(negatives) + candidates.shape[1])
@@ -100,15 +100,16 @@ class _SoftmaxOfAll(torch.autograd.Function):
 
     Rows of `hidden` (predictions x width) are taken a few at a time, so that logits stay in the processor's cache, are
     never all there, and none is made twice: as in Liger Kernel (Hsu et al. 2024, arXiv:2410.10989).
-    `vectors` are items x width, `bias` is by item or None, `targets` holds a place among the items for each row.
+    `vectors` are items x width, `bias` is by item or None, `targets` holds a place among the items for each row. `of_...`
+    is the gradient of the sum by what it names.
     """
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, vectors: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
         """The sum, in single precision; products in that of autocast, where it is on."""
         device = hidden.device.type
-        kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else vectors.dtype
-        rows, items, at_once = hidden.to(kind), vectors.to(kind), max(1, LOGITS_IN_CACHE // len(vectors))
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else vectors.dtype
+        rows, items, at_once = hidden.to(dtype), vectors.to(dtype), max(1, LOGITS_IN_CACHE // len(vectors))
         total = hidden.new_zeros((), dtype=torch.float32)
         of_hidden, of_vectors = torch.empty_like(rows), torch.zeros_like(vectors)
         of_bias = torch.zeros_like(bias) if bias is not None else None
@@ -119,13 +120,13 @@ class _SoftmaxOfAll(torch.autograd.Function):
                 logits = (rows[here] @ items.T).float()
                 logits = torch.log_softmax(logits if bias is None else logits + bias, dim=1)
                 total -= logits.gather(1, wanted).sum()
-                shares = logits.exp_()
-                shares.scatter_add_(1, wanted, -torch.ones_like(wanted, dtype=shares.dtype))
+                of_logits = logits.exp_()
+                of_logits.scatter_add_(1, wanted, -torch.ones_like(wanted, dtype=of_logits.dtype))
                 if of_bias is not None:
-                    of_bias += shares.sum(dim=0)
-                narrow = shares.to(kind)
-                of_hidden[here] = narrow @ items
-                of_vectors += narrow.T @ rows[here]
+                    of_bias += of_logits.sum(dim=0)
+                of_logits = of_logits.to(dtype)
+                of_hidden[here] = of_logits @ items
+                of_vectors += of_logits.T @ rows[here]
         ctx.save_for_backward(of_hidden.to(hidden), of_vectors, of_bias)
         return total
 

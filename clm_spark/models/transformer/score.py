@@ -114,7 +114,7 @@ def rank_of_next(model: NextItemModel, sequences: Sequence[Events], *, hides_see
 def score_all(model: NextItemModel, sequences: Sequence[Events]) -> torch.Tensor:
     """Scores of every item, column i for item i + 1, after the last item of each sequence."""
     hidden, items, lengths = last_hidden(model, sequences)
-    with torch.autocast(model.device.type, enabled=False):  # in half precision many items would score the same
+    with torch.autocast(model.device.type, enabled=False):  # in bf16 many items would score the same
         taste = model.tastes(hidden.float())
     steps_ago = lengths[:, None] - 1 - torch.arange(items.shape[1], device=model.device)
     repeats = [torch.zeros_like(taste).scatter_add_(1, items, fading) for fading in model.fade(steps_ago)]
