@@ -37,7 +37,7 @@ from clm_spark.models.catalogue import load_settings
 from clm_spark.pipeline import JOBS, Job, find_jobs, graph_of, nearest_only
 from clm_spark.resume import jobs_that_hold
 from clm_spark.runner import exit_code, run_jobs
-from clm_spark.session import build_session
+from clm_spark.session import build_session, usual_jobs_at_once
 from clm_spark.settings import Settings
 from clm_spark.signals import stopped_by_signals
 from clm_spark.stale import stale_days
@@ -65,8 +65,13 @@ def run(
     overrides: Overrides = None,
     conf_dir: ConfDir = None,
     parallel: Annotated[
-        int, typer.Option(min=1, help="Jobs at a time, of those that have no dependency on each other.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1,
+            show_default="as many as cores where the log and the tables are small and on this machine, else 1",
+            help="Jobs at a time, of those that have no dependency on each other.",
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -87,13 +92,14 @@ def run(
     chosen = find_jobs(job) if job != "stale" else ()
     settings = load_settings(profile, as_of=as_of, overrides=overrides or [], conf_dir=conf_dir)
     spark = build_session(settings, app_name=f"clm-spark {job}")
+    at_once = parallel or usual_jobs_at_once(spark, settings)
     with stopped_by_signals(spark):
         if job == "stale":
-            done = _run_stale(spark, settings, parallel=parallel)
+            done = _run_stale(spark, settings, parallel=at_once)
         elif resume:
-            done = _resume(spark, settings, chosen, parallel=parallel)
+            done = _resume(spark, settings, chosen, parallel=at_once)
         else:
-            done = _run_jobs(spark, settings, chosen, parallel=parallel)
+            done = _run_jobs(spark, settings, chosen, parallel=at_once)
     if job == "all":
         print_summary(spark, settings, done, out, options=_as_options(profile, overrides, conf_dir))
     code = exit_code(done)
@@ -101,7 +107,7 @@ def run(
         raise typer.Exit(code)
 
 
-def _run_stale(spark: SparkSession, settings: Settings, *, parallel: int = 1) -> list[JobDone]:
+def _run_stale(spark: SparkSession, settings: Settings, *, parallel: int) -> list[JobDone]:
     days = stale_days(Lake(spark, settings))
     if not days:
         out.print("no day is stale")

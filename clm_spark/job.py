@@ -10,7 +10,7 @@ from functools import cache
 from typing import Annotated
 
 import typer
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from rich.console import Console
 from rich.logging import RichHandler
@@ -23,7 +23,7 @@ from clm_spark.session import build_session
 from clm_spark.settings import Settings
 from clm_spark.signals import stopped_by_signals
 from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES, Status
-from clm_spark.tables.lake import Lake, Written
+from clm_spark.tables.lake import Known, Lake, Written
 
 FAILED, USER_MISTAKE, MODELS_MISSING = 1, 2, 3  # exit codes; 0: done
 
@@ -57,12 +57,20 @@ class JobDone:
     error: Exception | None = None
 
 
-def run_job(spark: SparkSession, job: str, run: Run, settings: Settings, *, reads_events: bool = True) -> JobDone:
+def run_job(
+    spark: SparkSession,
+    job: str,
+    run: Run,
+    settings: Settings,
+    *,
+    reads_events: bool = True,
+    known: Known | None = None,
+) -> JobDone:
     """Run one job over the lakehouse, recorded in gold.runs however it ends. That a model is missing is no failure.
 
-    Raises `ContractError` when the settings' key is not the lakehouse's, before the run begins.
+    Jobs of one day that run one after the other share what is `known`. Raises `ContractError` when the settings' key is not the lakehouse's, before the run begins.
     """
-    lake, (declared,) = Lake(spark, settings, job=job), find_jobs(job)
+    lake, (declared,) = Lake(spark, settings, job=job, known=known or Known()), find_jobs(job)
     if not declared.changes_key:
         lake.schemas.check_key()
     lake.schemas.keep_time_zone()
@@ -82,10 +90,10 @@ def check_as_of(lake: Lake) -> None:
     """Refuse a day outside the time span of the ingested events, but for a few quiet days after it."""
     lake.read(EVENTS)  # refused where there is none, or none of ours
     batches = lake.read(INGESTED_BATCHES)
-    span = batches.agg(F.to_date(F.min("first_known_at")), F.to_date(F.max("last_known_at"))).head()
-    assert span is not None
-    first, last = span
-    if first is None:
+    first, last = lake.known.once(
+        f"days of {INGESTED_BATCHES.title} version {lake.inputs[INGESTED_BATCHES.title]}", lambda: _days_of(batches)
+    )
+    if first is None or last is None:
         raise SettingsError("silver.events is empty: expected events to work on; run ingest_events with data first")
     as_of, morning_after = lake.settings.as_of, last + timedelta(days=1)
     latest = morning_after + timedelta(days=lake.settings.shop.max_quiet_days)
@@ -96,6 +104,12 @@ def check_as_of(lake: Lake) -> None:
         )
     if as_of > morning_after:
         _warn_of_quiet_days(as_of, last)
+
+
+def _days_of(batches: DataFrame) -> tuple[date | None, date | None]:
+    span = batches.agg(F.to_date(F.min("first_known_at")), F.to_date(F.max("last_known_at"))).head()
+    assert span is not None
+    return span[0], span[1]
 
 
 @cache

@@ -90,11 +90,16 @@ class RunRecord:
         self._write(self._book(), self._manifest() if is_complete else self._rows(), is_whole=is_complete)
 
     def _before(self, book: Lake) -> Row | None:
-        """The last run of this job and day, as it was written down."""
-        if not book.exists(RUNS):
-            return None
-        is_mine = (F.col("job") == self.lake.job) & (F.col("as_of") == F.lit(self.lake.settings.as_of))
-        return book.read(RUNS).where(is_mine & F.col("table_name").isNull()).select("status", "started_at").head()
+        """The last run of this job and day, as it was written down; looked up for all jobs of the day at once."""
+
+        def find() -> dict[str, Row]:
+            if not book.exists(RUNS):
+                return {}
+            is_of_day = (F.col("as_of") == F.lit(self.lake.settings.as_of)) & F.col("table_name").isNull()
+            rows = book.read(RUNS).where(is_of_day).select("job", "status", "started_at").collect()
+            return {row["job"]: row for row in rows}
+
+        return book.known.once(f"{RUNS.title} as of {self.lake.settings.as_of}", find).get(self.lake.job)
 
     def _book(self) -> Lake:
         """The record is no work of the job's."""

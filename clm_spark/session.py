@@ -74,6 +74,13 @@ def another_session(spark: SparkSession, settings: Settings) -> SparkSession:
     return session
 
 
+def usual_jobs_at_once(spark: SparkSession, settings: Settings) -> int:
+    """How many jobs run side by side unless somebody says so: one per core where each has few rows, and mostly waits."""
+    if is_local(settings) and _has_few_records(settings):
+        return spark.sparkContext.defaultParallelism
+    return 1
+
+
 def is_local(settings: Settings) -> bool:
     """Whether Spark runs inside this process's machine alone."""
     return (settings.spark.master or "").startswith("local")

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property, partial, reduce
-from typing import Any
+from typing import Any, TypeVar
 
 from delta.tables import DeltaTable
 from py4j.protocol import Py4JJavaError
@@ -34,6 +34,7 @@ from clm_spark.tables.stored import last_commits, recorded_properties
 
 log = logging.getLogger(__name__)
 
+Answer = TypeVar("Answer")
 SliceValue = date | str | None | Sequence[date] | Sequence[str]
 
 
@@ -48,12 +49,29 @@ class Written:
     days: tuple[date, ...] | None = None  # None: not by days
 
 
+@dataclass(frozen=True)
+class Known:
+    """What jobs of one run have found out, so that those after them need not look again."""
+
+    checked: set[str] = field(default_factory=set)  # titles of the tables that are as we left them
+    views: dict[str, str | None] = field(default_factory=dict)  # what each table says of its view; None: just made
+    answers: dict[str, Any] = field(default_factory=dict)
+
+    def once(self, question: str, find: Callable[[], Answer]) -> Answer:
+        """What `find` gives, kept under the name of the question: a handful of values that no job of the run changes."""
+        if question not in self.answers:
+            self.answers[question] = find()
+        answer: Answer = self.answers[question]
+        return answer
+
+
 @dataclass
 class Lake:
     """All tables of one shop.
 
     Every write is one Delta commit: it happens whole or not at all. A frame is checked against its contract before,
-    and the stored table against the same contract once per job, so a table changed by hand is refused.
+    and the stored table against the same contract once per run, be it of one job or of many that share what is `known`:
+    so a table changed by hand is refused.
     """
 
     spark: SparkSession
@@ -63,9 +81,8 @@ class Lake:
     inputs: dict[str, int] = field(default_factory=dict)  # Delta version of every table read, by title
     missing: list[str] = field(default_factory=list)  # models that could not take part, each with the reason
     too_little: list[str] = field(default_factory=list)  # models for which there is too little data, in the same way
-    _checked: set[str] = field(default_factory=set)
-    _made: set[str] = field(default_factory=set)  # tables that this run has made
-    _views: dict[str, str | None] = field(default_factory=dict)  # what each table says of its view; None: just made
+    known: Known = field(default_factory=Known)
+    _made: set[str] = field(default_factory=set)  # tables that this job has made
 
     @cached_property
     def schemas(self) -> Schemas:
@@ -246,7 +263,7 @@ class Lake:
 
     def create(self, table: Table) -> None:
         """Make the table with its comments, constraints and properties, unless it is there."""
-        if table.title not in self._checked:
+        if table.title not in self.known.checked:
             if self.exists(table):
                 self._check(table)
             else:
@@ -259,8 +276,8 @@ class Lake:
         self.guard.check_whole()
         ddl = table_ddl(table, self.name(table), self._as_set(table))
         with_retries(lambda: self.spark.sql(ddl), title=table.title)
-        self._views[table.title] = None
-        self._checked.add(table.title)
+        self.known.views[table.title] = None
+        self.known.checked.add(table.title)
         self._made.add(table.title)
 
     def _as_set(self, table: Table) -> dict[str, str]:
@@ -273,7 +290,7 @@ class Lake:
     def _show(self, table: Table) -> None:
         """Make the table's views for analysts, unless they are there as the contract wants them."""
         schema = self.schemas.name("analysts")
-        shown, declared = self._views.get(table.title), view_declared(table, schema)
+        shown, declared = self.known.views.get(table.title), view_declared(table, schema)
         if shown == declared:
             return
         self.schemas.make("analysts")
@@ -281,7 +298,7 @@ class Lake:
             with_retries(partial(self.spark.sql, view), title=table.title)
         if shown is not None:
             self._set_property(table, VIEW_PROPERTY, declared)
-        self._views[table.title] = declared
+        self.known.views[table.title] = declared
 
     def _set_property(self, table: Table, key: str, value: str) -> None:
         self.spark.sql(f"ALTER TABLE {self.name(table)} SET TBLPROPERTIES ('{key}' = '{quoted(value)}')")
@@ -292,7 +309,7 @@ class Lake:
 
     def _require(self, table: Table) -> int | None:
         """Refuse a table that is missing or not as we left it; gives its version where this had to look."""
-        if table.title in self._checked:
+        if table.title in self.known.checked:
             return None
         if not self.exists(table):
             raise ContractError(
@@ -302,11 +319,11 @@ class Lake:
         return self._check(table)
 
     def _check(self, table: Table) -> int:
-        """Once per job and table; gives its version."""
+        """Once per run and table; gives its version."""
         stored = self.guard.check(table)
         # Never written: the run that made it may have died before it made the view.
-        self._views[table.title] = stored.properties.get(VIEW_PROPERTY, "") if stored.version else None
-        self._checked.add(table.title)
+        self.known.views[table.title] = stored.properties.get(VIEW_PROPERTY, "") if stored.version else None
+        self.known.checked.add(table.title)
         return stored.version
 
     def _write(

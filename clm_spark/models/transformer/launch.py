@@ -4,6 +4,7 @@ import io
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
@@ -141,11 +142,14 @@ def _with_horovod(spark: SparkSession, task: TrainingTask, ranks: int) -> Traini
     try:
         import horovod.spark
         import horovod.torch
+        from horovod.runner import gloo_run
     except ImportError as error:
         raise SettingsError(
             f"transformer.launcher=horovod, but Horovod is not to be had ({error}): build it by infra/horovod/build.sh, "
             "or set transformer.launcher=torch_distributor"
         ) from None
+    # Horovod would put its handlers of signals in the place of ours and leave them there, which only the main thread may do.
+    gloo_run.register_shutdown_event = threading.Event
     with listening(_reached_by(spark)) as address, _failures_explained(output := io.StringIO()):
         results = horovod.spark.run(
             _horovod_rank,

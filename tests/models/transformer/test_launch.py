@@ -2,6 +2,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -87,6 +88,18 @@ def test_a_killed_rank_fails_the_training_which_goes_on_when_run_again(fit, tmp_
     again = fit("horovod", **asked)
     assert np.allclose(again.losses, undisturbed.losses, rtol=1e-3)
     assert not kept.parent.exists(), "checkpoints go when the training ends"
+
+
+def test_horovod_leaves_signals_to_us_and_trains_in_any_thread(fit):
+    """Jobs side by side run in threads; and a run that has trained is stopped by a signal as before."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in signals]
+    with ThreadPoolExecutor(1) as thread:
+        beside = thread.submit(fit, "horovod", epochs=1).result()
+    alone = fit("horovod", epochs=1)
+    assert [signal.getsignal(number) for number in signals] == before
+    assert beside.ranks == alone.ranks == 2
+    assert beside.losses == alone.losses
 
 
 @pytest.mark.parametrize(
