@@ -3,6 +3,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import lake_settings
@@ -61,8 +62,8 @@ def test_what_is_set_holds_on_any_machine(tmp_path):
     assert (conf["spark.driver.memory"], conf["spark.sql.shuffle.partitions"]) == ("3g", "2")
 
 
-def test_plans_are_interpreted_where_there_are_few_records(tmp_path, monkeypatch):
-    """(log's name, its bytes, of them of tables, more settings) and whether Spark compiles plans."""
+def test_plans_are_interpreted_and_jobs_run_side_by_side_where_there_are_few_records(tmp_path, monkeypatch):
+    """(log's name, its bytes, of them of tables, more settings) and whether Spark compiles plans, one job at a time."""
     monkeypatch.setattr(session, "FEW_BYTES", 1000)
     cases = [
         ("a.csv", 900, 900, {}, False),
@@ -81,8 +82,10 @@ def test_plans_are_interpreted_where_there_are_few_records(tmp_path, monkeypatch
             place.write_bytes(b"." * size)
         ingest = {"source": "complete_journey", "path": str(folder / "log")}
         settings = lake_settings(folder / "lake", **{"ingest": ingest, **changes})
-        came.append(not session.INTERPRETED.items() <= session._context_conf(settings, launches_jvm=True).items())
-    assert came == [compiled for *_, compiled in cases]
+        compiles = not session.INTERPRETED.items() <= session._context_conf(settings, launches_jvm=True).items()
+        two_cores = SimpleNamespace(sparkContext=SimpleNamespace(defaultParallelism=2))
+        came.append((compiles, session.usual_jobs_at_once(two_cores, settings)))
+    assert came == [(compiled, 1 if compiled else 2) for *_, compiled in cases]
 
 
 @pytest.mark.long

@@ -36,7 +36,7 @@ class Block(NamedTuple):
     starts: Ints
     columns: Ints  # where the pair's item stands in the matrix of items
     strengths: Floats
-    vectors: Matrix  # the customers' factors; no rows before they are solved
+    vectors: Matrix  # the customers' factors
 
     def row(self) -> pa.RecordBatch:
         """As a row of the frame."""
@@ -46,7 +46,7 @@ class Block(NamedTuple):
 
 
 def blocks_from_pairs(pairs: DataFrame, items: Ints, *, num_blocks: int, rank: int) -> DataFrame:
-    """One row per block of customers, without factors.
+    """One row per block of customers, whose factors are 0.
 
     Needs `customer_index`, dense from 0, `item_index` and `strength`; `items` are all item indices, in order.
     """
@@ -54,22 +54,27 @@ def blocks_from_pairs(pairs: DataFrame, items: Ints, *, num_blocks: int, rank: i
     asked = pairs.select(block, "customer_index", "item_index", F.col("strength").cast("float").alias("strength"))
 
     def block_of(rows: pa.Table) -> pa.Table:
-        ordered = rows.sort_by([("customer_index", "ascending"), ("item_index", "ascending")])
-        customers, starts = np.unique(ordered["customer_index"].to_numpy(), return_index=True)
-        made = Block(
-            ordered["block"][0].as_py(),
-            customers,
-            np.append(starts, len(ordered)).astype(np.int64),
-            np.searchsorted(items, ordered["item_index"].to_numpy()).astype(np.int32),
-            ordered["strength"].to_numpy(),
-            np.empty((0, rank), np.float32),
-        )
+        made = block_from_pairs(rows, items, number=rows["block"][0].as_py(), rank=rank)
         return pa.Table.from_batches([made.row()])
 
     grouped = asked.groupBy("block").applyInArrow(block_of, COLUMNS)
     # By number, not by hash: few blocks must not meet in one task. In order, so that sums are the same in every run.
     tasks = min(num_blocks, pairs.sparkSession.sparkContext.defaultParallelism)
     return grouped.repartitionByRange(tasks, "block").sortWithinPartitions("block")
+
+
+def block_from_pairs(rows: pa.Table, items: Ints, *, number: int, rank: int) -> Block:
+    """The pairs by customer and item; all factors are 0."""
+    ordered = rows.sort_by([("customer_index", "ascending"), ("item_index", "ascending")])
+    customers, starts = np.unique(ordered["customer_index"].to_numpy(), return_index=True)
+    return Block(
+        number,
+        customers,
+        np.append(starts, len(ordered)).astype(np.int64),
+        np.searchsorted(items, ordered["item_index"].to_numpy()).astype(np.int32),
+        ordered["strength"].to_numpy().astype(np.float32),
+        np.zeros((len(customers), rank), np.float32),
+    )
 
 
 def blocks_of(batches: Batches, rank: int) -> Iterator[Block]:

@@ -1,7 +1,8 @@
 """Implicit-feedback ALS (Hu, Koren and Volinsky 2008) in NumPy on the workers.
 
-Customers are solved exactly, block by block, with the items' factors at hand. Items are solved by a few steps of conjugate
-gradients (Takács, Pilászy and Tikk 2011), whose products with the system are sums over customers. So customers' factors never
+Each side is solved by a few steps of conjugate gradients from its factors of before (Takács, Pilászy and Tikk 2011). Where the
+pairs are few, one task does all of it. Where they are many, customers lie in blocks: a block solves its customers with the
+items' factors at hand, and the items' products with their systems are sums over customers. So customers' factors never
 leave their block: what travels is a matrix of items x rank, bounded by `recommend.max_items`, however many customers there are.
 """
 
@@ -14,7 +15,7 @@ from pyspark import Broadcast
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from scipy.linalg.lapack import sposv
-from scipy.sparse import csc_matrix
+from scipy.sparse import csc_matrix, csr_matrix
 
 from clm_spark.models.als_blocks import (
     COLUMNS,
@@ -22,16 +23,19 @@ from clm_spark.models.als_blocks import (
     Batches,
     Block,
     Matrix,
+    block_from_pairs,
     blocks_from_pairs,
     blocks_of,
     sum_over_blocks,
 )
 from clm_spark.models.top_k import Floats, Ints
-from clm_spark.session import persisted
 
 STEPS = 3  # of conjugate gradients: more did not raise NDCG
 PAIRS_AT_ONCE = 4096  # their factors fit into a core's cache
+MOST_PAIRS_OF_ONE_TASK = 5_000_000  # a pass over them at rank 128 takes a third of a second, and a Spark job as long
+MOST_BYTES_OF_ONE_TASK = 512_000_000
 FACTORS = "id int, features array<float>"
+FACTORS_OF_BOTH = f"is_item boolean, {FACTORS}"
 
 
 @dataclass(frozen=True)
@@ -50,17 +54,68 @@ def fit_factors(
     Needs `customer_index`, `item_index` and `strength`; pairs of no strength say nothing.
     """
     liked = pairs.where(F.col("strength") > 0).select("customer_index", "item_index", "strength")
+    sizes = liked.agg(F.count("*"), F.max("customer_index"), F.max("item_index")).head()
+    assert sizes is not None
+    num_pairs, num_customers, num_items = sizes[0], (sizes[1] or 0) + 1, (sizes[2] or 0) + 1
+    # Both orders of the pairs, and a handful of matrices of each side.
+    num_bytes = 50 * num_pairs + 24 * rank * (num_customers + num_items)
+    if num_pairs <= MOST_PAIRS_OF_ONE_TASK and num_bytes <= MOST_BYTES_OF_ONE_TASK:
+
+        def fit(rows: pa.Table) -> pa.Table:
+            return fitted_in_one_task(rows, rank=rank, iterations=iterations, weights=weights, seed=seed)
+
+        both = liked.groupBy(F.lit(0).alias("block")).applyInArrow(fit, FACTORS_OF_BOTH).localCheckpoint()
+        customers, items = (both.where(F.col("is_item") == F.lit(is_item)) for is_item in (False, True))
+        return customers.drop("is_item"), items.drop("is_item")
+    num_blocks = max(blocks, num_customers // CUSTOMERS_A_BLOCK)
+    return _fitted_in_blocks(liked, num_blocks, rank=rank, iterations=iterations, weights=weights, seed=seed)
+
+
+def fitted_in_one_task(pairs: pa.Table, *, rank: int, iterations: int, weights: Weights, seed: int) -> pa.Table:
+    """Factors of both sides: rows of `is_item`, `id` and `features`."""
+    items = np.unique(pairs["item_index"].to_numpy())
+    of_customers = block_from_pairs(pairs, items, number=0, rank=rank)
+    of_items = _turned_round(of_customers, _random(len(items), rank, seed))
+    for _ in range(iterations):
+        of_customers = of_customers._replace(vectors=improved(of_customers, of_items.vectors, weights))
+        of_items = of_items._replace(vectors=improved(of_items, of_customers.vectors, weights))
+    vectors = improved(of_customers, of_items.vectors, weights)
+    sides = [_rows(of_customers.customers, vectors), _rows(items, of_items.vectors)]
+    tables = [pa.Table.from_batches([side]) for side in sides]
+    marked = [
+        table.add_column(0, "is_item", pa.array(np.full(len(table), is_item)))
+        for table, is_item in zip(tables, (False, True), strict=True)
+    ]
+    return pa.concat_tables(marked)
+
+
+def _turned_round(block: Block, vectors: Matrix) -> Block:
+    """The same pairs by item: a row per item, with these factors, and customers in the place of items."""
+    rows = np.repeat(np.arange(len(block.customers), dtype=np.int32), np.diff(block.starts))
+    order = np.argsort(block.columns, kind="stable")
+    starts = np.searchsorted(block.columns[order], np.arange(len(vectors) + 1)).astype(np.int64)
+    numbers = np.arange(len(vectors), dtype=np.int32)
+    return Block(block.number, numbers, starts, rows[order], block.strengths[order], vectors)
+
+
+def _fitted_in_blocks(
+    liked: DataFrame, num_blocks: int, *, rank: int, iterations: int, weights: Weights, seed: int
+) -> tuple[DataFrame, DataFrame]:
     counted = liked.groupBy("item_index").agg(F.count("*").alias("n")).toArrow().sort_by("item_index")
     items, counts = counted["item_index"].to_numpy(), counted["n"].to_numpy()
     vectors = _random(len(items), rank, seed)
-    num_blocks = max(blocks, (_largest(liked, "customer_index") + 1) // CUSTOMERS_A_BLOCK)
-    with persisted(blocks_from_pairs(liked, items, num_blocks=num_blocks, rank=rank)) as unsolved:
+    solved_blocks = blocks_from_pairs(liked, items, num_blocks=num_blocks, rank=rank).persist()
+    try:
         for _ in range(iterations):
-            with persisted(_with_vectors(unsolved, vectors, weights)) as solved:
-                vectors = _solved_items(solved, vectors, counts, weights)
+            before, solved_blocks = solved_blocks, _with_vectors(solved_blocks, vectors, weights).persist()
+            vectors = _solved_items(solved_blocks, vectors, counts, weights)
+            before.unpersist()
         # Before the blocks are dropped: whoever reads the factors twice does not solve for them twice.
-        customers = _with_vectors(unsolved, vectors, weights).mapInArrow(_factors_of(rank), FACTORS).localCheckpoint()
-    return customers, _frame(pairs.sparkSession, items, vectors)
+        last = _with_vectors(solved_blocks, vectors, weights)
+        customers = last.mapInArrow(_factors_of(rank), FACTORS).localCheckpoint()
+    finally:
+        solved_blocks.unpersist()
+    return customers, _frame(liked.sparkSession, items, vectors)
 
 
 def _with_vectors(blocks: DataFrame, item_vectors: Matrix, weights: Weights) -> DataFrame:
@@ -69,27 +124,33 @@ def _with_vectors(blocks: DataFrame, item_vectors: Matrix, weights: Weights) -> 
 
     def solve(batches: Batches) -> Iterator[pa.RecordBatch]:
         for block in blocks_of(batches, sent.value.shape[1]):
-            yield block._replace(vectors=solved_customers(block, sent.value, weights)).row()
+            yield block._replace(vectors=improved(block, sent.value, weights)).row()
 
     return blocks.mapInArrow(solve, COLUMNS)
 
 
-def solved_customers(block: Block, item_vectors: Matrix, weights: Weights) -> Matrix:
-    """A row of factors per customer: x of (YᵀY + Σ w yyᵀ + λn I) x = Σ (1 + w) y over the n own items y."""
-    rank = item_vectors.shape[1]
-    vectors = np.empty((len(block.customers), rank), np.float32)
-    gram = item_vectors.T @ item_vectors
-    for row, (start, stop) in enumerate(zip(block.starts[:-1], block.starts[1:], strict=True)):
-        own = item_vectors[block.columns[start:stop]]
-        confidence = np.float32(weights.alpha) * block.strengths[start:stop]
-        system = gram + (own.T * confidence) @ own
-        system.flat[:: rank + 1] += np.float32(weights.regularization * (stop - start))
-        _, vectors[row], failed = sposv(system, (1 + confidence) @ own)
-        if failed:
-            raise np.linalg.LinAlgError(
-                "the factors of a customer have no single solution: set als.regularization above 0"
-            )
-    return vectors
+def improved(block: Block, others: Matrix, weights: Weights) -> Matrix:
+    """The factors of a block's rows after `STEPS` of conjugate gradients from those of before.
+
+    A row is x of (YᵀY + Σ w yyᵀ + λn I) x = Σ (1 + w) y over the n factors y of its own pairs.
+    """
+    confidence = np.float32(weights.alpha) * block.strengths
+    gram, penalty = others.T @ others, np.float32(weights.regularization) * np.diff(block.starts)[:, None]
+
+    def summed(values: Floats) -> Matrix:
+        shape = (len(block.customers), len(others))
+        sums: Matrix = csr_matrix((values, block.columns, block.starts), shape=shape) @ others
+        return sums
+
+    def rest(of: Matrix) -> Matrix:
+        product: Matrix = of @ gram + penalty.astype(np.float32) * of
+        return product
+
+    return conjugate_gradients(
+        lambda of: summed(confidence * dots(block, of, others)) + rest(of),
+        block.vectors,
+        summed(1 + confidence - confidence * dots(block, block.vectors, others)) - rest(block.vectors),
+    )
 
 
 def _solved_items(solved: DataFrame, vectors: Matrix, counts: Ints, weights: Weights) -> Matrix:
@@ -133,24 +194,58 @@ def conjugate_gradients(product: Callable[[Matrix], Matrix], vectors: Matrix, re
 def residual_and_gram(block: Block, item_vectors: Matrix, weights: Weights) -> Matrix:
     """What a block's customers x add to Σ (1 + w) x - Σ w x (xᵀy) of each item y; below it, to XᵀX."""
     confidence = np.float32(weights.alpha) * block.strengths
-    of_items = _spread(block, 1 + confidence - confidence * _dots(block, item_vectors), len(item_vectors))
+    of_items = _spread(block, 1 + confidence - confidence * dots(block, block.vectors, item_vectors), len(item_vectors))
     return np.vstack([of_items, block.vectors.T @ block.vectors])
 
 
 def weighted_products(block: Block, directions: Matrix, weights: Weights) -> Matrix:
     """What a block's customers x add to Σ w x (xᵀp), for the direction p of each item."""
     confidence = np.float32(weights.alpha) * block.strengths
-    return _spread(block, confidence * _dots(block, directions), len(directions))
+    return _spread(block, confidence * dots(block, block.vectors, directions), len(directions))
 
 
-def _dots(block: Block, of_items: Matrix) -> Floats:
-    """The dot product of customer and item for each pair."""
-    rows = np.repeat(np.arange(len(block.customers)), np.diff(block.starts))
-    dots = np.empty(len(rows), np.float32)
+def solved_customers(block: Block, item_vectors: Matrix, weights: Weights) -> Matrix:
+    """A row of factors per customer, solved exactly: the first answer to customers who have none yet."""
+    rank = item_vectors.shape[1]
+    vectors = np.empty((len(block.customers), rank), np.float32)
+    gram = item_vectors.T @ item_vectors
+    for row, (start, stop) in enumerate(zip(block.starts[:-1], block.starts[1:], strict=True)):
+        own = item_vectors[block.columns[start:stop]]
+        confidence = np.float32(weights.alpha) * block.strengths[start:stop]
+        system = gram + (own.T * confidence) @ own
+        system.flat[:: rank + 1] += np.float32(weights.regularization * (stop - start))
+        _, vectors[row], failed = sposv(system, (1 + confidence) @ own)
+        if failed:
+            raise np.linalg.LinAlgError(
+                "the factors of a customer have no single solution: set als.regularization above 0"
+            )
+    return vectors
+
+
+def dots(block: Block, vectors: Matrix, others: Matrix) -> Floats:
+    """The dot product of both sides' factors for each pair; `vectors` has a row for each of the block's."""
+    import torch  # here: on the workers, where it takes a second
+
+    if not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]  # as on ARM
+        return _dots_by_numpy(block, vectors, others)
+    pairs = torch.sparse_csr_tensor(
+        torch.tensor(block.starts),
+        torch.tensor(block.columns, dtype=torch.int64),
+        torch.zeros(len(block.columns)),
+        size=(len(vectors), len(others)),
+    )
+    found = torch.sparse.sampled_addmm(pairs, torch.tensor(vectors), torch.tensor(others).T, beta=0.0)
+    values: Floats = found.values().numpy()
+    return values
+
+
+def _dots_by_numpy(block: Block, vectors: Matrix, others: Matrix) -> Floats:
+    rows = np.repeat(np.arange(len(vectors)), np.diff(block.starts))
+    found = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), PAIRS_AT_ONCE):
         pairs = slice(start, start + PAIRS_AT_ONCE)
-        dots[pairs] = np.einsum("ij,ij->i", block.vectors[rows[pairs]], of_items[block.columns[pairs]])
-    return dots
+        found[pairs] = np.einsum("ij,ij->i", vectors[rows[pairs]], others[block.columns[pairs]])
+    return found
 
 
 def _spread(block: Block, values: Floats, num_items: int) -> Matrix:
@@ -172,11 +267,6 @@ def _ratio(above: Matrix, below: Matrix) -> Matrix:
 
 def _random(num: int, rank: int, seed: int) -> Matrix:
     return np.random.default_rng(seed).normal(scale=rank**-0.5, size=(num, rank)).astype(np.float32)
-
-
-def _largest(rows: DataFrame, column: str) -> int:
-    (largest,) = rows.agg(F.max(column)).head() or (0,)
-    return int(largest)
 
 
 def _factors_of(rank: int) -> Callable[[Batches], Iterator[pa.RecordBatch]]:

@@ -4,6 +4,7 @@ import pytest
 
 from clm_spark.models import als_blocks
 from clm_spark.models import als_numpy as module
+from clm_spark.models.als_blocks import Block
 from clm_spark.models.als_numpy import Weights, conjugate_gradients, fit_factors
 
 PAIRS = pa.schema([("customer_index", pa.int32()), ("item_index", pa.int32()), ("strength", pa.float64())])
@@ -53,9 +54,9 @@ def vectors_of(frame):
     return rows["id"].to_numpy(), np.array(rows["features"].to_pylist())
 
 
-@pytest.mark.parametrize(("blocks", "most_bytes"), [(1, 10_000), (4, 0)])
-def test_factors_are_those_of_a_dense_reference(pairs, strengths, monkeypatch, blocks, most_bytes):
-    monkeypatch.setattr(module, "PAIRS_AT_ONCE", 7)
+@pytest.mark.parametrize(("one_task", "blocks", "most_bytes"), [(10_000, 4, 10_000), (0, 1, 10_000), (0, 4, 0)])
+def test_factors_are_those_of_a_dense_reference(pairs, strengths, monkeypatch, one_task, blocks, most_bytes):
+    monkeypatch.setattr(module, "MOST_PAIRS_OF_ONE_TASK", one_task)
     monkeypatch.setattr(als_blocks, "MOST_BYTES_AT_DRIVER", most_bytes)
     # As many steps as there are factors: conjugate gradients then end at the exact solution.
     assert module.STEPS == RANK
@@ -68,12 +69,28 @@ def test_factors_are_those_of_a_dense_reference(pairs, strengths, monkeypatch, b
     assert np.allclose(customer_vectors, expected[0], atol=1e-3)
 
 
-def test_factors_are_the_same_in_every_run(pairs):
+@pytest.mark.parametrize("one_task", [10_000, 0])
+def test_factors_are_the_same_in_every_run(pairs, monkeypatch, one_task):
+    monkeypatch.setattr(module, "MOST_PAIRS_OF_ONE_TASK", one_task)
+
     def fitted(rows):
         found = fit_factors(rows, rank=RANK, iterations=1, weights=WEIGHTS, blocks=4, seed=7)
         return [vectors_of(frame)[1] for frame in found]
 
     assert all(map(np.array_equal, fitted(pairs), fitted(pairs.repartition(7, "item_index"))))
+
+
+def test_dots_are_the_same_with_and_without_torchs_kernel(monkeypatch):
+    monkeypatch.setattr(module, "PAIRS_AT_ONCE", 7)
+    random = np.random.default_rng(3)
+    vectors, others = (random.normal(size=(rows, 4)).astype(np.float32) for rows in (9, 5))
+    is_pair = random.random((9, 5)) < 0.5
+    starts = np.append(0, is_pair.sum(axis=1).cumsum())
+    columns = np.nonzero(is_pair)[1].astype(np.int32)
+    block = Block(0, np.arange(9), starts, columns, np.ones(len(columns), np.float32), vectors)
+    expected = (vectors @ others.T)[is_pair]
+    assert np.allclose(module.dots(block, vectors, others), expected, atol=1e-6)
+    assert np.allclose(module._dots_by_numpy(block, vectors, others), expected, atol=1e-6)
 
 
 def test_conjugate_gradients_leave_what_is_solved():
