@@ -33,6 +33,8 @@ DRIVERS_SHARE_OF_MEMORY = 0.4
 MOST_DRIVER_MEMORY = 31 * GIGABYTE  # from 32 GB on, a JVM's pointers are twice as long
 CLUSTER_SHUFFLE_PARTITIONS = 200
 SESSION_ZONE = "spark.sql.session.timeZone"
+# Of a native BLAS, which Spark calls from each of its tasks: its own threads on top of those take MLlib's ALS five times as long.
+BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 FEW_BYTES = 48 << 20  # a log of some 250,000 records, or the tables of a shop that has them
 
 
@@ -44,6 +46,7 @@ def build_session(settings: Settings, *, app_name: str) -> SparkSession:
     launches_jvm = SparkContext._gateway is None and "PYSPARK_GATEWAY_PORT" not in os.environ
     if is_local(settings):
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # workers with the packages of this process
+        os.environ.setdefault(BLAS_THREADS, "1")
     if _uses_kept_jars(settings, launches_jvm=launches_jvm):
         extend_class_path()
     builder = SparkSession.builder.appName(app_name)
@@ -158,6 +161,7 @@ def _context_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:
         "spark.sql.shuffle.partitions": str(spark.shuffle_partitions or _shuffle_partitions(spark.master)),
         "spark.hadoop.hive.metastore.disallow.incompatible.col.type.changes": "false",
         "spark.ui.showConsoleProgress": "false",
+        f"spark.executorEnv.{BLAS_THREADS}": "1",
         # A second list of a table's files beside its log, made with each commit, which this Delta never reads.
         "spark.databricks.delta.allFilesInCrc.enabled": "false",
         # Looks up the line of Python behind every expression, for errors: as long as building plans of wide rows itself.

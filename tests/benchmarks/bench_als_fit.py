@@ -124,7 +124,7 @@ def compare(spark: SparkSession, shop: Shop, place: Path, asked: argparse.Namesp
     for solver in asked.solvers:
         settings = AlsSettings(
             rank=asked.rank, iterations=asked.iterations, alpha=asked.alpha, regularization=asked.regularization,
-            solver=solver, blocks=asked.blocks,
+            solver=solver, blocks=asked.blocks, seed=asked.seed,
         )  # fmt: skip
         show(shop, solver, [fitted_by_spark(spark, shop, place, settings) for _ in range(asked.repeat)])
     for times in (1.0, num_pairs / num_customers):
@@ -154,6 +154,7 @@ def main() -> None:
     ask.add_argument("--iterations", type=int, default=4)
     ask.add_argument("--alpha", type=float, default=0.2)
     ask.add_argument("--regularization", type=float, default=0.1)
+    ask.add_argument("--seed", type=int, default=7, help="of our solvers")
     ask.add_argument("--blocks", type=int, default=4)
     ask.add_argument("--repeat", type=int, default=2, help="the first run of a session also starts its workers")
     ask.add_argument("--cores", type=int, default=2)
