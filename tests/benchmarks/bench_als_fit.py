@@ -56,7 +56,7 @@ def journey(spark: SparkSession, settings: Settings, place: Path) -> Shop:
         known = past.select("customer_id", "customer_index").distinct()
         bought = split.truth.join(known, on="customer_id", how="inner").join(items, on="item_id", how="left")
         later = bought.select("customer_index", F.coalesce("item_index", F.lit(UNKNOWN)).alias("item_index")).toPandas()
-    return Shop("The Complete Journey", f"{place}/journey", later.to_numpy(), settings.recommend.hide_seen)
+    return Shop(settings.shop.name, f"{place}/journey", later.to_numpy(), settings.recommend.hide_seen)
 
 
 def movielens(spark: SparkSession, folder: str, place: Path) -> Shop:
@@ -148,6 +148,7 @@ def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--lakehouse", help="where `make run` left The Complete Journey")
     ask.add_argument("--movielens", help="folder with ml-1m.txt.gz: user and item in the order of time")
+    ask.add_argument("--profile", default="local", help="demo, for a lakehouse of the synthetic shop")
     ask.add_argument("--as-of", type=date.fromisoformat, default=date(2017, 10, 1))
     ask.add_argument("--solvers", nargs="+", default=["numpy", "mllib"])
     ask.add_argument("--rank", type=int, default=128)
@@ -165,7 +166,7 @@ def main() -> None:
         asked.folder = Path(asked.folder or temporary).absolute()
         sets = {"lakehouse.path": asked.lakehouse or place / "lake", "spark.master": f"local[{asked.cores}]"}
         settings = load_settings(
-            "local",
+            asked.profile,
             as_of=asked.as_of,
             overrides=[f"{key}={value}" for key, value in sets.items()],
             conf_dir=str(ROOT / "conf"),
