@@ -1,4 +1,4 @@
-"""Implicit-feedback matrix factorisation (Hu, Koren and Volinsky 2008), by MLlib's ALS or in NumPy on the workers."""
+"""Implicit-feedback matrix factorisation (Hu, Koren and Volinsky 2008), in NumPy on the workers or by MLlib's ALS."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, ClassVar, Literal
@@ -39,8 +39,8 @@ class AlsSettings(Section):
     iterations: Annotated[int, Field(ge=1)] = 4
     alpha: float = Field(0.2, description="confidence gained per unit of strength: a purchase is 5 by default")
     regularization: float = 0.1
-    blocks: Annotated[int, Field(ge=1)] = Field(4, description="tasks per side; about the number of cores, or more")
-    solver: Literal["mllib", "numpy"] = Field("mllib", description="who solves: NumPy on the workers, or MLlib")
+    blocks: Annotated[int, Field(ge=1)] = Field(4, description="tasks, where pairs are many; about the number of cores, or more")
+    solver: Literal["mllib", "numpy"] = Field("numpy", description="who solves: NumPy on the workers, or MLlib")
     seed: int = 7
 
 
