@@ -68,7 +68,7 @@ def run_job(
 ) -> JobDone:
     """Run one job over the lakehouse, recorded in gold.runs however it ends. That a model is missing is no failure.
 
-    Jobs of one day that run one after the other share what is `known`. Raises `ContractError` when the settings' key is not the lakehouse's, before the run begins.
+    Jobs of one run share what is `known`. Raises `ContractError` when the settings' key is not the lakehouse's, before the run begins.
     """
     lake, (declared,) = Lake(spark, settings, job=job, known=known or Known()), find_jobs(job)
     if not declared.changes_key:

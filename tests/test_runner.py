@@ -25,6 +25,7 @@ from clm_spark.signals import Stopped, stopped_by_signals
 from clm_spark.summary import what_is_missing
 from clm_spark.tables import catalog as t
 from clm_spark.tables.commits import COMMIT_MARK, Commit
+from clm_spark.tables.guard import Guard
 from clm_spark.tables.lake import Lake
 
 FIRST, SECOND = date(2024, 2, 29), date(2024, 3, 1)
@@ -174,6 +175,20 @@ def test_a_failure_stops_what_depends_on_it_and_nothing_else(new_lake, monkeypat
             assert done["check_drift"].error is error
             assert (done["write_report"].status, done["write_report"].error) == ("failed", None), "not begun"
         assert shop.holding() == holding
+
+
+def test_jobs_of_one_run_check_a_table_once(new_lake, monkeypatch):
+    """And a run after that looks again: somebody may have changed a table by hand in between."""
+    shop, checked, check = TinyShop(new_lake(), monkeypatch), [], Guard.check
+    monkeypatch.setattr(Guard, "check", lambda guard, table: checked.append(table.title) or check(guard, table))
+    shop.run()
+    assert checked == [], "made in this run"
+    shop.run()
+    assert sorted(checked) == sorted(table.title for table in (t.BOT_DAYS, t.FEATURE_DRIFT, t.RUNS))
+    shop.lake.spark.sql(f"ALTER TABLE {shop.lake.name(t.FEATURE_DRIFT)} ADD COLUMN by_hand INT")
+    done = shop.run()
+    assert {name: str(each.error) for name, each in done.items() if each.error}.keys() == {"check_drift"}
+    assert "changed by hand: by_hand int is not declared" in str(done["check_drift"].error)
 
 
 @pytest.mark.long

@@ -39,7 +39,9 @@ class AlsSettings(Section):
     iterations: Annotated[int, Field(ge=1)] = 4
     alpha: float = Field(0.2, description="confidence gained per unit of strength: a purchase is 5 by default")
     regularization: float = 0.1
-    blocks: Annotated[int, Field(ge=1)] = Field(4, description="tasks, where pairs are many; about the number of cores, or more")
+    blocks: Annotated[int, Field(ge=1)] = Field(
+        4, description="tasks, where pairs are many; about the number of cores, or more"
+    )
     solver: Literal["mllib", "numpy"] = Field("numpy", description="who solves: NumPy on the workers, or MLlib")
     seed: int = 7
 
