@@ -34,8 +34,8 @@ SETTINGS = {
         "epochs": 100, "patience": 10,
     },
     "movielens": {
-        "width": 128, "layers": 2, "heads": 2, "max_length": 200, "steps": 200, "dropout": 0.2, "batch_size": 64,
-        "negatives": 0, "precision": "bf16", "epochs": 24, "patience": 24, "rate": "cosine",
+        "width": 256, "layers": 2, "heads": 4, "max_length": 200, "steps": 200, "dropout": 0.3, "batch_size": 64,
+        "negatives": 0, "precision": "bf16", "epochs": 22, "patience": 22, "rate": "cosine",
     },
     "tafeng": {
         "width": 64, "layers": 1, "heads": 2, "max_length": 100, "steps": 48, "dropout": 0.3, "batch_size": 64,
