@@ -30,7 +30,7 @@ from clm_spark.models.als_blocks import (
 )
 from clm_spark.models.top_k import Floats, Ints
 
-STEPS = 3  # of conjugate gradients: more did not raise NDCG
+STEPS = 3  # of conjugate gradients: more raise NDCG little, and cost as much each
 PAIRS_AT_ONCE = 4096  # their factors fit into a core's cache
 MOST_PAIRS_OF_ONE_TASK = 5_000_000  # a pass over them at rank 128 takes a third of a second, and a Spark job as long
 MOST_BYTES_OF_ONE_TASK = 512_000_000
@@ -75,7 +75,7 @@ def fitted_in_one_task(pairs: pa.Table, *, rank: int, iterations: int, weights: 
     """Factors of both sides: rows of `is_item`, `id` and `features`."""
     items = np.unique(pairs["item_index"].to_numpy())
     of_customers = block_from_pairs(pairs, items, number=0, rank=rank)
-    of_items = _turned_round(of_customers, _random(len(items), rank, seed))
+    of_items = _by_item(of_customers, _random(len(items), rank, seed))
     for _ in range(iterations):
         of_customers = of_customers._replace(vectors=improved(of_customers, of_items.vectors, weights))
         of_items = of_items._replace(vectors=improved(of_items, of_customers.vectors, weights))
@@ -89,7 +89,7 @@ def fitted_in_one_task(pairs: pa.Table, *, rank: int, iterations: int, weights: 
     return pa.concat_tables(marked)
 
 
-def _turned_round(block: Block, vectors: Matrix) -> Block:
+def _by_item(block: Block, vectors: Matrix) -> Block:
     """The same pairs by item: a row per item, with these factors, and customers in the place of items."""
     rows = np.repeat(np.arange(len(block.customers), dtype=np.int32), np.diff(block.starts))
     order = np.argsort(block.columns, kind="stable")
