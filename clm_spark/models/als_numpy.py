@@ -224,8 +224,10 @@ def solved_customers(block: Block, item_vectors: Matrix, weights: Weights) -> Ma
 
 def dots(block: Block, vectors: Matrix, others: Matrix) -> Floats:
     """The dot product of both sides' factors for each pair; `vectors` has a row for each of the block's."""
-    import torch  # here: on the workers, where it takes a second
-
+    try:
+        import torch  # here: on the workers, where it takes a second
+    except ImportError:  # the extra `spark` has none
+        return _dots_by_numpy(block, vectors, others)
     if not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]  # as on ARM
         return _dots_by_numpy(block, vectors, others)
     pairs = torch.sparse_csr_tensor(
