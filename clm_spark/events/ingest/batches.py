@@ -21,7 +21,7 @@ from clm_spark.events.ingest.checks import (
 )
 from clm_spark.events.ingest.claims import Batch, claim_batches, new_files
 from clm_spark.events.ingest.duplicates import MAX_SHIFT, Changed, new_events
-from clm_spark.events.ingest.history import as_begun
+from clm_spark.events.ingest.history import as_begun, warn_of_late_end
 from clm_spark.events.ingest.parse import typed_records
 from clm_spark.events.ingest.validation import IS_REJECTED, Span, ValidationSummary, summarized, validation_results
 from clm_spark.session import spread_over_cores
@@ -48,13 +48,15 @@ MOST_NEW_COLUMNS = 100
 def ingest_files(lake: Lake, source: Source, files: Sequence[RawFile], settings: Settings) -> int:
     """Ingest the new ones among the files, and what an earlier run left unfinished; returns the number of batches."""
     check_source(lake, source)
-    settings = as_begun(lake, source, settings)
+    asked_until, settings = settings.ingest.history_until, as_begun(lake, source, settings)
     new = new_files(lake, files, source)
     if new:
         check_usable(lake, source, new, settings)
     batches = claim_batches(lake, source, new)
     for batch in batches:
         ingest_batch(lake, source, batch, settings)
+    if batches and asked_until is None and settings.as_of == settings.ingest.history_until:
+        warn_of_late_end(lake, settings)
     return len(batches)
 
 

@@ -5,8 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import timedelta
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
@@ -15,13 +14,14 @@ from pyspark.sql import functions as F
 
 from clm_spark.errors import ContractError, SettingsError, SourceError
 from clm_spark.events.ingest.claims import Batch
+from clm_spark.events.ingest.history import is_long_after, last_day, shops_day
 from clm_spark.events.ingest.parse import FILTERED, typed_records
 from clm_spark.events.ingest.rejects import counts_listed, example_of_each
 from clm_spark.events.ingest.validation import Span, ValidationSummary
 from clm_spark.session import persisted
 from clm_spark.settings import Settings
 from clm_spark.sources.source import RawFile, Source, records_of, with_line_numbers
-from clm_spark.tables.catalog import INGESTED_BATCHES, INGESTED_FILES
+from clm_spark.tables.catalog import INGESTED_FILES
 from clm_spark.tables.lake import Lake
 
 log = logging.getLogger(__name__)
@@ -120,10 +120,8 @@ def check_as_of_is_near(lake: Lake, span: Span, batch: Batch, settings: Settings
     is_history = ingest.history_until is None or settings.as_of <= ingest.history_until
     if ingest.known_at != "ingested" or is_history or batch.is_stream or last_us is None:
         return
-    ledger = lake.read(INGESTED_BATCHES).agg(F.unix_micros(F.max("last_occurred_at"))).head()
-    latest_us = max(last_us, (ledger and ledger[0]) or 0)
-    last_on = datetime.fromtimestamp(latest_us / 1e6, ZoneInfo(settings.shop.time_zone or "UTC")).date()
-    if settings.as_of > last_on + timedelta(days=1 + settings.shop.max_quiet_days):
+    last_on = max(filter(None, (shops_day(last_us, settings), last_day(lake, settings))))
+    if is_long_after(settings.as_of, last_on, settings):
         raise SettingsError(
             f"the last event is of {last_on}, and as_of is {settings.as_of}: what comes now would count as known then; give "
             f"--as-of {last_on + timedelta(days=1)}, or raise shop.max_quiet_days (now {settings.shop.max_quiet_days}); silver is "

@@ -25,7 +25,8 @@ LATER = """2024-02-20 09:00:00,ann,view,late
 
 
 @pytest.mark.long
-def test_the_first_load_is_a_history_and_later_runs_change_no_past_day(new_lake, tmp_path):
+def test_the_first_load_is_a_history_and_later_runs_change_no_past_day(new_lake, tmp_path, caplog):
+    caplog.set_level("INFO")
     folder = tmp_path / "log"
     folder.mkdir()
     (tmp_path / "shop.yml").write_text(MAPPING)
@@ -42,7 +43,11 @@ def test_the_first_load_is_a_history_and_later_runs_change_no_past_day(new_lake,
     # A load that is refused begins nothing: the next one is the history.
     with pytest.raises(SourceError, match="cannot be used"):
         load("history.csv", HISTORY + "2024-02-10 09:00:00,,view,a\n" * 9, "2024-02-29")
-    load("history.csv", HISTORY, "2024-03-01", max_rejected_share=0.9)
+    # A wrong year is told, and may be mended.
+    load("history.csv", HISTORY, "2025-03-01", max_rejected_share=0.9)
+    assert "last event is of 2024-02-29, and as_of is 2025-03-01" in caplog.text
+    load("history.csv", HISTORY, "2024-03-01")
+    assert "the history ends on 2024-03-01, no longer on 2025-03-01" in caplog.text
     with pytest.raises(
         SettingsError, match=r"last event is of 2024-03-02, and as_of is 2025-03-03: .* --as-of 2024-03-03"
     ):
