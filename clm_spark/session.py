@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from py4j.protocol import Py4JJavaError
-from pyspark import SparkContext, StorageLevel
+from pyspark import SparkConf, SparkContext, StorageLevel
 from pyspark.errors import PySparkException
 from pyspark.logger import PySparkLogger
 from pyspark.sql import DataFrame, SparkSession
 
 from clm_spark.errors import SettingsError
-from clm_spark.files import is_here, local_path, size_here
+from clm_spark.files import as_url, is_here, local_path, size_here
 from clm_spark.machine import memory_bytes, num_cores
 from clm_spark.settings import Settings
 from clm_spark.startup import extend_class_path, has_jars, java_option, java_options
@@ -32,6 +32,7 @@ INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.facto
 DRIVERS_SHARE_OF_MEMORY = 0.4
 MOST_DRIVER_MEMORY = 31 * GIGABYTE  # from 32 GB on, a JVM's pointers are twice as long
 CLUSTER_SHUFFLE_PARTITIONS = 200
+WAREHOUSE = "spark.sql.warehouse.dir"
 SESSION_ZONE = "spark.sql.session.timeZone"
 # Of a native BLAS, which Spark calls from each of its tasks: its own threads on top of those take MLlib's ALS five times as long.
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
@@ -185,9 +186,17 @@ def _context_conf(settings: Settings, *, launches_jvm: bool) -> dict[str, str]:
             java_option("-Dderby.stream.error.file", local_path(settings.lakehouse.path) / "logs" / "derby.log")
         )
         options.append("--add-modules=jdk.incubator.vector")
+    elif launches_jvm or not _is_submitted_with(WAREHOUSE):
+        conf[WAREHOUSE] = f"{as_url(settings.lakehouse.path)}/tables"
     if options:
         conf["spark.driver.extraJavaOptions"] = " ".join(options)
     return conf
+
+
+def _is_submitted_with(key: str) -> bool:
+    """Whether the JVM, which runs already, was started with this setting, as by `spark-submit --conf`."""
+    SparkContext._ensure_initialized()
+    return SparkConf().contains(key)
 
 
 def _uses_kept_jars(settings: Settings, *, launches_jvm: bool) -> bool:
@@ -223,13 +232,13 @@ def _local_metastore(settings: Settings) -> dict[str, str]:
     if not is_here(settings.lakehouse.path):
         raise SettingsError(
             f"spark.local_metastore keeps tables' names in a folder of this machine, and {settings.lakehouse.path} is none: "
-            "set it to false, and name a metastore and spark.sql.warehouse.dir in spark.conf (infra/README.md)"
+            "set it to false, and name a metastore in spark.conf (infra/README.md)"
         )
     home = local_path(settings.lakehouse.path)
     home.mkdir(parents=True, exist_ok=True)
     return {
         "spark.sql.catalogImplementation": "hive",
-        "spark.sql.warehouse.dir": str(home / "tables"),
+        WAREHOUSE: str(home / "tables"),
         "spark.hadoop.javax.jdo.option.ConnectionURL": f"jdbc:derby:;databaseName={home / 'metastore'};create=true",
     }
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import lake_settings
+from pyspark import SparkContext
 
 from clm_spark import session, startup
 from clm_spark.errors import SettingsError
@@ -51,7 +52,7 @@ def test_an_old_or_missing_java_is_named(tmp_path, monkeypatch, said, expected):
 def test_a_session_fits_the_machine(tmp_path, monkeypatch, master, gigabytes, expected):
     monkeypatch.setattr(session, "memory_bytes", lambda: int(gigabytes * session.GIGABYTE))
     monkeypatch.setattr(session, "num_cores", lambda: 6)
-    settings = lake_settings(tmp_path, spark={"master": master})
+    settings = lake_settings(tmp_path, spark={"master": master, "local_metastore": True})
     conf = session._spark_conf(settings, launches_jvm=True)
     assert (conf["spark.driver.memory"], conf["spark.sql.shuffle.partitions"]) == expected
     assert "spark.driver.memory" not in session._spark_conf(settings, launches_jvm=False)
@@ -116,6 +117,33 @@ def test_a_local_metastore_wants_a_local_lakehouse(tmp_path, monkeypatch):
         session._spark_conf(settings, launches_jvm=True)
     assert session._log_file(settings) is None
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("s3a://shop/lake/", "s3a://shop/lake/tables"),
+        ("/mount/lake", "file:///mount/lake/tables"),
+        ("hdfs://a/b", "own"),
+    ],
+)
+def test_tables_lie_under_the_lakehouse(tmp_path, path, expected):
+    own = {session.WAREHOUSE: "own"} if expected == "own" else {}
+    settings = lake_settings(tmp_path, lakehouse={"path": path}, spark={"local_metastore": False, "conf": own})
+    assert session._spark_conf(settings, launches_jvm=True)[session.WAREHOUSE] == expected
+
+
+@pytest.mark.usefixtures("spark")
+def test_what_spark_submit_was_told_of_tables_holds(tmp_path):
+    properties = SparkContext._jvm.java.lang.System
+    settings = lake_settings(tmp_path, spark={"local_metastore": False})
+    before = properties.clearProperty(session.WAREHOUSE)
+    try:
+        assert session._spark_conf(settings, launches_jvm=False)[session.WAREHOUSE] == f"file://{tmp_path}/tables"
+        properties.setProperty(session.WAREHOUSE, "/told")
+        assert session.WAREHOUSE not in session._spark_conf(settings, launches_jvm=False)
+    finally:
+        properties.setProperty(session.WAREHOUSE, before)
 
 
 def test_provided_jars_fetch_nothing(tmp_path, monkeypatch):
