@@ -172,10 +172,14 @@ def inspect(
 def jobs() -> None:
     """List the jobs in the order they run: which they follow, what each reads and writes."""
     graph = nearest_only(graph_of(JOBS))
-    grid = Grid("job", "follows", "reads", "writes")
+    grid = Grid("job", "", "jobs and tables")  # narrow enough for no name to be cut
     for step in JOBS:
-        follows = [job.name for job in JOBS if job.name in graph[step.name]]
-        grid.add_row(step.name, ", ".join(follows), _listed(step.inputs), _listed(step.outputs))
+        follows = ", ".join(job.name for job in JOBS if job.name in graph[step.name])
+        lines = {"follows": follows, "reads": _listed(step.inputs), "writes": _listed(step.outputs)}
+        named = [(what, names) for what, names in lines.items() if names]
+        for place, (what, names) in enumerate(named):
+            is_last = place == len(named) - 1
+            grid.add_row("" if place else step.name, what, names, end_section=is_last)
     out.print(grid)
 
 
@@ -273,7 +277,9 @@ def why(
 
 @app.command()
 def sql(
-    query: Annotated[str, typer.Argument(help="e.g. 'SELECT * FROM gold.customer_scores LIMIT 5'")],
+    query: Annotated[
+        str, typer.Argument(help="e.g. 'SELECT * FROM gold.customer_scores LIMIT 5'; or a file that ends in .sql")
+    ],
     style: Annotated[Literal["table", "csv", "json"], typer.Option("--format")] = "table",
     limit: Annotated[int, typer.Option(help="Rows that a table shows.")] = 100,
     profile: Profile = "local",
@@ -281,15 +287,26 @@ def sql(
     conf_dir: ConfDir = None,
 ) -> None:
     """Answer a query from the lakehouse."""
+    statement = _statement(query)
     settings = load_settings(profile, as_of=NO_DAY, overrides=overrides or [], conf_dir=conf_dir)
     spark = build_session(settings, app_name="clm-spark sql")
     try:
         with Lake(spark, settings).in_shops_zone():
-            rows = spark.sql(query)
+            rows = spark.sql(statement)
             _print_rows(rows, style, limit)
     except PySparkException as error:
         first = " ".join(str(error).split("\n\nJVM stacktrace", 1)[0].split(";\n", 1)[0].split())
         raise SettingsError(f"the query failed: {first}") from None
+
+
+def _statement(query: str) -> str:
+    """The SQL of a query that is given as such, or as a file."""
+    file = Path(query)
+    if not query.endswith(".sql") or (" " in query and not file.is_file()):
+        return query
+    if not file.is_file():
+        raise SettingsError(f"no file {query}: expected a query, or a file with one that ends in .sql")
+    return file.read_text(encoding="utf-8").strip().removesuffix(";")
 
 
 @app.command("replay-rejected")
@@ -348,7 +365,7 @@ def demo(
     )
     out.print(f"{shop.num_records:,} records in {shop.num_files} files, {shop.seconds:.0f} s", highlight=False)
     last = first + timedelta(days=days)
-    command = f"clm run all --profile demo --as-of {last} --set ingest.path={out_folder}/log"
+    command = f"{sys.argv[0]} run all --profile demo --as-of {last} --set ingest.path={out_folder}/log"
     out.print(f"now: {command}", highlight=False, soft_wrap=True)
 
 
