@@ -77,9 +77,9 @@ bench-small: ## time a new user's first commands: a log of 60 records, a query, 
 	@infra/setup.sh dev
 	@$(BIN)/python tests/benchmarks/bench_small.py $(BENCH)
 
-bench-demo: ## time the synthetic shop: records a second, memory
+bench-demo: ## time the synthetic shop: records a second, memory (BENCH="--format jsonl")
 	@infra/setup.sh train
-	@$(BIN)/python tests/benchmarks/bench_demo.py
+	@$(BIN)/python tests/benchmarks/bench_demo.py $(BENCH)
 
 bench-ingest: ## time ingestion next to DuckDB and Polars, for hours (BENCH="--events 2e6 --formats csv" is minutes)
 	@infra/setup.sh bench

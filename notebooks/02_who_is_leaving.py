@@ -176,7 +176,7 @@ for name, distance in apart.items():
 # %% [markdown]
 # ## Whom to call first
 #
-# The risky whose last 90 days were worth most. The same as `notebooks/sql/top_leavers_by_value.sql`.
+# The risky whose last 90 days were worth most. `notebooks/sql/top_leavers_by_value.sql` asks the same of the riskiest tenth.
 
 # %%
 worth_a_call = (

@@ -130,7 +130,7 @@ def _first_day(inputs: Inputs) -> date:
     if missing:
         raise TooLittleDataError(
             f"the transformer's head cannot be trained: gold.item_sequences has nothing of {', '.join(map(str, missing))}; "
-            "set features.panel_sequences=true and run build_interactions, or leave it out: --set "
-            "evaluation.leave_out=[transformer_head]"
+            "set features.panel_sequences=true and run build_interactions, or leave it out: add "
+            "transformer_head to evaluation.leave_out"
         )
     return min(_days_of(inputs))

@@ -22,7 +22,7 @@ from clm_spark.models.task import Inputs
 from clm_spark.models.transformer.settings import TransformerSettings
 from clm_spark.tables.catalog import EVENTS, ITEM_SEQUENCES, ITEM_VOCABULARY
 
-INSTALL = "install the train extra (make setup EXTRA=train), or leave it out: --set evaluation.leave_out=[transformer]"
+INSTALL = "install the train extra (make setup EXTRA=train), or leave it out: add transformer to evaluation.leave_out"
 
 # Whose code decides what a network does.
 MODULES = (

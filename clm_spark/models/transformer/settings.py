@@ -94,7 +94,7 @@ class TransformerSettings(Section):
         1, description="passes over all sequences of as_of, on from the model that was tested"
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto: bf16 on GPUs and on processors with matrix units for it, else fp32"
+        "auto", description="auto: bf16 on GPUs that multiply it, else fp32"
     )
     compile: bool = Field(False, description="whether torch compiles the network; pays on GPUs and long trainings")
     seed: int = 7
