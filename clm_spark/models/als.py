@@ -37,10 +37,11 @@ class AlsSettings(Section):
     key: ClassVar[str] = "als"
     rank: Annotated[int, Field(ge=1)] = 128
     iterations: Annotated[int, Field(ge=1)] = 4
-    alpha: float = Field(0.2, description="confidence gained per unit of strength: a purchase is 5 by default")
-    regularization: float = 0.1
+    alpha: float = Field(0.2, gt=0, description="confidence gained per unit of strength: a purchase is 5 by default")
+    regularization: Annotated[float, Field(gt=0)] = 0.1
     blocks: Annotated[int, Field(ge=1)] = Field(
-        4, description="tasks, where pairs are many; about the number of cores, or more"
+        4,
+        description="tasks, where one does not do, or MLlib's blocks of each side; about the number of cores, or more",
     )
     solver: Literal["mllib", "numpy"] = Field("numpy", description="who solves: NumPy on the workers, or MLlib")
     seed: int = 7

@@ -36,7 +36,7 @@ class Block(NamedTuple):
     starts: Ints
     columns: Ints  # where the pair's item stands in the matrix of items
     strengths: Floats
-    vectors: Matrix  # the customers' factors
+    vectors: Matrix  # the customers' factors; no rows before they are solved for
 
     def row(self) -> pa.RecordBatch:
         """As a row of the frame."""
@@ -46,7 +46,7 @@ class Block(NamedTuple):
 
 
 def blocks_from_pairs(pairs: DataFrame, items: Ints, *, num_blocks: int, rank: int) -> DataFrame:
-    """One row per block of customers, whose factors are 0.
+    """One row per block of customers, without factors.
 
     Needs `customer_index`, dense from 0, `item_index` and `strength`; `items` are all item indices, in order.
     """
@@ -64,7 +64,7 @@ def blocks_from_pairs(pairs: DataFrame, items: Ints, *, num_blocks: int, rank: i
 
 
 def block_from_pairs(rows: pa.Table, items: Ints, *, number: int, rank: int) -> Block:
-    """The pairs by customer and item; all factors are 0."""
+    """The pairs by customer and item, without factors."""
     ordered = rows.sort_by([("customer_index", "ascending"), ("item_index", "ascending")])
     customers, starts = np.unique(ordered["customer_index"].to_numpy(), return_index=True)
     return Block(
@@ -73,7 +73,7 @@ def block_from_pairs(rows: pa.Table, items: Ints, *, number: int, rank: int) -> 
         np.append(starts, len(ordered)).astype(np.int64),
         np.searchsorted(items, ordered["item_index"].to_numpy()).astype(np.int32),
         ordered["strength"].to_numpy().astype(np.float32),
-        np.zeros((len(customers), rank), np.float32),
+        np.empty((0, rank), np.float32),
     )
 
 

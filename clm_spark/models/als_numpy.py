@@ -14,9 +14,9 @@ import pyarrow as pa
 from pyspark import Broadcast
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from scipy.linalg.lapack import sposv
 from scipy.sparse import csc_matrix, csr_matrix
 
+from clm_spark.errors import TooLittleDataError
 from clm_spark.models.als_blocks import (
     COLUMNS,
     CUSTOMERS_A_BLOCK,
@@ -33,7 +33,7 @@ from clm_spark.models.top_k import Floats, Ints
 STEPS = 3  # of conjugate gradients: more raise NDCG little, and cost as much each
 PAIRS_AT_ONCE = 4096  # their factors fit into a core's cache
 MOST_PAIRS_OF_ONE_TASK = 5_000_000  # a pass over them at rank 128 takes a third of a second, and a Spark job as long
-MOST_BYTES_OF_ONE_TASK = 512_000_000
+MOST_BYTES_OF_ONE_TASK = 1_000_000_000
 FACTORS = "id int, features array<float>"
 FACTORS_OF_BOTH = f"is_item boolean, {FACTORS}"
 
@@ -51,14 +51,20 @@ def fit_factors(
 ) -> tuple[DataFrame, DataFrame]:
     """Factors of customers and of items: rows of `id` and `features`.
 
-    Needs `customer_index`, `item_index` and `strength`; pairs of no strength say nothing.
+    Needs `customer_index`, `item_index` and `strength`; pairs of no strength say nothing. Raises `TooLittleDataError` where
+    there are no others.
     """
     liked = pairs.where(F.col("strength") > 0).select("customer_index", "item_index", "strength")
     sizes = liked.agg(F.count("*"), F.max("customer_index"), F.max("item_index")).head()
     assert sizes is not None
-    num_pairs, num_customers, num_items = sizes[0], (sizes[1] or 0) + 1, (sizes[2] or 0) + 1
-    # Both orders of the pairs, and a handful of matrices of each side.
-    num_bytes = 50 * num_pairs + 24 * rank * (num_customers + num_items)
+    if not sizes[0]:
+        raise TooLittleDataError(
+            "no customer took to an item with a strength above 0: expected purchases, or other acts that "
+            "features.kind_strengths counts"
+        )
+    num_pairs, num_customers, num_items = sizes[0], sizes[1] + 1, sizes[2] + 1
+    # Both orders of the pairs, and some matrices of each side: as measured, rounded up.
+    num_bytes = 110 * num_pairs + 30 * rank * (num_customers + num_items)
     if num_pairs <= MOST_PAIRS_OF_ONE_TASK and num_bytes <= MOST_BYTES_OF_ONE_TASK:
 
         def fit(rows: pa.Table) -> pa.Table:
@@ -108,8 +114,10 @@ def _fitted_in_blocks(
     try:
         for _ in range(iterations):
             before, solved_blocks = solved_blocks, _with_vectors(solved_blocks, vectors, weights).persist()
-            vectors = _solved_items(solved_blocks, vectors, counts, weights)
-            before.unpersist()
+            try:
+                vectors = _solved_items(solved_blocks, vectors, counts, weights)
+            finally:
+                before.unpersist()
         # Before the blocks are dropped: whoever reads the factors twice does not solve for them twice.
         last = _with_vectors(solved_blocks, vectors, weights)
         customers = last.mapInArrow(_factors_of(rank), FACTORS).localCheckpoint()
@@ -130,10 +138,11 @@ def _with_vectors(blocks: DataFrame, item_vectors: Matrix, weights: Weights) -> 
 
 
 def improved(block: Block, others: Matrix, weights: Weights) -> Matrix:
-    """The factors of a block's rows after `STEPS` of conjugate gradients from those of before.
+    """The factors of a block's rows after `STEPS` of conjugate gradients from those of before, or from 0.
 
     A row is x of (YᵀY + Σ w yyᵀ + λn I) x = Σ (1 + w) y over the n factors y of its own pairs.
     """
+    begun = block.vectors if len(block.vectors) else np.zeros((len(block.customers), others.shape[1]), np.float32)
     confidence = np.float32(weights.alpha) * block.strengths
     gram, penalty = others.T @ others, np.float32(weights.regularization) * np.diff(block.starts)[:, None]
 
@@ -148,8 +157,8 @@ def improved(block: Block, others: Matrix, weights: Weights) -> Matrix:
 
     return conjugate_gradients(
         lambda of: summed(confidence * dots(block, of, others)) + rest(of),
-        block.vectors,
-        summed(1 + confidence - confidence * dots(block, block.vectors, others)) - rest(block.vectors),
+        begun,
+        summed(1 + confidence - confidence * dots(block, begun, others)) - rest(begun),
     )
 
 
@@ -202,24 +211,6 @@ def weighted_products(block: Block, directions: Matrix, weights: Weights) -> Mat
     """What a block's customers x add to Σ w x (xᵀp), for the direction p of each item."""
     confidence = np.float32(weights.alpha) * block.strengths
     return _spread(block, confidence * dots(block, block.vectors, directions), len(directions))
-
-
-def solved_customers(block: Block, item_vectors: Matrix, weights: Weights) -> Matrix:
-    """A row of factors per customer, solved exactly: the first answer to customers who have none yet."""
-    rank = item_vectors.shape[1]
-    vectors = np.empty((len(block.customers), rank), np.float32)
-    gram = item_vectors.T @ item_vectors
-    for row, (start, stop) in enumerate(zip(block.starts[:-1], block.starts[1:], strict=True)):
-        own = item_vectors[block.columns[start:stop]]
-        confidence = np.float32(weights.alpha) * block.strengths[start:stop]
-        system = gram + (own.T * confidence) @ own
-        system.flat[:: rank + 1] += np.float32(weights.regularization * (stop - start))
-        _, vectors[row], failed = sposv(system, (1 + confidence) @ own)
-        if failed:
-            raise np.linalg.LinAlgError(
-                "the factors of a customer have no single solution: set als.regularization above 0"
-            )
-    return vectors
 
 
 def dots(block: Block, vectors: Matrix, others: Matrix) -> Floats:

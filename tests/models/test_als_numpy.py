@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from clm_spark.errors import TooLittleDataError
 from clm_spark.models import als_blocks
 from clm_spark.models import als_numpy as module
 from clm_spark.models.als_blocks import Block
@@ -56,9 +57,16 @@ def vectors_of(frame):
     return rows["id"].to_numpy(), np.array(rows["features"].to_pylist())
 
 
-@pytest.mark.parametrize(("one_task", "blocks", "most_bytes"), [(10_000, 4, 10_000), (0, 1, 10_000), (0, 4, 0)])
-def test_factors_are_those_of_a_dense_reference(pairs, strengths, monkeypatch, one_task, blocks, most_bytes):
-    monkeypatch.setattr(module, "MOST_PAIRS_OF_ONE_TASK", one_task)
+@pytest.mark.parametrize(
+    ("name", "blocks", "most_bytes"),
+    [("", 4, 10_000), ("MOST_PAIRS_OF_ONE_TASK", 1, 10_000), ("MOST_BYTES_OF_ONE_TASK", 4, 0)],
+)
+def test_factors_are_those_of_a_dense_reference(pairs, strengths, monkeypatch, name, blocks, most_bytes):
+    """In one task, and in blocks, because of many pairs or large matrices."""
+    if name:
+        monkeypatch.setattr(module, name, 0)
+    in_blocks, taken = module._fitted_in_blocks, []
+    monkeypatch.setattr(module, "_fitted_in_blocks", lambda *rows, **how: taken.append(name) or in_blocks(*rows, **how))
     monkeypatch.setattr(als_blocks, "MOST_BYTES_AT_DRIVER", most_bytes)
     # As many steps as there are factors: conjugate gradients then end at the exact solution.
     assert module.STEPS == RANK
@@ -66,6 +74,7 @@ def test_factors_are_those_of_a_dense_reference(pairs, strengths, monkeypatch, o
     expected = dense_als(strengths, begun, iterations=2)
     found = fit_factors(pairs, rank=RANK, iterations=2, weights=WEIGHTS, blocks=blocks, seed=7)
     (customers, customer_vectors), (items, item_vectors) = map(vectors_of, found)
+    assert taken == ([name] if name else [])
     assert (customers.tolist(), items.tolist()) == (list(range(NUM_CUSTOMERS)), ITEMS.tolist())
     assert np.allclose(item_vectors, expected[1], atol=1e-3)
     assert np.allclose(customer_vectors, expected[0], atol=1e-3)
@@ -107,3 +116,18 @@ def test_conjugate_gradients_leave_what_is_solved():
     found = conjugate_gradients(product, np.zeros_like(wanted), right)
     assert np.allclose(found, wanted, atol=1e-5)
     assert np.array_equal(conjugate_gradients(product, wanted, np.zeros_like(wanted)), wanted)
+
+
+def test_strengths_of_nothing_are_too_little(pairs):
+    with pytest.raises(TooLittleDataError, match="no customer took to an item with a strength above 0"):
+        fit_factors(pairs.where("strength = 0"), rank=RANK, iterations=1, weights=WEIGHTS, blocks=1, seed=7)
+
+
+def test_a_fit_that_fails_keeps_nothing_in_the_cache(spark, pairs, monkeypatch):
+    monkeypatch.setattr(module, "MOST_PAIRS_OF_ONE_TASK", 0)
+    monkeypatch.setattr(module, "_solved_items", lambda *_: 1 / 0)
+    cached = spark._jsparkSession.sharedState().cacheManager().numCachedEntries
+    before = cached()
+    with pytest.raises(ZeroDivisionError):
+        fit_factors(pairs, rank=RANK, iterations=2, weights=WEIGHTS, blocks=2, seed=7)
+    assert cached() == before

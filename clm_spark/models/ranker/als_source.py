@@ -3,9 +3,11 @@
 from typing import Any
 
 import numpy as np
+from scipy.linalg.lapack import sposv
 
 from clm_spark.models.als_blocks import Block as Pairs
-from clm_spark.models.als_numpy import Weights, solved_customers
+from clm_spark.models.als_blocks import Matrix
+from clm_spark.models.als_numpy import Weights
 from clm_spark.models.ranker.lines import Singles
 from clm_spark.models.ranker.settings import CandidateSettings
 
@@ -37,5 +39,23 @@ def folded_in(rows: Any, others: Singles, settings: CandidateSettings) -> Single
         np.empty((0, settings.als_rank), np.float32),
     )
     vectors = np.zeros((rows.shape[0], settings.als_rank), np.float32)
-    vectors[known] = solved_customers(pairs, others, Weights(settings.als_alpha, settings.als_regularization))
+    vectors[known] = _solved(pairs, others, Weights(settings.als_alpha, settings.als_regularization))
+    return vectors
+
+
+def _solved(block: Pairs, others: Matrix, weights: Weights) -> Matrix:
+    """The factors of each of the block's rows, solved exactly."""
+    rank = others.shape[1]
+    vectors = np.empty((len(block.customers), rank), np.float32)
+    gram = others.T @ others
+    for row, (start, stop) in enumerate(zip(block.starts[:-1], block.starts[1:], strict=True)):
+        own = others[block.columns[start:stop]]
+        confidence = np.float32(weights.alpha) * block.strengths[start:stop]
+        system = gram + (own.T * confidence) @ own
+        system.flat[:: rank + 1] += np.float32(weights.regularization * (stop - start))
+        _, vectors[row], failed = sposv(system, (1 + confidence) @ own)
+        if failed:
+            raise np.linalg.LinAlgError(
+                "the factors of a row have no single solution: raise candidates.als_regularization"
+            )
     return vectors
