@@ -29,6 +29,7 @@ from clm_spark.models.transformer.settings import TransformerSettings
 from clm_spark.models.transformer.storage import readable
 from clm_spark.models.transformer.task import ItemFacts, TrainingResult, TrainingTask
 from clm_spark.models.transformer.train import train
+from clm_spark.signals import raise_if_stopped
 
 FAILURE_MARK = "clm-spark rank failed: "
 LEFT_ALONE = ("Horovod has been shut down", "Connection closed by peer", "Connection reset by peer")
@@ -135,7 +136,12 @@ def _check_ranks(ranks: int, slots: int, num_sequences: int) -> None:
 
 def _in_one_process(spark: SparkSession, task: TrainingTask, ranks: int) -> TrainingResult:
     with telling() as told:
-        return train(task, OneRank(), told.tell, told.show)
+
+        def show(share: float) -> None:
+            raise_if_stopped()  # beside other jobs a training is no main thread, and nothing of Spark's that is cancelled
+            told.show(share)
+
+        return train(task, OneRank(), told.tell, show)
 
 
 def _with_horovod(spark: SparkSession, task: TrainingTask, ranks: int) -> TrainingResult:
@@ -148,7 +154,7 @@ def _with_horovod(spark: SparkSession, task: TrainingTask, ranks: int) -> Traini
             f"transformer.launcher=horovod, but Horovod is not to be had ({error}): build it by infra/horovod/build.sh, "
             "or set transformer.launcher=torch_distributor"
         ) from None
-    # Horovod would put its handlers of signals in the place of ours and leave them there, which only the main thread may do.
+    # Horovod would replace our signal handlers and never restore them. Outside the main thread it could not even set them.
     gloo_run.register_shutdown_event = threading.Event
     with listening(_reached_by(spark)) as address, _failures_explained(output := io.StringIO()):
         results = horovod.spark.run(

@@ -19,6 +19,8 @@ from clm_spark.errors import ContractError, SettingsError
 from clm_spark.models.transformer.launch import TrainingError, chosen_gpu, fit_transformer, fitted_ranks, task_slots
 from clm_spark.models.transformer.network import load_model, new_model, save_model_files
 from clm_spark.models.transformer.score import score_all, score_customers_top_k, top_items
+from clm_spark.side_by_side import run_graph
+from clm_spark.signals import Stopped, stopped_by_signals
 
 
 @pytest.fixture
@@ -91,7 +93,7 @@ def test_a_killed_rank_fails_the_training_which_goes_on_when_run_again(fit, tmp_
 
 
 def test_horovod_leaves_signals_to_us_and_trains_in_any_thread(fit):
-    """Jobs side by side run in threads; and a run that has trained is stopped by a signal as before."""
+    """Jobs side by side run in threads; and a run that has trained has its handlers of signals as before."""
     signals = (signal.SIGINT, signal.SIGTERM)
     before = [signal.getsignal(number) for number in signals]
     with ThreadPoolExecutor(1) as thread:
@@ -100,6 +102,34 @@ def test_horovod_leaves_signals_to_us_and_trains_in_any_thread(fit):
     assert [signal.getsignal(number) for number in signals] == before
     assert beside.ranks == alone.ranks == 2
     assert beside.losses == alone.losses
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # Horovod's own, on failure
+@pytest.mark.parametrize(
+    ("launcher", "parallel"), [("horovod", 1), ("horovod", 2), ("one_process", 1), ("one_process", 2)]
+)
+def test_a_signal_stops_a_training(spark, fit, tmp_path, launcher, parallel):
+    """In the main thread, and in one of jobs that run side by side."""
+    checkpoints = tmp_path / f"{launcher}-checkpoints"
+
+    def stop_it() -> None:
+        while not list(checkpoints.rglob("epoch-*.pt")):
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        times.append(time.monotonic())
+
+    times: list[float] = []
+    watcher = threading.Thread(target=stop_it, daemon=True)
+    watcher.start()
+    with pytest.raises(Stopped) as end, stopped_by_signals(spark):
+        run_graph({"train": ()}, lambda _: bool(fit(launcher, epochs=5000)), parallel=parallel)
+    assert end.value.code == 143
+    while rank_processes() and time.monotonic() - times[0] < 60:
+        time.sleep(0.1)
+    assert rank_processes() == []
+    assert time.monotonic() - times[0] < 60
+    assert list(checkpoints.rglob("epoch-*.pt")), "from which it goes on"
 
 
 @pytest.mark.parametrize(
