@@ -12,7 +12,7 @@ from clm_spark.session import another_session
 from clm_spark.settings import Settings
 from clm_spark.side_by_side import run_graph
 from clm_spark.signals import raise_if_stopped
-from clm_spark.tables.lake import Known
+from clm_spark.tables.lake import RunCache
 
 
 def backfill(
@@ -36,14 +36,14 @@ def backfill(
             f"{job.name} cannot be run for days in any order: expected {names}; run others day by day, oldest first"
         )
     function, _ = job.load()
-    alone, known = settings.features.model_copy(update={"as_of_alone": True}), Known()
+    alone, cache = settings.features.model_copy(update={"as_of_alone": True}), RunCache()
 
     def run(day: date) -> bool:
         raise_if_stopped()
         # The words of a commit are a setting of the session.
         own = another_session(spark, settings)
         asked = settings.model_copy(update={"as_of": day, "features": alone})
-        on_done(day, run_job(own, job.name, function, asked, known=known))
+        on_done(day, run_job(own, job.name, function, asked, cache=cache))
         return True
 
     first, *others = days

@@ -23,7 +23,7 @@ from clm_spark.session import build_session
 from clm_spark.settings import Settings
 from clm_spark.signals import stopped_by_signals
 from clm_spark.tables.catalog import EVENTS, INGESTED_BATCHES, Status
-from clm_spark.tables.lake import Known, Lake, Written
+from clm_spark.tables.lake import Lake, RunCache, Written
 
 FAILED, USER_MISTAKE, MODELS_MISSING = 1, 2, 3  # exit codes; 0: done
 
@@ -64,13 +64,13 @@ def run_job(
     settings: Settings,
     *,
     reads_events: bool = True,
-    known: Known | None = None,
+    cache: RunCache | None = None,
 ) -> JobDone:
     """Run one job over the lakehouse, recorded in gold.runs however it ends. That a model is missing is no failure.
 
-    Jobs of one run share what is `known`. Raises `ContractError` when the settings' key is not the lakehouse's, before the run begins.
+    Jobs of one run share a `cache`. Raises `ContractError` when the settings' key is not the lakehouse's, before the run begins.
     """
-    lake, (declared,) = Lake(spark, settings, job=job, known=known or Known()), find_jobs(job)
+    lake, (declared,) = Lake(spark, settings, job=job, cache=cache or RunCache()), find_jobs(job)
     if not declared.changes_key:
         lake.schemas.check_key()
     lake.schemas.keep_time_zone()
@@ -90,8 +90,8 @@ def check_as_of(lake: Lake) -> None:
     """Refuse a day outside the time span of the ingested events, but for a few quiet days after it."""
     lake.read(EVENTS)  # refused where there is none, or none of ours
     batches = lake.read(INGESTED_BATCHES)
-    first, last = lake.known.once(
-        f"days of {INGESTED_BATCHES.title} version {lake.inputs[INGESTED_BATCHES.title]}", lambda: _days_of(batches)
+    first, last = lake.cache.cached(
+        f"days of {INGESTED_BATCHES.title} version {lake.inputs[INGESTED_BATCHES.title]}", lambda: _known_span(batches)
     )
     if first is None or last is None:
         raise SettingsError("silver.events is empty: expected events to work on; run ingest_events with data first")
@@ -106,7 +106,7 @@ def check_as_of(lake: Lake) -> None:
         _warn_of_quiet_days(as_of, last)
 
 
-def _days_of(batches: DataFrame) -> tuple[date | None, date | None]:
+def _known_span(batches: DataFrame) -> tuple[date | None, date | None]:
     span = batches.agg(F.to_date(F.min("first_known_at")), F.to_date(F.max("last_known_at"))).head()
     assert span is not None
     return span[0], span[1]

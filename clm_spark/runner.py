@@ -15,7 +15,7 @@ from clm_spark.session import another_session
 from clm_spark.settings import Settings
 from clm_spark.side_by_side import run_graph
 from clm_spark.signals import raise_if_stopped
-from clm_spark.tables.lake import Known
+from clm_spark.tables.lake import RunCache
 
 Say = Callable[[str, Job, JobDone | None], None]  # "3/15", a job, and how it ended or None where it begins
 
@@ -30,7 +30,7 @@ def run_jobs(spark: SparkSession, settings: Settings, jobs: Sequence[Job], *, pa
     trained has not failed. Returns how each ended, in that order, and those not begun as failed without an error.
     """
     parallel = max(1, min(parallel, len(jobs)))
-    by_name, done, known = {job.name: job for job in jobs}, list[JobDone](), Known()
+    by_name, done, cache = {job.name: job for job in jobs}, list[JobDone](), RunCache()
     places = {job.name: f"{number}/{len(jobs)}" for number, job in enumerate(jobs, start=1)}
 
     def work(name: str) -> bool:
@@ -41,7 +41,7 @@ def run_jobs(spark: SparkSession, settings: Settings, jobs: Sequence[Job], *, pa
             thread.name = name  # as the log has it
         # The words of a commit are a setting of the session.
         own = another_session(spark, settings) if parallel > 1 else spark
-        ended = _with_cause(_run_one(own, settings, job, known), {each.job for each in done if each.too_little})
+        ended = _with_cause(_run_one(own, settings, job, cache), {each.job for each in done if each.too_little})
         done.append(ended)
         say(places[name], job, ended)
         return ended.status != "failed"
@@ -69,11 +69,11 @@ def _with_cause(done: JobDone, too_little: Collection[str]) -> JobDone:
     return done
 
 
-def _run_one(spark: SparkSession, settings: Settings, job: Job, known: Known) -> JobDone:
+def _run_one(spark: SparkSession, settings: Settings, job: Job, cache: RunCache) -> JobDone:
     start = time.monotonic()
     try:
         function, _ = job.load()
-        return run_job(spark, job.name, function, settings, reads_events=job.needs_events, known=known)
+        return run_job(spark, job.name, function, settings, reads_events=job.needs_events, cache=cache)
     except Exception as error:
         raise_if_stopped()  # then the error is that Spark was told to cancel
         if not isinstance(error, UserError):

@@ -90,7 +90,10 @@ class RunRecord:
         self._write(self._book(), self._manifest() if is_complete else self._rows(), is_whole=is_complete)
 
     def _before(self, book: Lake) -> Row | None:
-        """The last run of this job and day, as it was written down; looked up for all jobs of the day at once."""
+        """The last run of this job and day, as it was written down.
+
+        A local metastore lets in one process, so there it is looked up for all jobs of the day at once.
+        """
 
         def find() -> dict[str, Row]:
             if not book.exists(RUNS):
@@ -99,7 +102,9 @@ class RunRecord:
             rows = book.read(RUNS).where(is_of_day).select("job", "status", "started_at").collect()
             return {row["job"]: row for row in rows}
 
-        return book.known.once(f"{RUNS.title} as of {self.lake.settings.as_of}", find).get(self.lake.job)
+        if not self.lake.settings.spark.local_metastore:
+            return find().get(self.lake.job)
+        return book.cache.cached(f"{RUNS.title} as of {self.lake.settings.as_of}", find).get(self.lake.job)
 
     def _book(self) -> Lake:
         """The record is no work of the job's."""

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from pyspark.sql import Row
 from pyspark.sql import functions as F
 from small_shop import write_log
+from typer.testing import CliRunner
 
 from clm_spark import cli, resume
 from clm_spark.errors import ModelError, NoModelInUseError, SourceError, TooLittleDataError
@@ -177,16 +179,28 @@ def test_a_failure_stops_what_depends_on_it_and_nothing_else(new_lake, monkeypat
         assert shop.holding() == holding
 
 
-def test_jobs_of_one_run_check_a_table_once(new_lake, monkeypatch):
+@pytest.mark.parametrize(("flags", "expected"), [((), 3), (("--parallel", "1"), 1)])
+def test_jobs_run_side_by_side_as_the_session_says_unless_asked(monkeypatch, flags, expected):
+    came = []
+    monkeypatch.setattr(cli, "build_session", lambda *_, **__: None)
+    monkeypatch.setattr(cli, "stopped_by_signals", lambda _: nullcontext())
+    monkeypatch.setattr(cli, "usual_jobs_at_once", lambda *_: 3)
+    monkeypatch.setattr(cli, "run_jobs", lambda *_, parallel, say: came.append(parallel) or [])
+    done = CliRunner().invoke(cli.app, ["run", "check_drift", "--as-of", "2024-03-01", *flags])
+    assert (done.exit_code, came) == (0, [expected]), done.output
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_jobs_of_one_run_check_a_table_once(new_lake, monkeypatch, parallel):
     """And a run after that looks again: somebody may have changed a table by hand in between."""
     shop, checked, check = TinyShop(new_lake(), monkeypatch), [], Guard.check
     monkeypatch.setattr(Guard, "check", lambda guard, table: checked.append(table.title) or check(guard, table))
-    shop.run()
+    shop.run(parallel=parallel)
     assert checked == [], "made in this run"
-    shop.run()
-    assert sorted(checked) == sorted(table.title for table in (t.BOT_DAYS, t.FEATURE_DRIFT, t.RUNS))
+    shop.run(parallel=parallel)
+    assert sorted({*checked}) == sorted(table.title for table in (t.BOT_DAYS, t.FEATURE_DRIFT, t.RUNS))
     shop.lake.spark.sql(f"ALTER TABLE {shop.lake.name(t.FEATURE_DRIFT)} ADD COLUMN by_hand INT")
-    done = shop.run()
+    done = shop.run(parallel=parallel)
     assert {name: str(each.error) for name, each in done.items() if each.error}.keys() == {"check_drift"}
     assert "changed by hand: by_hand int is not declared" in str(done["check_drift"].error)
 
@@ -270,7 +284,7 @@ def test_resuming_takes_late_files_in_and_says_how_to_query(new_lake, monkeypatc
 
     for table in (t.SEGMENT_PROFILES, t.CUSTOMER_SCORES):
         shop.lake.create(table)
-    code, begun, said = clm()
+    code, begun, said = clm("--parallel", "1")
     assert (code, begun) == (0, NAMES)
     queries = [shlex.split(line) for line in said.splitlines() if " sql " in line]
     assert len(queries) == 2, "of tables that are there: nothing was recommended"
@@ -281,7 +295,7 @@ def test_resuming_takes_late_files_in_and_says_how_to_query(new_lake, monkeypatc
     assert (code, begun) == (0, ["ingest_events"])
     assert "left out, done before: check_drift, train_churn, write_report" in said
     shop.arrived += 1
-    code, begun, said = clm("--resume")
+    code, begun, said = clm("--resume", "--parallel", "1")
     assert (code, begun) == (0, ["ingest_events", "check_drift", "write_report"])
     assert "left out, done before: train_churn" in said
 
@@ -291,7 +305,7 @@ def test_resuming_takes_late_files_in_and_says_how_to_query(new_lake, monkeypatc
     assert "failed: ingest_events: no raw data" in said
 
     shop.does = {"train_churn": fails(ModelError("too few"))}
-    code, begun, said = clm()
+    code, begun, said = clm("--parallel", "1")
     assert (code, begun) == (3, NAMES)
     assert said.count("too few") == 2, "as the job ends and at the end of all"
 

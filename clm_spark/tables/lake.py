@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,7 +35,7 @@ from clm_spark.tables.stored import last_commits, recorded_properties
 
 log = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer")
+Value = TypeVar("Value")
 SliceValue = date | str | None | Sequence[date] | Sequence[str]
 
 
@@ -50,19 +51,22 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Known:
-    """What jobs of one run have found out, so that those after them need not look again."""
+class RunCache:
+    """What jobs of one run need not look up again; they share it, also where they run in threads side by side."""
 
-    checked: set[str] = field(default_factory=set)  # titles of the tables that are as we left them
+    # Views first: who finds a table among those checked reads what is said of its view.
     views: dict[str, str | None] = field(default_factory=dict)  # what each table says of its view; None: just made
-    answers: dict[str, Any] = field(default_factory=dict)
+    checked_tables: set[str] = field(default_factory=set)  # titles of those that are as their contracts say
+    values: dict[str, Any] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def once(self, question: str, find: Callable[[], Answer]) -> Answer:
-        """What `find` gives, kept under the name of the question: a handful of values that no job of the run changes."""
-        if question not in self.answers:
-            self.answers[question] = find()
-        answer: Answer = self.answers[question]
-        return answer
+    def cached(self, key: str, compute: Callable[[], Value]) -> Value:
+        """What `compute` gave for the key: a handful of values that no job of the run changes."""
+        with self.lock:
+            if key not in self.values:
+                self.values[key] = compute()
+            value: Value = self.values[key]
+        return value
 
 
 @dataclass
@@ -70,7 +74,7 @@ class Lake:
     """All tables of one shop.
 
     Every write is one Delta commit: it happens whole or not at all. A frame is checked against its contract before,
-    and the stored table against the same contract once per run, be it of one job or of many that share what is `known`:
+    and the stored table against the same contract once per run, be it of one job or of many that share a `cache`:
     so a table changed by hand is refused.
     """
 
@@ -81,7 +85,7 @@ class Lake:
     inputs: dict[str, int] = field(default_factory=dict)  # Delta version of every table read, by title
     missing: list[str] = field(default_factory=list)  # models that could not take part, each with the reason
     too_little: list[str] = field(default_factory=list)  # models for which there is too little data, in the same way
-    known: Known = field(default_factory=Known)
+    cache: RunCache = field(default_factory=RunCache)
     _made: set[str] = field(default_factory=set)  # tables that this job has made
 
     @cached_property
@@ -263,7 +267,7 @@ class Lake:
 
     def create(self, table: Table) -> None:
         """Make the table with its comments, constraints and properties, unless it is there."""
-        if table.title not in self.known.checked:
+        if table.title not in self.cache.checked_tables:
             if self.exists(table):
                 self._check(table)
             else:
@@ -276,8 +280,8 @@ class Lake:
         self.guard.check_whole()
         ddl = table_ddl(table, self.name(table), self._as_set(table))
         with_retries(lambda: self.spark.sql(ddl), title=table.title)
-        self.known.views[table.title] = None
-        self.known.checked.add(table.title)
+        self.cache.views[table.title] = None
+        self.cache.checked_tables.add(table.title)
         self._made.add(table.title)
 
     def _as_set(self, table: Table) -> dict[str, str]:
@@ -290,7 +294,7 @@ class Lake:
     def _show(self, table: Table) -> None:
         """Make the table's views for analysts, unless they are there as the contract wants them."""
         schema = self.schemas.name("analysts")
-        shown, declared = self.known.views.get(table.title), view_declared(table, schema)
+        shown, declared = self.cache.views.get(table.title), view_declared(table, schema)
         if shown == declared:
             return
         self.schemas.make("analysts")
@@ -298,7 +302,7 @@ class Lake:
             with_retries(partial(self.spark.sql, view), title=table.title)
         if shown is not None:
             self._set_property(table, VIEW_PROPERTY, declared)
-        self.known.views[table.title] = declared
+        self.cache.views[table.title] = declared
 
     def _set_property(self, table: Table, key: str, value: str) -> None:
         self.spark.sql(f"ALTER TABLE {self.name(table)} SET TBLPROPERTIES ('{key}' = '{quoted(value)}')")
@@ -309,7 +313,7 @@ class Lake:
 
     def _require(self, table: Table) -> int | None:
         """Refuse a table that is missing or not as we left it; gives its version where this had to look."""
-        if table.title in self.known.checked:
+        if table.title in self.cache.checked_tables:
             return None
         if not self.exists(table):
             raise ContractError(
@@ -322,8 +326,8 @@ class Lake:
         """Once per run and table; gives its version."""
         stored = self.guard.check(table)
         # Never written: the run that made it may have died before it made the view.
-        self.known.views[table.title] = stored.properties.get(VIEW_PROPERTY, "") if stored.version else None
-        self.known.checked.add(table.title)
+        self.cache.views[table.title] = stored.properties.get(VIEW_PROPERTY, "") if stored.version else None
+        self.cache.checked_tables.add(table.title)
         return stored.version
 
     def _write(
