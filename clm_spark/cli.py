@@ -68,7 +68,7 @@ def run(
         int | None,
         typer.Option(
             min=1,
-            show_default="as many as cores where the log and the tables are small and on this machine, else 1",
+            show_default="as many as cores, 4 at most, where the log and the tables are small and on this machine, else 1",
             help="Jobs at a time, of those that have no dependency on each other.",
         ),
     ] = None,

@@ -34,8 +34,9 @@ MOST_DRIVER_MEMORY = 31 * GIGABYTE  # from 32 GB on, a JVM's pointers are twice 
 CLUSTER_SHUFFLE_PARTITIONS = 200
 WAREHOUSE = "spark.sql.warehouse.dir"
 SESSION_ZONE = "spark.sql.session.timeZone"
-# Of a native BLAS, which Spark calls from each of its tasks: its own threads on top of those take MLlib's ALS five times as long.
+# Of a native BLAS, which Spark calls from each of its tasks: with its own threads on top MLlib's ALS takes three to six times as long.
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+MOST_JOBS_AT_ONCE = 4  # they share one driver's memory
 FEW_BYTES = 48 << 20  # a log of some 250,000 records, or the tables of a shop that has them
 
 
@@ -81,7 +82,7 @@ def another_session(spark: SparkSession, settings: Settings) -> SparkSession:
 def usual_jobs_at_once(spark: SparkSession, settings: Settings) -> int:
     """How many jobs run side by side unless somebody says so: one per core where each has few rows, and mostly waits."""
     if is_local(settings) and _has_few_records(settings):
-        return spark.sparkContext.defaultParallelism
+        return min(num_cores(), spark.sparkContext.defaultParallelism, MOST_JOBS_AT_ONCE)
     return 1
 
 

@@ -58,6 +58,14 @@ def test_a_session_fits_the_machine(tmp_path, monkeypatch, master, gigabytes, ex
     assert "spark.driver.memory" not in session._spark_conf(settings, launches_jvm=False)
 
 
+@pytest.mark.usefixtures("spark")
+def test_a_native_blas_has_one_thread_a_task(tmp_path):
+    """MLlib's ALS takes three to six times as long with OpenBLAS's own threads."""
+    conf = session._spark_conf(lake_settings(tmp_path), launches_jvm=True)
+    assert conf["spark.executorEnv.OPENBLAS_NUM_THREADS"] == "1"
+    assert SparkContext._jvm.java.lang.System.getenv("OPENBLAS_NUM_THREADS") == "1"
+
+
 def test_what_is_set_holds_on_any_machine(tmp_path):
     conf = session._spark_conf(lake_settings(tmp_path), launches_jvm=True)
     assert (conf["spark.driver.memory"], conf["spark.sql.shuffle.partitions"]) == ("3g", "2")
@@ -75,6 +83,12 @@ def test_plans_are_interpreted_and_jobs_run_side_by_side_where_there_are_few_rec
         ("a.csv", 900, 900, {"spark": {"master": "spark://host:7077"}}, True),
         ("a.csv", 900, 900, {"ingest": {"source": "complete_journey", "path": "s3a://shop/log"}}, True),
     ]
+
+    def jobs_at_once(settings, *, cores, slots=2):
+        monkeypatch.setattr(session, "num_cores", lambda: cores)
+        spark = SimpleNamespace(sparkContext=SimpleNamespace(defaultParallelism=slots))
+        return session.usual_jobs_at_once(spark, settings)
+
     came = []
     for number, (name, log_bytes, table_bytes, changes, _) in enumerate(cases):
         folder = tmp_path / str(number)
@@ -84,9 +98,10 @@ def test_plans_are_interpreted_and_jobs_run_side_by_side_where_there_are_few_rec
         ingest = {"source": "complete_journey", "path": str(folder / "log")}
         settings = lake_settings(folder / "lake", **{"ingest": ingest, **changes})
         compiles = not session.INTERPRETED.items() <= session._context_conf(settings, launches_jvm=True).items()
-        two_cores = SimpleNamespace(sparkContext=SimpleNamespace(defaultParallelism=2))
-        came.append((compiles, session.usual_jobs_at_once(two_cores, settings)))
+        came.append((compiles, jobs_at_once(settings, cores=2)))
     assert came == [(compiled, 1 if compiled else 2) for *_, compiled in cases]
+    small = lake_settings(tmp_path / "0" / "lake")
+    assert [jobs_at_once(small, cores=cores, slots=slots) for cores, slots in ((16, 16), (2, 200), (8, 3))] == [4, 2, 3]
 
 
 @pytest.mark.long
