@@ -59,7 +59,8 @@ class RunRecord:
         before = self._before(book)
         book.inputs.clear()  # what is written follows from no other row: other jobs may write theirs meanwhile
         if before is None:  # the usual case, at half the cost of replacing
-            book.append_once(self._rows(), into=RUNS, batch=f"{self.lake.job} {self.started_at}")
+            with book.cache.recording:
+                book.append_once(self._rows(), into=RUNS, batch=f"{self.lake.job} {self.started_at}")
             return
         if before["status"] == "running":
             log.warning(
@@ -114,7 +115,8 @@ class RunRecord:
         place: dict[str, Any] = {"as_of": self.lake.settings.as_of, "job": self.lake.job}
         if not is_whole:
             place["table_name"] = None
-        book.replace(rows, into=RUNS, is_key_proven=True, **place)
+        with book.cache.recording:  # or of two jobs side by side one would have to write again
+            book.replace(rows, into=RUNS, is_key_proven=True, **place)
 
     def _rows(self, tables: Sequence[Mapping[str, Any]] = ()) -> DataFrame:
         """The run itself, and a row per table."""

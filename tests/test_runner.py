@@ -205,6 +205,30 @@ def test_jobs_of_one_run_check_a_table_once(new_lake, monkeypatch, parallel):
     assert "changed by hand: by_hand int is not declared" in str(done["check_drift"].error)
 
 
+def test_jobs_side_by_side_do_not_write_their_records_at_once(new_lake, monkeypatch):
+    """Delta would let one commit, and the other write again."""
+    shop, writing, at_once = TinyShop(new_lake(), monkeypatch), [], []
+
+    def slowly(write):
+        def written(lake, rows, *, into, **how):
+            if into is not t.RUNS:
+                return write(lake, rows, into=into, **how)
+            writing.append(into)
+            at_once.append(len(writing))
+            time.sleep(0.2)
+            try:
+                return write(lake, rows, into=into, **how)
+            finally:
+                writing.pop()
+
+        return written
+
+    for name in ("append_once", "replace"):
+        monkeypatch.setattr(Lake, name, slowly(getattr(Lake, name)))
+    shop.run([job for job in TINY if job.name in ("ingest_events", "train_churn")], parallel=2)
+    assert at_once == [1, 1, 1, 1]
+
+
 @pytest.mark.long
 def test_what_holds_is_what_nothing_has_changed(new_lake, monkeypatch):
     shop = TinyShop(new_lake(), monkeypatch)
