@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from py4j.protocol import Py4JJavaError
 from pyspark import SparkConf, SparkContext, StorageLevel
@@ -65,9 +66,24 @@ def build_session(settings: Settings, *, app_name: str) -> SparkSession:
             raise _explained(error, settings, log) from error
     if launches_jvm:
         spark.sparkContext.setLogLevel("ERROR")
+    _let_the_jvm_go(spark.sparkContext)
     # Repeats the exception on the console, as JSON.
     PySparkLogger.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
     return spark
+
+
+def _let_the_jvm_go(context: SparkContext) -> None:
+    """Let Python's end of Spark's accumulators be silent where the JVM is gone, as a signal to both leaves it."""
+    server = getattr(context, "_accumulatorServer", None)  # a platform may have none
+    if server is None:
+        return
+    loud = server.handle_error
+
+    def handle_error(*request: Any) -> None:
+        if not isinstance(sys.exc_info()[1], EOFError):
+            loud(*request)
+
+    server.handle_error = handle_error
 
 
 def another_session(spark: SparkSession, settings: Settings) -> SparkSession:

@@ -161,6 +161,18 @@ def test_what_spark_submit_was_told_of_tables_holds(tmp_path):
         properties.setProperty(session.WAREHOUSE, before)
 
 
+def test_a_jvm_that_is_gone_leaves_no_stack_trace(spark, capsys):
+    server = spark.sparkContext._accumulatorServer
+    for error in (EOFError(), ValueError("told")):
+        try:
+            raise error
+        except Exception:
+            server.handle_error(None, ("127.0.0.1", 1))
+    said = capsys.readouterr().err
+    assert "EOFError" not in said
+    assert "ValueError: told" in said
+
+
 def test_provided_jars_fetch_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(startup, "KEPT", tmp_path)  # nothing is kept there
     settings = lake_settings(tmp_path)

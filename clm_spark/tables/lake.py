@@ -59,7 +59,9 @@ class RunCache:
     checked_tables: set[str] = field(default_factory=set)  # titles of those that are as their contracts say
     values: dict[str, Any] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)  # held while a value is computed
-    recording: threading.Lock = field(default_factory=threading.Lock)  # held while gold.runs, which all write, is written
+    recording: threading.Lock = field(
+        default_factory=threading.Lock
+    )  # held while gold.runs, which all write, is written
 
     def cached(self, key: str, compute: Callable[[], Value]) -> Value:
         """What `compute` gave for the key: a handful of values that no job of the run changes."""
