@@ -55,7 +55,7 @@ def ingest_files(lake: Lake, source: Source, files: Sequence[RawFile], settings:
     batches = claim_batches(lake, source, new)
     for batch in batches:
         ingest_batch(lake, source, batch, settings)
-    if batches and asked_until is None and settings.as_of == settings.ingest.history_until:
+    if batches and asked_until is None:
         warn_of_late_end(lake, settings)
     return len(batches)
 

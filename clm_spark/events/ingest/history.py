@@ -51,9 +51,12 @@ def as_begun(lake: Lake, source: Source, settings: Settings) -> Settings:
 
 
 def warn_of_late_end(lake: Lake, settings: Settings) -> None:
-    """Say after a first load that its as_of is long after its last event: jobs that work on events will refuse it."""
-    until, last_on = settings.ingest.history_until, last_day(lake, settings)
-    if until is None or last_on is None or not is_long_after(until, last_on, settings):
+    """Say where the history ends with this load, long after its last event: jobs that work on events will refuse its as_of."""
+    until = settings.ingest.history_until
+    if settings.ingest.known_at != "ingested" or until != settings.as_of:
+        return
+    last_on = last_day(lake, settings)
+    if last_on is None or not is_long_after(until, last_on, settings):
         return
     log.warning(
         "the last event is of %s, and as_of is %s: other jobs run for the day after the last event, and what comes until %s counts "
