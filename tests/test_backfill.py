@@ -52,7 +52,7 @@ def test_one_day_that_fails_stops_the_rest(new_lake, monkeypatch):
     lake = new_lake()
     begun = []
 
-    def run(session, name, function, settings, *, known):
+    def run(session, name, function, settings, *, cache):
         begun.append(settings.as_of)
         assert session is not lake.spark
         assert session.conf.get("spark.sql.session.timeZone") == "UTC"
@@ -71,7 +71,7 @@ def test_one_day_that_fails_stops_the_rest(new_lake, monkeypatch):
 def test_after_a_signal_no_day_begins(spark, monkeypatch):
     begun = []
 
-    def run(session, name, function, settings, *, known):
+    def run(session, name, function, settings, *, cache):
         begun.append(settings.as_of)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.5)
