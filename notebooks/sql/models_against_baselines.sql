@@ -1,5 +1,5 @@
 -- Whether models earn their keep: each against the best baseline of its task, and who is served.
--- better_by above zero is better, also of errors and of the Gini of lists, where the lower figure is.
+-- better_by above zero is better, also where the lower figure is: errors, the Gini of lists.
 WITH last_comparisons AS (
     SELECT
         task,
@@ -20,7 +20,8 @@ figures AS (
         metrics.low,
         metrics.high,
         CASE
-            WHEN metrics.metric IN ('brier', 'log_loss', 'calibration_error') OR metrics.metric LIKE 'gini_at_%' THEN -1
+            WHEN metrics.metric IN ('brier', 'log_loss', 'calibration_error') THEN -1
+            WHEN metrics.metric LIKE 'gini_at_%' THEN -1
             ELSE 1
         END AS direction
     FROM gold.model_metrics AS metrics
