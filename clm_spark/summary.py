@@ -1,10 +1,14 @@
 """What `clm run all` says at the end."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 
 from clm_spark.features.vocabulary import room_warning
@@ -35,7 +39,9 @@ def print_summary(
     lake = Lake(spark, settings)
     out.print(_tables_made(done))
     if lake.exists(MODEL_METRICS):
-        out.print(_model_figures(lake))
+        for grid in _model_figures(lake):
+            out.print(grid)
+            out.print()
     if not any(each.status == "failed" for each in done):
         out.print(f"report: {report_path(settings)}", soft_wrap=True)
         for place, query in enumerate(_queries(lake)):
@@ -88,13 +94,19 @@ def _tables_made(done: Sequence[JobDone]) -> Grid:
     return grid
 
 
-def _model_figures(lake: Lake) -> Grid:
-    grid = Grid("task", "metric", "model", "value", "95 %", "role", title="models compared", title_justify="left")
+def _model_figures(lake: Lake) -> Iterator[Grid]:
+    """A grid per task, narrow enough for eighty columns."""
     metrics = known_rows(lake, MODEL_METRICS, newest_of=("task",)).orderBy("task", "metric", F.desc("value"))
-    for row in metrics.collect():  # bounded by models times metrics
-        interval = "" if row["low"] is None else f"{row['low']:.4f} to {row['high']:.4f}"
-        grid.add_row(row["task"], row["metric"], row["model"], f"{row['value']:.4f}", interval, role(row))
-    return grid
+    rows = metrics.collect()  # bounded by models times metrics
+    for task, of_task in groupby(rows, key=itemgetter("task")):
+        grid = Grid("metric", "model", "value [95 %]", "role", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        grid.title, grid.title_justify = f"models compared: {task}", "left"
+        for metric, of_metric in groupby(of_task, key=itemgetter("metric")):
+            for place, row in enumerate(of_metric):
+                interval = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
+                figure = f"{row['value']:.3f}{interval}"
+                grid.add_row("" if place else metric, row["model"], escape(figure), role(row))
+        yield grid
 
 
 def _queries(lake: Lake) -> tuple[str, ...]:
