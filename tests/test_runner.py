@@ -198,7 +198,9 @@ def test_jobs_of_one_run_check_a_table_once(new_lake, monkeypatch, parallel):
     shop.run(parallel=parallel)
     assert checked == [], "made in this run"
     shop.run(parallel=parallel)
-    assert sorted({*checked}) == sorted(table.title for table in (t.BOT_DAYS, t.FEATURE_DRIFT, t.RUNS))
+    expected = sorted(table.title for table in (t.BOT_DAYS, t.FEATURE_DRIFT, t.RUNS))
+    assert sorted({*checked}) == expected
+    assert parallel > 1 or sorted(checked) == expected, "two jobs that begin together may both look"
     shop.lake.spark.sql(f"ALTER TABLE {shop.lake.name(t.FEATURE_DRIFT)} ADD COLUMN by_hand INT")
     done = shop.run(parallel=parallel)
     assert {name: str(each.error) for name, each in done.items() if each.error}.keys() == {"check_drift"}

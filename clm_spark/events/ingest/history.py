@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from pyspark.sql import functions as F
 
 from clm_spark.errors import ContractError
+from clm_spark.events.ledger import ONE_DAY
 from clm_spark.settings import Settings
 from clm_spark.sources.source import Source
 from clm_spark.tables.catalog import INGESTED_BATCHES
@@ -15,7 +16,6 @@ from clm_spark.tables.schemas import ZONE_PROPERTY
 
 log = logging.getLogger(__name__)
 HISTORY_PROPERTY = "clm.history_until"
-ONE_DAY = timedelta(days=1)
 
 
 def as_begun(lake: Lake, source: Source, settings: Settings) -> Settings:
