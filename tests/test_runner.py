@@ -35,7 +35,7 @@ SECTIONS = {
     "features": {"panel_every_days": 14, "panel_size": 4},
     "churn": {"horizon_days": 14},
     "gbt": {"max_iterations": 3, "max_depth": 2, "feature_share": 1.0, "min_leaf_customers": 2},
-    "evaluation": {"replicates": 50, "folds": 2},
+    "evaluation": {"replicates": 50, "folds": 2, "take_in": ["gbt", "transformer_head", "svd", "nmf"]},
     "segments": {"k_to": 3},
     "drift": {"against_days": 1},
     "als": {"rank": 4, "iterations": 3, "blocks": 2},

@@ -80,15 +80,28 @@ def model_named(task: str, name: str) -> Model:
 
 
 def _checked(settings: Settings) -> Settings:
-    known = {model.name for model in MODELS}
-    unknown = [name for name in settings.evaluation.leave_out if name not in known]
-    if unknown:
-        raise SettingsError(
-            f"evaluation.leave_out={', '.join(unknown)} is no model: expected some of {', '.join(sorted(known))}"
-        )
+    known, asked = {model.name for model in MODELS}, settings.evaluation
+    for setting, names in (("leave_out", asked.leave_out), ("take_in", asked.take_in)):
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise SettingsError(
+                f"evaluation.{setting}={', '.join(unknown)} is no model: expected some of {', '.join(sorted(known))}"
+            )
+    both = [name for name in asked.take_in if name in asked.leave_out]
+    if both:
+        raise SettingsError(f"evaluation.take_in and evaluation.leave_out both name {', '.join(both)}: name it in one")
     return settings
 
 
 def entrants_of(task: Task, settings: Settings) -> list[Model]:
-    """The task's models that take part, by `evaluation.leave_out`."""
-    return [m for m in MODELS if m.task == task.name and m.name not in settings.evaluation.leave_out]
+    """The task's models that take part."""
+    return [m for m in MODELS if m.task == task.name and reason_left_out(m, settings) is None]
+
+
+def reason_left_out(model: Model, settings: Settings) -> str | None:
+    """Which setting keeps the model from taking part; None where it does take part."""
+    if model.name in settings.evaluation.leave_out:
+        return "evaluation.leave_out names it"
+    if model.is_optional and model.name not in settings.evaluation.take_in:
+        return "evaluation.take_in does not name it"
+    return None

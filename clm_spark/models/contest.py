@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from clm_spark import evaluation, files
 from clm_spark.errors import ModelError, TooLittleDataError
-from clm_spark.models.catalogue import find_model, model_named
+from clm_spark.models.catalogue import find_model, model_named, reason_left_out
 from clm_spark.models.gate import INCUMBENT, Election
 from clm_spark.models.registry import ModelVersion, Registry
 from clm_spark.models.task import Comparison, Figure, Inputs, Model, Split, Task, digest, source_digest
@@ -100,8 +100,8 @@ class Contest:
             return None
         has_seen = split.tested_on is not None and before.as_of > split.tested_on and model.is_fitted
         path = f"{before.path}/{HOLDOUT}" if has_seen else before.path
-        if model.name in self.lake.settings.evaluation.leave_out:
-            different: str | None = "evaluation.leave_out names it"
+        if (left_out := reason_left_out(model, self.lake.settings)) is not None:
+            different: str | None = left_out
         elif has_seen and before.metadata.get("tested_on", "9999") > str(split.tested_on):
             different = f"it has seen days from {split.tested_on} on, which are tested"
         elif model.is_fitted and not files.exists(path):

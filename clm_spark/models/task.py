@@ -70,6 +70,7 @@ class Model(ABC):
     uses: ClassVar[tuple[str, ...]] = ()  # modules beside its own whose code decides what it does
     is_rule: ClassVar[bool] = False  # nothing is trained but, at most, the calibration of its figure
     may_serve: ClassVar[bool] = True  # False: a floor that is only compared with
+    is_optional: ClassVar[bool] = False  # takes part only where `evaluation.take_in` names it
 
     @abstractmethod
     def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:

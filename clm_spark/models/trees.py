@@ -80,10 +80,14 @@ class _Trees(Classifier):
 
 
 class Gbt(_Trees):
-    """Gradient-boosted trees of MLlib, which grow one after the other, each in Spark jobs of its own."""
+    """Gradient-boosted trees of MLlib, which grow one after the other, each in Spark jobs of its own.
+
+    Optional: XGBoost fits the same kind of model in one job.
+    """
 
     name = "gbt"
     words = "boosted trees"
+    is_optional = True
     section = GbtSettings
 
     def stages(self, settings: Settings) -> list[Stage]:

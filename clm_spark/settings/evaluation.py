@@ -19,3 +19,6 @@ class EvaluationSettings(Section):
     )
     seed: int = 7
     leave_out: tuple[str, ...] = Field((), description="models that do not take part, by name, e.g. transformer")
+    take_in: tuple[str, ...] = Field(
+        (), description="models that take part only where they are named here: gbt, transformer_head, svd, nmf"
+    )

@@ -12,7 +12,6 @@ from clm_spark.tables.lake import Lake
 ORDER = ("load_shop_facts", "build_interactions", "train_recommenders", "recommend_items")
 SOLD_OUT, MAILED = "1003", 4
 SECTIONS = {
-    "evaluation": {"leave_out": ["svd", "nmf"]},  # tests/models/ranker/test_alike.py
     "als": {"rank": 4, "iterations": 3, "blocks": 2},
     "recommend": {"top_k": 5, "min_item_events": 2},
     "surfaces": {"email": {"length": 3}, "product_page": {"length": 2, "min_new": 2}},

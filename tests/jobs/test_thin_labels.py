@@ -19,7 +19,7 @@ SECTIONS = {
     "evaluation": {
         "replicates": 50,
         "folds": 2,
-        "leave_out": ["decision_tree", "random_forest", "gbt", "transformer_head"],
+        "leave_out": ["decision_tree", "random_forest"],
     },
 }
 

@@ -26,7 +26,7 @@ SECTIONS = {
         "epochs": 1, "negatives": 8, "steps": 8, "horizon": 8, "batch_size": 8,
     },
     "features": {"panel_size": 4},
-    "evaluation": {"replicates": 50, "leave_out": ["transformer_head", "svd", "nmf"]},  # as in conf/base.yml
+    "evaluation": {"replicates": 50},
 }  # fmt: skip
 SEGMENTS, CHURN, VALUE, RECOMMENDATION = (
     {"train_segments", "assign_segments"},

@@ -101,6 +101,7 @@ def test_no_job_of_a_day_writes_a_key_into_the_event_log(tmp_path):
         "ingest.path": tmp_path / "log",
         "features.panel_size": 1,
         "evaluation.leave_out": "[transformer]",
+        "evaluation.take_in": "[gbt,transformer_head,svd,nmf]",
         "spark.driver_memory": "2g",
         "spark.conf": json.dumps(
             {

@@ -45,6 +45,8 @@ def test_the_digest_names_what_decides_rows():
     [
         (lambda: load("churn.horizon=28", "als.ranks=3"), ["churn.horizon is unknown", "als.ranks is unknown"]),
         (lambda: load("evaluation.leave_out=[transfomer]"), ["leave_out=transfomer is no model", "transformer"]),
+        (lambda: load("evaluation.take_in=[nfm]"), ["take_in=nfm is no model", "nmf"]),
+        (lambda: load("evaluation.take_in=[als]", "evaluation.leave_out=[als]"), ["both name als", "name it in one"]),
         (lambda: load("churn.horizon_days=soon"), ["churn.horizon_days", "valid integer", "soon"]),
         (lambda: load("churn.horizon_days"), ["section.key=value", "churn.horizon_days"]),
         (lambda: load("shop=My Shop"), ["shop.name", "match pattern", "My Shop"]),

@@ -35,6 +35,7 @@ MODULES = (
             "lists",
             "settings",
             "sources",
+            "truncated_svd",
         )
     ),
     *(
@@ -81,6 +82,7 @@ class Svd(OfOneSource):
 
     name = "svd"
     words = "SVD"
+    is_optional = True
     source = TASTES
     reason = "near what the customer buys, by who buys what"
 
@@ -103,6 +105,7 @@ class Nmf(RecommenderRule):
 
     name = "nmf"
     words = "NMF"
+    is_optional = True
     section = NmfSettings
     inputs = (CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY, EVENTS)
     uses = MODULES

@@ -3,11 +3,11 @@
 import numpy as np
 from pyspark.sql import DataFrame
 from scipy import sparse
-from scipy.sparse.linalg import svds
 
 from clm_spark.models.item_texts import item_texts, word_weights
 from clm_spark.models.ranker.lines import Floats, Singles
 from clm_spark.models.ranker.settings import CandidateSettings
+from clm_spark.models.ranker.truncated_svd import truncated_svd
 from clm_spark.models.task import Inputs
 
 
@@ -42,7 +42,7 @@ def by_words(texts: DataFrame, settings: CandidateSettings, *, num_items: int) -
     if shape[1] <= settings.content_dimensions:
         return np.asarray(weights.toarray(), np.float32)
     dimensions = min(settings.content_dimensions, min(shape) - 1)
-    left, sizes, _ = svds(weights, k=dimensions, random_state=settings.seed)
+    left, sizes, _ = truncated_svd(weights, dimensions, seed=settings.seed)
     return _of_length_one(left * sizes)
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse.linalg import svds
 
 from clm_spark.models.ranker.als_source import item_vectors
 from clm_spark.models.ranker.lines import Bools, Floats, Histories, Ints, Lines, Singles
 from clm_spark.models.ranker.settings import CandidateSettings
 from clm_spark.models.ranker.transformer_source import Files
+from clm_spark.models.ranker.truncated_svd import truncated_svd
 
 LARGEST_BASKET = 100  # lines of a basket that pairs are counted of
 FADES = {"within": 0.9, "across": 0.7}  # TIFU-KNN's decays of baskets within a group, and of groups
@@ -242,7 +242,7 @@ def _tastes(references: Lines, rarity: Floats, settings: CandidateSettings) -> S
     dimensions = min(settings.tastes, min(rows.shape) - 1)
     if dimensions < 1 or rows.nnz == 0:
         return np.zeros((references.num_items, 1), np.float32)
-    _, _, right = svds(rows.astype(np.float64), k=dimensions, random_state=settings.seed)
+    _, _, right = truncated_svd(rows, dimensions, seed=settings.seed)
     return np.ascontiguousarray(right.T, dtype=np.float32)
 
 

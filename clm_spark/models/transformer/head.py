@@ -46,6 +46,7 @@ class TransformerHead(Classifier):
 
     name = "transformer_head"
     words = "transformer with a head"
+    is_optional = True
     section = HeadSettings
     features = FEATURES
     inputs = (ITEM_SEQUENCES, ITEM_VOCABULARY, EVENTS)
@@ -130,7 +131,7 @@ def _first_day(inputs: Inputs) -> date:
     if missing:
         raise TooLittleDataError(
             f"the transformer's head cannot be trained: gold.item_sequences has nothing of {', '.join(map(str, missing))}; "
-            "set features.panel_sequences=true and run build_interactions, or leave it out: add "
-            "transformer_head to evaluation.leave_out"
+            "set features.panel_sequences=true and run build_interactions, or take "
+            "transformer_head out of evaluation.take_in"
         )
     return min(_days_of(inputs))
