@@ -12,6 +12,7 @@ from deltalake.fs import DeltaStorageHandler
 from pyarrow import fs
 
 NAMED = re.compile(r"^epoch-(\d+)\.pt$")
+PIECE = 1 << 20  # bytes written at once
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,10 @@ class Checkpoints:
         content = io.BytesIO()
         torch.save({"task": self.task, **state}, content)
         unfinished = self._path("unfinished.pt")
-        with self.system.open_output_stream(unfinished) as stream:
-            stream.write(content.getbuffer())
+        # delta-rs takes bytes alone, and PyArrow hands it those of its own buffer only where a piece fits into that.
+        with self.system.open_output_stream(unfinished, buffer_size=2 * PIECE) as stream:
+            for start in range(0, len(content.getbuffer()), PIECE):
+                stream.write(content.getbuffer()[start : start + PIECE])
         self.system.move(unfinished, self._path(f"epoch-{epoch}.pt"))
         for older in self._epochs():
             if older != epoch:

@@ -1,0 +1,23 @@
+import pytest
+import torch
+
+from clm_spark.models.transformer.checkpoints import PIECE, Checkpoints
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])  # this machine's files, and delta-rs as it opens every other store
+def test_the_last_epoch_of_the_same_training_is_kept_whole(scheme, tmp_path):
+    url = f"{scheme}{tmp_path}"
+    kept = Checkpoints.of(url, "a training")
+    assert kept.last() is None
+    weights = torch.arange(PIECE, dtype=torch.float32)  # four pieces, and what torch writes around them
+    for epoch in (1, 2):
+        kept.save(epoch, {"epoch": epoch, "weights": weights * epoch})
+        state = Checkpoints.of(url, "a training").last()
+        assert state["epoch"] == epoch
+        assert torch.equal(state["weights"], weights * epoch)
+        assert [file.name for file in tmp_path.iterdir()] == [f"epoch-{epoch}.pt"], "older ones are dropped"
+    assert Checkpoints.of(url, "another training").last() is None
+
+
+def test_without_a_folder_nothing_is_kept():
+    assert Checkpoints.of(None, "a training") is None
