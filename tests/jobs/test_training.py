@@ -39,6 +39,17 @@ SECTIONS = {
 }
 
 
+def filled(rows, table):
+    """With the table's other columns: null, or 0."""
+
+    def nothing(column):
+        return F.lit(b"") if column.type == T.BinaryType() else F.lit(None if column.nullable else 0).cast(column.type)
+
+    present = {name: F.col(name).cast(table.schema[name].dataType) for name in rows.columns}
+    rest = {c.name: nothing(c) for c in table.columns if c.name not in rows.columns}
+    return rows.withColumns(present | rest).select(table.schema.names)
+
+
 def stored(lake, table):
     return sorted(map(str, lake.read(table).collect()))
 
@@ -236,21 +247,15 @@ def test_als_wins_where_tastes_are_shared(new_lake):
     rest = {c.name: F.lit(None).cast(c.type) for c in t.EVENTS.columns if c.name not in events.columns}
     lake.replace(events.withColumns(rest), into=t.EVENTS)
 
-    days = {"num_lines": 1, "num_buyer_days": 1, "num_events": 1}
-    known_by = tested_on - timedelta(days=1)
-    partials = [(f"i{i}", known_by, known_by, *days.values()) for _, _, items in tastes for i in items[:6]]
-    counted = (
-        lake.spark.createDataFrame(
-            partials, "item_id string, day_on date, known_on date, " + ", ".join(f"{name} bigint" for name in days)
-        )
-        .groupBy("item_id", "day_on", "known_on")
-        .agg(*(F.sum(name).alias(name) for name in days))
-    )
-    rest = {
-        c.name: F.lit(None if c.nullable else 0).cast(c.type) if c.type != T.BinaryType() else F.lit(b"")
-        for c in t.ITEM_DAYS.columns if c.name not in counted.columns
-    }  # fmt: skip
-    lake.replace(counted.withColumns(rest), into=t.ITEM_DAYS)
+    # A day on which each customer buys the items known first: by customer, and by item.
+    day = F.lit(tested_on - timedelta(days=1))
+    pairs_then = lake.spark.createDataFrame(
+        [(c, f"i{i}") for c, _, items in tastes for i in items[:6]], "customer_id string, item_id string"
+    ).withColumns({"day_on": day, "known_on": day, "num_lines": F.lit(1), "num_events": F.lit(1)})
+    lake.replace(filled(pairs_then, t.CUSTOMER_ITEM_DAYS), into=t.CUSTOMER_ITEM_DAYS)
+    counts = {name: F.count("*") for name in ("num_lines", "num_buyer_days", "num_events")}
+    counted = pairs_then.groupBy("item_id", "day_on", "known_on").agg(*(n.alias(name) for name, n in counts.items()))
+    lake.replace(filled(counted, t.ITEM_DAYS), into=t.ITEM_DAYS)
     lake.replace(
         lake.spark.createDataFrame([("c00", AS_OF, [1], 1, None, None, None)], t.ITEM_SEQUENCES.schema),
         into=t.ITEM_SEQUENCES,
