@@ -16,11 +16,12 @@ def truncated_svd(rows: Any, dimensions: int, *, seed: int) -> tuple[Floats, Flo
     By ARPACK. It gives up on some matrices, seen on a small shop's; then by random projections (Halko, Martinsson and
     Tropp 2011), which always end and, where singular values lie close together, are less exact.
     """
+    matrix = rows.astype(float)
     try:
-        left, sizes, right = svds(rows.astype(float), k=dimensions, random_state=seed)
+        left, sizes, right = svds(matrix, k=dimensions, random_state=seed)
     except ArpackError as error:
         from sklearn.utils.extmath import randomized_svd  # here: importing it takes a second, and few come by
 
-        log.info("ARPACK gave up on %s x %s (%s): by random projections", *rows.shape, error)
-        left, sizes, right = randomized_svd(rows.astype(float), dimensions, n_iter=10, random_state=seed)
+        log.info("ARPACK gave up on %s x %s (%s): by random projections", *matrix.shape, error)
+        left, sizes, right = randomized_svd(matrix, dimensions, n_iter=10, random_state=seed)
     return left, sizes, right

@@ -39,10 +39,12 @@ class Checkpoints:
         content = io.BytesIO()
         torch.save({"task": self.task, **state}, content)
         unfinished = self._path("unfinished.pt")
-        # delta-rs takes bytes alone, and PyArrow hands it those of its own buffer only where a piece fits into that.
+        whole = content.getbuffer()
+        # A stream of delta-rs takes only `bytes`. PyArrow gives it these when it empties its buffer, but an object of its
+        # own, which is refused, for a piece that is larger than the buffer.
         with self.system.open_output_stream(unfinished, buffer_size=2 * PIECE) as stream:
-            for start in range(0, len(content.getbuffer()), PIECE):
-                stream.write(content.getbuffer()[start : start + PIECE])
+            for start in range(0, len(whole), PIECE):
+                stream.write(whole[start : start + PIECE])
         self.system.move(unfinished, self._path(f"epoch-{epoch}.pt"))
         for older in self._epochs():
             if older != epoch:
