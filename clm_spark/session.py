@@ -118,9 +118,13 @@ def in_zone(spark: SparkSession, zone: str) -> Iterator[None]:
         spark.conf.set(SESSION_ZONE, str(before))
 
 
-def spread_over_cores(rows: DataFrame) -> DataFrame:
-    """Few rows that cost much each: a task per core, where one small file or shuffle would be a single task."""
-    return rows.repartition(rows.sparkSession.sparkContext.defaultParallelism)
+def spread_over_cores(rows: DataFrame, *by: str) -> DataFrame:
+    """Few rows that cost much each: a task per core, where one small file or shuffle would be a single task.
+
+    `by` are columns that hold something else in nearly every row. Without them Spark deals the rows out in turn, and
+    sorts them first, so that a task that is tried again deals alike.
+    """
+    return rows.repartition(rows.sparkSession.sparkContext.defaultParallelism, *by)
 
 
 @contextmanager

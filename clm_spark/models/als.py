@@ -147,7 +147,8 @@ def recommend_by_als(interactions: DataFrame, *, model_path: str, top_k: int, hi
     factors = model.userFactors.withColumnRenamed("id", "customer_index")
     users = asked.join(known, on="customer_id", how="inner").join(factors, on="customer_index", how="inner")
     rank_batches = _ranking(spark.sparkContext.broadcast(_item_factors(model)), top_k)
-    return spread_over_cores(users.select("customer_id", "features", "seen")).mapInArrow(rank_batches, LISTS)
+    spread = spread_over_cores(users.select("customer_id", "features", "seen"), "customer_id")
+    return spread.mapInArrow(rank_batches, LISTS)
 
 
 def _load_als(path: str) -> ALSModel:

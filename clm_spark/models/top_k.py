@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 Ints = NDArray[np.integer]
 Floats = NDArray[np.floating]
 
-BLOCK_CELLS = 8_000_000  # scores held at once: 32 MB of float32
-GROUPS_PER_PLACE = 16  # more make the bound sharper and its own partition dearer
+BLOCK_CELLS = 4_000_000  # scores held at once: 16 MB of float32
+GROUPS_PER_PLACE = 32  # more make the bound sharper and its own partition dearer
 
 
 class Cells(NamedTuple):
@@ -69,25 +69,50 @@ def _hide(block: Floats, hidden: Cells | None, users: slice) -> None:
 
 def best_cells(block: Floats, k: int, *, above: float = -np.inf) -> tuple[Ints, Ints, Ints]:
     """Row, place (from 0) and column of the k largest scores of each row; cells of `above` or less have no place."""
+    maxima = _group_maxima(block, k)
     # Every item that ties for the last place reaches the bound, and stands in the order of its columns.
-    bounds = np.maximum(_lower_bounds(block, k), np.nextafter(block.dtype.type(above), block.dtype.type(np.inf)))
-    reached = np.flatnonzero(block >= bounds[:, None])
-    rows, columns = np.divmod(reached, block.shape[1])
-    order = np.lexsort((-block[rows, columns], rows))
+    least = np.nextafter(block.dtype.type(above), block.dtype.type(np.inf))
+    bounds = np.maximum(_kth_largest(maxima, k), least)
+    rows, columns = _cells_that_reach(bounds, block, maxima)
+    order = np.lexsort((columns, -block[rows, columns], rows))
+    rows, columns = rows[order], columns[order]
     places = np.arange(len(rows)) - np.searchsorted(rows, rows)
     is_listed = places < k
-    return rows[is_listed], places[is_listed], columns[order][is_listed]
+    return rows[is_listed], places[is_listed], columns[is_listed]
 
 
-def _lower_bounds(block: Floats, k: int) -> Floats:
-    """Per row a score that the k best reach, and few others: the k-th largest of maxima of disjoint columns.
+def _group_maxima(block: Floats, k: int) -> Floats:
+    """The largest score of each row in disjoint groups of columns: group g is g, g + groups, g + 2 groups, ..."""
+    num_groups = min(GROUPS_PER_PLACE * k, block.shape[1])
+    whole, rest = _in_groups(block, num_groups)
+    maxima: Floats = whole.max(axis=1)
+    np.maximum(maxima[:, : rest.shape[1]], rest, out=maxima[:, : rest.shape[1]])
+    return maxima
+
+
+def _in_groups(block: Floats, num_groups: int) -> tuple[Floats, Floats]:
+    """The block as rows x columns of a group x groups, and the last columns, one each for the first groups."""
+    num_whole = block.shape[1] - block.shape[1] % num_groups
+    return block[:, :num_whole].reshape(len(block), -1, num_groups), block[:, num_whole:]
+
+
+def _kth_largest(maxima: Floats, k: int) -> Floats:
+    """Per row a score that the k best reach, and few others: the k-th largest of the maxima.
 
     A partition of the row itself is exact and takes four times as long as the matrix product.
     """
-    num_items = block.shape[1]
-    num_groups = min(GROUPS_PER_PLACE * k, num_items)
-    rest = num_items % num_groups
-    maxima = block[:, : num_items - rest].reshape(len(block), -1, num_groups).max(axis=1)
-    np.maximum(maxima[:, :rest], block[:, num_items - rest :], out=maxima[:, :rest])
-    bounds: Floats = np.partition(maxima, num_groups - k, axis=1)[:, num_groups - k]
-    return bounds
+    from_below = maxima.shape[1] - k
+    kth: Floats = np.partition(maxima, from_below, axis=1)[:, from_below]
+    return kth
+
+
+def _cells_that_reach(bounds: Floats, block: Floats, maxima: Floats) -> tuple[Ints, Ints]:
+    """Row and column of each cell that is not below its row's bound, looked for in the groups that hold one alone."""
+    num_groups = maxima.shape[1]
+    whole, rest = _in_groups(block, num_groups)
+    rows, groups = np.divmod(np.flatnonzero(maxima >= bounds[:, None]), num_groups)
+    # Not np.nonzero of two dimensions: it takes several times as long.
+    pairs, turns = np.divmod(np.flatnonzero(whole[rows, :, groups] >= bounds[rows, None]), whole.shape[1])
+    rest_rows, rest_columns = np.nonzero(rest >= bounds[:, None])
+    columns = np.concatenate([turns * num_groups + groups[pairs], whole.shape[1] * num_groups + rest_columns])
+    return np.concatenate([rows[pairs], rest_rows]), columns

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from bench_ingest import ROOT
+from bench_ingest import COMPILED, ROOT
 from pyspark.ml.recommendation import ALSModel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -131,7 +131,7 @@ def compare(asked: argparse.Namespace, place: Path) -> None:
         "spark.master": f"local[{asked.cores}]",
         "spark.driver_memory": asked.memory,
     }
-    overrides = [f"{key}={value}" for key, value in sets.items()]
+    overrides = [COMPILED, *(f"{key}={value}" for key, value in sets.items())]
     settings = load_settings("demo", as_of=date(2026, 1, 1), overrides=overrides, conf_dir=str(ROOT / "conf"))
     spark = build_session(settings, app_name="bench_als")
     path = place / "model"

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 from bench_als import HERE, python_of_implicit
-from bench_ingest import ROOT
+from bench_ingest import COMPILED, ROOT
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -168,7 +168,7 @@ def main() -> None:
         settings = load_settings(
             asked.profile,
             as_of=asked.as_of,
-            overrides=[f"{key}={value}" for key, value in sets.items()],
+            overrides=[COMPILED, *(f"{key}={value}" for key, value in sets.items())],
             conf_dir=str(ROOT / "conf"),
         )
         spark = build_session(settings, app_name="bench_als_fit")

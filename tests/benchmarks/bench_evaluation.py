@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
+from bench_ingest import COMPILED, ROOT
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
@@ -22,7 +23,6 @@ from clm_spark.evaluation.samples import sampled_labels
 from clm_spark.session import build_session
 from clm_spark.settings import load_settings
 
-ROOT = Path(__file__).parents[2]
 # Probabilities, probabilities of two digits, and a rule that gives nearly everybody the same.
 SCORES = {
     "smooth": "1 / (1 + exp(2 - 1.5 * happened - randn(1)))",
@@ -98,7 +98,7 @@ def main() -> None:
             "spark.driver_memory": asked.memory,
             "spark.shuffle_partitions": asked.partitions,
         }
-        overrides = [f"{key}={value}" for key, value in sets.items()]
+        overrides = [COMPILED, *(f"{key}={value}" for key, value in sets.items())]
         settings = load_settings("demo", as_of=date(2024, 1, 1), overrides=overrides, conf_dir=str(ROOT / "conf"))
         spark = build_session(settings, app_name="bench_evaluation")
         # As many tasks as on a cluster; on two cores Spark would make two of them.

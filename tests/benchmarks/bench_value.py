@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from bench_ingest import GIB, ROOT, Took, measured
+from bench_ingest import COMPILED, GIB, ROOT, Took, measured
 
 HERE = Path(__file__).parent
 RIVALS = {  # what pip is asked for
@@ -80,7 +80,7 @@ def ours(file: str, out: str, *, memory: str, cores: int) -> None:
     from clm_spark.tables.lake import Lake
 
     sets = {"lakehouse.path": f"{out}-lake", "spark.master": f"local[{cores}]", "spark.driver_memory": memory}
-    overrides = [f"{key}={value}" for key, value in sets.items()]
+    overrides = [COMPILED, *(f"{key}={value}" for key, value in sets.items())]
     settings = load_settings("demo", as_of=AS_OF, overrides=overrides, conf_dir=str(ROOT / "conf"))
     spark = build_session(settings, app_name="bench_value")
     begun = time.monotonic()

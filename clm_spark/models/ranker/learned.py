@@ -68,7 +68,7 @@ def _sums_of(histories: DataFrame, *, num_items: int, asked: CandidateOptions) -
             columns = {name: sums[name][items] for name in ("first_age", *SUMS)}
             yield pa.RecordBatch.from_pydict({"item_index": pa.array(items, pa.int32()), **columns})
 
-    partial = spread_over_cores(histories.select(*HISTORY)).mapInArrow(sum_batches, SUMMED)
+    partial = spread_over_cores(histories.select(*HISTORY), "customer_key").mapInArrow(sum_batches, SUMMED)
     rows = partial.groupBy("item_index").agg(
         F.max("first_age").alias("first_age"), *(F.sum(name).alias(name) for name in SUMS)
     ).toArrow()  # fmt: skip
@@ -105,7 +105,8 @@ def examples_of(
             )
 
     columns = ", ".join([EXAMPLES, *(f"{name} float" for name in features)])
-    return spread_over_cores(histories.select(*HISTORY, "taken")).mapInArrow(learn_batches, columns)
+    spread = spread_over_cores(histories.select(*HISTORY, "taken"), "customer_key")
+    return spread.mapInArrow(learn_batches, columns)
 
 
 def _draws(customers: Ints, items: Ints, seed: int) -> Floats:
@@ -151,7 +152,8 @@ def ranked(
                 }
             )
 
-    return spread_over_cores(histories.select("customer_id", *HISTORY)).mapInArrow(rank_batches, LISTS)
+    spread = spread_over_cores(histories.select("customer_id", *HISTORY), "customer_key")
+    return spread.mapInArrow(rank_batches, LISTS)
 
 
 def best_of(rows: Ints, items: Ints, scores: Floats, top_k: int) -> tuple[Ints, Ints]:

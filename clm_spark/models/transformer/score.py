@@ -33,7 +33,7 @@ def score_customers_top_k(sequences: DataFrame, *, model_path: str, top_k: int, 
     content = read_model_files(model_path)
     digest = digest_of(content)
     sent = sequences.sparkSession.sparkContext.broadcast(content)
-    asked = spread_over_cores(sequences.select("customer_id", *OF_EACH))
+    asked = spread_over_cores(sequences.select("customer_id", *OF_EACH), "customer_id")
     return asked.mapInArrow(_scorer(sent, digest, top_k, hide_seen), SCORED)
 
 
@@ -60,7 +60,7 @@ def customer_vectors(sequences: DataFrame, *, model_path: str) -> DataFrame:
             rows = [batch[name].take(pa.array(asked)) for name in ("customer_id", "as_of")]
             yield pa.RecordBatch.from_arrays([*rows, numbers.cast(pa.list_(pa.float32()))], names=VECTORS)
 
-    asked = spread_over_cores(sequences.select("customer_id", "as_of", *OF_EACH))
+    asked = spread_over_cores(sequences.select("customer_id", "as_of", *OF_EACH), "customer_id", "as_of")
     return asked.mapInArrow(turn, "customer_id string, as_of date, vector array<float>")
 
 

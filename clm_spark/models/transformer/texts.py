@@ -30,7 +30,7 @@ def frozen_vectors(texts: DataFrame, encoder: str, *, most_tokens: int, num_item
             )  # a list of floats takes twice as much
             yield pa.RecordBatch.from_arrays([batch["item_index"], halves], names=["item_index", "vector"])
 
-    rows = spread_over_cores(texts).mapInArrow(encode, "item_index int, vector binary").toArrow()
+    rows = spread_over_cores(texts, "item_index").mapInArrow(encode, "item_index int, vector binary").toArrow()
     width = _opened(encoder).width
     vectors = np.zeros((num_items + 1, width), np.float16)
     found = b"".join(rows["vector"].to_pylist())  # of a bounded vocabulary
