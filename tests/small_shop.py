@@ -255,7 +255,10 @@ def _metrics(lake):
         F.lit(tested_on).alias("tested_on"),
         (F.col("value") - 0.02).alias("low"),
         (F.col("value") + 0.02).alias("high"),
-        *(F.lit(None).cast("double").alias(name) for name in ("lead", "lead_low", "lead_high")),
+        *(
+            F.lit(None).cast("double").alias(name)
+            for name in ("lead", "lead_low", "lead_high", "behind", "behind_low", "behind_high")
+        ),
         F.lit(NUM_CUSTOMERS).cast("bigint").alias("num_tested"),
         F.lit(VERSION).alias("model_version"),
         F.lit("made up").alias("comparison"),

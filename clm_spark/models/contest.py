@@ -17,7 +17,7 @@ from clm_spark.errors import ModelError, TooLittleDataError
 from clm_spark.models.catalogue import find_model, model_named, reason_left_out
 from clm_spark.models.gate import INCUMBENT, Election
 from clm_spark.models.registry import ModelVersion, Registry
-from clm_spark.models.task import Comparison, Figure, Inputs, Model, Split, Task, digest, source_digest
+from clm_spark.models.task import Comparison, Figure, Inputs, Lead, Model, Split, Task, digest, source_digest
 from clm_spark.signals import raise_if_stopped
 from clm_spark.tables.catalog import MODEL_METRICS
 from clm_spark.tables.contract import Table
@@ -240,7 +240,9 @@ class Contest:
             yield tuple(row[name] for name in MODEL_METRICS.schema.names)
 
     def _row(self, figure: Figure, election: Election) -> dict[str, object]:
-        lead = election.leads.get(figure.model) if figure.metric == self.task.decided_by else None
+        is_deciding = figure.metric == self.task.decided_by
+        lead = election.leads.get(figure.model) if is_deciding else None
+        behind = election.margins.get(figure.model) if is_deciding else None
         return {
             "task": self.task.name,
             "is_incumbent": figure.model == self.incumbent_name,
@@ -250,12 +252,17 @@ class Contest:
             "value": float(figure.value),
             "low": figure.low,
             "high": figure.high,
-            "lead": lead.value if lead else None,
-            "lead_low": lead.low if lead else None,
-            "lead_high": lead.high if lead else None,
+            **_bounded("lead", lead),
+            **_bounded("behind", behind),
             "num_tested": figure.num_tested,
             "comparison": self.name,
         }
+
+
+def _bounded(name: str, lead: Lead | None) -> dict[str, float | None]:
+    """The columns of a lead and its interval."""
+    found = (lead.value, lead.low, lead.high) if lead else (None, None, None)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))
 
 
 def _first_line(error: Py4JJavaError | PySparkException) -> str:

@@ -14,10 +14,14 @@ INCUMBENT = "incumbent"  # the champion in use until the run's day, among the en
 
 @dataclass(frozen=True)
 class Election:
-    """`winner` is an entrant, or `INCUMBENT`; `leads` are all entrants' over the incumbent, where there is one."""
+    """`winner` is an entrant, or `INCUMBENT`.
+
+    `leads` are all entrants' over the incumbent, where there is one; `margins` the winner's over each of the others.
+    """
 
     winner: str
     leads: dict[str, Lead]
+    margins: dict[str, Lead]
 
 
 def elect(
@@ -34,19 +38,23 @@ def elect(
     best = max(tested, key=lambda name: values[name], default=None)
     floor = max((values[name] for name in floors if name in values), default=float("-inf"))
     leads = {name: comparison.lead(name, incumbent) for name in values if name != incumbent} if incumbent else {}
+
+    def won_by(winner: str) -> Election:
+        return Election(winner, leads, {name: comparison.lead(winner, name) for name in values if name != winner})
+
     if best is not None and values[best] <= floor:
         log.warning("%s is no better than chance: %s %.4f against %.4f", best, metric, values[best], floor)
         best = None
     if not incumbent:
         if best is None:
             raise TooLittleDataError(f"no entrant can be served: none has a {metric} above {floor:.4f}, that of chance")
-        return Election(best, leads)
+        return won_by(best)
     if best is None or best == incumbent:
-        return Election(incumbent, leads)
+        return won_by(incumbent)
     lead = leads[best]
     summary = f"{metric} {values[best]:.4f} against {values[incumbent]:.4f}, lead {lead.value:+.4f} ({lead.low:+.4f} to {lead.high:+.4f})"
     if lead.low > 0:
         log.info("%s replaces the incumbent: %s", best, summary)
-        return Election(best, leads)
+        return won_by(best)
     log.info("the incumbent stays; %s is not better beyond chance: %s", best, summary)
-    return Election(incumbent, leads)
+    return won_by(incumbent)

@@ -25,7 +25,7 @@ def models(lake: Lake) -> Section:
         "Of each task, all models and rules are tested on the same days and customers. The best is served; a new one "
         "replaces the one in use only where it is better beyond chance."
     )
-    header = ("task", "served", "decided by", "figure (95 %)", "best other", "lead over the one in use")
+    header = ("task", "served", "decided by", "figure (95 %)", "best other", "ahead of it", "lead over the one in use")
     asked = [_asked(task, lake.settings) for task in TASKS]
     grids = [
         *([Grid("The last comparison of each task.", header, rows, 3)] if rows else []),
@@ -75,14 +75,21 @@ def _row(task: Task, found: pd.DataFrame) -> tuple[str, ...] | None:
     if champions.empty:
         return None
     served = first_line(champions)
-    best = "-" if others.empty else f"{words(first_line(others).model)} {number_text(first_line(others).value)}"
-    lead = "first comparison" if pd.isna(served.lead) else _lead(served)
+    best, ahead = "-", "-"
+    if not others.empty:
+        second = first_line(others)
+        best, ahead = f"{words(second.model)} {number_text(second.value)}", _bounded(second, "behind")
+    lead = "first comparison" if pd.isna(served.lead) else _bounded(served, "lead")
     if served.is_incumbent:
         lead = "stays in use"
-    figures = (words(task.decided_by), interval_text(served), best, lead)
+    figures = (words(task.decided_by), interval_text(served), best, ahead, lead)
     return words(task.name), words(served.model), *figures
 
 
-def _lead(row: object) -> str:
-    value, low, high = (number_text(getattr(row, name)) for name in ("lead", "lead_low", "lead_high"))
+def _bounded(row: object, name: str) -> str:
+    """A difference and its interval; a dash in rows of before it was written down."""
+    found = [getattr(row, column) for column in (name, f"{name}_low", f"{name}_high")]
+    if pd.isna(found[0]):
+        return "-"
+    value, low, high = map(number_text, found)
     return f"{value} ({low} to {high})"

@@ -88,6 +88,7 @@ def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--customers", type=int, default=4000)
     ask.add_argument("--days", type=int, default=365)
+    ask.add_argument("--seed", type=int, default=1, help="of the shop that is drawn")
     ask.add_argument("--place", type=Path, help="keep the lakehouse here, and use it again")
     ask.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
     asked = ask.parse_args()
@@ -101,14 +102,19 @@ def main() -> None:
             jobs=NEEDED,
             overrides=asked.overrides,
             app_name="bench_lists",
+            seed=asked.seed,
         )
         shop = Shop.model_validate(json.loads((place / "shop" / "parameters.json").read_text()))
         law, low, high = oracle(lake, lake.spark.read.parquet(str(place / "shop" / "truth" / "customers")), shop)
         rows = lake.read_as_of(MODEL_METRICS).where("task = 'recommendation' AND metric = 'ndcg_at_10'").collect()
         print(f"{rows[0].num_tested} customers tested; the law: NDCG@10 {law:.4f} ({low:.4f} to {high:.4f})")
         for row in sorted(rows, key=lambda row: row.value):
-            served = ", served" if row.is_champion else ""
-            print(f"{row.model:18} {row.value:.4f} ({row.low:.4f} to {row.high:.4f}), {row.value / law:6.1%}{served}")
+            behind = (
+                "served"
+                if row.is_champion
+                else f"{row.behind:.4f} ({row.behind_low:.4f} to {row.behind_high:.4f}) behind it"
+            )
+            print(f"{row.model:18} {row.value:.4f} ({row.low:.4f} to {row.high:.4f}), {row.value / law:6.1%}, {behind}")
         lake.spark.stop()
 
 

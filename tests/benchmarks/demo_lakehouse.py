@@ -15,7 +15,7 @@ START_ON = date(2024, 1, 1)
 
 
 def demo_lakehouse(
-    place: Path, *, customers: int, days: int, jobs: Collection[str], overrides: list[str], app_name: str
+    place: Path, *, customers: int, days: int, jobs: Collection[str], overrides: list[str], app_name: str, seed: int = 1
 ) -> Lake:
     """A lakehouse at `place` after these jobs as of the morning after the shop's last day; the shop is drawn once."""
     own = [f"lakehouse.path={place / 'lakehouse'}", f"ingest.path={place / 'shop' / 'log'}", *overrides]
@@ -23,7 +23,7 @@ def demo_lakehouse(
     settings = load_settings("demo", as_of=as_of, overrides=own)
     spark = build_session(settings, app_name=app_name)
     if not (place / "shop" / "parameters.json").exists():  # written last
-        write_shop(spark, customers=customers, days=days, start_on=START_ON, seed=1, out=str(place / "shop"))
+        write_shop(spark, customers=customers, days=days, start_on=START_ON, seed=seed, out=str(place / "shop"))
     asked = [job for job in JOBS if job.name in jobs]
     failed = [each for each in run_jobs(spark, settings, asked, parallel=1, say=lambda *_: None) if each.error]
     if failed:

@@ -142,10 +142,14 @@ def test_an_incumbent_gives_way_only_to_what_is_better_beyond_chance(new_lake):
     rows = compared(trained)
     assert set(rows) == {("recency_rule", True), ("orders_rule", False)}, "the rule in use takes part once"
     assert rows["recency_rule", True].is_champion
-    assert rows["orders_rule", False].lead_low < 0, "not better beyond chance"
+    behind = rows["orders_rule", False]
+    assert behind.lead_low < 0, "not better beyond chance"
+    assert behind.behind == pytest.approx(-behind.lead)
+    assert (behind.behind_low, behind.behind_high) == pytest.approx((-behind.lead_high, -behind.lead_low))
 
     won = compared(trained[1:])["gbt", False]
     assert won.is_champion
+    assert won.behind is None
     assert 0 < won.lead_low <= won.lead <= won.lead_high
     assert registry.champion("churn", day_before) == rule, "the day before stays as it was"
 

@@ -38,6 +38,8 @@ def test_who_is_served(values, spread, incumbent, served):
     )
     assert election.winner == served
     assert set(election.leads) == (set(values) - {incumbent} if incumbent else set())
+    margins = {name: round(lead.value, 9) for name, lead in election.margins.items()}
+    assert margins == {name: round(values[served] - value, 9) for name, value in values.items() if name != served}
 
 
 def test_nothing_is_served_that_is_no_better_than_chance():
