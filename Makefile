@@ -11,7 +11,7 @@ BIN := .venv/bin
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
     --no-annotate $(if $(UPGRADE),--upgrade)
 
-.PHONY: help run test test-long check setup data bundle wheel pack requirements demo bench-small bench-demo bench-ingest bench-features bench-items bench-vocabulary bench-sessions bench-evaluation bench-stages bench-churn bench-telco bench-value bench-baskets bench-next-item bench-train bench-beauty bench-movielens bench-retailrocket bench-tafeng bench-lists bench-pages bench-als bench-als-fit soak-tests soak-ingest soak-cluster soak-hdfs soak-s3 clean
+.PHONY: help run test test-long check setup data bundle wheel pack requirements demo bench-small bench-demo bench-ingest bench-features bench-items bench-vocabulary bench-sessions bench-evaluation bench-stages bench-churn bench-telco bench-value bench-baskets bench-next-item bench-train bench-beauty bench-movielens bench-retailrocket bench-tafeng bench-lists bench-ranker bench-pages bench-als bench-als-fit soak-tests soak-ingest soak-cluster soak-hdfs soak-s3 clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -152,6 +152,10 @@ bench-als: ## time every customer's list from factors next to MLlib and implicit
 bench-als-fit: ## time fitting ALS next to MLlib and implicit, with NDCG (BENCH="--lakehouse lakehouse --movielens ml1m")
 	@infra/setup.sh dev
 	@$(BIN)/python tests/benchmarks/bench_als_fit.py $(BENCH)
+
+bench-ranker: ## candidates that a core makes, describes and scores in a second (BENCH="--items 1000000")
+	@infra/setup.sh train
+	@$(BIN)/python tests/benchmarks/bench_ranker.py $(BENCH)
 
 bench-pages: ## hold lists of category and product pages against what was bought next, after `make run`
 	@infra/setup.sh dev

@@ -1,6 +1,7 @@
 """The k best items of every user, by blocks of a matrix product: shared by ALS and the transformer."""
 
 from collections.abc import Callable
+from math import isqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ Ints = NDArray[np.integer]
 Floats = NDArray[np.floating]
 
 BLOCK_CELLS = 4_000_000  # scores held at once: 16 MB of float32
-GROUPS_PER_PLACE = 32  # more make the bound sharper and its own partition dearer
+FEWEST_GROUPS = 4  # per place of a list: fewer make too low a bound
 
 
 class Cells(NamedTuple):
@@ -82,8 +83,13 @@ def best_cells(block: Floats, k: int, *, above: float = -np.inf) -> tuple[Ints, 
 
 
 def _group_maxima(block: Floats, k: int) -> Floats:
-    """The largest score of each row in disjoint groups of columns: group g is g, g + groups, g + 2 groups, ..."""
-    num_groups = min(GROUPS_PER_PLACE * k, block.shape[1])
+    """The largest score of each row in disjoint groups of columns: group g is g, g + groups, g + 2 groups, ...
+
+    More groups make the bound sharper and leave fewer cells to look through, and take longer to partition: the two
+    balance where a third of k groups hold as many columns as there are groups.
+    """
+    num_columns = block.shape[1]
+    num_groups = min(max(isqrt(k * num_columns // 3), FEWEST_GROUPS * k), num_columns)
     whole, rest = _in_groups(block, num_groups)
     maxima: Floats = whole.max(axis=1)
     np.maximum(maxima[:, : rest.shape[1]], rest, out=maxima[:, : rest.shape[1]])

@@ -22,12 +22,13 @@ class Candidates:
 
 def candidates_of(block: Block) -> Candidates:
     """Of every source its best, each pair once."""
-    keys = _keys(block)
+    keys = keys_of(block)
     num_items = block.known.num_items
     return Candidates(keys // num_items, keys % num_items, features_of(block, keys))
 
 
-def _keys(block: Block) -> Ints:
+def keys_of(block: Block) -> Ints:
+    """The candidates, as row of the block x items + item, in order."""
     asked, histories, num_items = block.asked.settings, block.histories, block.known.num_items
     own = _best_of_rows(basket_vectors(histories.bought), asked.own)
     popular = block.known.popular

@@ -66,7 +66,11 @@ def features_with(settings: CandidateSettings) -> tuple[str, ...]:
 def features_of(block: Block, keys: Ints) -> Singles:
     """Rows x `features_with`, for pairs of customer and item as rows of the block x items + item."""
     features = _by_name(block, keys, keys // block.known.num_items, keys % block.known.num_items)
-    return np.column_stack([features[name] for name in features_with(block.asked.settings)]).astype(np.float32)
+    names = features_with(block.asked.settings)
+    table = np.empty((len(keys), len(names)), np.float32)
+    for place, name in enumerate(names):
+        table[:, place] = features[name]
+    return table
 
 
 def _by_name(block: Block, keys: Ints, customers: Ints, items: Ints) -> dict[str, Floats]:

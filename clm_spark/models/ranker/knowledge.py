@@ -31,7 +31,7 @@ SUMS = (
 class Knowledge:
     """Arrays by item index. `facts` are per item; `bought_with` and `bought_next` are items x items.
 
-    Customers of reference are columns of `references`, of length 1, and rows of `votes`, in the order of their keys.
+    Customers of reference are rows of `references`, of length 1, and of `votes`, in the order of their keys.
     """
 
     facts: dict[str, Singles]
@@ -130,7 +130,7 @@ def knowledge_of(
         categories,
         popular,
         references.customer_keys,
-        scaled_to_one(votes).T.tocsr(),
+        scaled_to_one(votes),
         votes,
         lengths_of(votes),
         bought_with(bought, kept=kept),

@@ -12,7 +12,6 @@ from scipy import sparse
 from clm_spark.models import top_k
 from clm_spark.models.ranker.als_source import folded_in
 from clm_spark.models.ranker.knowledge import (
-    CELLS,
     Knowledge,
     basket_vectors,
     decayed,
@@ -26,7 +25,10 @@ from clm_spark.models.ranker.settings import CandidateSettings
 from clm_spark.models.ranker.transformer_source import scores
 from clm_spark.models.transformer.settings import TransformerSettings
 
-MOST_CUSTOMERS = 512  # of a block
+FEWEST_CUSTOMERS, MOST_CUSTOMERS = 16, 512  # of a block
+# Scores of a block by one source, 10 MB: so small an array takes the place of the one before, where a larger one would be
+# memory that the system has to clear first.
+BLOCK_CELLS = 2_500_000
 
 NEIGHBOURS, NEAREST, WITH, NEXT, TASTES = "neighbours", "nearest", "bought_with", "bought_next", "tastes"
 ALS, OF_CATEGORY, CONTENT, TRANSFORMER = "als", "of_category", "content", "transformer"
@@ -60,7 +62,7 @@ class CandidateOptions:
 
 def blocks_of(batches: Iterable[pa.RecordBatch], known: Knowledge, asked: CandidateOptions) -> Iterator["Block"]:
     """The rows of all batches in blocks whose scores of all items fit into memory."""
-    most = max(1, min(MOST_CUSTOMERS, CELLS // max(1, known.num_items)))
+    most = min(max(BLOCK_CELLS // max(1, known.num_items), FEWEST_CUSTOMERS), MOST_CUSTOMERS)
     for batch in batches:
         for start in range(0, batch.num_rows, most):
             rows = batch.slice(start, most)
@@ -90,7 +92,9 @@ class Block:
     def alike(self) -> Singles:
         """Customers x customers of reference: cosine of their baskets' vectors; -1 with themselves."""
         known, histories = self.known, self.histories
-        alike = np.asarray((scaled_to_one(basket_vectors(histories.bought)) @ known.references).toarray())
+        vectors, items = scaled_to_one(basket_vectors(histories.bought)), np.unique(histories.bought.items)
+        # A product with a dense matrix, of the block's items alone: customers of reference share popular items with nearly everybody.
+        alike = np.ascontiguousarray((known.references[:, items] @ vectors[:, items].toarray().T).T)
         if alike.shape[1]:
             places = np.minimum(np.searchsorted(known.reference_keys, histories.customer_keys), alike.shape[1] - 1)
             own = np.flatnonzero(known.reference_keys[places] == histories.customer_keys)
@@ -142,12 +146,12 @@ def _by_category(block: Block) -> Singles:
     """How much of what the customer takes to is of the item's category, times how much of the category's sales it has of late."""
     known, histories = block.known, block.histories
     of_category = np.bincount(known.categories, weights=known.facts["item_recent_days"])
-    in_category = known.facts["item_recent_days"] / np.maximum(1, of_category)[known.categories]
+    in_category = (known.facts["item_recent_days"] / np.maximum(1, of_category)[known.categories]).astype(np.float32)
     lines = np.zeros((histories.num_customers, len(of_category)))
     for some, weight in ((histories.bought, 1.0), (histories.looked, block.asked.settings.look_weight)):
         np.add.at(lines, (some.customers, known.categories[some.items]), weight)
-    shares = lines / np.maximum(lines.sum(axis=1, keepdims=True), 1e-12)
-    return np.asarray(shares[:, known.categories] * in_category, np.float32)
+    shares = (lines / np.maximum(lines.sum(axis=1, keepdims=True), 1e-12)).astype(np.float32)
+    return np.take(shares, known.categories, axis=1) * in_category
 
 
 def _by_content(block: Block) -> Singles:
