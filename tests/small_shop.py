@@ -255,9 +255,10 @@ def _metrics(lake):
         F.lit(tested_on).alias("tested_on"),
         (F.col("value") - 0.02).alias("low"),
         (F.col("value") + 0.02).alias("high"),
+        *(F.lit(None).cast("double").alias(name) for name in ("lead", "lead_low", "lead_high")),
         *(
-            F.lit(None).cast("double").alias(name)
-            for name in ("lead", "lead_low", "lead_high", "behind", "behind_low", "behind_high")
+            F.when(~F.col("is_champion"), value).alias(name)
+            for name, value in (("behind", 0.08), ("behind_low", 0.05), ("behind_high", 0.11))
         ),
         F.lit(NUM_CUSTOMERS).cast("bigint").alias("num_tested"),
         F.lit(VERSION).alias("model_version"),

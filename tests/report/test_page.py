@@ -86,7 +86,11 @@ def test_every_section_says_what_the_tables_say(page, small_shop):
             "k = 2 chosen 2 60.0% 0.512 0.930 k = 3 - 3 60.0% 0.598 0.410",
             "Silhouette of K-Means: 0.512",
         ],
-        "models": ["Churn Boosted trees", "Will an active customer buy nothing in the days to come?"],
+        "models": [
+            "Churn Boosted trees",
+            "Logistic regression 0.690 0.080 (0.050 to 0.110) first comparison",
+            "Will an active customer buy nothing in the days to come?",
+        ],
         "churn": [
             "Best model: Boosted trees. It beats the baseline Longest silence: Average precision 0.702 against 0.610.",
             "Boosted trees champion 0.861 (0.841 to 0.881) 0.702 (0.682 to 0.722) 0.100 (0.080 to 0.120) 30 2024-02-02",
