@@ -41,8 +41,7 @@ def by_words(texts: DataFrame, settings: CandidateSettings, *, num_items: int) -
     weights = (sparse.diags(1 / np.maximum(lengths, 1e-12)) @ weights).tocsr()
     if shape[1] <= settings.content_dimensions:
         return np.asarray(weights.toarray(), np.float32)
-    dimensions = min(settings.content_dimensions, min(shape) - 1)
-    left, sizes, _ = truncated_svd(weights, dimensions, seed=settings.seed)
+    left, sizes, _ = truncated_svd(weights, settings.content_dimensions, seed=settings.seed)
     return _of_length_one(left * sizes)
 
 

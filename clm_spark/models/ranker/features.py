@@ -19,6 +19,7 @@ from clm_spark.models.ranker.sources import (
     WITH,
     Block,
     limits_with,
+    without_noise,
 )
 
 # The features, by what a list's reason is when they weigh most.
@@ -82,7 +83,7 @@ def _by_name(block: Block, keys: Ints, customers: Ints, items: Ints) -> dict[str
     features |= _of_customers(bought, customers, block.asked.recent_days)
     features |= _of_categories(bought, customers, items, features["age"], known.categories, block.asked.recent_days)
     taste = taste_vectors(bought, known.rarity) @ known.tastes
-    features["taste"] = np.einsum("nd,nd->n", np.asarray(taste)[customers], known.tastes[items])
+    features["taste"] = without_noise(np.einsum("nd,nd->n", np.asarray(taste)[customers], known.tastes[items]))
     return features | _of_prices(bought, customers, items, known.facts["price"])
 
 

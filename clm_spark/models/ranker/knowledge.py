@@ -239,10 +239,9 @@ def _pruned(left: Any, right: Any, *, before: Singles, after: Singles, kept: int
 def _tastes(references: Lines, rarity: Floats, settings: CandidateSettings) -> Singles:
     """Items x dimensions: the right singular vectors of the reference customers' rows; none of a shop too small."""
     rows = taste_vectors(references, rarity.astype(np.float32))
-    dimensions = min(settings.tastes, min(rows.shape) - 1)
-    if dimensions < 1 or rows.nnz == 0:
-        return np.zeros((references.num_items, 1), np.float32)
-    _, _, right = truncated_svd(rows, dimensions, seed=settings.seed)
+    if rows.nnz == 0:
+        return np.zeros((references.num_items, 0), np.float32)
+    _, _, right = truncated_svd(rows, settings.tastes, seed=settings.seed)
     return np.ascontiguousarray(right.T, dtype=np.float32)
 
 

@@ -129,17 +129,26 @@ def _votes(block: Block, nearness: Singles, *, weigh: Callable[[Singles], Single
     return np.asarray((voting @ block.known.votes).toarray(), np.float32)
 
 
+def without_noise(products: Any) -> Singles:
+    """Products of vectors to six digits: where they are 0, sums leave some 1e-9 of either sign, by which trees would decide.
+
+    Which, hangs on the order of the sums: on the number of threads, or on where a file lies.
+    """
+    rounded: Singles = np.asarray(products, np.float32).round(6)
+    return rounded
+
+
 def _by_tastes(block: Block) -> Singles:
     """How near each item is to what the customer bought, in the space of the SVD."""
     known = block.known
-    return np.asarray(taste_vectors(block.histories.bought, known.rarity) @ known.tastes @ known.tastes.T)
+    return without_noise(taste_vectors(block.histories.bought, known.rarity) @ known.tastes @ known.tastes.T)
 
 
 def _by_als(block: Block) -> Singles:
     """The product of factors, the customer's folded in from what was bought and looked at."""
     known = block.known
     own = folded_in(block.taken, known.als, block.asked.settings)
-    return np.asarray(own @ known.als.T)
+    return without_noise(own @ known.als.T)
 
 
 def _by_category(block: Block) -> Singles:
@@ -159,7 +168,7 @@ def _by_content(block: Block) -> Singles:
     contents = block.known.contents
     taken = np.asarray(block.taken @ contents)
     lengths = np.linalg.norm(taken, axis=1, keepdims=True)
-    return np.asarray(taken / np.maximum(lengths, np.float32(1e-12)) @ contents.T)
+    return without_noise(taken / np.maximum(lengths, np.float32(1e-12)) @ contents.T)
 
 
 def _by_transformer(block: Block) -> Singles:
