@@ -153,7 +153,7 @@ bench-als-fit: ## time fitting ALS next to MLlib and implicit, with NDCG (BENCH=
 	@infra/setup.sh dev
 	@$(BIN)/python tests/benchmarks/bench_als_fit.py $(BENCH)
 
-bench-ranker: ## candidates that a core makes, describes and scores in a second (BENCH="--items 1000000")
+bench-ranker: ## candidates that a core makes, describes and scores in a second (BENCH="--customers 500")
 	@infra/setup.sh train
 	@$(BIN)/python tests/benchmarks/bench_ranker.py $(BENCH)
 

@@ -252,14 +252,14 @@ class Contest:
             "value": float(figure.value),
             "low": figure.low,
             "high": figure.high,
-            **_bounded("lead", lead),
-            **_bounded("behind", behind),
+            **_lead_columns("lead", lead),
+            **_lead_columns("behind", behind),
             "num_tested": figure.num_tested,
             "comparison": self.name,
         }
 
 
-def _bounded(name: str, lead: Lead | None) -> dict[str, float | None]:
+def _lead_columns(name: str, lead: Lead | None) -> dict[str, float | None]:
     """The columns of a lead and its interval."""
     found = (lead.value, lead.low, lead.high) if lead else (None, None, None)
     return dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))

@@ -85,8 +85,8 @@ def best_cells(block: Floats, k: int, *, above: float = -np.inf) -> tuple[Ints, 
 def _group_maxima(block: Floats, k: int) -> Floats:
     """The largest score of each row in disjoint groups of columns: group g is g, g + groups, g + 2 groups, ...
 
-    More groups make the bound sharper and leave fewer cells to look through, and take longer to partition: the two
-    balance where a third of k groups hold as many columns as there are groups.
+    More groups make the bound sharper and leave fewer cells to look through, and take longer to partition. Some
+    sqrt(k x columns / 3) of them were fastest or near it, for 20 to 300 places and 2,000 to a million columns.
     """
     num_columns = block.shape[1]
     num_groups = min(max(isqrt(k * num_columns // 3), FEWEST_GROUPS * k), num_columns)

@@ -78,15 +78,15 @@ def _row(task: Task, found: pd.DataFrame) -> tuple[str, ...] | None:
     best, ahead = "-", "-"
     if not others.empty:
         second = first_line(others)
-        best, ahead = f"{words(second.model)} {number_text(second.value)}", _bounded(second, "behind")
-    lead = "first comparison" if pd.isna(served.lead) else _bounded(served, "lead")
+        best, ahead = f"{words(second.model)} {number_text(second.value)}", _lead_text(second, "behind")
+    lead = "first comparison" if pd.isna(served.lead) else _lead_text(served, "lead")
     if served.is_incumbent:
         lead = "stays in use"
     figures = (words(task.decided_by), interval_text(served), best, ahead, lead)
     return words(task.name), words(served.model), *figures
 
 
-def _bounded(row: object, name: str) -> str:
+def _lead_text(row: object, name: str) -> str:
     """A difference and its interval; a dash in rows of before it was written down."""
     found = [getattr(row, column) for column in (name, f"{name}_low", f"{name}_high")]
     if pd.isna(found[0]):
