@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.errors import TooLittleDataError
+from clm_spark.evaluation.sums import exact_mean
 from clm_spark.models.value import bg_nbd, gamma_gamma
 from clm_spark.models.value.bg_nbd import BgNbd
 from clm_spark.models.value.fit import Fitted, fit_by_likelihood, total_of
@@ -83,12 +84,13 @@ def fit_law(features: DataFrame, *, min_repeat_customers: int) -> Law:
 
 
 def _figures(histories: DataFrame, features: DataFrame) -> dict[str, Any]:
-    """Sums over all customers: one row."""
+    """Sums over all customers, whatever the order of their rows: one row."""
     bought_before = F.col("num_orders_60d") > F.col("num_orders_30d")
     again = F.count_if(bought_before & (F.col("num_orders_30d") > 0))
     bought = features.where("purchase_recency_days IS NOT NULL")
     of_shop = bought.agg(
         F.sum("net_revenue_cents").cast("double").alias("net_cents"),
+        F.sum(F.greatest("net_revenue_cents", F.lit(0))).cast("double").alias("counted_cents"),
         F.try_divide(again, F.count_if(bought_before)).alias("retention"),
     )
     is_repeat = F.col("repeats") > 0
@@ -97,10 +99,9 @@ def _figures(histories: DataFrame, features: DataFrame) -> dict[str, Any]:
         F.count("*").alias("num_customers"),
         F.count_if(is_repeat).alias("num_repeat"),
         F.count_if(is_spending).alias("num_spending"),
-        F.avg("age_weeks").alias("age_weeks"),
+        exact_mean(F.col("age_weeks")).alias("age_weeks"),
         F.sum("orders").alias("orders"),
-        F.sum(F.col("orders") * F.col("mean_cents")).alias("counted_cents"),
-        F.avg(F.when(is_spending, F.col("mean_cents"))).alias("mean_cents"),
+        exact_mean(F.when(is_spending, F.col("mean_cents"))).alias("mean_cents"),
     )
     found = of_shop.crossJoin(of_histories).head()
     assert found is not None

@@ -66,6 +66,16 @@ def test_sums_by_partition_are_those_of_one_array_and_parameters_are_found_again
     assert np.all(np.abs(off) < 3.5 * np.sqrt(np.diag(law.spend_covariance)[:2]))
 
 
+def test_the_law_is_the_same_in_every_digit_in_whatever_order_its_customers_stand(spark):
+    rows = simulated_features(spark, 300, seed=5).persist()
+    laws = set()
+    for seed in range(3):
+        order = F.hash("customer_id", F.lit(seed))
+        placed = rows.repartition(3, order).sortWithinPartitions(order)
+        laws.add(fit_law(placed, min_repeat_customers=10).to_json())
+    assert len(laws) == 1
+
+
 THIN = {  # rows of (purchase days, days since the first, days since the last, net revenue); what is said, None: it is fitted
     "three customers": ([(3, 50, 2, 900), (2, 40, 3, 500), (4, 60, 1, 700)], "3 of 3 buyers"),
     "nobody repeats": ([(1, 10 + n, 10 + n, 1000) for n in range(40)], "0 of 40 buyers"),
