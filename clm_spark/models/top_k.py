@@ -75,11 +75,17 @@ def best_cells(block: Floats, k: int, *, above: float = -np.inf) -> tuple[Ints, 
     least = np.nextafter(block.dtype.type(above), block.dtype.type(np.inf))
     bounds = np.maximum(_kth_largest(maxima, k), least)
     rows, columns = _cells_that_reach(bounds, block, maxima)
-    order = np.lexsort((columns, -block[rows, columns], rows))
-    rows, columns = rows[order], columns[order]
-    places = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    found, places = best_of(rows, columns, block[rows, columns], k)
+    return rows[found], places, columns[found]
+
+
+def best_of(rows: Ints, columns: Ints, scores: Floats | Ints, k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which cells are the k best of their row, best first and ties to the lower column, and their places from 0."""
+    order = np.lexsort((columns, -scores, rows))
+    ordered = rows[order]
+    places = np.arange(len(order)) - np.searchsorted(ordered, ordered)
     is_listed = places < k
-    return rows[is_listed], places[is_listed], columns[is_listed]
+    return order[is_listed], places[is_listed]
 
 
 def _group_maxima(block: Floats, k: int) -> Floats:

@@ -20,10 +20,10 @@ from threadpoolctl import threadpool_limits
 from clm_spark.models.ranker.candidates import keys_of
 from clm_spark.models.ranker.features import features_of
 from clm_spark.models.ranker.knowledge import Knowledge, item_sums, knowledge_of
-from clm_spark.models.ranker.learned import best_of
 from clm_spark.models.ranker.lines import histories_of
 from clm_spark.models.ranker.settings import CandidateSettings, RankerSettings
 from clm_spark.models.ranker.sources import CandidateOptions, blocks_of
+from clm_spark.models.top_k import best_of
 
 DAYS = 364
 BASKETS, LINES = 13, 7  # of a customer, of a basket: means

@@ -9,6 +9,7 @@ from clm_spark.models.ranker.features import features_of
 from clm_spark.models.ranker.knowledge import basket_vectors
 from clm_spark.models.ranker.lines import Ints, Lines, Singles, starts_of_runs
 from clm_spark.models.ranker.sources import Block, best_cells, limits_with
+from clm_spark.models.top_k import best_of
 
 
 @dataclass(frozen=True)
@@ -50,19 +51,15 @@ def keys_of(block: Block) -> Ints:
 def _best_of_rows(matrix: Any, count: int) -> Ints:
     """As `best_cells`, of a sparse matrix."""
     entries = matrix.tocoo()
-    order = np.lexsort((entries.col, -entries.data, entries.row))
-    rows = entries.row[order].astype(np.int64)
-    kept = np.arange(len(rows)) - np.searchsorted(rows, rows) < count
-    keys: Ints = rows * matrix.shape[1] + entries.col[order]
-    chosen: Ints = keys[kept]
-    return chosen
+    chosen, _ = best_of(entries.row, entries.col, entries.data, count)
+    keys: Ints = entries.row[chosen].astype(np.int64) * matrix.shape[1] + entries.col[chosen]
+    return keys
 
 
 def _latest(lines: Lines, count: int) -> Ints:
     """Each customer's pairs with the latest lines."""
     pairs = lines.pairs
     customers, ages = lines.customers[pairs.starts], lines.ages[pairs.starts]
-    order = np.lexsort((pairs.keys, ages, customers))
-    ordered = customers[order]
-    keys: Ints = pairs.keys[order][np.arange(len(order)) - np.searchsorted(ordered, ordered) < count]
+    chosen, _ = best_of(customers, pairs.keys, -ages, count)
+    keys: Ints = pairs.keys[chosen]
     return keys

@@ -13,10 +13,11 @@ from clm_spark.errors import TooLittleDataError
 from clm_spark.models.ranker.candidates import candidates_of
 from clm_spark.models.ranker.features import features_with
 from clm_spark.models.ranker.knowledge import SUMS, Knowledge, item_sums, knowledge_of
-from clm_spark.models.ranker.lines import Bools, Floats, Ints, Singles, histories_of, joined, lists_of
+from clm_spark.models.ranker.lines import Floats, Ints, Singles, histories_of, joined, lists_of
 from clm_spark.models.ranker.settings import RankerSettings
 from clm_spark.models.ranker.sources import Block, CandidateOptions, blocks_of
 from clm_spark.models.ranker.transformer_source import trained
+from clm_spark.models.top_k import best_of
 from clm_spark.session import spread_over_cores
 
 Batches = Iterable[pa.RecordBatch]
@@ -154,15 +155,6 @@ def ranked(
 
     spread = spread_over_cores(histories.select("customer_id", *HISTORY), "customer_key")
     return spread.mapInArrow(rank_batches, LISTS)
-
-
-def best_of(rows: Ints, items: Ints, scores: Floats, top_k: int) -> tuple[Ints, Ints]:
-    """The places of each row's `top_k` best, best first, and their ranks from 0."""
-    order = np.lexsort((items, -scores, rows))
-    ordered = rows[order]
-    places = np.arange(len(order)) - np.searchsorted(ordered, ordered)
-    is_best: Bools = places < top_k
-    return order[is_best], places[is_best]
 
 
 Scorer = Callable[[Block], Scored]
