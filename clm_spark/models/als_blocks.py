@@ -21,6 +21,7 @@ BLOCK = pa.schema(
 )
 # Beyond it partial sums meet on the workers, slice by slice; below it a shuffle costs more than it saves.
 MOST_BYTES_AT_DRIVER = 64_000_000
+MOST_BYTES_A_SLICE = 4_000_000  # Spark's JVM copies a cell several times on its way
 COLUMNS = "block int, customers binary, starts binary, columns binary, strengths binary, vectors binary"
 PARTIAL = "slice int, block int, sums binary"
 
@@ -95,6 +96,8 @@ def blocks_of(batches: Batches, rank: int) -> Iterator[Block]:
 def sum_over_blocks(blocks: DataFrame, terms: Callable[[Block], Matrix], *, shape: tuple[int, int]) -> Matrix:
     """The sum of a matrix of that shape, which `terms` makes of each block; it must fit into the driver."""
     num_tasks, rank = blocks.sparkSession.sparkContext.defaultParallelism, shape[1]
+    num_bytes = shape[0] * rank * 4
+    num_slices = max(num_tasks, -(-num_bytes // MOST_BYTES_A_SLICE))
 
     def add_up(batches: Batches) -> Iterator[pa.RecordBatch]:
         found = blocks_of(batches, rank)
@@ -102,12 +105,16 @@ def sum_over_blocks(blocks: DataFrame, terms: Callable[[Block], Matrix], *, shap
             total = terms(first)
             for block in found:
                 total += terms(block)
-            yield _partials(np.arange(num_tasks), first.number, np.array_split(total, num_tasks))
+            for number, part in enumerate(np.array_split(total, num_slices)):
+                yield _partials(np.array([number]), first.number, [part])
 
     partials = blocks.mapInArrow(add_up, PARTIAL)
-    if num_tasks * shape[0] * rank * 4 > MOST_BYTES_AT_DRIVER:
-        partials = partials.groupBy("slice").applyInArrow(_added, PARTIAL)
-    sums = _added(partials.toArrow())["sums"].to_pylist()
+    if num_tasks * num_bytes <= MOST_BYTES_AT_DRIVER:
+        sums = _added(partials.toArrow())["sums"].to_pylist()
+    else:
+        added = partials.groupBy("slice").applyInArrow(_added, PARTIAL)
+        by_slice = {row["slice"]: row["sums"] for row in added.toLocalIterator()}  # a partition at a time
+        sums = [by_slice[number] for number in range(num_slices)]
     return np.frombuffer(b"".join(sums), np.float32).reshape(shape)
 
 

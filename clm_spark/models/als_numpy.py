@@ -168,7 +168,10 @@ def _solved_items(solved: DataFrame, vectors: Matrix, counts: Ints, weights: Wei
 
     def total(terms: Callable[[Block, Matrix], Matrix], of: Matrix, num_rows: int) -> Matrix:
         sent = solved.sparkSession.sparkContext.broadcast(of)
-        return sum_over_blocks(solved, _applied(terms, sent), shape=(num_rows, rank))
+        try:
+            return sum_over_blocks(solved, _applied(terms, sent), shape=(num_rows, rank))
+        finally:
+            sent.destroy()
 
     both = total(lambda block, of: residual_and_gram(block, of, weights), vectors, num_items + rank)
     residual, gram = both[:num_items], both[num_items:]

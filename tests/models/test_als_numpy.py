@@ -68,6 +68,7 @@ def test_factors_are_those_of_a_dense_reference(pairs, strengths, monkeypatch, n
     in_blocks, taken = module._fitted_in_blocks, []
     monkeypatch.setattr(module, "_fitted_in_blocks", lambda *rows, **how: taken.append(name) or in_blocks(*rows, **how))
     monkeypatch.setattr(als_blocks, "MOST_BYTES_AT_DRIVER", most_bytes)
+    monkeypatch.setattr(als_blocks, "MOST_BYTES_A_SLICE", 2 * RANK * 4)  # two items
     # As many steps as there are factors: conjugate gradients then end at the exact solution.
     assert module.STEPS == RANK
     begun = module._random(len(ITEMS), RANK, 7).astype(float)
