@@ -8,10 +8,11 @@ import numpy as np
 from scipy import sparse
 
 from clm_spark.models.ranker.als_source import item_vectors
-from clm_spark.models.ranker.lines import Bools, Floats, Histories, Ints, Lines, Singles
+from clm_spark.models.ranker.lines import Bools, Floats, Histories, Ints, Lines, Singles, starts_of_runs
 from clm_spark.models.ranker.settings import CandidateSettings
 from clm_spark.models.ranker.transformer_source import Files
 from clm_spark.models.ranker.truncated_svd import truncated_svd
+from clm_spark.models.top_k import best_of
 
 LARGEST_BASKET = 100  # lines of a basket that pairs are counted of
 FADES = {"within": 0.9, "across": 0.7}  # TIFU-KNN's decays of baskets within a group, and of groups
@@ -19,7 +20,7 @@ GROUPS = 7
 BASKETS_FADE = 0.8  # of the pairs of items: a basket ago counts this much less
 TASTES_FADE = 0.95
 DAMPING = 10.0  # buyers that a rare item is taken to have more
-CELLS = 16_000_000  # scores held at once
+PRODUCTS = 2_000_000  # of pairs of items, made at once: some 100 MB
 
 SUMS = (
     "buyer_days", "recent_buyer_days", "last_buyer_days", "buyers", "repeat_buyers", "owners", "returned",
@@ -220,19 +221,18 @@ def starts_of(values: Ints) -> Ints:
 def _pruned(left: Any, right: Any, *, before: Singles, after: Singles, kept: int) -> Any:
     """The `kept` largest of each row of left' right, rows and columns weighted, without an item's own; by blocks of rows."""
     num_items, columns = left.shape[1], left.tocsc()
-    per_block = max(1, CELLS // max(1, num_items))
+    # How many products are made before each row: a block ends by them, for each costs as much again as there are items.
+    made = np.concatenate([[0], np.cumsum(np.diff(right.indptr)[columns.indices], dtype=np.int64)])[columns.indptr]
+    starts = starts_of_runs(made[:-1] // PRODUCTS)
     blocks = []
-    for start in range(0, num_items, per_block):
-        rows = slice(start, min(start + per_block, num_items))
-        block = (columns[:, rows].T.tocsr() @ right).tocoo()
+    for start, stop in zip(starts, [*starts[1:], num_items], strict=False):
+        block = (columns[:, start:stop].T.tocsr() @ right).tocoo()
         is_other = block.row + start != block.col
         row, column = block.row[is_other], block.col[is_other]
         value = block.data[is_other] * before[row + start] * after[column]
-        order = np.lexsort((column, -value, row))
-        row, column, value = row[order], column[order], value[order]
-        first = np.arange(len(row)) - starts_of(row) < kept
-        shape = (rows.stop - rows.start, num_items)
-        blocks.append(sparse.csr_matrix((value[first], (row[first], column[first])), shape=shape))
+        best, _ = best_of(row, column, value, kept)
+        shape = (stop - start, num_items)
+        blocks.append(sparse.csr_matrix((value[best], (row[best], column[best])), shape=shape))
     return sparse.vstack(blocks, format="csr").astype(np.float32) if blocks else sparse.csr_matrix((0, 0))
 
 
