@@ -162,15 +162,11 @@ def _sorted_by(frame: pd.DataFrame) -> list[str]:
 
 
 def differences(local: pd.DataFrame, there: pd.DataFrame, *, rtol: float = 1e-9) -> str:
-    """Empty where the rows are the same, fractions to nine digits and nine places unless `rtol` says otherwise.
-
-    MLlib fits the same rows a little differently each time: Java's vector module leaves open in which order it sums. Of a
-    skill near zero, 1 less what is nearly 1, nine digits do not remain.
-    """
+    """Empty where the rows are the same, fractions to nine digits unless `rtol` says otherwise."""
     if len(local) != len(there):
         return f"{len(local)} rows against {len(there)}"
     try:
-        pd.testing.assert_frame_equal(local, there, rtol=rtol, atol=1e-9)
+        pd.testing.assert_frame_equal(local, there, rtol=rtol, atol=1e-12)
     except AssertionError as error:
         return " ".join(str(error).split())
     return ""
