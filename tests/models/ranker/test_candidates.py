@@ -10,7 +10,15 @@ import pytest
 from clm_spark.models.ranker.candidates import candidates_of
 from clm_spark.models.ranker.content import reduced
 from clm_spark.models.ranker.features import GROUPS, features_with
-from clm_spark.models.ranker.knowledge import DAMPING, basket_vectors, facts_of, item_sums, knowledge_of
+from clm_spark.models.ranker.knowledge import (
+    DAMPING,
+    basket_vectors,
+    bought_next,
+    bought_with,
+    facts_of,
+    item_sums,
+    knowledge_of,
+)
 from clm_spark.models.ranker.lines import histories_of
 from clm_spark.models.ranker.reasons import reasons_of
 from clm_spark.models.ranker.settings import CandidateSettings
@@ -250,6 +258,15 @@ def test_what_is_told_of_the_customer_with_the_item(histories, known):
         assert {(customer, int(item)) for item in own if VECTORS[customer][item] > 0} <= seen
         assert len({item for c, item in seen if c == customer}) >= 4, "whoever bought nothing is shown what is popular"
         assert {(customer, item) for item, _ in looks} <= seen or len({item for item, _ in looks}) > SETTINGS.looked_at
+
+
+@pytest.mark.parametrize("products", [1, 10])
+def test_blocks_of_pairs_change_nothing(histories, known, monkeypatch, products):
+    monkeypatch.setattr("clm_spark.models.ranker.knowledge.PRODUCTS", products)
+    for pairs, whole in ((bought_with, known.bought_with), (bought_next, known.bought_next)):
+        found = pairs(histories.bought, kept=SETTINGS.neighbours_per_item)
+        assert found.shape == whole.shape
+        assert np.array_equal(found.toarray(), whole.toarray())
 
 
 def test_blocks_and_batches_change_nothing(known, monkeypatch):
