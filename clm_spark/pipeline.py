@@ -175,6 +175,7 @@ JOBS = (
             t.ITEM_DAYS,
             t.ITEM_INDICES,
             t.ITEM_VOCABULARY,
+            t.INTERACTIONS,
             t.ITEM_SEQUENCES,
         ),
         writes=(t.ITEM_INDICES, t.ITEM_VOCABULARY, t.INTERACTIONS, t.ITEM_SEQUENCES),

@@ -12,7 +12,7 @@ from clm_spark.events.guests import drop_guests
 from clm_spark.events.identity.persons import known_persons
 from clm_spark.events.ledger import days_of, is_on_days
 from clm_spark.features.customers import ONE_DAY, ids_of
-from clm_spark.features.interactions import interactions
+from clm_spark.features.interactions import interactions, next_interactions
 from clm_spark.features.partials import digest
 from clm_spark.features.refresh import valid_days
 from clm_spark.features.sequences import OF_EACH, customers_out_of_order, item_sequences, next_item_sequences
@@ -28,6 +28,7 @@ from clm_spark.tables.catalog import (
     ITEM_SEQUENCES,
     ITEM_VOCABULARY,
 )
+from clm_spark.tables.contract import Table
 from clm_spark.tables.lake import Lake
 
 OF_ITEMS = (ITEM_DAYS,)
@@ -58,14 +59,17 @@ def update_item_vocabulary(lake: Lake, days: Sequence[date]) -> None:
 
 
 def update_interactions(lake: Lake, days: Sequence[date]) -> None:
-    """Write the interactions of each of `days` whose stored rows are missing or out of date; needs their vocabulary."""
+    """Write the interactions of each of `days` whose stored rows are missing or out of date; needs their vocabulary.
+
+    A day after a valid one is carried on from it; the others are merged from all partials, in one pass.
+    """
     strengths = lake.settings.features.kind_strengths
     made_with = digest(sorted(strengths.items()), _of_vocabulary(lake.settings))
-    due = sorted({*days} - valid_days(lake, days, INTERACTIONS, made_of=OF_CUSTOMERS, made_with=made_with))
-    if due:
-        partials, vocabulary = lake.read(CUSTOMER_ITEM_DAYS), lake.read(ITEM_VOCABULARY)
-        rows = interactions(partials, vocabulary, known_persons(lake, due), days=due, strengths=strengths)
-        lake.replace(rows, into=INTERACTIONS, is_key_proven=True, made_with=made_with, as_of=due)
+    merged, carried = _merged_and_carried(lake, days, INTERACTIONS, made_with)
+    for some in (merged, *([day] for day in carried)):
+        if some:
+            rows = _interactions_at(lake, some) if some is merged else _next_interactions(lake, some[0])
+            lake.replace(rows, into=INTERACTIONS, is_key_proven=True, made_with=made_with, as_of=some)
 
 
 def update_item_sequences(lake: Lake, days: Sequence[date]) -> None:
@@ -75,15 +79,43 @@ def update_item_sequences(lake: Lake, days: Sequence[date]) -> None:
     """
     asked = lake.settings.features
     made_with = digest(asked.sequence_kinds, asked.sequence_length, sorted(OF_EACH), _of_vocabulary(lake.settings))
-    known = {*days, *(day - ONE_DAY for day in days)}
-    valid = valid_days(lake, known, ITEM_SEQUENCES, made_of=OF_CUSTOMERS, made_with=made_with)
-    due = sorted({*days} - valid)
-    valid &= valid_days(lake, valid, ITEM_VOCABULARY, made_of=OF_ITEMS, made_with=_of_vocabulary(lake.settings))
-    merged = [day for day in due if day - ONE_DAY not in {*due, *valid}]
-    for some in (merged, *([day] for day in due if day not in merged)):
+    merged, carried = _merged_and_carried(lake, days, ITEM_SEQUENCES, made_with)
+    for some in (merged, *([day] for day in carried)):
         if some:
             rows = _sequences_at(lake, some) if some is merged else _next_sequences(lake, some[0])
             lake.replace(rows, into=ITEM_SEQUENCES, is_key_proven=True, made_with=made_with, as_of=some)
+
+
+def _merged_and_carried(
+    lake: Lake, days: Sequence[date], table: Table, made_with: str
+) -> tuple[list[date], list[date]]:
+    """Of the days that are missing or out of date, those to make of everything, and those that follow a valid day."""
+    known = {*days, *(day - ONE_DAY for day in days)}
+    valid = valid_days(lake, known, table, made_of=OF_CUSTOMERS, made_with=made_with)
+    due = sorted({*days} - valid)
+    valid &= valid_days(lake, valid, ITEM_VOCABULARY, made_of=OF_ITEMS, made_with=_of_vocabulary(lake.settings))
+    merged = [day for day in due if day - ONE_DAY not in {*due, *valid}]
+    return merged, [day for day in due if day not in merged]
+
+
+def _interactions_at(lake: Lake, days: Sequence[date]) -> DataFrame:
+    partials, vocabulary = lake.read(CUSTOMER_ITEM_DAYS), lake.read(ITEM_VOCABULARY)
+    strengths = lake.settings.features.kind_strengths
+    return interactions(partials, vocabulary, known_persons(lake, days), days=days, strengths=strengths)
+
+
+def _next_interactions(lake: Lake, as_of: date) -> DataFrame:
+    yesterday = as_of - ONE_DAY
+    was, now = (lake.read_as_of(ITEM_VOCABULARY, day).select("item_id") for day in (yesterday, as_of))
+    return next_interactions(
+        lake.read_as_of(INTERACTIONS, yesterday),
+        lake.read(CUSTOMER_ITEM_DAYS),
+        lake.read_as_of(ITEM_VOCABULARY, as_of),
+        now.exceptAll(was),
+        known_persons(lake, [yesterday, as_of]),
+        as_of=as_of,
+        strengths=lake.settings.features.kind_strengths,
+    )
 
 
 def _sequences_at(lake: Lake, days: Sequence[date], *, events: DataFrame | None = None) -> DataFrame:

@@ -3,6 +3,9 @@ from datetime import timedelta
 from typing import get_args
 
 import pytest
+from changing_shop import MORNINGS as SHOP_MORNINGS
+from changing_shop import ChangingShop, steps
+from daily_runs import rows
 from oracle import compare
 from pyspark.sql import functions as F
 from shop_events import at, events, on
@@ -10,7 +13,7 @@ from test_windows import MORNINGS, history
 
 from clm_spark.events.bots import with_flagged_on
 from clm_spark.features.customer_item_days import customer_item_days_from_events
-from clm_spark.features.interactions import interactions, with_dense_index
+from clm_spark.features.interactions import interactions, next_interactions, with_dense_index
 from clm_spark.features.sequences import item_sequences
 from clm_spark.settings.features import ItemKind
 from clm_spark.tables.catalog import INTERACTIONS
@@ -107,6 +110,32 @@ WITH known AS (
     sum(CASE kind WHEN 'view' THEN 0.5 WHEN 'click' THEN 0.7 WHEN 'purchase' THEN 5 ELSE 0.1 END)::DOUBLE AS strength
   FROM known GROUP BY ALL)
 SELECT *, (dense_rank() OVER (ORDER BY customer_id) - 1)::INT AS customer_index FROM pairs"""
+
+
+@pytest.mark.long
+def test_carrying_on_gives_what_all_partials_give(spark):
+    shop, kinds = ChangingShop(spark), {"view": 0.3, "cart": 0.7, "refund": 0.1}
+    partials = shop.customer_item_days
+    whole = interactions(partials, shop.vocabulary, shop.persons, days=SHOP_MORNINGS, strengths=kinds).localCheckpoint()
+    for yesterday, morning in steps():
+        before = whole.where(f"as_of = '{yesterday}'")
+
+        def carried_from(before, yesterday=yesterday, morning=morning):
+            return next_interactions(
+                before,
+                partials,
+                shop.vocabulary.where(f"as_of = '{morning}'"),
+                shop.items_of(morning).exceptAll(shop.items_of(yesterday)),
+                shop.persons_of(yesterday, morning),
+                as_of=morning,
+                strengths=kinds,
+            )
+
+        got = rows(carried_from(before), INTERACTIONS)
+        assert got == rows(whole.where(f"as_of = '{morning}'"), INTERACTIONS)
+        marked = carried_from(before.withColumn("strength", F.lit(1000.0)))
+        num_carried = marked.where("strength = 1000").count()
+        assert 20 < num_carried < len(got) - 3, "most are carried on, some are not"
 
 
 @pytest.mark.long
