@@ -12,8 +12,9 @@ from clm_spark.models.ranker.knowledge import basket_vectors
 from clm_spark.models.ranker.learned import Scored, Scorer
 from clm_spark.models.ranker.lines import Singles
 from clm_spark.models.ranker.lists import known_at, lists_by
+from clm_spark.models.ranker.scores import OfAll, Scores
 from clm_spark.models.ranker.settings import CandidateSettings
-from clm_spark.models.ranker.sources import NEIGHBOURS, TASTES, Block, best_cells
+from clm_spark.models.ranker.sources import NEIGHBOURS, TASTES, Block
 from clm_spark.models.recommender import RecommenderRule
 from clm_spark.models.task import Inputs
 from clm_spark.settings import Section
@@ -33,6 +34,7 @@ MODULES = (
             "learned",
             "lines",
             "lists",
+            "scores",
             "settings",
             "sources",
             "truncated_svd",
@@ -133,27 +135,29 @@ def groups_of_items(customers: Any, settings: NmfSettings) -> Singles:
     return np.asarray(model.components_, np.float32)
 
 
-def in_groups(block: Block, groups: Singles, iterations: int) -> Singles:
-    """Customers x items: what the groups that come nearest to the customer's purchases have of each item."""
+def in_groups(block: Block, groups: Singles, iterations: int) -> Scores:
+    """What the groups that come nearest to the customer's purchases have of each item."""
     from sklearn.decomposition import non_negative_factorization
 
     bought = basket_vectors(block.histories.bought)
     weights, _, _ = non_negative_factorization(
         bought, H=groups, n_components=len(groups), init="custom", update_H=False, max_iter=iterations, tol=1e-3
     )
-    return np.asarray(weights @ groups, np.float32)
+    return OfAll(np.asarray(weights @ groups, np.float32))
 
 
-def by_scores(score_block: Callable[[Block], Singles], length: int, reason: str) -> Scorer:
-    """Scores items by customers x items, the `length` best of each customer that are above 0."""
+def by_scores(score_block: Callable[[Block], Scores], length: int, reason: str) -> Scorer:
+    """Scores items by a source, the `length` best of each customer that are above 0."""
 
     def score(block: Block) -> Scored:
-        scores = score_block(block)
+        scores, seen = score_block(block), np.zeros(0, np.int64)
         if block.asked.hides_seen:
-            for lines in (block.histories.bought, block.histories.looked):
-                scores[lines.customers, lines.items] = 0
-        keys = best_cells(scores, length)
+            histories = block.histories
+            seen = np.union1d(histories.bought.pairs.keys, histories.looked.pairs.keys)
+        most_seen = np.bincount(seen // block.known.num_items, minlength=1).max()
+        keys = np.sort(scores.best(length + int(most_seen)))
+        keys = keys[~np.isin(keys, seen)]
         rows, items = keys // block.known.num_items, keys % block.known.num_items
-        return Scored(rows, items, scores[rows, items], lambda chosen: [reason] * len(chosen))
+        return Scored(rows, items, scores.at(rows, items), lambda chosen: [reason] * len(chosen))
 
     return score

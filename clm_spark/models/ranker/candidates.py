@@ -1,14 +1,14 @@
 """Items that each customer of a block might buy: of every source its best. Cost is linear in customers."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from clm_spark.models.ranker.features import features_of
 from clm_spark.models.ranker.knowledge import basket_vectors
 from clm_spark.models.ranker.lines import Ints, Lines, Singles, starts_of_runs
-from clm_spark.models.ranker.sources import Block, best_cells, limits_with
+from clm_spark.models.ranker.scores import OfSome
+from clm_spark.models.ranker.sources import Block, limits_with
 from clm_spark.models.top_k import best_of
 
 
@@ -31,28 +31,20 @@ def candidates_of(block: Block) -> Candidates:
 def keys_of(block: Block) -> Ints:
     """The candidates, as row of the block x items + item, in order."""
     asked, histories, num_items = block.asked.settings, block.histories, block.known.num_items
-    own = _best_of_rows(basket_vectors(histories.bought), asked.own)
+    own = OfSome(basket_vectors(histories.bought)).best(asked.own)
     popular = block.known.popular
     everybody = np.repeat(np.arange(histories.num_customers), len(popular)) * num_items
     found = [
         own,
         _latest(histories.looked, asked.looked_at),
         everybody + np.tile(popular, histories.num_customers),
-        *(best_cells(block.score(source), limit) for source, limit in limits_with(asked).items()),
+        *(block.score(source).best(limit) for source, limit in limits_with(asked).items()),
     ]
     keys = np.sort(np.concatenate(found))  # np.unique hashes, which takes longer
     keys = keys[starts_of_runs(keys)]
     if block.asked.hides_seen:
         seen = np.concatenate([histories.bought.pairs.keys, histories.looked.pairs.keys])
         keys = keys[~np.isin(keys, seen)]
-    return keys
-
-
-def _best_of_rows(matrix: Any, count: int) -> Ints:
-    """As `best_cells`, of a sparse matrix."""
-    entries = matrix.tocoo()
-    chosen, _ = best_of(entries.row, entries.col, entries.data, count)
-    keys: Ints = entries.row[chosen].astype(np.int64) * matrix.shape[1] + entries.col[chosen]
     return keys
 
 

@@ -77,7 +77,7 @@ def features_of(block: Block, keys: Ints) -> Singles:
 def _by_name(block: Block, keys: Ints, customers: Ints, items: Ints) -> dict[str, Floats]:
     known, bought = block.known, block.histories.bought
     features: dict[str, Floats] = {name: known.facts[name][items] for name in ITEM_FEATURES}
-    features |= {source: block.score(source)[customers, items] for source in limits_with(block.asked.settings)}
+    features |= {source: block.score(source).at(customers, items) for source in limits_with(block.asked.settings)}
     features |= _of_pairs(bought, keys, customers, items, known, block.asked.recent_days)
     features |= _of_looks(block.histories.looked, keys, customers, items, known.categories, block.asked.recent_days)
     features |= _of_customers(bought, customers, block.asked.recent_days)

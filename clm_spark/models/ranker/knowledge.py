@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ SUMS = (
 class Knowledge:
     """Arrays by item index. `facts` are per item; `bought_with` and `bought_next` are items x items.
 
-    Customers of reference are rows of `references`, of length 1, and of `votes`, in the order of their keys.
+    Customers of reference are columns of `references`, of length 1, and rows of `votes`, in the order of their keys.
     """
 
     facts: dict[str, Singles]
@@ -54,6 +55,25 @@ class Knowledge:
     def num_items(self) -> int:
         """Items that have an index."""
         return len(self.categories)
+
+    @cached_property
+    def num_categories(self) -> int:
+        """They are numbered from 0."""
+        return int(self.categories.max(initial=0)) + 1
+
+    @cached_property
+    def in_category(self) -> Singles:
+        """Of each item, how much of its category's sales it has of late."""
+        recent = self.facts["item_recent_days"]
+        of_category = np.bincount(self.categories, weights=recent)
+        return (recent / np.maximum(1, of_category)[self.categories]).astype(np.float32)
+
+    @cached_property
+    def sellers(self) -> tuple[Ints, Ints]:
+        """The items by category, what sells best of late first, and where each category begins and the last one ends."""
+        order = np.lexsort((np.arange(self.num_items), -self.in_category, self.categories))
+        sizes = np.bincount(self.categories, minlength=self.num_categories)
+        return order, np.append(0, np.cumsum(sizes))
 
 
 def item_sums(bought: Lines, *, recent_days: int) -> dict[str, Floats]:
@@ -131,7 +151,7 @@ def knowledge_of(
         categories,
         popular,
         references.customer_keys,
-        scaled_to_one(votes),
+        scaled_to_one(votes).T.tocsr(),
         votes,
         lengths_of(votes),
         bought_with(bought, kept=kept),
@@ -170,12 +190,18 @@ def taken_to(histories: Histories, settings: CandidateSettings) -> Any:
 
 def lengths_of(rows: Any) -> Singles:
     """The Euclidean length of each row."""
-    return np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1), np.float32).ravel())
+    return np.sqrt(np.bincount(_row_of_each(rows), rows.data**2, minlength=rows.shape[0])).astype(np.float32)
 
 
 def scaled_to_one(rows: Any) -> Any:
     """Rows divided by their length; empty ones stay."""
-    return (sparse.diags(1 / np.maximum(lengths_of(rows), np.float32(1e-12))) @ rows).tocsr()
+    scaled = rows.data / np.maximum(lengths_of(rows), np.float32(1e-12))[_row_of_each(rows)]
+    return sparse.csr_matrix((scaled, rows.indices, rows.indptr), shape=rows.shape)
+
+
+def _row_of_each(rows: Any) -> Ints:
+    """The row of each entry of a sparse matrix."""
+    return np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
 
 
 def taste_vectors(bought: Lines, rarity: Singles) -> Any:

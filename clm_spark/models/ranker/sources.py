@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
-from clm_spark.models import top_k
 from clm_spark.models.ranker.als_source import folded_in
 from clm_spark.models.ranker.knowledge import (
     Knowledge,
@@ -20,9 +19,10 @@ from clm_spark.models.ranker.knowledge import (
     taken_to,
     taste_vectors,
 )
-from clm_spark.models.ranker.lines import Histories, Ints, Singles, histories_of
+from clm_spark.models.ranker.lines import Histories, Singles, histories_of
+from clm_spark.models.ranker.scores import FULL, ByCategory, OfAll, Scores, scores_of
 from clm_spark.models.ranker.settings import CandidateSettings
-from clm_spark.models.ranker.transformer_source import scores
+from clm_spark.models.ranker.transformer_source import expected_next
 from clm_spark.models.transformer.settings import TransformerSettings
 
 FEWEST_CUSTOMERS, MOST_CUSTOMERS = 16, 512  # of a block
@@ -71,14 +71,14 @@ def blocks_of(batches: Iterable[pa.RecordBatch], known: Knowledge, asked: Candid
 
 
 class Block:
-    """A few hundred customers: their histories, and every source's scores of all items."""
+    """A few hundred customers: their histories, and every source's scores."""
 
     def __init__(self, rows: pa.RecordBatch, histories: Histories, known: Knowledge, asked: CandidateOptions) -> None:
         self.rows, self.histories, self.known, self.asked = rows, histories, known, asked
-        self.scores: dict[str, Singles] = {}
+        self.scores: dict[str, Scores] = {}
 
-    def score(self, source: str) -> Singles:
-        """Customers x items: what the source gives each."""
+    def score(self, source: str) -> Scores:
+        """What the source gives each customer for items."""
         if source not in self.scores:
             self.scores[source] = SCORED_BY[source](self)
         return self.scores[source]
@@ -94,7 +94,7 @@ class Block:
         known, histories = self.known, self.histories
         vectors, items = scaled_to_one(basket_vectors(histories.bought)), np.unique(histories.bought.items)
         # A product with a dense matrix, of the block's items alone: customers of reference share popular items with nearly everybody.
-        alike = np.ascontiguousarray((known.references[:, items] @ vectors[:, items].toarray().T).T)
+        alike = np.ascontiguousarray((known.references[items].T.tocsr() @ vectors[:, items].toarray().T).T)
         if alike.shape[1]:
             places = np.minimum(np.searchsorted(known.reference_keys, histories.customer_keys), alike.shape[1] - 1)
             own = np.flatnonzero(known.reference_keys[places] == histories.customer_keys)
@@ -102,12 +102,12 @@ class Block:
         return alike
 
 
-def _by_neighbours(block: Block) -> Singles:
+def _by_neighbours(block: Block) -> Scores:
     """What customers with like baskets buy, the more alike the more it counts; cosine of TIFU-KNN's vectors."""
     return _votes(block, block.alike, weigh=lambda alike: np.maximum(alike, 0))
 
 
-def _by_nearest(block: Block) -> Singles:
+def _by_nearest(block: Block) -> Scores:
     """What the customers whose vectors are nearest buy, as TIFU-KNN has it: Euclidean distance, each counts the same."""
     length, alike = lengths_of(basket_vectors(block.histories.bought))[:, None], block.alike
     others = block.known.lengths
@@ -116,17 +116,17 @@ def _by_nearest(block: Block) -> Singles:
     return _votes(block, nearness, weigh=np.ones_like)
 
 
-def _votes(block: Block, nearness: Singles, *, weigh: Callable[[Singles], Singles]) -> Singles:
+def _votes(block: Block, nearness: Singles, *, weigh: Callable[[Singles], Singles]) -> Scores:
     num_references = nearness.shape[1]
     most = min(block.asked.settings.neighbours, num_references)
     if most == 0:
-        return np.zeros((len(nearness), block.known.num_items), np.float32)
+        return scores_of(sparse.csr_matrix((len(nearness), block.known.num_items), dtype=np.float32))
     nearest = np.argpartition(-nearness, most - 1, axis=1)[:, :most]
     weights = weigh(np.take_along_axis(nearness, nearest, axis=1))
     shares = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
     ends = np.arange(0, nearest.size + 1, most)
     voting = sparse.csr_matrix((shares.ravel(), nearest.ravel(), ends), shape=nearness.shape)
-    return np.asarray((voting @ block.known.votes).toarray(), np.float32)
+    return scores_of(voting @ block.known.votes)
 
 
 def without_noise(products: Any) -> Singles:
@@ -138,61 +138,56 @@ def without_noise(products: Any) -> Singles:
     return rounded
 
 
-def _by_tastes(block: Block) -> Singles:
+def _by_tastes(block: Block) -> Scores:
     """How near each item is to what the customer bought, in the space of the SVD."""
     known = block.known
-    return without_noise(taste_vectors(block.histories.bought, known.rarity) @ known.tastes @ known.tastes.T)
+    return OfAll(without_noise(taste_vectors(block.histories.bought, known.rarity) @ known.tastes @ known.tastes.T))
 
 
-def _by_als(block: Block) -> Singles:
+def _by_als(block: Block) -> Scores:
     """The product of factors, the customer's folded in from what was bought and looked at."""
     known = block.known
     own = folded_in(block.taken, known.als, block.asked.settings)
-    return without_noise(own @ known.als.T)
+    return OfAll(without_noise(own @ known.als.T))
 
 
-def _by_category(block: Block) -> Singles:
+def _by_category(block: Block) -> Scores:
     """How much of what the customer takes to is of the item's category, times how much of the category's sales it has of late."""
     known, histories = block.known, block.histories
-    of_category = np.bincount(known.categories, weights=known.facts["item_recent_days"])
-    in_category = (known.facts["item_recent_days"] / np.maximum(1, of_category)[known.categories]).astype(np.float32)
-    lines = np.zeros((histories.num_customers, len(of_category)))
+    lines = np.zeros((histories.num_customers, known.num_categories))
     for some, weight in ((histories.bought, 1.0), (histories.looked, block.asked.settings.look_weight)):
         np.add.at(lines, (some.customers, known.categories[some.items]), weight)
     shares = (lines / np.maximum(lines.sum(axis=1, keepdims=True), 1e-12)).astype(np.float32)
-    return np.take(shares, known.categories, axis=1) * in_category
+    scores = ByCategory(shares, known.categories, known.in_category, *known.sellers)
+    # Of how many items the best are looked for, at most.
+    if np.count_nonzero(shares) * block.asked.settings.from_category < FULL * len(shares) * known.num_items:
+        return scores
+    return OfAll(np.take(shares, known.categories, axis=1) * known.in_category)
 
 
-def _by_content(block: Block) -> Singles:
+def _by_content(block: Block) -> Scores:
     """How near the text of each item is to those of what the customer bought or looked at, by cosine."""
     contents = block.known.contents
     taken = np.asarray(block.taken @ contents)
     lengths = np.linalg.norm(taken, axis=1, keepdims=True)
-    return without_noise(taken / np.maximum(lengths, np.float32(1e-12)) @ contents.T)
+    return OfAll(without_noise(taken / np.maximum(lengths, np.float32(1e-12)) @ contents.T))
 
 
-def _by_transformer(block: Block) -> Singles:
+def _by_transformer(block: Block) -> Scores:
     """What a transformer expects to come next."""
     files = block.known.transformer
     assert files is not None  # `knowledge_at` trains it where this source is asked for
-    return scores(files, block.histories.bought)
+    return OfAll(expected_next(files, block.histories.bought))
 
 
-SCORED_BY: Mapping[str, Callable[[Block], Singles]] = {
+SCORED_BY: Mapping[str, Callable[[Block], Scores]] = {
     NEIGHBOURS: _by_neighbours,
     NEAREST: _by_nearest,
-    WITH: lambda block: (decayed(block.histories.bought) @ block.known.bought_with).toarray(),
-    NEXT: lambda block: (decayed(block.histories.bought) @ block.known.bought_next).toarray(),
+    WITH: lambda block: scores_of(decayed(block.histories.bought) @ block.known.bought_with),
+    NEXT: lambda block: scores_of(decayed(block.histories.bought) @ block.known.bought_next),
     TASTES: _by_tastes,
     ALS: _by_als,
     OF_CATEGORY: _by_category,
     CONTENT: _by_content,
     TRANSFORMER: _by_transformer,
 }
-
-
-def best_cells(scores: Singles, count: int) -> Ints:
-    """Of each row the `count` largest that are above 0, as row x columns + column; ties to the lower column."""
-    rows, _, columns = top_k.best_cells(scores, min(count, scores.shape[1]), above=0)
-    keys: Ints = rows * scores.shape[1] + columns
-    return keys

@@ -53,7 +53,7 @@ def trained(bought: Lines, settings: Any) -> Files:
     return train_on(shard, plan, OneRank()).files
 
 
-def scores(files: Files, bought: Lines) -> Singles:
+def expected_next(files: Files, bought: Lines) -> Singles:
     """Customers x items: the chance that the network gives each to come next; 0 without a purchase."""
     import torch
 

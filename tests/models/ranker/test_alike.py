@@ -55,7 +55,7 @@ def test_svd_scores_are_projections(inputs):
     (block,) = blocks_of([batch], known, candidate_options(inputs.settings))
     rows = taste_vectors(block.histories.bought, known.rarity).toarray()
     _, _, right = np.linalg.svd(rows.astype(float), full_matrices=False)
-    np.testing.assert_allclose(block.score(TASTES), rows @ right[:GROUPS].T @ right[:GROUPS], atol=1e-5)
+    np.testing.assert_allclose(block.score(TASTES).cells, rows @ right[:GROUPS].T @ right[:GROUPS], atol=1e-5)
 
 
 def test_nmf_finds_parts_that_rows_are_sums_of():

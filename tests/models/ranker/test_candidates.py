@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from clm_spark.models.ranker import scores as scores_module
+from clm_spark.models.ranker import sources as sources_module
 from clm_spark.models.ranker.candidates import candidates_of
 from clm_spark.models.ranker.content import reduced
 from clm_spark.models.ranker.features import GROUPS, features_with
@@ -21,6 +23,7 @@ from clm_spark.models.ranker.knowledge import (
 )
 from clm_spark.models.ranker.lines import histories_of
 from clm_spark.models.ranker.reasons import reasons_of
+from clm_spark.models.ranker.scores import ByCategory, OfAll, OfSome
 from clm_spark.models.ranker.settings import CandidateSettings
 from clm_spark.models.ranker.sources import (
     ALS,
@@ -32,7 +35,6 @@ from clm_spark.models.ranker.sources import (
     TRANSFORMER,
     WITH,
     CandidateOptions,
-    best_cells,
     blocks_of,
 )
 
@@ -164,6 +166,11 @@ def test_facts_of_items(histories):
     assert np.allclose(facts["price"], 1 + np.arange(NUM_ITEMS) / 2)
 
 
+def cells_of(block, source):
+    customers, items = np.divmod(np.arange(NUM_CUSTOMERS * NUM_ITEMS), NUM_ITEMS)
+    return block.score(source).at(customers, items).reshape(NUM_CUSTOMERS, NUM_ITEMS)
+
+
 def nearest_votes(nearness, weights):
     votes = np.zeros((NUM_CUSTOMERS, NUM_ITEMS))
     for customer in range(NUM_CUSTOMERS):
@@ -178,9 +185,9 @@ def test_neighbours_and_nobody_is_their_own(known):
     scaled = VECTORS / np.maximum(np.linalg.norm(VECTORS, axis=1, keepdims=True), 1e-12)
     cosine = scaled @ scaled.T
     who = [c for c in range(NUM_CUSTOMERS) if VECTORS[c].any()]
-    assert np.allclose(block.score(NEIGHBOURS)[who], nearest_votes(cosine, cosine)[who], atol=1e-5)
+    assert np.allclose(cells_of(block, NEIGHBOURS)[who], nearest_votes(cosine, cosine)[who], atol=1e-5)
     distance = ((VECTORS[:, None] - VECTORS[None]) ** 2).sum(axis=2)
-    assert np.allclose(block.score(NEAREST)[who], nearest_votes(-distance, np.ones_like(distance))[who], atol=1e-5)
+    assert np.allclose(cells_of(block, NEAREST)[who], nearest_votes(-distance, np.ones_like(distance))[who], atol=1e-5)
 
 
 def test_items_bought_together_and_after(histories, known):
@@ -290,10 +297,17 @@ def test_seen_items_are_hidden(known):
         assert item not in {looked for looked, _ in looks}
 
 
-def test_best_cells():
-    scores = np.array([[0.1, 0.9, 0.0, 0.5], [0.0, 0.0, 0.0, 0.2]], np.float32)
-    assert sorted(best_cells(scores, 2)) == [1, 3, 7]
-    assert sorted(best_cells(scores, 9)) == [0, 1, 3, 7]
+def test_scores_held_in_any_way_give_the_same_candidates(known, monkeypatch):
+    found = []
+    for full in (0.0, 2.0):  # all as cells, none
+        for module in (scores_module, sources_module):
+            monkeypatch.setattr(module, "FULL", full)
+        (block,) = blocks_of([batch_of(HISTORIES)], known, CandidateOptions(SETTINGS, RECENT))
+        found.append(candidates_of(block))
+        kinds = {type(block.score(source)) for source in (NEIGHBOURS, NEAREST, WITH, NEXT, OF_CATEGORY)}
+        assert kinds == ({OfAll} if full == 0 else {OfSome, ByCategory})
+    for name in ("customers", "items", "features"):
+        np.testing.assert_array_equal(getattr(found[0], name), getattr(found[1], name), err_msg=name)
 
 
 def strengths_of(baskets):
@@ -321,7 +335,7 @@ def test_als_scores_are_those_of_the_customers_exact_factors(known):
         penalty = SETTINGS.als_regularization * wanted.sum() * np.eye(SETTINGS.als_rank)
         system = items.T @ (items * (1 + weights)[:, None]) + penalty
         own = np.linalg.solve(system, items.T @ (wanted + weights)) if wanted.any() else np.zeros(SETTINGS.als_rank)
-        np.testing.assert_allclose(block.score(ALS)[customer], items @ own, atol=2e-3)
+        np.testing.assert_allclose(cells_of(block, ALS)[customer], items @ own, atol=2e-3)
 
 
 def test_a_source_that_is_left_out_has_no_feature_and_no_candidates(histories):
@@ -367,7 +381,7 @@ def test_what_sells_in_the_customers_categories(known):
         weighed = [lines[item % 4] + SETTINGS.look_weight * looked[item % 4] for item in range(NUM_ITEMS)]
         share = np.array(weighed) / max(in_all, 1e-12)
         expected = [share[item] * recent[item] / max(1, of_category[item % 4]) for item in range(NUM_ITEMS)]
-        np.testing.assert_allclose(block.score(OF_CATEGORY)[customer], expected, atol=1e-6)
+        np.testing.assert_allclose(cells_of(block, OF_CATEGORY)[customer], expected, atol=1e-6)
 
 
 def test_what_is_like_what_the_customer_took_to(known):
@@ -376,6 +390,6 @@ def test_what_is_like_what_the_customer_took_to(known):
     for customer in range(NUM_CUSTOMERS):
         taken = taken_by(customer) @ CONTENTS
         expected = CONTENTS @ taken / max(np.linalg.norm(taken), 1e-12)
-        np.testing.assert_allclose(block.score(CONTENT)[customer], expected, atol=1e-5)
+        np.testing.assert_allclose(cells_of(block, CONTENT)[customer], expected, atol=1e-5)
         best = np.argsort(-expected, kind="stable")[: SETTINGS.from_content]
         assert set(best[expected[best] > 0]) <= set(found.items[found.customers == customer])

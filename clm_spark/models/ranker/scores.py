@@ -1,0 +1,114 @@
+"""What a source gives a block's customers for items, customers x items: their best, and what it gives for any.
+
+Three ways to hold the same. At a million items a cell for each is 4 MB a customer, of which most sources leave nearly all 0.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+
+from clm_spark.models import top_k
+from clm_spark.models.ranker.lines import Ints, Singles
+from clm_spark.models.top_k import best_of
+
+FULL = 0.125  # share of cells that are not 0 from which it is faster to hold all
+
+
+class Scores(Protocol):
+    """Customers x items."""
+
+    def best(self, count: int) -> Ints:
+        """Of each row the `count` largest that are above 0, as row x items + item; ties to the lower item."""
+
+    def at(self, customers: Ints, items: Ints) -> Singles:
+        """The scores of pairs that stand in the order of their customers."""
+
+
+@dataclass(frozen=True)
+class OfAll:
+    """A cell for each."""
+
+    cells: Singles
+
+    def best(self, count: int) -> Ints:
+        """As `Scores` has it."""
+        num_items = self.cells.shape[1]
+        rows, _, columns = top_k.best_cells(self.cells, min(count, num_items), above=0)
+        keys: Ints = rows * num_items + columns
+        return keys
+
+    def at(self, customers: Ints, items: Ints) -> Singles:
+        """As `Scores` has it."""
+        return self.cells[customers, items]
+
+
+@dataclass(frozen=True)
+class OfSome:
+    """Sparse rows, no item twice in one."""
+
+    rows: Any
+
+    def best(self, count: int) -> Ints:
+        """As `Scores` has it."""
+        values, starts, chosen = self.rows.data, self.rows.indptr, []
+        for start, stop in pairwise(starts):  # up to the customers of a block
+            own, bound = values[start:stop], np.float32(0)
+            if len(own) > count:
+                bound = np.partition(own, len(own) - count)[len(own) - count]
+            chosen.append(start + np.flatnonzero((own >= bound) & (own > 0)))  # all that tie for the last place
+        cells = np.concatenate([np.zeros(0, np.int64), *chosen])
+        rows, items = np.searchsorted(starts, cells, side="right") - 1, self.rows.indices[cells]
+        found, _ = best_of(rows, items, values[cells], count)
+        keys: Ints = rows[found].astype(np.int64) * self.rows.shape[1] + items[found]
+        return keys
+
+    def at(self, customers: Ints, items: Ints) -> Singles:
+        """As `Scores` has it."""
+        all_items = np.zeros(self.rows.shape[1], np.float32)
+        found = np.empty(len(items), np.float32)
+        bounds = np.searchsorted(customers, np.arange(self.rows.shape[0] + 1))
+        for row, (start, stop) in enumerate(pairwise(self.rows.indptr)):
+            own = self.rows.indices[start:stop]
+            all_items[own] = self.rows.data[start:stop]
+            asked = slice(bounds[row], bounds[row + 1])
+            found[asked] = all_items[items[asked]]
+            all_items[own] = 0
+        return found
+
+
+@dataclass(frozen=True)
+class ByCategory:
+    """The product of the customer's share of the item's category, and the item's share in it."""
+
+    shares: Singles  # customers x categories
+    categories: Ints  # of each item
+    in_category: Singles  # of each item
+    sellers: Ints  # items by category, the one with the largest share in it first, ties to the lower item
+    starts: Ints  # where each category begins among the sellers, and where the last one ends
+
+    def best(self, count: int) -> Ints:
+        """As `Scores` has it."""
+        rows, of_rows = np.nonzero(self.shares > 0)
+        lengths = np.minimum(count, self.starts[of_rows + 1] - self.starts[of_rows])
+        first = np.cumsum(lengths) - lengths
+        places = np.arange(lengths.sum()) + np.repeat(self.starts[of_rows] - first, lengths)
+        rows, items = np.repeat(rows, lengths), self.sellers[places]
+        scores = self.at(rows, items)
+        cells = np.flatnonzero(scores > 0)
+        found, _ = best_of(rows[cells], items[cells], scores[cells], count)
+        keys: Ints = rows[cells[found]] * len(self.categories) + items[cells[found]]
+        return keys
+
+    def at(self, customers: Ints, items: Ints) -> Singles:
+        """As `Scores` has it."""
+        return self.shares[customers, self.categories[items]] * self.in_category[items]
+
+
+def scores_of(rows: Any) -> Scores:
+    """Of a sparse matrix, held as is faster."""
+    rows = rows.tocsr()
+    if rows.nnz < FULL * np.prod(rows.shape):
+        return OfSome(rows.astype(np.float32))
+    return OfAll(np.asarray(rows.toarray(), np.float32))
