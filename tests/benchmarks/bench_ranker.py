@@ -18,7 +18,7 @@ import xgboost
 from threadpoolctl import threadpool_limits
 
 from clm_spark.models.ranker.candidates import keys_of
-from clm_spark.models.ranker.features import features_of
+from clm_spark.models.ranker.features import as_trees_know, features_of, features_with
 from clm_spark.models.ranker.knowledge import Knowledge, item_sums, knowledge_of
 from clm_spark.models.ranker.lines import histories_of
 from clm_spark.models.ranker.settings import CandidateSettings, RankerSettings
@@ -83,7 +83,8 @@ def trained(features: np.ndarray, random: np.random.Generator, num_trees: int) -
         "min_child_weight": shape.min_leaf_weight,
         "seed": shape.seed,
     }
-    booster = xgboost.train(asked, xgboost.DMatrix(features[rows], bought), num_trees)
+    told = as_trees_know(features[rows], features_with(CandidateSettings()))
+    booster = xgboost.train(asked, xgboost.DMatrix(told, bought), num_trees)
     booster.set_param({"nthread": 1})
     return booster
 
@@ -129,7 +130,7 @@ def main() -> None:
                 with clock("features"):
                     table = features_of(block, keys)
                 with clock("trees"):
-                    scores = booster.inplace_predict(table)
+                    scores = booster.inplace_predict(as_trees_know(table, features_with(options.settings)))
                 with clock("lists"):
                     best_of(keys // asked.items, keys % asked.items, scores, 20)
                 num_rows += len(keys)

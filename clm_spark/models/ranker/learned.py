@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from clm_spark.errors import TooLittleDataError
 from clm_spark.models.ranker.candidates import candidates_of
-from clm_spark.models.ranker.features import features_with
+from clm_spark.models.ranker.features import as_trees_know, features_with
 from clm_spark.models.ranker.knowledge import SUMS, Knowledge, item_sums, knowledge_of
 from clm_spark.models.ranker.lines import Floats, Ints, Singles, histories_of, joined, lists_of
 from clm_spark.models.ranker.settings import RankerSettings
@@ -95,13 +95,14 @@ def examples_of(
             label = np.isin(keys, customers * block.known.num_items + items)
             who = block.histories.customer_keys[candidates.customers]
             chosen = label | (_draws(who, candidates.items, settings.seed) < share)
+            known_features = as_trees_know(candidates.features[chosen], features)
             yield pa.RecordBatch.from_pydict(
                 {
                     "customer_key": who[chosen],
                     "item_index": pa.array(candidates.items[chosen], pa.int32()),
                     "label": pa.array(label[chosen], pa.int32()),
                     "weight": pa.array(np.where(label[chosen], 1.0, 1 / share), pa.float32()),
-                    **dict(zip(features, candidates.features[chosen].T, strict=True)),
+                    **dict(zip(features, known_features.T, strict=True)),
                 }
             )
 

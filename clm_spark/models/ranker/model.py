@@ -17,7 +17,7 @@ from clm_spark.errors import TooLittleDataError
 from clm_spark.models.ranker.alike import MODULES
 from clm_spark.models.ranker.candidates import candidates_of
 from clm_spark.models.ranker.content import content_at
-from clm_spark.models.ranker.features import features_with
+from clm_spark.models.ranker.features import as_trees_know, features_with, unknown_as
 from clm_spark.models.ranker.histories import histories_at, taken_after
 from clm_spark.models.ranker.learned import Scored, Scorer, examples_of, knowledge_at
 from clm_spark.models.ranker.lines import Ints
@@ -79,23 +79,30 @@ class Ranker(Recommender):
             features = features_with(asked.settings)
             model, asked_with = fit_ranker(examples, features, settings), examples.select(*features)
             packages = ("scikit-learn", "xgboost-cpu")
-            files.write_text(f"{path}/{ASKED}", json.dumps(features))
+            files.write_text(f"{path}/{ASKED}", json.dumps(_asked_with(features)))
             save_spark_pipeline(PipelineModel([model]), path, rows=asked_with, answer="probability", packages=packages)
 
     def differs(self, path: str, inputs: Inputs) -> str | None:
         """Whether its trees know other features than candidates have by now."""
-        known = json.loads(files.read_text(f"{path}/{ASKED}")) if files.exists(f"{path}/{ASKED}") else []
-        asked = list(features_with(inputs.settings.of(CandidateSettings)))
+        known = json.loads(files.read_text(f"{path}/{ASKED}")) if files.exists(f"{path}/{ASKED}") else None
+        asked = _asked_with(features_with(inputs.settings.of(CandidateSettings)))
         if known == asked:
             return None
-        other = ", ".join(sorted({*known} ^ {*asked})) if known else "which ones an earlier release did not write down"
-        return f"its trees were trained on other features: {other}"
+        if not isinstance(known, dict):
+            return "its trees were trained by an earlier release, which told them otherwise what is not known"
+        other = sorted({*known} ^ {*asked}) or [name for name in asked if known[name] != asked[name]]
+        return f"its trees were trained on other features: {', '.join(other) or 'the same in another order'}"
 
     def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
         """A row per customer of `inputs.rows` and rank, from the trees at `path` and what is known on the morning."""
         (model,) = load_spark_pipeline(path).stages
         trees = inputs.rows.sparkSession.sparkContext.broadcast(bytes(model.get_booster().save_raw("ubj")))  # type: ignore[attr-defined]
         return lists_by(lambda: by_trees(trees.value), inputs, length=length)
+
+
+def _asked_with(features: Sequence[str]) -> dict[str, float]:
+    """The features by name, and the number that stands for what is not known of each."""
+    return {name: unknown_as(name) for name in features}
 
 
 def fit_ranker(examples: DataFrame, features: Sequence[str], settings: RankerSettings) -> Any:
@@ -148,15 +155,15 @@ def by_trees(trees: bytes) -> Scorer:
 
     def score(block: Block) -> Scored:
         candidates, features = candidates_of(block), features_with(block.asked.settings)
-        scores = booster.inplace_predict(candidates.features)
+        known = as_trees_know(candidates.features, features)
+        scores = booster.inplace_predict(known)
 
         def reasons(chosen: Ints) -> list[str]:
-            rows = candidates.features[chosen]
             # Shares along each tree's path, not TreeSHAP: that takes a hundred times as long.
             added = booster.predict(
-                xgboost.DMatrix(rows, feature_names=list(features)), pred_contribs=True, approx_contribs=True
+                xgboost.DMatrix(known[chosen], feature_names=list(features)), pred_contribs=True, approx_contribs=True
             )
-            return reasons_of(features, rows, added)
+            return reasons_of(features, candidates.features[chosen], added)
 
         return Scored(candidates.customers, candidates.items, scores, reasons)
 

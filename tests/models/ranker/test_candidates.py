@@ -11,7 +11,7 @@ from clm_spark.models.ranker import scores as scores_module
 from clm_spark.models.ranker import sources as sources_module
 from clm_spark.models.ranker.candidates import candidates_of
 from clm_spark.models.ranker.content import reduced
-from clm_spark.models.ranker.features import GROUPS, features_with
+from clm_spark.models.ranker.features import GROUPS, as_trees_know, features_with, unknown_as
 from clm_spark.models.ranker.knowledge import (
     DAMPING,
     basket_vectors,
@@ -295,6 +295,23 @@ def test_seen_items_are_hidden(known):
         baskets, looks = HISTORIES[customer]
         assert not any(item in items for items in baskets.values())
         assert item not in {looked for looked, _ in looks}
+
+
+def test_trees_are_told_a_number_for_what_is_not_known(known):
+    (block,) = blocks_of([batch_of(HISTORIES)], known, CandidateOptions(SETTINGS, RECENT))
+    names, found = features_with(SETTINGS), candidates_of(block).features
+    told = as_trees_know(found, names)
+    is_known = np.isfinite(found)
+    assert np.isfinite(told).all()
+    np.testing.assert_array_equal(told[is_known], found[is_known])
+    assert set(told[~is_known]) == {100_000.0}
+    both = as_trees_know(np.array([[np.nan, np.inf], [3, np.nan]], np.float32), ["age", "price_over_usual"])
+    assert both.tolist() == [[100_000.0, -1.0], [3.0, -1.0]]
+    for place, name in enumerate(names):
+        values, other = found[is_known[:, place], place], told[~is_known[:, place], place]
+        if len(other):
+            assert set(other) == {unknown_as(name)}
+            assert other[0] > values.max() if other[0] > 0 else other[0] < values.min(), name
 
 
 def test_scores_held_in_any_way_give_the_same_candidates(known, monkeypatch):

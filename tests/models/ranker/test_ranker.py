@@ -1,5 +1,6 @@
 """The ranker and user neighbours over the tables of a made shop."""
 
+import json
 from datetime import timedelta
 
 import numpy as np
@@ -112,8 +113,14 @@ def test_the_ranker_learns_what_is_due(lake, tmp_path):
     other = lake.settings.with_section(CandidateSettings(from_als=5))
     of_others = Inputs(Lake(lake.spark, other), AS_OF, inputs.rows)
     assert ranker.differs(path, of_others) == "its trees were trained on other features: als"
-    local_path(f"{path}/features.json").unlink()
-    assert "an earlier release did not write down" in ranker.differs(path, inputs)
+    asked = local_path(f"{path}/features.json")
+    known = json.loads(asked.read_text())
+    asked.write_text(json.dumps(known | {"age": 5.0}))
+    assert ranker.differs(path, inputs) == "its trees were trained on other features: age"
+    asked.write_text(json.dumps(list(known)))
+    assert "by an earlier release" in ranker.differs(path, inputs)
+    asked.unlink()
+    assert "by an earlier release" in ranker.differs(path, inputs)
 
 
 def test_early_stopping_on_validation_customers(spark):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from clm_spark.models.ranker.lines import Lines
-from clm_spark.models.ranker.transformer_source import scores, sequences_of, trained
+from clm_spark.models.ranker.transformer_source import expected_next, sequences_of, trained
 from clm_spark.models.transformer.settings import TransformerSettings
 
 NUM_ITEMS = 12
@@ -48,7 +48,7 @@ def test_it_learns_what_follows(has_memory):
     )  # fmt: skip
     files = trained(lines([*walks(150), {}]), settings)
     asked = walks(40)
-    found = scores(files, lines([*asked, {}]))
+    found = expected_next(files, lines([*asked, {}]))
     assert found.shape == (41, NUM_ITEMS)
     assert np.allclose(found[:40].sum(axis=1), 1, atol=1e-4)
     assert found[40].tolist() == [0.0] * NUM_ITEMS
