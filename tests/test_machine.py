@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,17 @@ from clm_spark import machine
 GIGABYTE = 1 << 30
 INSTALLED = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 OWN_CORES = len(os.sched_getaffinity(0))
+HEAP = """
+import psutil
+from clm_spark.machine import give_memory_back
+held_now = lambda: psutil.Process().memory_info().rss
+before, blocks = held_now(), [bytearray(1 << 16) for _ in range(3200)]
+held, last = held_now(), blocks.pop()
+blocks.clear()
+freed = held_now()
+give_memory_back()
+print(before, held, freed, held_now())
+"""
 
 
 def write(folder: Path, files: dict[str, str]) -> None:
@@ -61,3 +74,11 @@ def test_a_containers_limits_count(tmp_path, monkeypatch, own, limits, cores, me
 def test_cores_are_those_of_sparks_local(spark):
     runtime = spark._jvm.java.lang.Runtime.getRuntime()
     assert machine.num_cores() == runtime.availableProcessors()
+
+
+def test_memory_that_was_freed_goes_back_to_the_system():
+    """Of 64 kB each, so that they come from the heap, and with the last one kept, so that it does not shrink by itself."""
+    measured = subprocess.run([sys.executable, "-c", HEAP], capture_output=True, text=True, check=True).stdout
+    before, held, freed, given_back = map(int, measured.split())
+    assert held > before + 150_000_000
+    assert given_back < before + 50_000_000 < freed

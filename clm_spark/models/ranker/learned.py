@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.errors import TooLittleDataError
+from clm_spark.machine import give_memory_back
 from clm_spark.models.ranker.candidates import candidates_of
 from clm_spark.models.ranker.features import as_trees_know, features_with
 from clm_spark.models.ranker.knowledge import SUMS, Knowledge, item_sums, knowledge_of
@@ -62,6 +63,7 @@ def _sums_of(histories: DataFrame, *, num_items: int, asked: CandidateOptions) -
     longest, recent_days = asked.settings.longest_history, asked.recent_days
 
     def sum_batches(batches: Batches) -> Iterator[pa.RecordBatch]:
+        give_memory_back()  # before, trees may have been trained in this worker
         for batch in batches:
             bought = histories_of(batch, num_items=num_items, longest=longest).bought
             sums = item_sums(bought, recent_days=recent_days)
