@@ -20,9 +20,10 @@ ITEMS = ("pan", "pot", "cup", "new", "gone")
 
 @dataclass(frozen=True)
 class ChangingShop:
-    """Some events come late; on the second morning c05 is found to be a bot since the first day.
+    """Some events come late, some are of guests; on the second morning c05 is found to be a bot since the first day.
 
-    "new" comes into the vocabulary on the third morning, when "gone" goes; c07 is found to be c06 on the last.
+    "new" comes into the vocabulary on the third morning, when "gone" goes. c07 is found to be c06 on the last, when c10
+    is no longer taken to be c11.
     """
 
     spark: SparkSession
@@ -35,7 +36,7 @@ class ChangingShop:
             known_on = day + timedelta(days=drawn.choice([0] * 9 + [3]))
             clock = drawn.choice(["00:00", "09:00", "09:00", "23:59"])
             event = {
-                "customer_id": f"c{n % 25:02d}",
+                "customer_id": None if n % 31 == 30 else f"c{n % 25:02d}",
                 "occurred_at": at(str(day), clock),
                 "item_id": drawn.choice(ITEMS[:3]),
                 **drawn.choice([{"price_cents": 100 + n}, {"amount_cents": 2 * n, "quantity": 2}, {"amount_cents": 7}]),
@@ -68,6 +69,7 @@ class ChangingShop:
     @property
     def persons(self) -> DataFrame:
         linked = [("c08", day, "c09") for day in MORNINGS] + [("c07", MORNINGS[-1], "c06")]
+        linked += [("c10", day, "c11") for day in MORNINGS[:-1]]
         return self.spark.createDataFrame(linked, "id string, as_of date, person_id string")
 
     def persons_of(self, *days: date) -> DataFrame:

@@ -109,13 +109,15 @@ def sum_over_blocks(blocks: DataFrame, terms: Callable[[Block], Matrix], *, shap
                 yield _partials(np.array([number]), first.number, [part])
 
     partials = blocks.mapInArrow(add_up, PARTIAL)
+    summed = np.empty(shape, np.float32)
+    slices = np.array_split(summed, num_slices)
     if num_tasks * num_bytes <= MOST_BYTES_AT_DRIVER:
-        sums = _added(partials.toArrow())["sums"].to_pylist()
+        found = _added(partials.toArrow()).to_pylist()
     else:
-        added = partials.groupBy("slice").applyInArrow(_added, PARTIAL)
-        by_slice = {row["slice"]: row["sums"] for row in added.toLocalIterator()}  # a partition at a time
-        sums = [by_slice[number] for number in range(num_slices)]
-    return np.frombuffer(b"".join(sums), np.float32).reshape(shape)
+        found = partials.groupBy("slice").applyInArrow(_added, PARTIAL).toLocalIterator()  # a partition at a time
+    for row in found:
+        slices[row["slice"]][:] = np.frombuffer(row["sums"], np.float32).reshape(-1, rank)
+    return summed
 
 
 def _added(partials: pa.Table) -> pa.Table:

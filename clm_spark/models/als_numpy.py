@@ -8,6 +8,7 @@ leave their block: what travels is a matrix of items x rank, bounded by `recomme
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -176,13 +177,16 @@ def _solved_items(solved: DataFrame, vectors: Matrix, counts: Ints, weights: Wei
     both = total(lambda block, of: residual_and_gram(block, of, weights), vectors, num_items + rank)
     residual, gram = both[:num_items], both[num_items:]
     penalty = np.float32(weights.regularization) * counts[:, None].astype(np.float32)
-    return conjugate_gradients(
-        lambda of: (
-            total(lambda block, each: weighted_products(block, each, weights), of, num_items) + of @ gram + penalty * of
-        ),
-        vectors,
-        residual - vectors @ gram - penalty * vectors,
-    )
+
+    def product(of: Matrix) -> Matrix:
+        made = total(lambda block, each: weighted_products(block, each, weights), of, num_items)
+        made += of @ gram
+        made += penalty * of
+        return made
+
+    residual -= vectors @ gram
+    residual -= penalty * vectors
+    return conjugate_gradients(product, vectors, residual)
 
 
 def _applied(terms: Callable[[Block, Matrix], Matrix], sent: Broadcast[Matrix]) -> Callable[[Block], Matrix]:
@@ -190,24 +194,32 @@ def _applied(terms: Callable[[Block, Matrix], Matrix], sent: Broadcast[Matrix]) 
 
 
 def conjugate_gradients(product: Callable[[Matrix], Matrix], vectors: Matrix, residual: Matrix) -> Matrix:
-    """Rows that solve a system of their own each, all at once: `product` multiplies every row by its system."""
-    direction, size = residual, _squared(residual)
+    """Rows that solve a system of their own each, all at once: `product` multiplies every row by its system.
+
+    Writes into `residual`. Beside what it is given it holds three matrices of the same shape.
+    """
+    vectors, direction, size = vectors.copy(), residual.copy(), _squared(residual)
     for step in range(STEPS):
         made = product(direction)
         length = _ratio(size, np.einsum("ij,ij->i", direction, made)[:, None])
-        vectors = vectors + length * direction
+        vectors += length * direction
         if step + 1 < STEPS:
-            residual = residual - length * made
+            made *= length
+            residual -= made
             size, before = _squared(residual), size
-            direction = residual + _ratio(size, before) * direction
+            direction *= _ratio(size, before)
+            direction += residual
     return vectors
 
 
 def residual_and_gram(block: Block, item_vectors: Matrix, weights: Weights) -> Matrix:
     """What a block's customers x add to Σ (1 + w) x - Σ w x (xᵀy) of each item y; below it, to XᵀX."""
     confidence = np.float32(weights.alpha) * block.strengths
-    of_items = _spread(block, 1 + confidence - confidence * dots(block, block.vectors, item_vectors), len(item_vectors))
-    return np.vstack([of_items, block.vectors.T @ block.vectors])
+    num_items, rank = item_vectors.shape
+    values = 1 + confidence - confidence * dots(block, block.vectors, item_vectors)
+    both = _spread(block, values, num_items + rank)
+    both[num_items:] = block.vectors.T @ block.vectors
+    return both
 
 
 def weighted_products(block: Block, directions: Matrix, weights: Weights) -> Matrix:
@@ -230,9 +242,16 @@ def dots(block: Block, vectors: Matrix, others: Matrix) -> Floats:
         torch.zeros(len(block.columns)),
         size=(len(vectors), len(others)),
     )
-    found = torch.sparse.sampled_addmm(pairs, torch.tensor(vectors), torch.tensor(others).T, beta=0.0)
+    found = torch.sparse.sampled_addmm(pairs, _as_tensor(vectors), _as_tensor(others).T, beta=0.0)
     values: Floats = found.values().numpy()
     return values
+
+
+def _as_tensor(matrix: Matrix) -> Any:
+    """Without a copy, but of what lies in a row of Arrow's: torch wants to be able to write."""
+    import torch
+
+    return torch.from_numpy(matrix) if matrix.flags.writeable else torch.tensor(matrix)
 
 
 def _dots_by_numpy(block: Block, vectors: Matrix, others: Matrix) -> Floats:

@@ -113,10 +113,11 @@ SELECT *, (dense_rank() OVER (ORDER BY customer_id) - 1)::INT AS customer_index 
 
 
 @pytest.mark.long
-def test_carrying_on_gives_what_all_partials_give(spark):
+@pytest.mark.parametrize("stitches", [True, False])
+def test_carrying_on_gives_what_all_partials_give(spark, stitches):
     shop, kinds = ChangingShop(spark), {"view": 0.3, "cart": 0.7, "refund": 0.1}
-    partials = shop.customer_item_days
-    whole = interactions(partials, shop.vocabulary, shop.persons, days=SHOP_MORNINGS, strengths=kinds).localCheckpoint()
+    partials, persons = shop.customer_item_days, shop.persons if stitches else None
+    whole = interactions(partials, shop.vocabulary, persons, days=SHOP_MORNINGS, strengths=kinds).localCheckpoint()
     for yesterday, morning in steps():
         before = whole.where(f"as_of = '{yesterday}'")
 
@@ -126,7 +127,7 @@ def test_carrying_on_gives_what_all_partials_give(spark):
                 partials,
                 shop.vocabulary.where(f"as_of = '{morning}'"),
                 shop.items_of(morning).exceptAll(shop.items_of(yesterday)),
-                shop.persons_of(yesterday, morning),
+                shop.persons_of(yesterday, morning) if stitches else None,
                 as_of=morning,
                 strengths=kinds,
             )

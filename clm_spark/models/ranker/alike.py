@@ -150,13 +150,11 @@ def by_scores(score_block: Callable[[Block], Scores], length: int, reason: str) 
     """Scores items by a source, the `length` best of each customer that are above 0."""
 
     def score(block: Block) -> Scored:
-        scores, seen = score_block(block), np.zeros(0, np.int64)
+        scores = score_block(block)
         if block.asked.hides_seen:
             histories = block.histories
-            seen = np.union1d(histories.bought.pairs.keys, histories.looked.pairs.keys)
-        most_seen = np.bincount(seen // block.known.num_items, minlength=1).max()
-        keys = np.sort(scores.best(length + int(most_seen)))
-        keys = keys[~np.isin(keys, seen)]
+            scores = scores.without(np.union1d(histories.bought.pairs.keys, histories.looked.pairs.keys))
+        keys = np.sort(scores.best(length))
         rows, items = keys // block.known.num_items, keys % block.known.num_items
         return Scored(rows, items, scores.at(rows, items), lambda chosen: [reason] * len(chosen))
 

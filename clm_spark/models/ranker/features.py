@@ -73,7 +73,7 @@ def unknown_as(name: str) -> float:
 
 
 def as_trees_know(features: Singles, names: Sequence[str]) -> Singles:
-    """The features with a number for what is not known."""
+    """The features with a number for what is not known, such as a price beside the usual one where all was free."""
     return np.where(np.isfinite(features), features, np.array([unknown_as(name) for name in names], np.float32))
 
 
@@ -200,8 +200,9 @@ def _of_categories(
     keys, inverse = np.unique(of_lines, return_inverse=True)
     asked = customers * num_categories + categories[items]
     if len(keys) == 0:
-        nothing = np.full(len(asked), np.nan)
-        return dict.fromkeys(CATEGORY_FEATURES, nothing)
+        unknown, none = np.full(len(asked), np.nan), np.zeros(len(asked))
+        counted = ("category_days", "category_recent_days", "share_in_category")
+        return {name: none if name in counted else unknown for name in CATEGORY_FEATURES}
     at = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
     is_own = keys[at] == asked
     lines: Floats = np.bincount(inverse, minlength=len(keys)).astype(float)

@@ -63,7 +63,7 @@ def _sums_of(histories: DataFrame, *, num_items: int, asked: CandidateOptions) -
     longest, recent_days = asked.settings.longest_history, asked.recent_days
 
     def sum_batches(batches: Batches) -> Iterator[pa.RecordBatch]:
-        give_memory_back()  # before, trees may have been trained in this worker
+        give_memory_back()  # trees may have been trained in this worker before
         for batch in batches:
             bought = histories_of(batch, num_items=num_items, longest=longest).bought
             sums = item_sums(bought, recent_days=recent_days)
@@ -90,6 +90,7 @@ def examples_of(
     share, features = settings.negative_share, features_with(asked.settings)
 
     def learn_batches(batches: Batches) -> Iterator[pa.RecordBatch]:
+        give_memory_back()
         for block in blocks_of(batches, known.value, asked):
             candidates = candidates_of(block)
             keys = candidates.customers * block.known.num_items + candidates.items
@@ -97,14 +98,14 @@ def examples_of(
             label = np.isin(keys, customers * block.known.num_items + items)
             who = block.histories.customer_keys[candidates.customers]
             chosen = label | (_draws(who, candidates.items, settings.seed) < share)
-            known_features = as_trees_know(candidates.features[chosen], features)
+            told = as_trees_know(candidates.features[chosen], features)
             yield pa.RecordBatch.from_pydict(
                 {
                     "customer_key": who[chosen],
                     "item_index": pa.array(candidates.items[chosen], pa.int32()),
                     "label": pa.array(label[chosen], pa.int32()),
                     "weight": pa.array(np.where(label[chosen], 1.0, 1 / share), pa.float32()),
-                    **dict(zip(features, known_features.T, strict=True)),
+                    **dict(zip(features, told.T, strict=True)),
                 }
             )
 
@@ -142,6 +143,7 @@ def ranked(
     """One row per customer and rank, `top_k` at most, by the scores of `scorer()`, which is called once per task."""
 
     def rank_batches(batches: Batches) -> Iterator[pa.RecordBatch]:
+        give_memory_back()  # trees may have been trained in this worker before
         score = scorer()
         for block in blocks_of(batches, known.value, asked):
             scored = score(block)

@@ -86,10 +86,10 @@ class Ranker(Recommender):
         """Whether its trees know other features than candidates have by now."""
         known = json.loads(files.read_text(f"{path}/{ASKED}")) if files.exists(f"{path}/{ASKED}") else None
         asked = _asked_with(features_with(inputs.settings.of(CandidateSettings)))
-        if known == asked:
-            return None
         if not isinstance(known, dict):
             return "its trees were trained by an earlier release, which told them otherwise what is not known"
+        if list(known.items()) == list(asked.items()):
+            return None
         other = sorted({*known} ^ {*asked}) or [name for name in asked if known[name] != asked[name]]
         return f"its trees were trained on other features: {', '.join(other) or 'the same in another order'}"
 
@@ -155,13 +155,13 @@ def by_trees(trees: bytes) -> Scorer:
 
     def score(block: Block) -> Scored:
         candidates, features = candidates_of(block), features_with(block.asked.settings)
-        known = as_trees_know(candidates.features, features)
-        scores = booster.inplace_predict(known)
+        told = as_trees_know(candidates.features, features)
+        scores = booster.inplace_predict(told)
 
         def reasons(chosen: Ints) -> list[str]:
             # Shares along each tree's path, not TreeSHAP: that takes a hundred times as long.
             added = booster.predict(
-                xgboost.DMatrix(known[chosen], feature_names=list(features)), pred_contribs=True, approx_contribs=True
+                xgboost.DMatrix(told[chosen], feature_names=list(features)), pred_contribs=True, approx_contribs=True
             )
             return reasons_of(features, candidates.features[chosen], added)
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from clm_spark.models import top_k
 from clm_spark.models.ranker.lines import Ints, Singles
@@ -25,10 +26,13 @@ class Scores(Protocol):
     def at(self, customers: Ints, items: Ints) -> Singles:
         """The scores of pairs that stand in the order of their customers."""
 
+    def without(self, keys: Ints) -> "Scores":
+        """The same with 0 for pairs, given as row x items + item."""
+
 
 @dataclass(frozen=True)
 class OfAll:
-    """A cell for each."""
+    """An array with a cell for every customer and item."""
 
     cells: Singles
 
@@ -43,10 +47,16 @@ class OfAll:
         """As `Scores` has it."""
         return self.cells[customers, items]
 
+    def without(self, keys: Ints) -> "OfAll":
+        """As `Scores` has it."""
+        cells = self.cells.copy()
+        cells.ravel()[keys] = 0
+        return OfAll(cells)
+
 
 @dataclass(frozen=True)
 class OfSome:
-    """Sparse rows, no item twice in one."""
+    """A sparse matrix by rows (CSR) of 4-byte numbers, in which no item is twice in a row."""
 
     rows: Any
 
@@ -77,6 +87,14 @@ class OfSome:
             all_items[own] = 0
         return found
 
+    def without(self, keys: Ints) -> "OfSome":
+        """As `Scores` has it."""
+        rows = np.repeat(np.arange(self.rows.shape[0]), np.diff(self.rows.indptr))
+        is_hidden = np.isin(rows * self.rows.shape[1] + self.rows.indices, keys)
+        return OfSome(
+            csr_matrix((np.where(is_hidden, 0, self.rows.data), self.rows.indices, self.rows.indptr), self.rows.shape)
+        )
+
 
 @dataclass(frozen=True)
 class ByCategory:
@@ -105,9 +123,13 @@ class ByCategory:
         """As `Scores` has it."""
         return self.shares[customers, self.categories[items]] * self.in_category[items]
 
+    def without(self, keys: Ints) -> OfAll:
+        """As `Scores` has it."""
+        return OfAll(np.take(self.shares, self.categories, axis=1) * self.in_category).without(keys)
+
 
 def scores_of(rows: Any) -> Scores:
-    """Of a sparse matrix, held as is faster."""
+    """Those of a sparse matrix: as it is, or as an array where that is faster."""
     rows = rows.tocsr()
     if rows.nnz < FULL * np.prod(rows.shape):
         return OfSome(rows.astype(np.float32))

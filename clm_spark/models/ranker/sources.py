@@ -26,7 +26,7 @@ from clm_spark.models.ranker.transformer_source import expected_next
 from clm_spark.models.transformer.settings import TransformerSettings
 
 FEWEST_CUSTOMERS, MOST_CUSTOMERS = 16, 512  # of a block
-# Scores of a block by one source, 10 MB: so small an array takes the place of the one before, where a larger one would be
+# Scores of a block by one source that gives all items something, 10 MB: so small an array takes the place of the one before, where a larger one would be
 # memory that the system has to clear first.
 BLOCK_CELLS = 2_500_000
 
@@ -61,7 +61,7 @@ class CandidateOptions:
 
 
 def blocks_of(batches: Iterable[pa.RecordBatch], known: Knowledge, asked: CandidateOptions) -> Iterator["Block"]:
-    """The rows of all batches in blocks whose scores of all items fit into memory."""
+    """The rows of all batches in blocks of which an array of customers x items fits into memory."""
     most = min(max(BLOCK_CELLS // max(1, known.num_items), FEWEST_CUSTOMERS), MOST_CUSTOMERS)
     for batch in batches:
         for start in range(0, batch.num_rows, most):

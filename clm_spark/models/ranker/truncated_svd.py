@@ -28,7 +28,10 @@ def truncated_svd(rows: Any, dimensions: int, *, seed: int) -> tuple[Singles, Fl
         right, sizes, left = truncated_svd(matrix.T.tocsr(), dimensions, seed=seed)
         return left.T, sizes, right.T
     by_column = matrix.T.tocsr()
-    space = _dense(matrix, dimensions + 1) if matrix.shape[0] <= DENSE else _sparse(matrix, dimensions + 1, seed)
+    if matrix.shape[0] <= DENSE:
+        space = _dense(matrix, dimensions + 1)
+    else:
+        space = _sparse(matrix, by_column, dimensions + 1, seed)
     products = np.zeros((space.shape[1], space.shape[1]))
     for start in range(0, matrix.shape[1], SLICE):
         some = by_column[start : start + SLICE] @ space
@@ -51,14 +54,13 @@ def _dense(matrix: Any, dimensions: int) -> Floats:
     return largest
 
 
-def _sparse(matrix: Any, dimensions: int, seed: int) -> Floats:
-    """As `_dense`, by ARPACK; where it gives up, by random projections (Halko, Martinsson and Tropp 2011), which always end.
+def _sparse(matrix: Any, by_column: Any, dimensions: int, seed: int) -> Floats:
+    """As `_dense`, by ARPACK, from the matrix and its transpose; where it gives up, by random projections (Halko, Martinsson and Tropp 2011), which always end.
 
     These are less exact where singular values lie close together.
     """
     num_rows = matrix.shape[0]
     dimensions = min(dimensions, num_rows - 1)
-    by_column = matrix.T.tocsr()
     products = LinearOperator((num_rows, num_rows), matvec=lambda vector: matrix @ (by_column @ vector), dtype=float)
     try:
         begun = np.random.default_rng(seed).standard_normal(num_rows)

@@ -288,6 +288,16 @@ def test_blocks_and_batches_change_nothing(known, monkeypatch):
     assert np.allclose(told, whole.features, rtol=1e-5, atol=1e-6, equal_nan=True)
 
 
+def test_who_only_looks_is_told_of_the_same_whoever_is_beside_them(known):
+    looker = ({}, [(3, 5), (4, 9)])
+    asked = CandidateOptions(SETTINGS, RECENT)
+    (alone,) = (candidates_of(block) for block in blocks_of([batch_of([looker])], known, asked))
+    (beside,) = (candidates_of(block) for block in blocks_of([batch_of([looker, *HISTORIES])], known, asked))
+    own = beside.customers == 0
+    assert np.array_equal(alone.items, beside.items[own])
+    assert np.allclose(alone.features, beside.features[own], rtol=1e-5, atol=1e-6, equal_nan=True)
+
+
 def test_seen_items_are_hidden(known):
     (block,) = blocks_of([batch_of(HISTORIES)], known, CandidateOptions(SETTINGS, RECENT, hides_seen=True))
     found = candidates_of(block)

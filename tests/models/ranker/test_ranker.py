@@ -117,6 +117,8 @@ def test_the_ranker_learns_what_is_due(lake, tmp_path):
     known = json.loads(asked.read_text())
     asked.write_text(json.dumps(known | {"age": 5.0}))
     assert ranker.differs(path, inputs) == "its trees were trained on other features: age"
+    asked.write_text(json.dumps(dict(reversed(known.items()))))
+    assert "in another order" in ranker.differs(path, inputs), "they are told apart by their places"
     asked.write_text(json.dumps(list(known)))
     assert "by an earlier release" in ranker.differs(path, inputs)
     asked.unlink()

@@ -38,6 +38,19 @@ def test_the_best_of_each_row_are_the_same_in_every_way(by_category):
             assert sorted(way.best(count)) == sorted(expected), (type(way), count)
 
 
+def test_pairs_that_are_hidden_are_not_among_the_best(by_category):
+    rows, items = np.divmod(np.arange(NUM_ROWS * NUM_ITEMS), NUM_ITEMS)
+    cells = by_category.at(rows, items).reshape(NUM_ROWS, NUM_ITEMS)
+    hidden = np.union1d(np.arange(3, NUM_ITEMS), np.flatnonzero(cells)[::3])  # of the first customer nearly all
+    left = cells.copy()
+    left.ravel()[hidden] = 0
+    for way in (by_category, OfAll(cells), OfSome(sparse.csr_matrix(cells))):
+        hiding = way.without(hidden)
+        np.testing.assert_array_equal(hiding.at(rows, items), left.ravel())
+        assert sorted(hiding.best(4)) == sorted(OfAll(left).best(4))
+        np.testing.assert_array_equal(way.at(rows, items), cells.ravel(), err_msg="what it was made of is as before")
+
+
 def test_rows_of_nothing_have_no_best():
     nothing = np.zeros((3, 4), np.float32)
     assert len(OfAll(nothing).best(2)) == len(OfSome(sparse.csr_matrix(nothing)).best(2)) == 0
