@@ -32,6 +32,7 @@ from clm_spark.models.als_blocks import (
 from clm_spark.models.top_k import Floats, Ints
 
 STEPS = 3  # of conjugate gradients: more raise NDCG little, and cost as much each
+ROWS_AT_ONCE = 1 << 16
 PAIRS_AT_ONCE = 4096  # their factors fit into a core's cache
 MOST_PAIRS_OF_ONE_TASK = 5_000_000  # a pass over them at rank 128 takes a third of a second, and a Spark job as long
 MOST_BYTES_OF_ONE_TASK = 1_000_000_000
@@ -143,7 +144,9 @@ def improved(block: Block, others: Matrix, weights: Weights) -> Matrix:
 
     A row is x of (YᵀY + Σ w yyᵀ + λn I) x = Σ (1 + w) y over the n factors y of its own pairs.
     """
-    begun = block.vectors if len(block.vectors) else np.zeros((len(block.customers), others.shape[1]), np.float32)
+    begun = (
+        block.vectors.copy() if len(block.vectors) else np.zeros((len(block.customers), others.shape[1]), np.float32)
+    )
     confidence = np.float32(weights.alpha) * block.strengths
     gram, penalty = others.T @ others, np.float32(weights.regularization) * np.diff(block.starts)[:, None]
 
@@ -180,12 +183,14 @@ def _solved_items(solved: DataFrame, vectors: Matrix, counts: Ints, weights: Wei
 
     def product(of: Matrix) -> Matrix:
         made = total(lambda block, each: weighted_products(block, each, weights), of, num_items)
-        made += of @ gram
-        made += penalty * of
+        for start in range(0, num_items, ROWS_AT_ONCE):
+            some = slice(start, start + ROWS_AT_ONCE)
+            made[some] += of[some] @ gram
+            made[some] += penalty[some] * of[some]
         return made
 
     residual -= vectors @ gram
-    residual -= penalty * vectors
+    _add_multiples(residual, -penalty, vectors)
     return conjugate_gradients(product, vectors, residual)
 
 
@@ -196,20 +201,27 @@ def _applied(terms: Callable[[Block, Matrix], Matrix], sent: Broadcast[Matrix]) 
 def conjugate_gradients(product: Callable[[Matrix], Matrix], vectors: Matrix, residual: Matrix) -> Matrix:
     """Rows that solve a system of their own each, all at once: `product` multiplies every row by its system.
 
-    Writes into `residual`. Beside what it is given it holds three matrices of the same shape.
+    Writes into both, and gives `vectors`. Beside them it holds two matrices of the same shape.
     """
-    vectors, direction, size = vectors.copy(), residual.copy(), _squared(residual)
+    direction, size = residual.copy(), _squared(residual)
     for step in range(STEPS):
         made = product(direction)
         length = _ratio(size, np.einsum("ij,ij->i", direction, made)[:, None])
-        vectors += length * direction
+        _add_multiples(vectors, length, direction)
         if step + 1 < STEPS:
-            made *= length
-            residual -= made
+            _add_multiples(residual, -length, made)
+            del made
             size, before = _squared(residual), size
             direction *= _ratio(size, before)
             direction += residual
     return vectors
+
+
+def _add_multiples(rows: Matrix, factors: Floats, others: Matrix) -> None:
+    """Add to each row a multiple of the other's, some at a time: the product of all would be one more matrix."""
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        some = slice(start, start + ROWS_AT_ONCE)
+        rows[some] += factors[some] * others[some]
 
 
 def residual_and_gram(block: Block, item_vectors: Matrix, weights: Weights) -> Matrix:
