@@ -116,21 +116,26 @@ def flops_per_item() -> float:
     return float(6 * (weights + SHAPE["negatives"] * width))
 
 
-def side_by_side(once: str, twice: str, num: int, epochs: int) -> None:
-    """Two ranks on twice as many sequences, beside two processes that do not speak, each on its own."""
-    with ThreadPoolExecutor(2) as both:
-        alone = median(each for one in both.map(lambda _: of_us(once, epochs)[1:], range(2)) for each in one)
+def side_by_side(once: str, twice: str, num: int, epochs: int, rounds: int) -> None:
+    """Two ranks on twice as many sequences, beside two processes that do not speak, each on its own; in turn."""
+    seconds: dict[str, list[float]] = {"alone": [], "horovod": [], "torch": []}
+    for _ in range(rounds):
+        with ThreadPoolExecutor(2) as both:
+            seconds["alone"] += [each for one in both.map(lambda _: of_us(once, epochs)[1:], range(2)) for each in one]
+        for launcher in ("horovod", "torch"):
+            seconds[launcher] += of_us(twice, epochs, launcher)[1:]
+    alone = median(seconds.pop("alone"))
     print(f"  two processes side by side: {num / alone:,.0f} sequences/s each")
-    for launcher in ("horovod", "torch"):
-        together = median(of_us(twice, epochs, launcher)[1:])
-        print(f"  two ranks of {launcher}: {num / together:,.0f} each, efficiency {alone / together:.0%}")
+    for launcher, each in seconds.items():
+        shares = f"{alone / median(each):.0%} ({alone / max(each):.0%} to {alone / min(each):.0%})"
+        print(f"  two ranks of {launcher}: {num / median(each):,.0f} each, efficiency {shares}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sequences", type=int, default=20_000)
     parser.add_argument("--epochs", type=int, default=3, help="the first one is not counted")
-    parser.add_argument("--rounds", type=int, default=2, help="how often each library has its turn")
+    parser.add_argument("--rounds", type=int, default=2, help="how often each has its turn")
     parser.add_argument("--shape", choices=("full", "mixed"), nargs="+", default=["full", "mixed"])
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "clm-bench-train")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -166,7 +171,8 @@ def main() -> None:
                 )
             share = flops_per_item() * num_items / fastest / peak_flops()
             print(f"  clm-spark multiplies at {share:.0%} of what torch.matmul reaches on one thread")
-            side_by_side(location, write_sequences(Path(folder) / "twice", sequences * 2), len(sequences), asked.epochs)
+            twice = write_sequences(Path(folder) / "twice", sequences * 2)
+            side_by_side(location, twice, len(sequences), asked.epochs, asked.rounds)
 
 
 if __name__ == "__main__":
