@@ -68,7 +68,7 @@ UNKNOWN = -1.0  # in the place of all others: below what any can be
 
 
 def unknown_as(name: str) -> float:
-    """The number that trees are told where a feature is not known: where every value is a number they are 1.7 times as fast."""
+    """The number that trees are told where a feature is not known: where every value is a number they are faster, and take half the memory."""
     return NEVER if name in TIMES else UNKNOWN
 
 

@@ -14,7 +14,11 @@ from clm_spark.models import top_k
 from clm_spark.models.ranker.lines import Ints, Singles
 from clm_spark.models.top_k import best_of
 
-FULL = 0.125  # share of cells that are not 0 from which it is faster to hold all
+# Scores of a block by one source that gives all items something, 10 MB: so small an array takes the place of the one before,
+# where a larger one would be memory that the system has to clear first.
+BLOCK_CELLS = 2_500_000
+# Share of the cells that are not 0 from which it is faster to hold all of them, of a block of that size and of a larger one.
+FULL, FULL_OF_LARGE = 0.02, 0.125
 
 
 class Scores(Protocol):
@@ -128,9 +132,14 @@ class ByCategory:
         return OfAll(np.take(self.shares, self.categories, axis=1) * self.in_category).without(keys)
 
 
+def is_mostly_nothing(num_filled: int, *, num_cells: int) -> bool:
+    """Whether so few cells are better held without the others."""
+    return num_filled < (FULL if num_cells <= BLOCK_CELLS else FULL_OF_LARGE) * num_cells
+
+
 def scores_of(rows: Any) -> Scores:
     """Those of a sparse matrix: as it is, or as an array where that is faster."""
     rows = rows.tocsr()
-    if rows.nnz < FULL * np.prod(rows.shape):
+    if is_mostly_nothing(rows.nnz, num_cells=rows.shape[0] * rows.shape[1]):
         return OfSome(rows.astype(np.float32))
     return OfAll(np.asarray(rows.toarray(), np.float32))

@@ -20,15 +20,12 @@ from clm_spark.models.ranker.knowledge import (
     taste_vectors,
 )
 from clm_spark.models.ranker.lines import Histories, Singles, histories_of
-from clm_spark.models.ranker.scores import FULL, ByCategory, OfAll, Scores, scores_of
+from clm_spark.models.ranker.scores import BLOCK_CELLS, ByCategory, OfAll, Scores, is_mostly_nothing, scores_of
 from clm_spark.models.ranker.settings import CandidateSettings
 from clm_spark.models.ranker.transformer_source import expected_next
 from clm_spark.models.transformer.settings import TransformerSettings
 
 FEWEST_CUSTOMERS, MOST_CUSTOMERS = 16, 512  # of a block
-# Scores of a block by one source that gives all items something, 10 MB: so small an array takes the place of the one before, where a larger one would be
-# memory that the system has to clear first.
-BLOCK_CELLS = 2_500_000
 
 NEIGHBOURS, NEAREST, WITH, NEXT, TASTES = "neighbours", "nearest", "bought_with", "bought_next", "tastes"
 ALS, OF_CATEGORY, CONTENT, TRANSFORMER = "als", "of_category", "content", "transformer"
@@ -159,8 +156,8 @@ def _by_category(block: Block) -> Scores:
         np.add.at(lines, (some.customers, known.categories[some.items]), weight)
     shares = (lines / np.maximum(lines.sum(axis=1, keepdims=True), 1e-12)).astype(np.float32)
     scores = ByCategory(shares, known.categories, known.in_category, *known.sellers)
-    # Of how many items the best are looked for, at most.
-    if np.count_nonzero(shares) * block.asked.settings.from_category < FULL * len(shares) * known.num_items:
+    num_looked_at = int(np.count_nonzero(shares)) * block.asked.settings.from_category  # for the best, at most
+    if is_mostly_nothing(num_looked_at, num_cells=len(shares) * known.num_items):
         return scores
     return OfAll(np.take(shares, known.categories, axis=1) * known.in_category)
 

@@ -8,7 +8,6 @@ import pyarrow as pa
 import pytest
 
 from clm_spark.models.ranker import scores as scores_module
-from clm_spark.models.ranker import sources as sources_module
 from clm_spark.models.ranker.candidates import candidates_of
 from clm_spark.models.ranker.content import reduced
 from clm_spark.models.ranker.features import GROUPS, as_trees_know, features_with, unknown_as
@@ -327,8 +326,7 @@ def test_trees_are_told_a_number_for_what_is_not_known(known):
 def test_scores_held_in_any_way_give_the_same_candidates(known, monkeypatch):
     found = []
     for full in (0.0, 2.0):  # all as cells, none
-        for module in (scores_module, sources_module):
-            monkeypatch.setattr(module, "FULL", full)
+        monkeypatch.setattr(scores_module, "FULL", full)
         (block,) = blocks_of([batch_of(HISTORIES)], known, CandidateOptions(SETTINGS, RECENT))
         found.append(candidates_of(block))
         kinds = {type(block.score(source)) for source in (NEIGHBOURS, NEAREST, WITH, NEXT, OF_CATEGORY)}
