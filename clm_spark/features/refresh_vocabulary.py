@@ -1,7 +1,7 @@
 """Incremental refresh of what recommenders train on: indices are carried on, and a day that is still valid is left alone."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 
 from pyspark.sql import DataFrame
@@ -65,11 +65,7 @@ def update_interactions(lake: Lake, days: Sequence[date]) -> None:
     """
     strengths = lake.settings.features.kind_strengths
     made_with = digest(sorted(strengths.items()), _of_vocabulary(lake.settings))
-    merged, carried = _merged_and_carried(lake, days, INTERACTIONS, made_with)
-    for some in (merged, *([day] for day in carried)):
-        if some:
-            rows = _interactions_at(lake, some) if some is merged else _next_interactions(lake, some[0])
-            lake.replace(rows, into=INTERACTIONS, is_key_proven=True, made_with=made_with, as_of=some)
+    _refresh(lake, INTERACTIONS, days, made_with, merge=_interactions_at, carry_on=_next_interactions)
 
 
 def update_item_sequences(lake: Lake, days: Sequence[date]) -> None:
@@ -79,23 +75,29 @@ def update_item_sequences(lake: Lake, days: Sequence[date]) -> None:
     """
     asked = lake.settings.features
     made_with = digest(asked.sequence_kinds, asked.sequence_length, sorted(OF_EACH), _of_vocabulary(lake.settings))
-    merged, carried = _merged_and_carried(lake, days, ITEM_SEQUENCES, made_with)
-    for some in (merged, *([day] for day in carried)):
-        if some:
-            rows = _sequences_at(lake, some) if some is merged else _next_sequences(lake, some[0])
-            lake.replace(rows, into=ITEM_SEQUENCES, is_key_proven=True, made_with=made_with, as_of=some)
+    _refresh(lake, ITEM_SEQUENCES, days, made_with, merge=_sequences_at, carry_on=_next_sequences)
 
 
-def _merged_and_carried(
-    lake: Lake, days: Sequence[date], table: Table, made_with: str
-) -> tuple[list[date], list[date]]:
-    """Of the days that are missing or out of date, those to make of everything, and those that follow a valid day."""
+def _refresh(
+    lake: Lake,
+    table: Table,
+    days: Sequence[date],
+    made_with: str,
+    *,
+    merge: Callable[[Lake, Sequence[date]], DataFrame],
+    carry_on: Callable[[Lake, date], DataFrame],
+) -> None:
+    """Write the days that are missing or out of date: merged in one pass, or carried on from a valid day before."""
     known = {*days, *(day - ONE_DAY for day in days)}
     valid = valid_days(lake, known, table, made_of=OF_CUSTOMERS, made_with=made_with)
     due = sorted({*days} - valid)
     valid &= valid_days(lake, valid, ITEM_VOCABULARY, made_of=OF_ITEMS, made_with=_of_vocabulary(lake.settings))
     merged = [day for day in due if day - ONE_DAY not in {*due, *valid}]
-    return merged, [day for day in due if day not in merged]
+    if merged:
+        lake.replace(merge(lake, merged), into=table, is_key_proven=True, made_with=made_with, as_of=merged)
+    for day in due:
+        if day not in merged:
+            lake.replace(carry_on(lake, day), into=table, is_key_proven=True, made_with=made_with, as_of=[day])
 
 
 def _interactions_at(lake: Lake, days: Sequence[date]) -> DataFrame:

@@ -32,7 +32,7 @@ from clm_spark.models.als_blocks import (
 from clm_spark.models.top_k import Floats, Ints
 
 STEPS = 3  # of conjugate gradients: more raise NDCG little, and cost as much each
-ROWS_AT_ONCE = 1 << 16
+ROWS_AT_ONCE = 1 << 16  # of a matrix that is changed in place
 PAIRS_AT_ONCE = 4096  # their factors fit into a core's cache
 MOST_PAIRS_OF_ONE_TASK = 5_000_000  # a pass over them at rank 128 takes a third of a second, and a Spark job as long
 MOST_BYTES_OF_ONE_TASK = 1_000_000_000

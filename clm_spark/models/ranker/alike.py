@@ -12,7 +12,7 @@ from clm_spark.models.ranker.knowledge import basket_vectors
 from clm_spark.models.ranker.learned import Scored, Scorer
 from clm_spark.models.ranker.lines import Singles
 from clm_spark.models.ranker.lists import known_at, lists_by
-from clm_spark.models.ranker.scores import OfAll, Scores
+from clm_spark.models.ranker.scores import DenseScores, Scores
 from clm_spark.models.ranker.settings import CandidateSettings
 from clm_spark.models.ranker.sources import NEIGHBOURS, TASTES, Block
 from clm_spark.models.recommender import RecommenderRule
@@ -143,7 +143,7 @@ def in_groups(block: Block, groups: Singles, iterations: int) -> Scores:
     weights, _, _ = non_negative_factorization(
         bought, H=groups, n_components=len(groups), init="custom", update_H=False, max_iter=iterations, tol=1e-3
     )
-    return OfAll(np.asarray(weights @ groups, np.float32))
+    return DenseScores(np.asarray(weights @ groups, np.float32))
 
 
 def by_scores(score_block: Callable[[Block], Scores], length: int, reason: str) -> Scorer:

@@ -7,7 +7,7 @@ import numpy as np
 from clm_spark.models.ranker.features import features_of
 from clm_spark.models.ranker.knowledge import basket_vectors
 from clm_spark.models.ranker.lines import Ints, Lines, Singles, starts_of_runs
-from clm_spark.models.ranker.scores import OfSome
+from clm_spark.models.ranker.scores import SparseScores
 from clm_spark.models.ranker.sources import Block, limits_with
 from clm_spark.models.top_k import best_of
 
@@ -31,7 +31,7 @@ def candidates_of(block: Block) -> Candidates:
 def keys_of(block: Block) -> Ints:
     """The candidates, as row of the block x items + item, in order."""
     asked, histories, num_items = block.asked.settings, block.histories, block.known.num_items
-    own = OfSome(basket_vectors(histories.bought)).best(asked.own)
+    own = SparseScores(basket_vectors(histories.bought)).best(asked.own)
     popular = block.known.popular
     everybody = np.repeat(np.arange(histories.num_customers), len(popular)) * num_items
     found = [

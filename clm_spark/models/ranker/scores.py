@@ -35,7 +35,7 @@ class Scores(Protocol):
 
 
 @dataclass(frozen=True)
-class OfAll:
+class DenseScores:
     """An array with a cell for every customer and item."""
 
     cells: Singles
@@ -51,15 +51,15 @@ class OfAll:
         """As `Scores` has it."""
         return self.cells[customers, items]
 
-    def without(self, keys: Ints) -> "OfAll":
+    def without(self, keys: Ints) -> "DenseScores":
         """As `Scores` has it."""
         cells = self.cells.copy()
         cells.ravel()[keys] = 0
-        return OfAll(cells)
+        return DenseScores(cells)
 
 
 @dataclass(frozen=True)
-class OfSome:
+class SparseScores:
     """A sparse matrix by rows (CSR) of 4-byte numbers, in which no item is twice in a row."""
 
     rows: Any
@@ -91,17 +91,17 @@ class OfSome:
             all_items[own] = 0
         return found
 
-    def without(self, keys: Ints) -> "OfSome":
+    def without(self, keys: Ints) -> "SparseScores":
         """As `Scores` has it."""
         rows = np.repeat(np.arange(self.rows.shape[0]), np.diff(self.rows.indptr))
         is_hidden = np.isin(rows * self.rows.shape[1] + self.rows.indices, keys)
-        return OfSome(
+        return SparseScores(
             csr_matrix((np.where(is_hidden, 0, self.rows.data), self.rows.indices, self.rows.indptr), self.rows.shape)
         )
 
 
 @dataclass(frozen=True)
-class ByCategory:
+class CategoryScores:
     """The product of the customer's share of the item's category, and the item's share in it."""
 
     shares: Singles  # customers x categories
@@ -127,9 +127,9 @@ class ByCategory:
         """As `Scores` has it."""
         return self.shares[customers, self.categories[items]] * self.in_category[items]
 
-    def without(self, keys: Ints) -> OfAll:
+    def without(self, keys: Ints) -> DenseScores:
         """As `Scores` has it."""
-        return OfAll(np.take(self.shares, self.categories, axis=1) * self.in_category).without(keys)
+        return DenseScores(np.take(self.shares, self.categories, axis=1) * self.in_category).without(keys)
 
 
 def is_mostly_nothing(num_filled: int, *, num_cells: int) -> bool:
@@ -141,5 +141,5 @@ def scores_of(rows: Any) -> Scores:
     """Those of a sparse matrix: as it is, or as an array where that is faster."""
     rows = rows.tocsr()
     if is_mostly_nothing(rows.nnz, num_cells=rows.shape[0] * rows.shape[1]):
-        return OfSome(rows.astype(np.float32))
-    return OfAll(np.asarray(rows.toarray(), np.float32))
+        return SparseScores(rows.astype(np.float32))
+    return DenseScores(np.asarray(rows.toarray(), np.float32))

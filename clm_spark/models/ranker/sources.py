@@ -20,7 +20,14 @@ from clm_spark.models.ranker.knowledge import (
     taste_vectors,
 )
 from clm_spark.models.ranker.lines import Histories, Singles, histories_of
-from clm_spark.models.ranker.scores import BLOCK_CELLS, ByCategory, OfAll, Scores, is_mostly_nothing, scores_of
+from clm_spark.models.ranker.scores import (
+    BLOCK_CELLS,
+    CategoryScores,
+    DenseScores,
+    Scores,
+    is_mostly_nothing,
+    scores_of,
+)
 from clm_spark.models.ranker.settings import CandidateSettings
 from clm_spark.models.ranker.transformer_source import expected_next
 from clm_spark.models.transformer.settings import TransformerSettings
@@ -138,14 +145,16 @@ def without_noise(products: Any) -> Singles:
 def _by_tastes(block: Block) -> Scores:
     """How near each item is to what the customer bought, in the space of the SVD."""
     known = block.known
-    return OfAll(without_noise(taste_vectors(block.histories.bought, known.rarity) @ known.tastes @ known.tastes.T))
+    return DenseScores(
+        without_noise(taste_vectors(block.histories.bought, known.rarity) @ known.tastes @ known.tastes.T)
+    )
 
 
 def _by_als(block: Block) -> Scores:
     """The product of factors, the customer's folded in from what was bought and looked at."""
     known = block.known
     own = folded_in(block.taken, known.als, block.asked.settings)
-    return OfAll(without_noise(own @ known.als.T))
+    return DenseScores(without_noise(own @ known.als.T))
 
 
 def _by_category(block: Block) -> Scores:
@@ -155,11 +164,11 @@ def _by_category(block: Block) -> Scores:
     for some, weight in ((histories.bought, 1.0), (histories.looked, block.asked.settings.look_weight)):
         np.add.at(lines, (some.customers, known.categories[some.items]), weight)
     shares = (lines / np.maximum(lines.sum(axis=1, keepdims=True), 1e-12)).astype(np.float32)
-    scores = ByCategory(shares, known.categories, known.in_category, *known.sellers)
+    scores = CategoryScores(shares, known.categories, known.in_category, *known.sellers)
     num_looked_at = int(np.count_nonzero(shares)) * block.asked.settings.from_category  # for the best, at most
     if is_mostly_nothing(num_looked_at, num_cells=len(shares) * known.num_items):
         return scores
-    return OfAll(np.take(shares, known.categories, axis=1) * known.in_category)
+    return DenseScores(np.take(shares, known.categories, axis=1) * known.in_category)
 
 
 def _by_content(block: Block) -> Scores:
@@ -167,14 +176,14 @@ def _by_content(block: Block) -> Scores:
     contents = block.known.contents
     taken = np.asarray(block.taken @ contents)
     lengths = np.linalg.norm(taken, axis=1, keepdims=True)
-    return OfAll(without_noise(taken / np.maximum(lengths, np.float32(1e-12)) @ contents.T))
+    return DenseScores(without_noise(taken / np.maximum(lengths, np.float32(1e-12)) @ contents.T))
 
 
 def _by_transformer(block: Block) -> Scores:
     """What a transformer expects to come next."""
     files = block.known.transformer
     assert files is not None  # `knowledge_at` trains it where this source is asked for
-    return OfAll(expected_next(files, block.histories.bought))
+    return DenseScores(expected_next(files, block.histories.bought))
 
 
 SCORED_BY: Mapping[str, Callable[[Block], Scores]] = {

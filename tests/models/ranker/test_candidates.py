@@ -22,7 +22,7 @@ from clm_spark.models.ranker.knowledge import (
 )
 from clm_spark.models.ranker.lines import histories_of
 from clm_spark.models.ranker.reasons import reasons_of
-from clm_spark.models.ranker.scores import ByCategory, OfAll, OfSome
+from clm_spark.models.ranker.scores import CategoryScores, DenseScores, SparseScores
 from clm_spark.models.ranker.settings import CandidateSettings
 from clm_spark.models.ranker.sources import (
     ALS,
@@ -330,7 +330,7 @@ def test_scores_held_in_any_way_give_the_same_candidates(known, monkeypatch):
         (block,) = blocks_of([batch_of(HISTORIES)], known, CandidateOptions(SETTINGS, RECENT))
         found.append(candidates_of(block))
         kinds = {type(block.score(source)) for source in (NEIGHBOURS, NEAREST, WITH, NEXT, OF_CATEGORY)}
-        assert kinds == ({OfAll} if full == 0 else {OfSome, ByCategory})
+        assert kinds == ({DenseScores} if full == 0 else {SparseScores, CategoryScores})
     for name in ("customers", "items", "features"):
         np.testing.assert_array_equal(getattr(found[0], name), getattr(found[1], name), err_msg=name)
 
