@@ -93,20 +93,20 @@ def blocks_of(batches: Batches, rank: int) -> Iterator[Block]:
             )
 
 
-def sum_over_blocks(blocks: DataFrame, terms: Callable[[Block], Matrix], *, shape: tuple[int, int]) -> Matrix:
-    """The sum of a matrix of that shape, which `terms` makes of each block; it must fit into the driver."""
+def sum_over_blocks(blocks: DataFrame, add: Callable[[Matrix, Block], None], *, shape: tuple[int, int]) -> Matrix:
+    """A matrix of that shape, to which `add` adds what each block has for it; it must fit into the driver."""
     num_tasks, rank = blocks.sparkSession.sparkContext.defaultParallelism, shape[1]
     num_bytes = shape[0] * rank * 4
     num_slices = max(num_tasks, -(-num_bytes // MOST_BYTES_A_SLICE))
 
     def add_up(batches: Batches) -> Iterator[pa.RecordBatch]:
-        found = blocks_of(batches, rank)
-        if first := next(found, None):
-            total = terms(first)
-            for block in found:
-                total += terms(block)
+        total, first = np.zeros(shape, np.float32), None
+        for block in blocks_of(batches, rank):
+            add(total, block)
+            first = block.number if first is None else first
+        if first is not None:
             for number, part in enumerate(np.array_split(total, num_slices)):
-                yield _partials(np.array([number]), first.number, [part])
+                yield _partials(np.array([number]), first, [part])
 
     partials = blocks.mapInArrow(add_up, PARTIAL)
     summed = np.empty(shape, np.float32)

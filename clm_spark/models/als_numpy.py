@@ -170,19 +170,19 @@ def _solved_items(solved: DataFrame, vectors: Matrix, counts: Ints, weights: Wei
     """The items' factors after `STEPS` of conjugate gradients from those of before."""
     num_items, rank = vectors.shape
 
-    def total(terms: Callable[[Block, Matrix], Matrix], of: Matrix, num_rows: int) -> Matrix:
+    def total(add: Callable[[Matrix, Block, Matrix, Weights], None], of: Matrix, num_rows: int) -> Matrix:
         sent = solved.sparkSession.sparkContext.broadcast(of)
         try:
-            return sum_over_blocks(solved, _applied(terms, sent), shape=(num_rows, rank))
+            return sum_over_blocks(solved, _with(sent, add, weights), shape=(num_rows, rank))
         finally:
             sent.destroy()
 
-    both = total(lambda block, of: residual_and_gram(block, of, weights), vectors, num_items + rank)
+    both = total(add_residual_and_gram, vectors, num_items + rank)
     residual, gram = both[:num_items], both[num_items:]
     penalty = np.float32(weights.regularization) * counts[:, None].astype(np.float32)
 
     def product(of: Matrix) -> Matrix:
-        made = total(lambda block, each: weighted_products(block, each, weights), of, num_items)
+        made = total(add_weighted_products, of, num_items)
         for start in range(0, num_items, ROWS_AT_ONCE):
             some = slice(start, start + ROWS_AT_ONCE)
             made[some] += of[some] @ gram
@@ -194,8 +194,10 @@ def _solved_items(solved: DataFrame, vectors: Matrix, counts: Ints, weights: Wei
     return conjugate_gradients(product, vectors, residual)
 
 
-def _applied(terms: Callable[[Block, Matrix], Matrix], sent: Broadcast[Matrix]) -> Callable[[Block], Matrix]:
-    return lambda block: terms(block, sent.value)
+def _with(
+    sent: Broadcast[Matrix], add: Callable[[Matrix, Block, Matrix, Weights], None], weights: Weights
+) -> Callable[[Matrix, Block], None]:
+    return lambda total, block: add(total, block, sent.value, weights)
 
 
 def conjugate_gradients(product: Callable[[Matrix], Matrix], vectors: Matrix, residual: Matrix) -> Matrix:
@@ -224,20 +226,18 @@ def _add_multiples(rows: Matrix, factors: Floats, others: Matrix) -> None:
         rows[some] += factors[some] * others[some]
 
 
-def residual_and_gram(block: Block, item_vectors: Matrix, weights: Weights) -> Matrix:
-    """What a block's customers x add to Σ (1 + w) x - Σ w x (xᵀy) of each item y; below it, to XᵀX."""
+def add_residual_and_gram(total: Matrix, block: Block, item_vectors: Matrix, weights: Weights) -> None:
+    """Add what a block's customers x have for Σ (1 + w) x - Σ w x (xᵀy) of each item y; below it, for XᵀX."""
     confidence = np.float32(weights.alpha) * block.strengths
-    num_items, rank = item_vectors.shape
-    values = 1 + confidence - confidence * dots(block, block.vectors, item_vectors)
-    both = _spread(block, values, num_items + rank)
-    both[num_items:] = block.vectors.T @ block.vectors
-    return both
+    num_items = len(item_vectors)
+    _add_spread(total[:num_items], block, 1 + confidence - confidence * dots(block, block.vectors, item_vectors))
+    total[num_items:] += block.vectors.T @ block.vectors
 
 
-def weighted_products(block: Block, directions: Matrix, weights: Weights) -> Matrix:
-    """What a block's customers x add to Σ w x (xᵀp), for the direction p of each item."""
+def add_weighted_products(total: Matrix, block: Block, directions: Matrix, weights: Weights) -> None:
+    """Add what a block's customers x have for Σ w x (xᵀp), for the direction p of each item."""
     confidence = np.float32(weights.alpha) * block.strengths
-    return _spread(block, confidence * dots(block, block.vectors, directions), len(directions))
+    _add_spread(total, block, confidence * dots(block, block.vectors, directions))
 
 
 def dots(block: Block, vectors: Matrix, others: Matrix) -> Floats:
@@ -275,11 +275,13 @@ def _dots_by_numpy(block: Block, vectors: Matrix, others: Matrix) -> Floats:
     return found
 
 
-def _spread(block: Block, values: Floats, num_items: int) -> Matrix:
-    """A row per item: the sum of its customers' factors times the pairs' values."""
-    of_pairs = csc_matrix((values, block.columns, block.starts), shape=(num_items, len(block.customers)))
-    sums: Matrix = of_pairs @ block.vectors
-    return sums
+def _add_spread(total: Matrix, block: Block, values: Floats) -> None:
+    """Add to each item's row its customers' factors times the pairs' values, some items at a time."""
+    by_customer = csc_matrix((values, block.columns, block.starts), shape=(len(total), len(block.customers)))
+    by_item = by_customer.tocsr()
+    for start in range(0, len(total), ROWS_AT_ONCE):
+        some = slice(start, start + ROWS_AT_ONCE)
+        total[some] += by_item[some] @ block.vectors
 
 
 def _squared(rows: Matrix) -> Matrix:

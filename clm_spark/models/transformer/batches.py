@@ -110,32 +110,39 @@ class Epoch:
         return [np.diff(count[part.starts]) for part, count in zip(self.shard.parts, counts, strict=True)]
 
     @cached_property
-    def _blurred(self) -> list[tuple[Ints, Ints]]:
-        """By part, who is usable and how long the sequences are, give or take a little: in half items."""
-        blurred = []
+    def _by_length(self) -> list[tuple[Ints, Ints]]:
+        """By part, who is usable, the shortest sequences first, and how long these are, give or take a little: in half items."""
+        ordered = []
         for part, possible in zip(self.shard.parts, self._possible, strict=True):
             usable = np.flatnonzero(possible)
             noise = part.random(self.seed, self.number).uniform(1 - BLUR, 1 + BLUR, len(usable))
-            blurred.append((usable, np.rint(2 * part.lengths[usable] * noise).astype(np.int64)))
-        return blurred
+            blurred = 2 * part.lengths[usable] * noise
+            order = np.argsort(blurred)
+            ordered.append((usable[order], np.rint(blurred[order]).astype(np.int64)))
+        return ordered
 
     @cached_property
     def _lengths_of_all(self) -> Ints:
         """How many customers of all ranks have which blurred length."""
         most = int(2 * (1 + BLUR) * self.shard.max_length) + 2
-        return self.total(np.bincount(np.concatenate([lengths for _, lengths in self._blurred]), minlength=most))
+        return self.total(np.bincount(np.concatenate([lengths for _, lengths in self._by_length]), minlength=most))
 
     @cached_property
     def _members(self) -> list[list[Ints]]:
-        """Customers by part and batch: each stands at a place among all by length, at random among equals."""
+        """Customers by part and batch: each stands at a place among all by length.
+
+        Those of a part that are of one length stand at even distances, so that each rank has about as many customers of a
+        batch as the others, and none waits long for them.
+        """
         of_all = self._lengths_of_all
+        num_customers = max(1, int(of_all.sum()))
         shorter = np.cumsum(of_all) - of_all
         members = []
-        for part, (usable, lengths) in zip(self.shard.parts, self._blurred, strict=True):
-            places = shorter[lengths] + part.random(self.seed, self.number, 2).random(len(usable)) * of_all[lengths]
-            batches = (places / max(1, of_all.sum()) * self.num_batches).astype(np.int64)
-            order = np.argsort(batches, kind="stable")
-            members.append(np.split(usable[order], np.searchsorted(batches[order], np.arange(1, self.num_batches))))
+        for part, (usable, lengths) in zip(self.shard.parts, self._by_length, strict=True):
+            first, after = (np.searchsorted(lengths, lengths, side) for side in ("left", "right"))
+            shares = (np.arange(len(lengths)) - first + 0.5) / (after - first)
+            batches = ((shorter[lengths] + shares * of_all[lengths]) / num_customers * self.num_batches).astype(np.int64)
+            members.append(np.split(usable, np.searchsorted(batches, np.arange(1, self.num_batches))))
         return members
 
 

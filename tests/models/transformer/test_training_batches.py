@@ -105,6 +105,17 @@ def test_customers_of_a_batch_are_about_as_long(tmp_path):
     assert max(len(batch.events) for batch in epoch) < 60
 
 
+def test_ranks_have_about_as_many_customers_of_each_batch(tmp_path):
+    """If each were drawn by itself, the ranks' halves of 60 would be 3 away from the middle on average."""
+    random = np.random.default_rng(8)
+    write_sequences(tmp_path, [tuple(range(1, 1 + size)) for size in random.integers(2, 6, 960)])
+    both = [list(epoch) for epoch in epochs_of(shards_of(tmp_path, 0, ranks=2), batch_size=60)]
+    nums = np.array([[int(batch.is_asked.any(axis=1).sum()) for batch in some] for some in both])
+    assert nums.sum() == 960
+    assert np.abs(nums - nums.mean(axis=0)).mean() < 2
+    assert nums.sum(axis=0).std() < 4
+
+
 def test_a_rank_without_usable_rows_asks_nothing_and_takes_part(tmp_path):
     write_sequences(tmp_path, [(1,)] * 20 + [(1, 2)] * 20)
     without, having = epochs_of(shards_of(tmp_path, 0, ranks=2), batch_size=10)
