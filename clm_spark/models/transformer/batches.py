@@ -138,10 +138,11 @@ class Epoch:
         num_customers = max(1, int(of_all.sum()))
         shorter = np.cumsum(of_all) - of_all
         members = []
-        for part, (usable, lengths) in zip(self.shard.parts, self._by_length, strict=True):
+        for usable, lengths in self._by_length:
             first, after = (np.searchsorted(lengths, lengths, side) for side in ("left", "right"))
             shares = (np.arange(len(lengths)) - first + 0.5) / (after - first)
-            batches = ((shorter[lengths] + shares * of_all[lengths]) / num_customers * self.num_batches).astype(np.int64)
+            places = shorter[lengths] + shares * of_all[lengths]
+            batches = (places / num_customers * self.num_batches).astype(np.int64)
             members.append(np.split(usable, np.searchsorted(batches, np.arange(1, self.num_batches))))
         return members
 
