@@ -4,7 +4,6 @@ import ctypes
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
@@ -12,7 +11,7 @@ OWN_GROUPS = Path("/proc/self/cgroup")
 # glibc's names for mallopt; in malloc.h
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 MOST_FROM_HEAP_BYTES = 32 << 20  # the most that glibc takes
-KEPT_BYTES, USUALLY_KEPT_BYTES = 1 << 30, 2 * MOST_FROM_HEAP_BYTES
+KEPT_BYTES = 1 << 30
 
 
 def num_cores() -> int:
@@ -38,23 +37,18 @@ def give_memory_back() -> None:
         trim(0)
 
 
-@contextmanager
-def freed_memory_kept() -> Iterator[None]:
-    """Inside the block this process keeps what it frees, up to a gigabyte, and uses it again, where its C library is glibc.
+def keep_freed_memory() -> None:
+    """Let this process keep what its main thread frees, up to a gigabyte, and use it again, where its C library is glibc.
 
-    Else a loop that makes and frees the same large arrays in each step gets fresh pages each time, which the system has to fill
-    with zeros. Arrays of more than 32 MB are given back as before, and everything is after the block.
+    For a process that is there for one computation alone: nothing takes it back. Else a loop that makes and frees the same large
+    arrays in each step gets fresh pages each time, which the system has to fill with zeros. Arrays of more than 32 MB
+    are given back as before. Nothing is done where the environment says how memory is to be kept.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
+    is_told = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
+    if mallopt is not None and not is_told:
         mallopt(M_MMAP_THRESHOLD, MOST_FROM_HEAP_BYTES)
         mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
-    try:
-        yield
-    finally:
-        if mallopt is not None:
-            mallopt(M_TRIM_THRESHOLD, USUALLY_KEPT_BYTES)
-        give_memory_back()
 
 
 def _groups() -> Iterator[Path]:

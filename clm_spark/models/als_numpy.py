@@ -276,8 +276,11 @@ def _dots_by_numpy(block: Block, vectors: Matrix, others: Matrix) -> Floats:
 
 
 def _add_spread(total: Matrix, block: Block, values: Floats) -> None:
-    """Add to each item's row its customers' factors times the pairs' values, some items at a time."""
+    """Add to each item's row its customers' factors times the pairs' values, some items at a time where they are many."""
     by_customer = csc_matrix((values, block.columns, block.starts), shape=(len(total), len(block.customers)))
+    if len(total) <= 2 * ROWS_AT_ONCE:
+        total += by_customer @ block.vectors
+        return
     by_item = by_customer.tocsr()
     for start in range(0, len(total), ROWS_AT_ONCE):
         some = slice(start, start + ROWS_AT_ONCE)

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from sequence_sets import DAY, Sequences, write_sequences
 
+from clm_spark.machine import keep_freed_memory
 from clm_spark.models.transformer.launch import HorovodRanks, TorchRanks
 from clm_spark.models.transformer.ranks import OneRank, Ranks
 from clm_spark.models.transformer.settings import TransformerSettings
@@ -49,6 +50,7 @@ def drawn(num: int, shape: str) -> Sequences:
 def ours(location: str, epochs: int, ranks: Ranks) -> list[float]:
     """Seconds of each epoch in this process, or of these ranks, each of which has its own batch of the usual size."""
     torch.set_num_threads(1)
+    keep_freed_memory()  # as in a rank
     names = ("layers", "heads", "width", "negatives", "dropout")
     settings = TransformerSettings(
         **{name: SHAPE[name] for name in names}, batch_size=SHAPE["batch_size"] * ranks.size, max_length=SHAPE["length"], steps=SHAPE["length"], horizon=1,

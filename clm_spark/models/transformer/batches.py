@@ -12,6 +12,7 @@ import numpy as np
 from clm_spark.models.transformer.data import OF_EACH_EVENT, Bools, Events, Ints, Shard, pad
 
 BLUR = 0.05  # of a length, so that an epoch does not put the same customers together as the one before
+GOLDEN_RATIO = 0.6180339887498949  # its multiples less their whole parts lie far from each other
 READ_AHEAD = 4  # batches
 
 
@@ -131,16 +132,16 @@ class Epoch:
     def _members(self) -> list[list[Ints]]:
         """Customers by part and batch: each stands at a place among all by length.
 
-        Those of a part that are of one length stand at even distances, so that each rank has about as many customers of a
-        batch as the others, and none waits long for them.
+        Those of a part that are of one length stand at even distances, and those of other parts between them: where parts
+        are alike, each rank has about as many customers of a batch as the others, and none waits long for them.
         """
         of_all = self._lengths_of_all
         num_customers = max(1, int(of_all.sum()))
         shorter = np.cumsum(of_all) - of_all
         members = []
-        for usable, lengths in self._by_length:
+        for part, (usable, lengths) in zip(self.shard.parts, self._by_length, strict=True):
             first, after = (np.searchsorted(lengths, lengths, side) for side in ("left", "right"))
-            shares = (np.arange(len(lengths)) - first + 0.5) / (after - first)
+            shares = (np.arange(len(lengths)) - first + (0.5 + part.number * GOLDEN_RATIO) % 1) / (after - first)
             places = shorter[lengths] + shares * of_all[lengths]
             batches = (places / num_customers * self.num_batches).astype(np.int64)
             members.append(np.split(usable, np.searchsorted(batches, np.arange(1, self.num_batches))))

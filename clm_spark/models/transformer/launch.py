@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 import clm_spark
 from clm_spark import files
 from clm_spark.errors import SettingsError
+from clm_spark.machine import keep_freed_memory
 from clm_spark.models.transformer.data import count_sequences
 from clm_spark.models.transformer.network import read_model_files, save_model_files
 from clm_spark.models.transformer.progress import DriverAddress, Reporter, listening, telling
@@ -35,7 +36,7 @@ FAILURE_MARK = "clm-spark rank failed: "
 LEFT_ALONE = ("Horovod has been shut down", "Connection closed by peer", "Connection reset by peer")
 START_TIMEOUT_SECONDS = 600
 USUAL_RANKS = 2
-# Between CPUs. Horovod's own, 1 ms, takes a tenth of a core from each rank, over gloo.
+# Between CPUs: at Horovod's own, 1 ms, looking for work takes about a tenth of each rank's core, over gloo.
 CYCLE_MILLISECONDS = "5"
 CHECKOUT = str(Path(clm_spark.__file__).parents[1])
 
@@ -229,14 +230,19 @@ class HorovodRanks:
         else to do it with, and once is cheaper.
         """
         named = [(name, weights) for name, weights in loss.named_parameters() if weights.requires_grad]
-        num_groups = 1 if self.device.type == "cpu" else 0
+        groups = 1 if self.device.type == "cpu" else None
         distributed = self._hvd.DistributedOptimizer(
-            optimizer, named_parameters=named, op=self._hvd.Average, num_groups=num_groups
+            optimizer, named_parameters=named, op=self._hvd.Average, groups=groups
         )
         return loss, distributed
 
     def step(self, optimizer: Optimizer, clip: Callable[[], None]) -> None:
-        """Wait for the averages, bound them and take the step."""
+        """Wait for the averages, bound them and take the step.
+
+        Raises `RuntimeError` where a weight got no gradient: the other ranks would wait for it for ever.
+        """
+        if any(weights.grad is None for group in optimizer.param_groups for weights in group["params"]):
+            raise RuntimeError("a weight got no gradient in this step: every one must take part in every loss")
         optimizer.synchronize()  # type: ignore[attr-defined]
         clip()
         with optimizer.skip_synchronize():  # type: ignore[attr-defined]
@@ -292,6 +298,7 @@ def _torch_rank(task: TrainingTask, address: DriverAddress) -> TrainingResult:
 
 def _rank(task: TrainingTask, begin: Callable[[], Any], address: DriverAddress) -> tuple[Any, TrainingResult]:
     torch.set_num_threads(1)
+    keep_freed_memory()
     try:
         ranks = begin()
         reporter = Reporter(address) if ranks.rank == 0 else None

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from clm_spark.errors import ContractError
-from clm_spark.machine import freed_memory_kept
 from clm_spark.models.transformer.adapters import add_to_layers, merge_into_layers
 from clm_spark.models.transformer.batches import Batch, Epoch, read_ahead
 from clm_spark.models.transformer.checkpoints import Checkpoints
@@ -80,7 +79,6 @@ def train(
     return train_on(shard, task, ranks, tell, show, Checkpoints.of(task.checkpoints, task.name, task.storage_options))
 
 
-@freed_memory_kept()  # an epoch makes the same arrays thousands of times
 def train_on(
     whole: Shard,
     task: Training,

@@ -116,6 +116,15 @@ def test_ranks_have_about_as_many_customers_of_each_batch(tmp_path):
     assert nums.sum(axis=0).std() < 4
 
 
+def test_batches_of_customers_who_are_all_as_long_are_of_one_size(tmp_path):
+    write_sequences(tmp_path, [(1, 2)] * 1600)
+    (epoch,) = epochs_of(shards_of(tmp_path, 0, ranks=1), batch_size=8)
+    nums = [int(batch.is_asked.any(axis=1).sum()) for batch in epoch]
+    assert sum(nums) == 1600
+    assert min(nums) >= 5
+    assert max(nums) <= 11
+
+
 def test_a_rank_without_usable_rows_asks_nothing_and_takes_part(tmp_path):
     write_sequences(tmp_path, [(1,)] * 20 + [(1, 2)] * 20)
     without, having = epochs_of(shards_of(tmp_path, 0, ranks=2), batch_size=10)
