@@ -16,7 +16,14 @@ import torch
 from sequences import DEBUG_SIZE, FIRST_AT, KINDS, MONDAY, NUM_ITEMS, TUESDAY, cycles, write_sequences
 
 from clm_spark.errors import ContractError, SettingsError
-from clm_spark.models.transformer.launch import TrainingError, chosen_gpu, fit_transformer, fitted_ranks, task_slots
+from clm_spark.models.transformer.launch import (
+    HorovodRanks,
+    TrainingError,
+    chosen_gpu,
+    fit_transformer,
+    fitted_ranks,
+    task_slots,
+)
 from clm_spark.models.transformer.network import load_model, new_model, save_model_files
 from clm_spark.models.transformer.score import score_all, score_customers_top_k, top_items
 from clm_spark.side_by_side import run_graph
@@ -244,3 +251,10 @@ def test_spark_scores_as_torch_does(spark, fit, tmp_path):
         "times",
         "prices",
     ]
+
+
+def test_a_weight_that_takes_no_part_in_a_loss_is_said_before_ranks_wait_for_it():
+    used, unused = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+    used.sum().backward()
+    with pytest.raises(RuntimeError, match="a weight got no gradient in this step"):
+        HorovodRanks.step(object.__new__(HorovodRanks), torch.optim.SGD([used, unused]), lambda: None)
