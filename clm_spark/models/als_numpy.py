@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyspark import Broadcast
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from scipy.sparse import csc_matrix, csr_matrix
@@ -173,7 +172,9 @@ def _solved_items(solved: DataFrame, vectors: Matrix, counts: Ints, weights: Wei
     def total(add: Callable[[Matrix, Block, Matrix, Weights], None], of: Matrix, num_rows: int) -> Matrix:
         sent = solved.sparkSession.sparkContext.broadcast(of)
         try:
-            return sum_over_blocks(solved, _with(sent, add, weights), shape=(num_rows, rank))
+            return sum_over_blocks(
+                solved, lambda sums, block: add(sums, block, sent.value, weights), shape=(num_rows, rank)
+            )
         finally:
             sent.destroy()
 
@@ -192,12 +193,6 @@ def _solved_items(solved: DataFrame, vectors: Matrix, counts: Ints, weights: Wei
     residual -= vectors @ gram
     _add_multiples(residual, -penalty, vectors)
     return conjugate_gradients(product, vectors, residual)
-
-
-def _with(
-    sent: Broadcast[Matrix], add: Callable[[Matrix, Block, Matrix, Weights], None], weights: Weights
-) -> Callable[[Matrix, Block], None]:
-    return lambda total, block: add(total, block, sent.value, weights)
 
 
 def conjugate_gradients(product: Callable[[Matrix], Matrix], vectors: Matrix, residual: Matrix) -> Matrix:
@@ -278,7 +273,7 @@ def _dots_by_numpy(block: Block, vectors: Matrix, others: Matrix) -> Floats:
 def _add_spread(total: Matrix, block: Block, values: Floats) -> None:
     """Add to each item's row its customers' factors times the pairs' values, some items at a time where they are many."""
     by_customer = csc_matrix((values, block.columns, block.starts), shape=(len(total), len(block.customers)))
-    if len(total) <= 2 * ROWS_AT_ONCE:
+    if len(total) <= 2 * ROWS_AT_ONCE:  # quicker there, and one more matrix is small
         total += by_customer @ block.vectors
         return
     by_item = by_customer.tocsr()
