@@ -28,7 +28,8 @@ def list_figures(ranked: DataFrame, items: DataFrame, *, length: int = LENGTH) -
     `error` is the standard error of those two. Coverage and Gini have none: they are figures of all lists together, and
     customers drawn with replacement are fewer different ones, who cover less.
     """
-    listed = ranked.where(F.col("rank") <= length).join(items, on="item_id", how="left")
+    known_items = items.withColumn("is_known", F.lit(True))
+    listed = ranked.where(F.col("rank") <= length).join(known_items, on="item_id", how="left")
     known = items.agg(F.count("*").alias("num_items"), F.sum("num_bought").alias("num_all")).first()
     assert known is not None
     coverage, gini, novelty, diversity = list_metrics(length=length)
@@ -44,12 +45,12 @@ def list_figures(ranked: DataFrame, items: DataFrame, *, length: int = LENGTH) -
     )
     of_customers = mean_figures(of_lists).withColumn("value", F.coalesce("value", F.lit(0.0)))
 
-    places = listed.groupBy("model", "item_id").agg(F.count("*").alias("places"))
+    places = listed.groupBy("model", "item_id", "is_known").agg(F.count("*").alias("places"))
     # One task sorts the items of a model: bounded by the catalogue.
     by_places = Window.partitionBy("model").orderBy("places", "item_id")
     placed = places.withColumn("_from_least", F.row_number().over(by_places))
     shown = F.count("*")
-    num_items = F.greatest(F.lit(known["num_items"]), shown)
+    num_items = F.lit(known["num_items"]) + F.count_if(F.col("is_known").isNull())
     # Items without a place come before all others.
     weighted = F.sum(F.col("places") * (F.col("_from_least"))) + (num_items - shown) * F.sum("places")
     unevenness = 2 * weighted / (num_items * F.sum("places")) - (num_items + 1) / num_items

@@ -11,6 +11,7 @@ from clm_spark.settings import RecommendSettings
 from clm_spark.tables.catalog import ITEM_INDICES, ITEM_VOCABULARY
 from clm_spark.tables.measures import NUM_OF_KIND
 
+BUCKETS = 1024
 NEARLY_FULL = 0.9  # of recommend.max_items: from there on a run warns
 
 
@@ -129,8 +130,9 @@ def _with_next_index(items: DataFrame, before: DataFrame) -> DataFrame:
     """Number the items that became frequent enough after the highest index, in the order of that day, ties by item_id."""
     last = before.agg(F.coalesce(F.max("item_index"), F.lit(0)).alias("_last"))
     is_new = F.col("_frequent_on").isNotNull()
-    # Two tasks sort the items: a vocabulary that fits into a recommender fits into a task.
-    first_come = Window.partitionBy(is_new).orderBy("_frequent_on", "item_id")
+    # One task sorts those that came: a vocabulary that fits into a recommender fits into a task. The others stay spread.
+    others = F.pmod(F.xxhash64("item_id"), F.lit(BUCKETS))
+    first_come = Window.partitionBy(F.when(~is_new, others)).orderBy("_frequent_on", "item_id")
     next_index = (F.col("_last") + F.row_number().over(first_come)).cast("int")
     index = F.coalesce("item_index", F.when(is_new, next_index))
     return items.crossJoin(F.broadcast(last)).withColumn("item_index", index)

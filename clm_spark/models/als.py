@@ -22,7 +22,7 @@ from clm_spark.models.task import Inputs
 from clm_spark.models.top_k import Cells, Floats, Ints, top_k
 from clm_spark.privacy.pseudonyms import rekeyed
 from clm_spark.session import spread_over_cores
-from clm_spark.settings import Section
+from clm_spark.settings import Section, Seed
 from clm_spark.tables.catalog import INTERACTIONS, ITEM_VOCABULARY
 from clm_spark.tables.lake import Lake
 
@@ -44,7 +44,7 @@ class AlsSettings(Section):
         description="tasks, where one does not do, or MLlib's blocks of each side; about the number of cores, or more",
     )
     solver: Literal["mllib", "numpy"] = Field("numpy", description="who solves: NumPy on the workers, or MLlib")
-    seed: int = 7
+    seed: Seed = 7
 
 
 class Als(IndexedRecommender):

@@ -12,7 +12,7 @@ from clm_spark.models.classifier import LABEL, Classifier, Stage
 from clm_spark.models.customer_inputs import FEATURES, logged_features
 from clm_spark.models.reasons import CONTRIBUTIONS
 from clm_spark.models.tuning import Tunable
-from clm_spark.settings import Settings
+from clm_spark.settings import Seed, Settings
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -34,7 +34,7 @@ class XgboostSettings(Tunable):
     num_workers: Count = Field(
         1, description="Spark tasks that train together; each holds its part of the rows in memory"
     )
-    seed: int = 7
+    seed: Seed = 7
 
 
 class Xgboost(Classifier):

@@ -39,11 +39,12 @@ HOLDOUT = "holdout"  # in a version's folder: the model as it was tested, which 
 
 @dataclass(frozen=True)
 class Incumbent:
-    """The champion in use until the run's day, and the folder of it that has not seen the tested days."""
+    """The champion in use until the run's day, the folder of it that has not seen the tested days, and its answers from there."""
 
     version: ModelVersion
     model: Model
     path: str
+    answers: DataFrame
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,13 @@ class Contest:
             different = "its holdout model is not there"
         else:
             different = difference(model, before, path, split.test)
-        if different:
-            log.warning("%s is not comparable, and has neither won nor lost: %s", before.version, different)
-            return None
-        return Incumbent(before, model, path)
+        if different is None:
+            try:
+                return Incumbent(before, model, path, model.score(path, split.test))
+            except ModelError as error:
+                different = str(error)
+        log.warning("%s is not comparable, and has neither won nor lost: %s", before.version, different)
+        return None
 
     @property
     def incumbent_name(self) -> str:
@@ -122,7 +126,7 @@ class Contest:
         return next(same, INCUMBENT)
 
     def answers(self) -> dict[str, DataFrame]:
-        """What every entrant that could be trained answers, and the incumbent.
+        """What every entrant that could be trained and asked answers, and the incumbent.
 
         Raises `TooLittleDataError` where there is too little for any that may serve, `ModelError` where none of them
         could be trained for another reason.
@@ -132,6 +136,7 @@ class Contest:
             path = self.registry.staging(f"{self.task.name}/{self.lake.settings.as_of}/{model.name}")
             try:
                 model.fit(self.split.past, path, incumbent=self._in_use(model))
+                answers[model.name] = model.score(path, self.split.test)
             except ModelError as error:
                 log.warning("%s takes no part: %s", model.name, error)
                 told = self.lake.too_little if isinstance(error, TooLittleDataError) else self.lake.missing
@@ -139,13 +144,13 @@ class Contest:
                 continue
             except (Py4JJavaError, PySparkException) as error:
                 raise_if_stopped()
-                log.warning("%s takes no part: Spark could not fit it", model.name, exc_info=error)
+                log.warning("%s takes no part: Spark could not fit or ask it", model.name, exc_info=error)
                 self.lake.missing.append(f"{model.name}: {_first_line(error)}")
                 continue
-            answers[model.name], self.folders[model.name] = model.score(path, self.split.test), path
+            self.folders[model.name] = path
         self._check_candidates()
         if self.incumbent is not None and self.incumbent_name == INCUMBENT:
-            answers[INCUMBENT] = self.incumbent.model.score(self.incumbent.path, self.split.test)
+            answers[INCUMBENT] = self.incumbent.answers
         return answers
 
     def _check_candidates(self) -> None:

@@ -37,10 +37,13 @@ def popular_items(inputs: Inputs, *, window_days: int | None = None) -> DataFram
     return ranked.where(F.col("rank") <= MOST_POPULAR)
 
 
-def filled_up(lists: DataFrame, inputs: Inputs, *, top_k: int, fill: DataFrame | None = None) -> DataFrame:
+def filled_up(
+    lists: DataFrame, inputs: Inputs, *, top_k: int, num_untried: int = 0, fill: DataFrame | None = None
+) -> DataFrame:
     """One row per customer of `inputs.rows` and rank: the customer's own list, then what is popular and not in it.
 
-    `source` is null for the list's own items. Where seen items are hidden, those are hidden here too. A list and an
+    They are `top_k` together; behind them come `num_untried` more popular items, of those without an interaction of the
+    customer in `inputs.rows`. `source` is null for the list's own items. Where seen items are hidden, those are hidden here too. A list and an
     array of popular items meet in one row per customer: nothing grows with customers times items.
     """
     popular = fill if fill is not None else popular_items(inputs)
@@ -51,17 +54,21 @@ def filled_up(lists: DataFrame, inputs: Inputs, *, top_k: int, fill: DataFrame |
     listed = F.filter("_own", lambda entry: ~F.array_contains("_seen", entry["item_id"]))
     taken = F.concat(F.transform(listed, lambda entry: entry["item_id"]), "_seen")
     rest = F.slice(F.array_except("_best", taken), 1, F.greatest(F.lit(top_k) - F.size(listed), F.lit(0)))
-    whole = F.slice(F.concat(listed, F.transform(rest, lambda item: _filler(item))), 1, top_k)
+    whole = F.slice(F.concat(listed, F.transform(rest, _filler)), 1, top_k)
+    if num_untried:
+        listed_items = F.transform(whole, lambda entry: entry["item_id"])
+        untried = F.slice(F.array_except("_best", F.concat(listed_items, "_taken_to")), 1, num_untried)
+        whole = F.concat(whole, F.transform(untried, _filler))
     exploded = beside.select("customer_id", F.posexplode(whole).alias("_place", "_entry"))
     placed = exploded.select("customer_id", (F.col("_place") + 1).alias("rank"), "_entry.*")
     return _with_fillers_words(placed, popular)
 
 
 def _with_seen(inputs: Inputs) -> DataFrame:
-    """One row per customer, with the items that no list may show as `_seen`."""
-    hides_seen = inputs.settings.recommend.hide_seen
-    seen = F.collect_set("item_id") if hides_seen else F.array().cast("array<string>")
-    return inputs.rows.groupBy("customer_id").agg(seen.alias("_seen"))
+    """One row per customer, with the items taken to as `_taken_to`, and those of them that no list may show as `_seen`."""
+    customers = inputs.rows.groupBy("customer_id").agg(F.collect_set("item_id").alias("_taken_to"))
+    none = F.array().cast("array<string>")
+    return customers.withColumn("_seen", F.col("_taken_to") if inputs.settings.recommend.hide_seen else none)
 
 
 def _with_own(customers: DataFrame, lists: DataFrame) -> DataFrame:

@@ -13,17 +13,18 @@ OF_EVENTS = ("category", "brand")  # columns; all other names are attributes
 WORD = r"[\p{L}\p{N}]+"
 
 
-def item_texts(lake: Lake, as_of: date, names: Sequence[str]) -> DataFrame:
-    """A row per item that has an index: item_index and text, of each of `names` the last value that was known, in turn.
+def item_texts(lake: Lake, as_of: date, names: Sequence[str], items: DataFrame | None = None) -> DataFrame:
+    """A row per item of `items`: item_index and text, of each of `names` the last value that was known, in turn.
 
-    A name is category, brand, or that of an attribute of the item's events, such as its title or a review. An item
-    without any has no row.
+    `items` has item_id and item_index; where it is not given, it is gold.item_vocabulary. A name is category, brand, or
+    that of an attribute of the item's events, such as its title or a review. An item without any has no row.
     """
     events = lake.read_as_of(EVENTS, as_of).where(F.col("item_id").isNotNull())
     last = [_last_known(_of_event(name)) for name in names]
     by_item = events.groupBy("item_id").agg(F.concat_ws(". ", *last).alias("text"))
-    indexed = lake.read_as_of(ITEM_VOCABULARY, as_of).select("item_id", "item_index")
-    return indexed.join(by_item.where(F.length("text") > 0), on="item_id", how="inner").select("item_index", "text")
+    indexed = lake.read_as_of(ITEM_VOCABULARY, as_of) if items is None else items
+    named = indexed.join(by_item.where(F.length("text") > 0), on="item_id", how="inner")
+    return named.select("item_index", "text")
 
 
 def word_weights(texts: DataFrame, *, most_words: int) -> DataFrame:

@@ -17,7 +17,10 @@ def rows_made(lake: Lake, table: Table) -> DataFrame:
 def check_made(lake: Lake, *tables: Table) -> None:
     """Raise `SettingsError` where one of these tables has no row of as_of, and no run has written that day."""
     for table in tables:
-        if table.clock == "as_of" and lake.read_as_of(table).isEmpty() and not _is_written(lake, table):
+        if table.clock != "as_of":
+            continue
+        has_rows = lake.exists(table) and not lake.read_as_of(table).isEmpty()
+        if not has_rows and not _is_written(lake, table):
             raise SettingsError(
                 f"{table.title} has no row as of {lake.settings.as_of}: run the job that writes it for that day first "
                 "(`clm jobs` lists them in order)"

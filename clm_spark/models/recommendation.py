@@ -20,7 +20,7 @@ from clm_spark.models.filled_lists import filled_up
 from clm_spark.models.list_slices import ListComparison, slice_figures
 from clm_spark.models.recommender import list_length
 from clm_spark.models.registry import ModelVersion, fingerprint
-from clm_spark.models.surfaces.facts import LOOKED_AT, with_facts
+from clm_spark.models.surfaces.facts import LOOKED_AT, check_facts, with_facts
 from clm_spark.models.surfaces.lists import exclusions_of, lists_of, num_candidates, ruled
 from clm_spark.models.task import Comparison, Inputs, Split, Task, digest
 from clm_spark.session import persisted
@@ -117,7 +117,7 @@ class Recommendation(Task):
             persisted(customer_ranking(lists, split.truth, models=list(filled))) as measured,
         ):
             return ListComparison.of(
-                mean_figures(measured).unionByName(list_figures(lists, _items_bought(split.test))),
+                mean_figures(measured).unionByName(list_figures(lists, _shops_items(split.test))),
                 sampled_means(measured, seed=asked.seed, most=asked.max_customers),
                 decided_by=self.decided_by,
                 settings=asked,
@@ -127,7 +127,9 @@ class Recommendation(Task):
     def write(self, lake: Lake, answers: DataFrame, served: ModelVersion) -> None:
         """The champion's candidates of as_of, filled up, as a list per surface, and what its rules removed."""
         asked, day = self.population_rows(lake), lake.settings.as_of
-        candidates = filled_up(answers, asked, top_k=num_candidates(lake.settings))
+        check_facts(lake)
+        num_untried = lake.settings.surfaces.num_untried
+        candidates = filled_up(answers, asked, top_k=num_candidates(lake.settings), num_untried=num_untried)
         source = F.coalesce("source", F.lit(served.model))
         named = candidates.withColumns({"as_of": F.lit(day), "source": source, "model_version": F.lit(served.version)})
         with persisted(ruled(with_facts(named, lake), lake.settings)) as on_surfaces:
@@ -138,11 +140,11 @@ class Recommendation(Task):
                 lake.replace(rows.select(table.schema.names), into=table, as_of=day)
 
 
-def _items_bought(inputs: Inputs) -> DataFrame:
-    """One row per item with its purchases by that morning and its category."""
+def _shops_items(inputs: Inputs) -> DataFrame:
+    """One row per item that was bought by that morning or is in the vocabulary, with its purchases and its category."""
     days = inputs.read(ITEM_DAYS).groupBy("item_id").agg(F.sum("num_buyer_days").alias("num_bought"))
     categories = inputs.read(ITEM_VOCABULARY).select("item_id", "category")
-    return days.where(F.col("num_bought") > 0).join(categories, on="item_id", how="left")
+    return days.where(F.col("num_bought") > 0).join(categories, on="item_id", how="full")
 
 
 def _pairs(lake: Lake, day: date) -> DataFrame:

@@ -137,7 +137,7 @@ class Task(ABC):
     areas: ClassVar[tuple[str, ...]] = ("evaluation",)  # settings that its comparison depends on, beside its section
     reads: ClassVar[tuple[Table, ...]]  # to train and test
     asks: ClassVar[tuple[Table, ...]]  # to score
-    looks_up: ClassVar[tuple[Table, ...]] = ()  # when answers are written; they may lack the day
+    looks_up: ClassVar[tuple[Table, ...]] = ()  # when answers are written; most may lack the day
     writes: ClassVar[tuple[Table, ...]]  # answers
     keeps_numbers: ClassVar[bool] = False  # a model takes over those of the one in use, whichever that is
     reports: ClassVar[tuple[Table, ...]] = ()  # written beside gold.model_metrics when models are compared

@@ -28,7 +28,7 @@ from clm_spark.models.customer_inputs import FEATURES, logged_features
 from clm_spark.models.reasons import CONTRIBUTIONS
 from clm_spark.models.tree_shap import Leaf, contributions
 from clm_spark.models.tuning import Tunable
-from clm_spark.settings import Settings
+from clm_spark.settings import Seed, Settings
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -40,11 +40,11 @@ class GbtSettings(Tunable):
     key: ClassVar[str] = "gbt"
     max_iterations: Count = 60
     max_depth: Count = 2
-    step_size: float = 0.05
+    step_size: Annotated[float, Field(gt=0)] = 0.05
     subsample: Share = Field(0.5, description="share of the rows that each tree sees")
     feature_share: Share = Field(0.3, description="share of the features per split")
     min_leaf_customers: Count = 100
-    seed: int = 7
+    seed: Seed = 7
 
 
 class DecisionTreeSettings(Tunable):
@@ -53,7 +53,7 @@ class DecisionTreeSettings(Tunable):
     key: ClassVar[str] = "decision_tree"
     max_depth: Count = 4
     min_leaf_customers: Count = 50
-    seed: int = 7
+    seed: Seed = 7
 
 
 class RandomForestSettings(Tunable):
@@ -64,7 +64,7 @@ class RandomForestSettings(Tunable):
     max_depth: Count = 6
     feature_share: Share = Field(0.3, description="share of the features per split")
     min_leaf_customers: Count = 20
-    seed: int = 7
+    seed: Seed = 7
 
 
 class _Trees(Classifier):

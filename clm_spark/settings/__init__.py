@@ -12,7 +12,7 @@ from clm_spark.settings.monitoring import MonitoringSettings
 from clm_spark.settings.packaged import conf_file
 from clm_spark.settings.pages import NeighbourOrder, NeighbourSettings, RankingSettings
 from clm_spark.settings.places import LakehouseSettings, ReportSettings, SparkSettings, TrackingSettings
-from clm_spark.settings.section import Section, ZoneName
+from clm_spark.settings.section import Section, Seed, ZoneName
 from clm_spark.settings.shop import ShopSettings
 from clm_spark.settings.surfaces import ShopFactsSettings, SurfaceSettings, SurfacesSettings
 
@@ -38,6 +38,7 @@ __all__ = [
     "RfmSettings",
     "Section",
     "Sections",
+    "Seed",
     "SessionizeSettings",
     "Settings",
     "ShopFactsSettings",

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from clm_spark.settings.section import Section
+from clm_spark.settings.section import Section, Seed
 
 
 class EvaluationSettings(Section):
@@ -17,7 +17,7 @@ class EvaluationSettings(Section):
     folds: Annotated[int, Field(ge=2)] = Field(
         3, description="parts that customers are divided into, for scores that a classifier's fit has not seen"
     )
-    seed: int = 7
+    seed: Seed = 7
     leave_out: tuple[str, ...] = Field((), description="models that do not take part, by name, e.g. transformer")
     take_in: tuple[str, ...] = Field(
         (), description="models that take part only where they are named here: gbt, transformer_head, svd, nmf"

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from clm_spark.settings.section import Section
+from clm_spark.settings.section import Section, Seed
 
 
 class FactorSettings(Section):
@@ -22,4 +22,4 @@ class FactorSettings(Section):
         0.85, description="Tucker's congruence from which a factor is that of the fit before, and keeps its number"
     )
     refit_every_days: Annotated[int, Field(ge=1)] = Field(28, description="age at which factors are fitted anew")
-    seed: int = 7
+    seed: Seed = 7

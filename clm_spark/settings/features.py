@@ -18,8 +18,8 @@ class FeatureSettings(Section):
     panel_every_days: Annotated[int, Field(ge=1)] = 28
     panel_size: Annotated[int, Field(ge=1)] = Field(7, description="how many as_of dates, the asked one included")
     as_of_alone: bool = Field(False, description="write the run's own as_of and no training days, as a backfill does")
-    kind_strengths: dict[ItemKind, float] = Field(
-        STRENGTHS, description="weight of one event of each kind in an interaction's strength"
+    kind_strengths: dict[ItemKind, Annotated[float, Field(ge=0)]] = Field(
+        STRENGTHS, min_length=1, description="weight of one event of each kind in an interaction's strength"
     )
     sequence_kinds: tuple[str, ...] = ("view", "cart", "purchase")
     panel_sequences: bool = Field(

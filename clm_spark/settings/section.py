@@ -3,7 +3,7 @@
 from typing import Annotated, ClassVar
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 def _is_zone(name: str) -> str:
@@ -16,8 +16,12 @@ def _is_zone(name: str) -> str:
 ZoneName = Annotated[str, AfterValidator(_is_zone)]
 
 
+# Of random numbers: what NumPy, torch, XGBoost and Spark all take.
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
 class Section(BaseModel):
     """A group of settings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     key: ClassVar[str] = ""  # a model's or a task's section: its name in the settings files

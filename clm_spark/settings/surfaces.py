@@ -1,9 +1,9 @@
 """Where lists are shown, and the business rules of each place."""
 
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from clm_spark.settings.section import Section
 
@@ -58,6 +58,12 @@ class SurfaceSettings(Section):
         "back",
     )
 
+    @model_validator(mode="after")
+    def _has_the_paid_places(self) -> Self:
+        if self.length and self.sponsored_places and self.sponsored_places[-1] > self.length:
+            raise ValueError(f"expected sponsored_places within the list's {self.length} items")
+        return self
+
 
 class HomeSettings(SurfaceSettings):
     """The page that a customer enters the shop by."""
@@ -86,6 +92,11 @@ class SurfacesSettings(Section):
     product_page: ProductPageSettings = ProductPageSettings()
     num_candidates: Annotated[int, Field(ge=1)] = Field(
         100, description="ranked candidates of a customer that the rules choose from"
+    )
+    num_untried: Annotated[int, Field(ge=0)] = Field(
+        50,
+        description="popular items that the customer has not taken to, as candidates behind these: for places that the rules "
+        "empty, such as beside a product, where all that the customer buys is left out",
     )
 
 

@@ -117,6 +117,14 @@ def test_rules_count_purchases_and_fill_lists_up(spark, new_lake):
         found = filled_up(model.score("", inputs), inputs, top_k=3).orderBy("customer_id", "rank").collect()
         return {who: [(row.item_id, row.source) for row in found if row.customer_id == who] for who in ("a", "b")}
 
+    def untried(model):
+        """What stands behind a list of one."""
+        inputs = Inputs(lake, date(2024, 2, 1), spark.createDataFrame(rows, PAIRS))
+        found = filled_up(model.score("", inputs), inputs, top_k=1, num_untried=2).where("rank > 1").orderBy("rank")
+        behind = found.collect()
+        assert {row.source for row in behind} == {filled}
+        return {who: [row.item_id for row in behind if row.customer_id == who] for who in ("a", "b")}
+
     def all_of(*pairs):
         return {"a": list(pairs), "b": list(pairs)}
 
@@ -128,6 +136,7 @@ def test_rules_count_purchases_and_fill_lists_up(spark, new_lake):
         "b": [("w", own), ("x", filled), ("z", filled)],
     }
     assert shown(Popularity(), hide_seen=True) == {"a": [], "b": [("x", own), ("z", own), ("y", own)]}
+    assert untried(OwnFavourites()) == {"a": [], "b": ["x", "z"]}, "a took to all that is popular"
     assert shown(OwnFavourites(), hide_seen=True) == {"a": [], "b": [("x", filled), ("z", filled), ("y", filled)]}
 
 

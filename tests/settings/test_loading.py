@@ -53,6 +53,13 @@ def test_the_digest_names_what_decides_rows():
         (lambda: load("shop=secret_garden"), ["shop.name", "Spark hides what holds secret", "secret_garden"]),
         (lambda: load("shop.time_zone=CET"), ["shop.time_zone", "IANA name such as Europe/Vienna", "CET"]),
         (lambda: load("segments.k_from=9"), ["k_from must not be above"]),
+        (
+            lambda: load("als.seed=-1", "evaluation.seed=-1"),
+            ["als.seed", "evaluation.seed", "greater than or equal to 0"],
+        ),
+        (lambda: load("rankings.half_life_days=.inf"), ["rankings.half_life_days", "finite number"]),
+        (lambda: load("features.kind_strengths.refund=-5"), ["kind_strengths.refund", "greater than or equal to 0"]),
+        (lambda: load("surfaces.email.sponsored_places=[9]"), ["surfaces.email", "within the list's 6 items"]),
         (lambda: load(as_of="yesterday"), ["as_of", "yesterday"]),
         (lambda: load(profile="moon"), ["profile 'moon' is unknown", "local"]),
         (lambda: load(conf_dir="/nowhere"), ["no settings folder at /nowhere", "--conf-dir"]),

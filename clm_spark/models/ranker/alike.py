@@ -17,7 +17,7 @@ from clm_spark.models.ranker.settings import CandidateSettings
 from clm_spark.models.ranker.sources import NEIGHBOURS, TASTES, Block
 from clm_spark.models.recommender import RecommenderRule
 from clm_spark.models.task import Inputs
-from clm_spark.settings import Section
+from clm_spark.settings import Section, Seed
 from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, EVENTS, ITEM_VOCABULARY
 
 MODULES = (
@@ -95,7 +95,7 @@ class NmfSettings(Section):
     key: ClassVar[str] = "nmf"
     dimensions: Annotated[int, Field(ge=1)] = 32
     iterations: Annotated[int, Field(ge=1)] = 30
-    seed: int = 7
+    seed: Seed = 7
 
 
 class Nmf(RecommenderRule):

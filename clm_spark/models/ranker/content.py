@@ -1,14 +1,19 @@
 """Content as a source of candidates: items as vectors of their texts, whether anybody bought them or not."""
 
+import logging
+
 import numpy as np
 from pyspark.sql import DataFrame
 from scipy import sparse
 
 from clm_spark.models.item_texts import item_texts, word_weights
+from clm_spark.models.ranker.histories import numbered_items
 from clm_spark.models.ranker.lines import Floats, Singles
 from clm_spark.models.ranker.settings import CandidateSettings
 from clm_spark.models.ranker.truncated_svd import truncated_svd
 from clm_spark.models.task import Inputs
+
+log = logging.getLogger(__name__)
 
 
 def content_at(inputs: Inputs, *, num_items: int) -> Singles | None:
@@ -20,7 +25,15 @@ def content_at(inputs: Inputs, *, num_items: int) -> Singles | None:
     settings = inputs.settings.of(CandidateSettings)
     if not settings.from_content:
         return None
-    texts = item_texts(inputs.lake, inputs.as_of, settings.item_text)
+    texts = item_texts(inputs.lake, inputs.as_of, settings.item_text, numbered_items(inputs))
+    found = _vectors_of(texts, settings, num_items=num_items)
+    if not found.any():
+        names = ", ".join(settings.item_text)
+        log.warning("no item has a text: expected values of %s in the log; see candidates.item_text", names)
+    return found
+
+
+def _vectors_of(texts: DataFrame, settings: CandidateSettings, *, num_items: int) -> Singles:
     if settings.text_encoder is None:
         return by_words(texts, settings, num_items=num_items)
     from clm_spark.models.transformer.texts import frozen_vectors

@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from datetime import date
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from clm_spark.events.identity.persons import known_persons, with_person
 from clm_spark.features.panel import at_each
 from clm_spark.features.versions import of_persons, seen_days
+from clm_spark.features.vocabulary import is_retired, num_taken
 from clm_spark.models.task import Inputs
 from clm_spark.privacy.pseudonyms import GUEST
-from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY
+from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, ITEM_DAYS, ITEM_VOCABULARY
 
 # Of a day with an item. A line that does not say how many is one.
 LINE = {
@@ -22,17 +23,20 @@ LINE = {
     "looks": "CAST(num_views + num_clicks + num_carts AS FLOAT)",
 }
 
+TELLS = "num_lines > 0 OR num_views + num_clicks + num_carts > 0"
+
 
 def histories_at(inputs: Inputs, days: Sequence[date]) -> DataFrame:
     """One row per customer and as_of in `days`: `customer_key`, and per line `items`, `ages`, `units`, `spent`, `looks`.
 
-    As known on each of the mornings. Items are those of the vocabulary of `inputs.as_of`: it keeps their numbers, so an
-    earlier morning knows fewer of them. A customer's lines come together in one row: bounded by what one person does.
+    As known on each of the mornings. Items are those of `numbered_items`, of which an earlier morning knows fewer
+    (`known_items`). Days with neither a purchase nor a look, such as of impressions alone, are left out. A customer's
+    lines come together in one row: bounded by what one person does.
     """
     partials = inputs.lake.read(CUSTOMER_ITEM_DAYS).where(F.col("customer_id") != GUEST)
     seen = seen_days(partials, days, CUSTOMER_ITEM_DAYS)
     lines = of_persons(seen, known_persons(inputs.lake, days), CUSTOMER_ITEM_DAYS)
-    named = lines.join(F.broadcast(_vocabulary(inputs)), on="item_id", how="inner")
+    named = lines.where(TELLS).join(F.broadcast(known_items(inputs, days)), on=["item_id", "as_of"], how="inner")
     line = F.struct(*(F.expr(sql).alias(name) for name, sql in LINE.items()))
     gathered = named.groupBy("customer_id", "as_of").agg(F.collect_list(line).alias("_lines"))
     key = F.xxhash64("customer_id").alias("customer_key")
@@ -49,9 +53,35 @@ def taken_after(inputs: Inputs, days: Sequence[date], *, horizon_days: int) -> D
     dated = at_each(known.select("customer_id", "item_id", "day_on"), days)
     is_after = (F.col("day_on") >= F.col("as_of")) & (F.col("day_on") < F.date_add("as_of", horizon_days))
     bought = with_person(dated.where(is_after).drop("day_on"), known_persons(inputs.lake, days))
-    named = bought.join(F.broadcast(_vocabulary(inputs)), on="item_id", how="inner")
+    named = bought.join(F.broadcast(known_items(inputs, days)), on=["item_id", "as_of"], how="inner")
     return named.groupBy("customer_id", "as_of").agg(F.collect_set("item_index").alias("taken"))
 
 
-def _vocabulary(inputs: Inputs) -> DataFrame:
-    return inputs.read(ITEM_VOCABULARY).select("item_id", "item_index")
+def numbered_items(inputs: Inputs) -> DataFrame:
+    """One row per item of the vocabulary of `inputs.as_of`: `item_id`, `category`, and `item_index` from 1 without a gap.
+
+    Not the vocabulary's own indices: items that were retired keep theirs, and arrays by index would grow with them.
+    """
+    # One task sorts them: bounded by recommend.max_items.
+    in_order = F.row_number().over(Window.orderBy("item_index"))
+    return inputs.read(ITEM_VOCABULARY).withColumn("item_index", in_order).select("item_id", "category", "item_index")
+
+
+def known_items(inputs: Inputs, days: Sequence[date]) -> DataFrame:
+    """One row per item of `numbered_items` and as_of in `days` on which it could be recommended: `item_id`, `as_of`, `item_index`.
+
+    On earlier days those with as many events as an index takes, and not retired. Who learned from that morning with all
+    items of today would learn that new items sell: those that did not are in no vocabulary.
+    """
+    numbered = numbered_items(inputs).drop("category")
+    if [*days] == [inputs.as_of]:
+        return numbered.withColumn("as_of", F.lit(inputs.as_of))
+    settings, retire_after_days = inputs.settings, inputs.settings.recommend.retire_after_days
+    taken = num_taken(settings.features.kind_strengths)
+    seen = seen_days(inputs.lake.read(ITEM_DAYS), days, ITEM_DAYS).groupBy("item_id", "as_of").agg(
+        F.sum(taken).alias("_num"), F.max(F.when(taken > 0, F.col("day_on"))).alias("_last_on")
+    )  # fmt: skip
+    frequent = seen.where(F.col("_num") >= settings.recommend.min_item_events)
+    if retire_after_days is not None:
+        frequent = frequent.where(~is_retired("_last_on", retire_after_days))
+    return numbered.join(frequent.select("item_id", "as_of"), on="item_id", how="inner")

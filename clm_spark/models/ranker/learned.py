@@ -36,7 +36,8 @@ def knowledge_at(
 ) -> Knowledge:
     """What `histories`, one row per customer of one morning, say of the items.
 
-    `categories` and `contents`, the vectors of texts, are by item index. On the driver come one row per item of a bounded vocabulary, and the histories of `reference_customers`. Raises
+    `categories` and `contents`, the vectors of texts, are by item index. On the driver come one row per item of a bounded
+    vocabulary, and the histories of `reference_customers`, those who bought before those who only looked. Raises
     `TooLittleDataError` where nothing was bought.
     """
     num_items, settings = len(categories), asked.settings
@@ -45,7 +46,8 @@ def knowledge_at(
         raise TooLittleDataError(
             "items cannot be ranked: expected purchases of indexed items by known customers, got none"
         )
-    drawn = histories.orderBy(F.xxhash64("customer_key", F.lit(settings.seed)), "customer_key")
+    only_looked = ~F.exists("units", lambda units: units > 0)
+    drawn = histories.orderBy(only_looked, F.xxhash64("customer_key", F.lit(settings.seed)), "customer_key")
     batches = drawn.select(*HISTORY).limit(settings.reference_customers).sort("customer_key").toArrow().to_batches()
     references = histories_of(joined(batches), num_items=num_items, longest=settings.longest_history)
     transformer = trained(references.bought, asked.transformer) if settings.from_transformer else None

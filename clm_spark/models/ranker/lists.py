@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.models.ranker.content import content_at
-from clm_spark.models.ranker.histories import histories_at
+from clm_spark.models.ranker.histories import histories_at, numbered_items
 from clm_spark.models.ranker.knowledge import Knowledge, numbered
 from clm_spark.models.ranker.learned import Scorer, knowledge_at, ranked
 from clm_spark.models.ranker.lines import Ints
@@ -18,7 +18,6 @@ from clm_spark.models.task import Inputs
 from clm_spark.models.transformer.settings import TransformerSettings
 from clm_spark.session import persisted
 from clm_spark.settings import Settings
-from clm_spark.tables.catalog import ITEM_VOCABULARY
 
 KNOWLEDGE = "ranker.knowledge"
 
@@ -48,14 +47,14 @@ def lists_by(scorer: Callable[[], Scorer], inputs: Inputs, *, length: int) -> Da
     histories = histories_at(inputs, [inputs.as_of])
     of_them = histories.join(inputs.rows.select("customer_id").distinct(), on="customer_id", how="left_semi")
     lists = ranked(of_them, known_at(inputs), candidate_options(inputs.settings), scorer=scorer, top_k=length)
-    items = inputs.read(ITEM_VOCABULARY).select("item_index", "item_id")
+    items = numbered_items(inputs).select("item_index", "item_id")
     by_item = lists.join(F.broadcast(items), on="item_index", how="inner")
     return by_item.select("customer_id", "rank", "item_id", "relevance", "reason")
 
 
 def categories_of(inputs: Inputs) -> Ints:
-    """A number for the category of each item index; bounded by `recommend.max_items`."""
-    rows = inputs.read(ITEM_VOCABULARY).select("item_index", F.coalesce("category", F.lit(""))).toArrow()
+    """A number for the category of each of `numbered_items`; bounded by `recommend.max_items`."""
+    rows = numbered_items(inputs).select("item_index", F.coalesce("category", F.lit(""))).toArrow()
     index, names = (column.to_numpy() for column in rows.columns)
     categories = np.zeros(int(index.max(initial=0)) + 1, np.int64)
     categories[index] = numbered(names)

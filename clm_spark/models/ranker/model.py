@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from functools import reduce
 from typing import Any
 
+import numpy as np
 from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -18,9 +19,9 @@ from clm_spark.models.ranker.alike import MODULES
 from clm_spark.models.ranker.candidates import candidates_of
 from clm_spark.models.ranker.content import content_at
 from clm_spark.models.ranker.features import as_trees_know, features_with, unknown_as
-from clm_spark.models.ranker.histories import histories_at, taken_after
+from clm_spark.models.ranker.histories import histories_at, known_items, taken_after
 from clm_spark.models.ranker.learned import Scored, Scorer, examples_of, knowledge_at
-from clm_spark.models.ranker.lines import Ints
+from clm_spark.models.ranker.lines import Ints, Singles
 from clm_spark.models.ranker.lists import candidate_options, categories_of, lists_by
 from clm_spark.models.ranker.reasons import reasons_of
 from clm_spark.models.ranker.settings import CandidateSettings, RankerSettings
@@ -31,7 +32,7 @@ from clm_spark.models.task import Inputs
 from clm_spark.models.transformer.settings import TransformerSettings
 from clm_spark.session import persisted
 from clm_spark.settings import Settings
-from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, EVENTS, ITEM_VOCABULARY
+from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, EVENTS, ITEM_DAYS, ITEM_VOCABULARY
 
 ASKED = "features.json"  # beside the trees: what they are asked with
 VALIDATES = "is_validation"
@@ -50,7 +51,7 @@ class Ranker(Recommender):
     name = "ranker"
     words = "learned ranker"
     section = RankerSettings
-    inputs = (CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY, EVENTS)
+    inputs = (CUSTOMER_ITEM_DAYS, ITEM_DAYS, ITEM_VOCABULARY, EVENTS)
     uses = (*MODULES, "clm_spark.models.ranker.reasons")
 
     def settings_used(self, settings: Settings) -> list[str]:
@@ -79,19 +80,21 @@ class Ranker(Recommender):
             features = features_with(asked.settings)
             model, asked_with = fit_ranker(examples, features, settings), examples.select(*features)
             packages = ("scikit-learn", "xgboost-cpu")
-            files.write_text(f"{path}/{ASKED}", json.dumps(_asked_with(features)))
+            files.write_text(f"{path}/{ASKED}", json.dumps(_asked_with(asked)))
             save_spark_pipeline(PipelineModel([model]), path, rows=asked_with, answer="probability", packages=packages)
 
     def differs(self, path: str, inputs: Inputs) -> str | None:
-        """Whether its trees know other features than candidates have by now."""
-        known = json.loads(files.read_text(f"{path}/{ASKED}")) if files.exists(f"{path}/{ASKED}") else None
-        asked = _asked_with(features_with(inputs.settings.of(CandidateSettings)))
-        if not isinstance(known, dict):
-            return "its trees were trained by an earlier release, which told them otherwise what is not known"
-        if list(known.items()) == list(asked.items()):
-            return None
-        other = sorted({*known} ^ {*asked}) or [name for name in asked if known[name] != asked[name]]
-        return f"its trees were trained on other features: {', '.join(other) or 'the same in another order'}"
+        """Whether its trees know other features than candidates have by now, or such as were made by other settings."""
+        known = json.loads(files.read_text(f"{path}/{ASKED}")) if files.exists(f"{path}/{ASKED}") else {}
+        asked = _asked_with(candidate_options(inputs.settings))
+        if {*known} != {*asked}:
+            return "its trees were trained by an earlier release, which told them other things"
+        for what, before in known.items():
+            if list(before.items()) != list(asked[what].items()):
+                names = sorted({*before, *asked[what]})
+                other = [name for name in names if before.get(name) != asked[what].get(name)]
+                return f"its trees were trained on other {what}: {', '.join(other) or 'the same in another order'}"
+        return None
 
     def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
         """A row per customer of `inputs.rows` and rank, from the trees at `path` and what is known on the morning."""
@@ -100,9 +103,14 @@ class Ranker(Recommender):
         return lists_by(lambda: by_trees(trees.value), inputs, length=length)
 
 
-def _asked_with(features: Sequence[str]) -> dict[str, float]:
-    """The features by name, and the number that stands for what is not known of each."""
-    return {name: unknown_as(name) for name in features}
+def _asked_with(asked: CandidateOptions) -> dict[str, dict[str, Any]]:
+    """What trees must be asked with: the settings that features are made by, and the features with what stands for an unknown one."""
+    settings = {"recommend.test_days": asked.recent_days, "recommend.hide_seen": asked.hides_seen}
+    settings |= {f"{CandidateSettings.key}.{name}": of for name, of in asked.settings.model_dump(mode="json").items()}
+    if asked.settings.from_transformer:
+        of_it = asked.transformer.model_dump(mode="json")
+        settings |= {f"{TransformerSettings.key}.{name}": of for name, of in of_it.items()}
+    return {"settings": settings, "features": {name: unknown_as(name) for name in features_with(asked.settings)}}
 
 
 def fit_ranker(examples: DataFrame, features: Sequence[str], settings: RankerSettings) -> Any:
@@ -159,6 +167,8 @@ def by_trees(trees: bytes) -> Scorer:
         scores = booster.inplace_predict(told)
 
         def reasons(chosen: Ints) -> list[str]:
+            if len(chosen) == 0:  # XGBoost's answer would have no columns
+                return []
             # Shares along each tree's path, not TreeSHAP: that takes a hundred times as long.
             added = booster.predict(
                 xgboost.DMatrix(told[chosen], feature_names=list(features)), pred_contribs=True, approx_contribs=True
@@ -189,13 +199,24 @@ def _panels(
             log.info("the ranker does not learn from %s: no customer known then bought in the days after", day)
             continue
         try:
-            known = inputs.lake.spark.sparkContext.broadcast(knowledge_at(known_then, categories, asked, contents))
+            then = _of_known_items(contents, inputs, day)
+            known = inputs.lake.spark.sparkContext.broadcast(knowledge_at(known_then, categories, asked, then))
         except TooLittleDataError as error:
             log.info("the ranker does not learn from %s: %s", day, error)
             continue
         drawn = buyers.orderBy(F.xxhash64("customer_key", F.lit(settings.seed)), "customer_key")
         examples = examples_of(drawn.limit(settings.customers_per_panel), known, asked, settings)
         yield examples.withColumn("as_of", F.lit(day))
+
+
+def _of_known_items(contents: Singles | None, inputs: Inputs, day: date) -> Singles | None:
+    """The vectors of the items that could be recommended on that day; 0 for the others."""
+    if contents is None:
+        return None
+    items = known_items(inputs, [day]).select("item_index").toArrow()["item_index"].to_numpy()  # bounded by max_items
+    found = np.zeros_like(contents)
+    found[items] = contents[items]
+    return found
 
 
 def _check_labels(examples: DataFrame) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from clm_spark.settings import Section
+from clm_spark.settings import Section, Seed
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -15,7 +15,7 @@ class CandidateSettings(Section):
 
     key: ClassVar[str] = "candidates"
     own: Count = Field(400, description="items that the customer bought, the strongest first")
-    looked_at: Count = Field(50, description="items viewed or carted and never bought, the latest first")
+    looked_at: Count = Field(50, description="items viewed or carted on a day without buying them, the latest first")
     popular: Count = Field(60, description="items bought most, ever and of late: each")
     from_neighbours: Count = Field(100, description="items that like customers buy")
     from_items: Count = Field(50, description="items bought together with the customer's, and after them: each")
@@ -61,7 +61,7 @@ class CandidateSettings(Section):
     )
     als_regularization: Annotated[float, Field(gt=0)] = 0.1
     longest_history: Count = Field(5_000, description="latest lines of a customer that are looked at")
-    seed: int = 7
+    seed: Seed = 7
 
 
 class RankerSettings(Section):
@@ -86,4 +86,4 @@ class RankerSettings(Section):
     feature_share: Share = Field(0.3, description="share of the features per tree")
     min_leaf_weight: Annotated[float, Field(ge=0)] = 20.0
     num_workers: Count = Field(1, description="Spark tasks that train together; each holds its part of the rows")
-    seed: int = 7
+    seed: Seed = 7

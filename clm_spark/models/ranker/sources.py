@@ -112,12 +112,15 @@ def _by_neighbours(block: Block) -> Scores:
 
 
 def _by_nearest(block: Block) -> Scores:
-    """What the customers whose vectors are nearest buy, as TIFU-KNN has it: Euclidean distance, each counts the same."""
+    """What the customers whose vectors are nearest buy, as TIFU-KNN has it: Euclidean distance, each counts the same.
+
+    The customer's own vector does not count, be the customers of reference as few as they may.
+    """
     length, alike = lengths_of(basket_vectors(block.histories.bought))[:, None], block.alike
     others = block.known.lengths
     nearness = 2 * alike * length * others - others**2
     nearness[alike < 0] = -np.inf
-    return _votes(block, nearness, weigh=np.ones_like)
+    return _votes(block, nearness, weigh=lambda near: np.isfinite(near).astype(np.float32))
 
 
 def _votes(block: Block, nearness: Singles, *, weigh: Callable[[Singles], Singles]) -> Scores:

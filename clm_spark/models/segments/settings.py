@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from clm_spark.settings import Section
+from clm_spark.settings import Section, Seed
 
 
 class SegmentSettings(Section):
@@ -30,7 +30,7 @@ class SegmentSettings(Section):
         28, description="age at which the segments in use are compared with a new fit"
     )
     refit_on_drift: bool = Field(True, description="compare at once when a feature they are cut by has drifted")
-    seed: int = 7
+    seed: Seed = 7
 
     @model_validator(mode="after")
     def _range_is_not_empty(self) -> "SegmentSettings":

@@ -11,6 +11,8 @@ from pyspark.sql import functions as F
 
 from clm_spark.tables.catalog import RULES
 
+YEAR_DAYS = 365
+
 
 def is_sold_out() -> Column:
     """Stock: the shop counts no unit."""
@@ -67,7 +69,7 @@ CAPS: Mapping[str, Callable[[], tuple[Column, Column]]] = {
     "category_cap": lambda: (F.col("category"), F.col("asked.max_per_category")),
     "brand_cap": lambda: (F.col("brand"), F.col("asked.max_per_brand")),
     "min_new": lambda: (
-        F.when(F.col("bought_days_ago").isNotNull(), F.lit("bought")),
+        F.when(F.col("bought_days_ago") <= YEAR_DAYS, F.lit("bought")),
         F.when(F.col("asked.min_new") > 0, F.col("asked.length") - F.col("asked.min_new")),
     ),
 }
@@ -90,7 +92,8 @@ def with_place(kept: DataFrame) -> DataFrame:
     The best sponsored ones take `asked.sponsored_places`; the others fill the free places in the order of their rank.
     """
     own = Window.partitionBy("customer_id", "surface")
-    is_sponsored, paid = F.coalesce("is_sponsored", F.lit(False)), F.col("asked.sponsored_places")
+    is_sponsored = F.coalesce("is_sponsored", F.lit(False))
+    paid = F.filter("asked.sponsored_places", lambda place: place <= F.col("asked.length"))
     nth_sponsored = F.count_if(is_sponsored).over(own.orderBy("rank").rowsBetween(Window.unboundedPreceding, 0))
     placed = kept.withColumn("has_paid_place", is_sponsored & (nth_sponsored <= F.size(paid)))
     placed = placed.withColumn("_nth", F.row_number().over(own.orderBy("has_paid_place", "rank")))

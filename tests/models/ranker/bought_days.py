@@ -4,6 +4,7 @@ from datetime import date
 
 from pyspark.sql import functions as F
 
+from clm_spark.features.item_days import item_days_from_customers
 from clm_spark.models.task import Inputs
 from clm_spark.tables import catalog as t
 
@@ -28,8 +29,10 @@ def written(lake, rows):
         if c.name not in named.columns
     }
     lake.replace(named.withColumns(rest), into=t.CUSTOMER_ITEM_DAYS)
+    lake.replace(item_days_from_customers(lake.read(t.CUSTOMER_ITEM_DAYS)), into=t.ITEM_DAYS)
     of_items = ", ".join(f"{c.name} {c.type.simpleString()}" for c in t.ITEM_VOCABULARY.columns)
-    items = [(f"i{number}", AS_OF, number + 1, 9, "abc"[number % 3]) for number in range(NUM_ITEMS)]
+    # Indices with gaps, as items that were retired leave them.
+    items = [(f"i{number}", AS_OF, 10 * number + 3, 9, "abc"[number % 3]) for number in range(NUM_ITEMS)]
     lake.replace(lake.spark.createDataFrame(items, of_items), into=t.ITEM_VOCABULARY)
 
 

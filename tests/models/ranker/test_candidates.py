@@ -10,7 +10,7 @@ import pytest
 from clm_spark.models.ranker import scores as scores_module
 from clm_spark.models.ranker.candidates import candidates_of
 from clm_spark.models.ranker.content import reduced
-from clm_spark.models.ranker.features import GROUPS, as_trees_know, features_with, unknown_as
+from clm_spark.models.ranker.features import GROUPS, NEVER, as_trees_know, features_with, unknown_as
 from clm_spark.models.ranker.knowledge import (
     DAMPING,
     basket_vectors,
@@ -187,6 +187,13 @@ def test_neighbours_and_nobody_is_their_own(known):
     assert np.allclose(cells_of(block, NEIGHBOURS)[who], nearest_votes(cosine, cosine)[who], atol=1e-5)
     distance = ((VECTORS[:, None] - VECTORS[None]) ** 2).sum(axis=2)
     assert np.allclose(cells_of(block, NEAREST)[who], nearest_votes(-distance, np.ones_like(distance))[who], atol=1e-5)
+
+
+def test_a_customer_of_few_is_told_of_the_others_alone(known):
+    everybody = SETTINGS.model_copy(update={"neighbours": NUM_CUSTOMERS + 5})
+    (block,) = blocks_of([batch_of(HISTORIES)], known, CandidateOptions(everybody, RECENT))
+    others = (VECTORS.sum(axis=0) - VECTORS) / (NUM_CUSTOMERS - 1)
+    assert np.allclose(cells_of(block, NEAREST), others, atol=1e-5)
 
 
 def test_items_bought_together_and_after(histories, known):
@@ -391,6 +398,33 @@ def test_the_reason_is_the_group_that_adds_most_of_those_that_the_trees_know():
         "costs 1.00, as the customer's purchases do",
         "often in a basket with what the customer buys",
     ]
+    assert reasons_of(names, features[:0], added[:0]) == []
+
+
+def test_a_reason_is_true():
+    names = features_with(SETTINGS.model_copy(update={"from_als": 0, "from_content": 0}))
+    usual = {name: np.nan if unknown_as(name) == NEVER else 0.0 for name in names} | {"item_days": 3.0, "price": np.nan}
+    price = {"price": 900.0, "price_over_usual": 1.4}
+    cases = [  # what weighs most, what is known, the reason
+        ("days", {"days": 1.0, "age": 4.0}, "bought once, 4 days ago"),
+        ("days", {}, "bought by customers 3 times, 0 of late"),
+        ("look_age", {"look_age": 2.0}, "looked at 2 days ago"),
+        ("look_age", {"category_look_age": 5.0}, "looked at others of its category 5 days ago"),
+        ("look_age", {}, "bought by customers 3 times, 0 of late"),
+        ("category_gap", {"category_age": 6.0}, "bought of its category 6 days ago"),
+        ("category_gap", {}, "bought by customers 3 times, 0 of late"),
+        ("price", price, "costs 900.00, as the customer's purchases do"),
+        ("price", price | {"price_over_usual": 300.0}, "bought by customers 3 times, 0 of late"),
+        ("price", {}, "bought by customers 3 times, 0 of late"),
+        (WITH, {WITH: 0.1}, "often in a basket with what the customer buys"),
+        (WITH, {}, "bought by customers 3 times, 0 of late"),
+        (NEIGHBOURS, {NEAREST: 0.1}, "bought by customers whose baskets are alike"),
+        (NEIGHBOURS, {}, "bought by customers 3 times, 0 of late"),
+        (OF_CATEGORY, {"item_days": 0.0}, "bought by nobody yet"),
+    ]
+    features = np.array([[(usual | known)[name] for name in names] for _, known, _ in cases], np.float32)
+    added = np.array([[5.0 if name == heaviest else 0.0 for name in (*names, "all")] for heaviest, *_ in cases])
+    assert reasons_of(names, features, added) == [reason for *_, reason in cases]
 
 
 def test_what_sells_in_the_customers_categories(known):

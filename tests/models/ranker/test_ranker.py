@@ -15,7 +15,7 @@ from clm_spark.evaluation.ranking import customer_ranking, mean_figures
 from clm_spark.files import local_path
 from clm_spark.models.comparison import stacked
 from clm_spark.models.ranker.alike import UserNeighbours
-from clm_spark.models.ranker.histories import histories_at, taken_after
+from clm_spark.models.ranker.histories import histories_at, known_items, taken_after
 from clm_spark.models.ranker.model import Ranker, fit_ranker
 from clm_spark.models.ranker.settings import CandidateSettings, RankerSettings
 from clm_spark.models.task import Inputs
@@ -24,7 +24,7 @@ from clm_spark.tables.lake import Lake
 HORIZON = 10
 NUM_CUSTOMERS, NUM_DAYS = 80, 200
 SECTIONS = {
-    "recommend": {"test_days": HORIZON, "top_k": 5},
+    "recommend": {"test_days": HORIZON, "top_k": 5, "min_item_events": 1},
     "ranker": {"panels": 3, "num_trees": 40, "max_depth": 4, "min_leaf_weight": 1.0, "step_size": 0.2},
     "candidates": {"neighbours": 10, "tastes": 4},
     "evaluation": {"replicates": 50},
@@ -49,6 +49,7 @@ def test_histories_as_known_on_each_morning(lake):
             ("b", "i0", later, later, 1, 0),
             ("b", "i9", day + timedelta(days=HORIZON), day + timedelta(days=HORIZON), 1, 0),
             ("c", "unknown", day, day, 1, 0),
+            ("d", "i4", eve, eve, 0, 0),  # shown, and no more
         ],
     )
     inputs = inputs_of(lake, ["a", "b"])
@@ -62,7 +63,32 @@ def test_histories_as_known_on_each_morning(lake):
         ("b", AS_OF): [(1, 17, 1.0, 0.0), (10, 10, 1.0, 0.0)],
     }
     taken = {row.customer_id: row.taken for row in taken_after(inputs, [day], horizon_days=HORIZON).collect()}
-    assert taken == {"a": [3], "b": [1]}, "from the morning on, for as many days, purchases alone"
+    assert taken == {"b": [1]}, "from the morning on, for as many days, purchases alone; of items known by then"
+
+
+def test_an_earlier_morning_knows_the_items_that_could_be_recommended_then(new_lake):
+    lake = new_lake(recommend={"min_item_events": 3, "retire_after_days": 50})
+    day = AS_OF - timedelta(days=20)
+
+    def on(ago, item, *, lines=1, views=0, late=0):
+        at = day - timedelta(days=ago)
+        return ("a", item, at, at + timedelta(days=late), lines, views)
+
+    rows = [
+        on(4, "i0", views=1), on(3, "i0"),  # three events
+        on(4, "i1"), on(2, "i1"), on(-1, "i1", views=5),  # two by then
+        on(4, "i2", views=4, late=4),  # five, but known on the morning after
+        on(60, "i3", views=9),  # retired by then
+        on(50, "i4", views=9),  # not yet
+    ]  # fmt: skip
+    written(lake, rows)
+    inputs = inputs_of(lake, ["a"])
+    known = {(row.item_id, row.item_index) for row in known_items(inputs, [day]).collect()}
+    assert known == {("i0", 1), ("i4", 5)}
+    assert {row.item_id for row in known_items(inputs, [AS_OF]).collect()} == {f"i{n}" for n in range(NUM_ITEMS)}
+    of_a = {row.as_of: sorted({*row["items"]}) for row in histories_at(inputs, [day, AS_OF]).collect()}
+    assert of_a[day] == [1, 5], "nothing is learned of items that were not known"
+    assert [row.taken for row in taken_after(inputs, [day], horizon_days=HORIZON).collect()] == []
 
 
 def habits():
@@ -110,16 +136,22 @@ def test_the_ranker_learns_what_is_due(lake, tmp_path):
 
     # Trees that know other features are not asked: neither by other settings, nor those of a release before.
     assert ranker.differs(path, inputs) is None
-    other = lake.settings.with_section(CandidateSettings(from_als=5))
-    of_others = Inputs(Lake(lake.spark, other), AS_OF, inputs.rows)
-    assert ranker.differs(path, of_others) == "its trees were trained on other features: als"
+    same = lake.settings.of(CandidateSettings)
+    two_weeks = lake.settings.recommend.model_copy(update={"test_days": 14})
+    for other, named in (
+        (lake.settings.with_section(same.model_copy(update={"from_als": 5})), "candidates.from_als"),
+        (lake.settings.model_copy(update={"recommend": two_weeks}), "recommend.test_days"),
+    ):
+        of_others = Inputs(Lake(lake.spark, other), AS_OF, inputs.rows)
+        assert ranker.differs(path, of_others) == f"its trees were trained on other settings: {named}"
     asked = local_path(f"{path}/features.json")
     known = json.loads(asked.read_text())
-    asked.write_text(json.dumps(known | {"age": 5.0}))
+    features = known["features"]
+    asked.write_text(json.dumps(known | {"features": features | {"age": 5.0}}))
     assert ranker.differs(path, inputs) == "its trees were trained on other features: age"
-    asked.write_text(json.dumps(dict(reversed(known.items()))))
+    asked.write_text(json.dumps(known | {"features": dict(reversed(features.items()))}))
     assert "in another order" in ranker.differs(path, inputs), "they are told apart by their places"
-    asked.write_text(json.dumps(list(known)))
+    asked.write_text(json.dumps(features))
     assert "by an earlier release" in ranker.differs(path, inputs)
     asked.unlink()
     assert "by an earlier release" in ranker.differs(path, inputs)

@@ -5,7 +5,8 @@ from datetime import date
 import pytest
 from pyspark.sql import functions as F
 
-from clm_spark.models.surfaces.facts import with_facts
+from clm_spark.errors import SettingsError
+from clm_spark.models.surfaces.facts import asked_facts, check_facts, with_facts
 from clm_spark.tables import catalog as t
 
 AS_OF = date(2024, 3, 1)
@@ -26,7 +27,7 @@ def put(lake, table, *rows):
 
 @pytest.fixture
 def candidates(lake):
-    rows = [("a", "milk"), ("a", "fridge"), ("a", "new"), ("b", "milk"), ("stranger", "milk")]
+    rows = [("a", "milk"), ("a", "fridge"), ("a", "new"), ("a", "other loose"), ("b", "milk"), ("stranger", "milk")]
     return lake.spark.createDataFrame(rows, "customer_id string, item_id string")
 
 
@@ -39,6 +40,8 @@ def test_facts_come_from_what_was_known_of_pair_item_and_customer(lake, candidat
         {"customer_id": "c", "item_id": "tea", "category": "food", "purchase_recency_days": 9, "mean_gap_days": 21.0},
         {"customer_id": "d", "item_id": "tea", "category": "food", "purchase_recency_days": 9, "mean_gap_days": 35.0},
         {"customer_id": "a", "item_id": "fridge", "category": "white goods", "purchase_recency_days": 30},
+        {"customer_id": "c", "item_id": "loose", "category": None, "purchase_recency_days": 9, "mean_gap_days": 14.0},
+        {"customer_id": "a", "item_id": "other loose", "category": None, "purchase_recency_days": 2},
     )  # fmt: skip
     put(
         lake, t.ITEM_FEATURES,
@@ -62,7 +65,8 @@ def test_facts_come_from_what_was_known_of_pair_item_and_customer(lake, candidat
         {"customer_id": "stranger", "channel": "sms", "is_allowed": True},
     )  # fmt: skip
     found = {(row.customer_id, row.item_id): row for row in with_facts(candidates, lake).collect()}
-    assert len(found) == 5
+    assert len(found) == 6
+    assert found["a", "other loose"].gap_days == 14.0, "items without a category are a group of their own"
     milk, fridge, new = found["a", "milk"], found["a", "fridge"], found["a", "new"]
     assert (milk.category, milk.brand, milk.num_in_stock, milk.is_sponsored) == ("food", "Alm", 5, True)
     assert (milk.bought_days_ago, milk.gap_days, milk.num_impressions) == (3, 7.0, 4)
@@ -76,7 +80,27 @@ def test_facts_come_from_what_was_known_of_pair_item_and_customer(lake, candidat
 
 def test_where_nothing_is_known_all_candidates_stay(lake, candidates):
     rows = with_facts(candidates, lake).collect()
-    assert len(rows) == 5
+    assert len(rows) == 6
     facts = [name for name in rows[0].asDict() if name not in ("customer_id", "item_id")]
     assert {"category", "num_in_stock", "channels", "gap_days"} <= {*facts}
     assert all(row[name] is None for row in rows for name in facts)
+
+
+def test_a_rule_that_is_on_needs_the_facts_of_the_day(new_lake):
+    off = {"home": {}, "email": {"permission": None, "max_per_category": None}, "product_page": {"min_new": 0}}
+    cases = [
+        ({}, {}, []),
+        ({"home": {"price_band": [0.5, 2]}}, {}, [t.CUSTOMER_FEATURES, t.ITEM_FEATURES]),
+        ({"home": {"max_impressions": 3}}, {}, [t.PAIR_FEATURES]),
+        ({"home": {"max_impressions": 3, "length": 0}}, {}, []),
+        ({"home": {"repeat_share": 0.5}}, {}, [t.ITEM_FEATURES, t.PAIR_FEATURES]),
+        ({}, {"items": "items.csv", "permissions": "agreed.csv"}, [t.ITEM_FACTS, t.CONTACT_PERMISSIONS]),
+    ]
+    for surfaces, files, needed in cases:
+        lake = new_lake(surfaces={**off, **{name: off[name] | of for name, of in surfaces.items()}}, shop_facts=files)
+        assert asked_facts(lake.settings) == needed, (surfaces, files)
+    with pytest.raises(SettingsError, match=r"silver.item_facts has no row as of 2024-03-01"):
+        check_facts(lake)
+    put(lake, t.ITEM_FACTS, {"item_id": "milk", "num_in_stock": 5})
+    put(lake, t.CONTACT_PERMISSIONS, {"customer_id": "a", "channel": "email", "is_allowed": True})
+    check_facts(lake)

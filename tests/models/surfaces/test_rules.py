@@ -84,6 +84,8 @@ def test_caps_count_what_is_kept(spark):
         ("a category's cap comes first", 3, {**cap, **brand}, {**tea, "brand": "b"}, None),
         ("one of three may be known", 1, new, bought, None), ("one of three may be known", 2, new, bought, "min_new"),
         ("one of three may be known", 3, new, {}, None), ("one of three may be known", 4, new, {}, None),
+        ("bought more than a year ago", 1, {"length": 2, "min_new": 2}, {"bought_days_ago": 366}, None),
+        ("bought a year ago", 1, {"length": 2, "min_new": 2}, {"bought_days_ago": 365}, "min_new"),
         ("none may", 1, {"length": 2, "min_new": 2}, bought, "min_new"),
         ("more new ones than places", 1, {"length": 2, "min_new": 5}, bought, "min_new"),
     ]  # fmt: skip
@@ -114,6 +116,7 @@ def test_lists_close_up_and_paid_places_are_taken(spark):
         "two places": (both, "oooss", [4, 1, 5, 2], [1, 3]),
         "one of two": (both, "ooos", [4, 1, 2, 3], [1]),
         "a place beyond the end": ({"sponsored_places": [3]}, "so", [2, 1], [2]),
+        "a place that no list has": ({"sponsored_places": [9]}, "soo", [1, 2, 3], []),
         "sold out pays for nothing": (second, "oox", [1, 2], []),
         "all gone": ({}, "xx", [], []),
     }
