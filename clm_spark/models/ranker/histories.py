@@ -63,7 +63,7 @@ def numbered_items(inputs: Inputs) -> DataFrame:
     Not the vocabulary's own indices: items that were retired keep theirs, and arrays by index would grow with them.
     """
     # One task sorts them: bounded by recommend.max_items.
-    in_order = F.row_number().over(Window.orderBy("item_index"))
+    in_order = F.row_number().over(Window.partitionBy("as_of").orderBy("item_index"))
     return inputs.read(ITEM_VOCABULARY).withColumn("item_index", in_order).select("item_id", "category", "item_index")
 
 
