@@ -35,7 +35,7 @@ from clm_spark.settings import Settings
 from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, EVENTS, ITEM_DAYS, ITEM_VOCABULARY
 
 ASKED = "features.json"  # beside the trees: what they are asked with
-VALIDATES = "is_validation"
+TOLD, VALIDATES = "features", "is_validation"
 DRAWS = 1_000_000
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,10 @@ class Ranker(Recommender):
             examples = held.enter_context(persisted(reduce(DataFrame.unionByName, panels)))
             _check_labels(examples)
             features = features_with(asked.settings)
-            model, asked_with = fit_ranker(examples, features, settings), examples.select(*features)
+            model, asked_with = (
+                fit_ranker(examples, features, settings),
+                examples.select(F.array(*features).alias(TOLD)),
+            )
             packages = ("scikit-learn", "xgboost-cpu")
             files.write_text(f"{path}/{ASKED}", json.dumps(_asked_with(asked)))
             save_spark_pipeline(PipelineModel([model]), path, rows=asked_with, answer="probability", packages=packages)
@@ -125,12 +128,13 @@ def fit_ranker(examples: DataFrame, features: Sequence[str], settings: RankerSet
     validates = F.pmod(F.xxhash64("customer_key", F.lit(settings.seed), F.lit(VALIDATES)), F.lit(DRAWS)) < F.lit(
         settings.validation_share * DRAWS
     )
-    rows = examples.withColumn(VALIDATES, validates)
+    # As one column: of several, XGBoost fails on an Arrow batch without a validation row, or with these alone.
+    rows = examples.select("*", validates.alias(VALIDATES), F.array(*features).alias(TOLD)).drop(*features)
     labels = rows.groupBy(VALIDATES).agg(F.count_distinct("label").alias("labels")).collect()  # two rows at most
     stops = len(labels) == 2 and all(row["labels"] == 2 for row in labels)
     when = {"validation_indicator_col": VALIDATES, "early_stopping_rounds": settings.patience} if stops else {}
     trees = SparkXGBClassifier(
-        features_col=list(features),
+        features_col=TOLD,
         label_col="label",
         weight_col="weight",
         n_estimators=settings.num_trees if stops else min(settings.num_trees, settings.patience),
@@ -170,9 +174,7 @@ def by_trees(trees: bytes) -> Scorer:
             if len(chosen) == 0:  # XGBoost's answer would have no columns
                 return []
             # Shares along each tree's path, not TreeSHAP: that takes a hundred times as long.
-            added = booster.predict(
-                xgboost.DMatrix(told[chosen], feature_names=list(features)), pred_contribs=True, approx_contribs=True
-            )
+            added = booster.predict(xgboost.DMatrix(told[chosen]), pred_contribs=True, approx_contribs=True)
             return reasons_of(features, candidates.features[chosen], added)
 
         return Scored(candidates.customers, candidates.items, scores, reasons)

@@ -175,13 +175,24 @@ def test_early_stopping_on_validation_customers(spark):
     booster = fit_ranker(examples, names, settings).get_booster()
     best = int(booster.attr("best_iteration")) + 1
     assert booster.num_boosted_rounds() == best + settings.patience < 40, "of 400"
-    matrix = xgboost.DMatrix(np.column_stack([told, noise]), feature_names=list(names))
+    matrix = xgboost.DMatrix(np.column_stack([told, noise]))
 
     def error(trees):
         """Mean distance to the law's probability."""
         return np.abs(booster.predict(matrix, iteration_range=(0, trees)) - 1 / (1 + np.exp(-2 * told))).mean()
 
     assert error(best) < error(1)
+
+    # The same in Arrow batches of ten rows, of which most hold no validation customer, and some nobody else.
+    name = "spark.sql.execution.arrow.maxRecordsPerBatch"
+    usual = spark.conf.get(name)
+    spark.conf.set(name, 10)
+    try:
+        again = fit_ranker(examples, names, settings).get_booster()
+    finally:
+        spark.conf.set(name, usual)
+    assert np.allclose(again.predict(matrix), booster.predict(matrix), atol=0.02)
+
     nobody_left = RankerSettings(**settings.model_dump() | {"validation_share": 1.0})
     assert fit_ranker(examples, names, nobody_left).get_booster().num_boosted_rounds() == settings.patience, (
         "none is left"
