@@ -14,13 +14,13 @@ class Negatives:
     of a batch (in-batch negatives), but whatever the number of ranks. An item is drawn once at most.
     """
 
-    def __init__(self, counts: NDArray[np.float64], settings: TransformerSettings) -> None:
+    def __init__(self, counts: Ints, settings: TransformerSettings) -> None:
         self.num_items = len(counts) - 1
         wanted = settings.negatives
         self.is_all = wanted == 0 or wanted >= self.num_items
         self.num_frequent = 0 if self.is_all else round(wanted * settings.frequent_negatives)
         self.num_uniform = wanted - self.num_frequent
-        shares = counts[1:] / max(counts[1:].sum(), 1e-12)
+        shares = counts[1:] / max(counts[1:].sum(), 1)
         self.up_to = np.cumsum(shares)
         never = (1 - self.num_uniform / self.num_items) * (1 - shares) ** self.num_frequent if not self.is_all else 0.0
         # An item that cannot be drawn is never looked up.

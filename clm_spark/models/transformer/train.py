@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -94,13 +93,11 @@ def train_on(
     shard, validated = (
         whole.split(settings.validation_share, settings.seed, task.purchase) if validates else (whole, [])
     )
-    num_validated = torch.tensor([float(len(validated))])
-    ranks.average(num_validated)
-    validates = bool(num_validated > 0)  # nobody has a sequence long enough: all epochs are made
-    counts = torch.from_numpy(shard.counts(task.num_items)).double()
-    ranks.average(counts)
-    model = _starting_model(task, counts, ranks)
-    loop = _Loop(task, ranks, shard, model, counts.numpy(), show)
+    # Where nobody has a sequence that is long enough, all epochs are made.
+    validates = bool(_total(np.array([len(validated)]), ranks))
+    counts = _total(shard.counts(task.num_items), ranks)
+    model = _starting_model(task, torch.from_numpy(counts), ranks)
+    loop = _Loop(task, ranks, shard, model, counts, show)
     progress = loop.resume(checkpoints)
     while True:
         if progress.purchases_from is None and progress.is_over(task.epochs, settings.patience):
@@ -147,7 +144,7 @@ class _Loop:
         ranks: Ranks,
         shard: Shard,
         model: NextItemModel,
-        counts: NDArray[np.float64],
+        counts: Ints,
         show: Callable[[float], None],
     ) -> None:
         self.task, self.ranks, self.shard, self.model = task, ranks, shard, model
@@ -168,7 +165,9 @@ class _Loop:
         torch.manual_seed(_seed(settings.seed, number, ranks.rank))
         self.model.train()
         question = self.task.question(of_purchases=progress.purchases_from is not None)
-        epoch = Epoch(self.shard, settings.batch_size, question, settings.seed, number, self._total)
+        epoch = Epoch(
+            self.shard, settings.batch_size, question, settings.seed, number, lambda array: _total(array, ranks)
+        )
         total = torch.zeros(1, dtype=torch.float64)
         # Its thread begins with the first batch, when all that ranks exchange of the epoch is known.
         batches = iter(read_ahead(epoch))
@@ -210,13 +209,6 @@ class _Loop:
         _set_learned(self.model, state.pop("model"))
         self.optimizer.load_state_dict(state.pop("optimizer"))
         return Progress(**state)
-
-    def _total(self, array: Ints) -> Ints:
-        """The sum over all ranks."""
-        summed = torch.from_numpy(array).double()
-        self.ranks.average(summed)
-        total: Ints = np.rint(summed.numpy() * self.ranks.size).astype(np.int64)
-        return total
 
     def _rate(self, epochs: float, num_batches: int) -> float:
         """The share of the learning rate after so many epochs: a linear warm-up, then a cosine or none."""
@@ -367,6 +359,14 @@ def _line(progress: Progress, epochs: int) -> str:
     ndcg = f", validation NDCG@{VALIDATED_TO} {progress.ndcgs[-1]:.4f}" if progress.ndcgs else ""
     asked = "" if progress.purchases_from is None else ", of purchases"
     return f"epoch {made} of {epochs}{asked}: loss {progress.losses[-1]:.4f}{ndcg}"
+
+
+def _total(array: Ints, ranks: Ranks) -> Ints:
+    """The sum over all ranks."""
+    summed = torch.from_numpy(array).double()
+    ranks.average(summed)
+    total: Ints = np.rint(summed.numpy() * ranks.size).astype(np.int64)
+    return total
 
 
 def _seed(*parts: int) -> int:

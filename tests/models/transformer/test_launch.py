@@ -49,7 +49,7 @@ def fit(spark, tmp_path):
 @pytest.mark.long
 def test_every_launcher_trains_the_same_model(fit, tmp_path):
     """Two ranks of each launcher and one process: the same batches, so the same losses, validation and scores."""
-    asked = {"settings": {"patience": 3, "validation_share": 0.3}, "epochs": 3}
+    asked = {"settings": {"patience": 3, "validation_share": 0.3}, "epochs": 3, "num_items": 200}  # most never taken
     horovod, distributor, alone = (fit(name, **asked) for name in ("horovod", "torch_distributor", "one_process"))
     assert (horovod.ranks, distributor.ranks, alone.ranks) == (2, 2, 1)
     unseen = [np.array(items[-DEBUG_SIZE.max_length :]) for items in cycles(40, seed=9)]

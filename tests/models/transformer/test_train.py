@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from ranks_in_turn import train_in_turn
 from sequences import DEBUG_SIZE, KINDS, MONDAY, NUM_ITEMS, TUESDAY, cycles, write_sequences
 
 from clm_spark.errors import ContractError
@@ -62,6 +63,19 @@ def test_training_goes_on_with_a_larger_vocabulary(tmp_path):
     assert model_from_files(result.files).num_items == NUM_ITEMS + 2
     assert len(result.losses) == 2
     assert result.losses[-1] < first.losses[0], "it went on from where the first stood"
+
+
+def test_any_number_of_ranks_trains_the_same_model(tmp_path):
+    """Of 200 items most are never taken: their bias starts at the same share of all events on eight ranks as on one."""
+    write_sequences(tmp_path / "sequences", cycles(61))
+    settings = DEBUG_SIZE.model_copy(update={"patience": 3, "validation_share": 0.3})
+    asked = task(tmp_path / "sequences", settings=settings, num_items=200, epochs=2)
+    alone = train(asked, OneRank())
+    for size in (2, 8):
+        of_ranks = train_in_turn(size, lambda rank: train(asked, rank))
+        assert len({result.weights_sha256 for result in of_ranks}) == 1
+        assert np.allclose(of_ranks[0].losses, alone.losses, rtol=1e-5), size
+        assert of_ranks[0].ndcgs == pytest.approx(alone.ndcgs, abs=0.01), size
 
 
 def test_an_encoder_learns_it_too(tmp_path):
