@@ -28,7 +28,7 @@ from clm_spark.models.transformer.ranks import OneRank
 from clm_spark.models.transformer.served import describe
 from clm_spark.models.transformer.settings import TransformerSettings
 from clm_spark.models.transformer.storage import readable
-from clm_spark.models.transformer.task import ItemFacts, TrainingResult, TrainingTask
+from clm_spark.models.transformer.task import ItemFacts, TrainingError, TrainingResult, TrainingTask
 from clm_spark.models.transformer.train import train
 from clm_spark.signals import raise_if_stopped
 
@@ -39,10 +39,6 @@ USUAL_RANKS = 2
 # Between CPUs: at Horovod's own, 1 ms, looking for work takes about a tenth of each rank's core, over gloo.
 CYCLE_MILLISECONDS = "5"
 CHECKOUT = str(Path(clm_spark.__file__).parents[1])
-
-
-class TrainingError(RuntimeError):
-    """A rank failed; the message is the rank's own."""
 
 
 def fit_transformer(

@@ -78,7 +78,8 @@ def train_network(inputs: Inputs, path: str, *, as_of: date, checkpoints: str, h
     from what is in `checkpoints`. Raises `ModelError` where it cannot be trained.
     """
     try:
-        from clm_spark.models.transformer.launch import TrainingError, fit_transformer
+        from clm_spark.models.transformer.launch import fit_transformer
+        from clm_spark.models.transformer.task import TrainingError
     except ImportError as error:
         raise ModelError(f"the transformer cannot be trained: {error}; {INSTALL}") from None
     # A sequence of one item teaches nothing.

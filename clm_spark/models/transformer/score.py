@@ -90,7 +90,8 @@ def top_items(
 def rank_of_next(model: NextItemModel, sequences: Sequence[Events], *, hides_seen: bool) -> NDArray[np.int64]:
     """The place, from 1 on, of each sequence's last item among all items, asked after those before it.
 
-    Items that score the same stand before it: a model that knows nothing finds nothing.
+    Items that score the same stand before it, and all others where a score is no number: a model that knows nothing
+    finds nothing.
     """
     places = np.empty(len(sequences), np.int64)
     by_length = np.argsort([len(sequence) for sequence in sequences], kind="stable")  # so that little is padded
@@ -101,7 +102,7 @@ def rank_of_next(model: NextItemModel, sequences: Sequence[Events], *, hides_see
         wanted = torch.tensor([int(sequence[-1, 0]) - 1 for sequence in some])
         scores = score_all(model, [sequence[-model.max_length :] for sequence in before]).cpu()
         of_wanted = scores.gather(1, wanted[:, None])
-        is_before = scores >= of_wanted
+        is_before = ~(scores < of_wanted)
         if hides_seen:
             for row, seen in enumerate(before):
                 is_before[row, torch.from_numpy(seen[:, 0] - 1)] = False

@@ -9,11 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clm_spark.errors import ModelError
 from clm_spark.models.transformer.batches import Question
 from clm_spark.models.transformer.data import Ints
 from clm_spark.models.transformer.settings import TransformerSettings
 
 PURCHASE = "purchase"
+
+
+class TrainingError(ModelError):
+    """A training that failed; the message is that of the rank that did."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from clm_spark.models.transformer.network import ADAPTER_FILE, NextItemModel, mo
 from clm_spark.models.transformer.ranks import Ranks
 from clm_spark.models.transformer.score import rank_of_next
 from clm_spark.models.transformer.settings import TransformerSettings
-from clm_spark.models.transformer.task import Training, TrainingResult, TrainingTask
+from clm_spark.models.transformer.task import Training, TrainingError, TrainingResult, TrainingTask
 from clm_spark.models.transformer.text_encoder import TunedTexts
 
 WARM_UP_STEPS = 50
@@ -63,7 +63,8 @@ def train(
     """Train on this rank's part of the table's sequences; rank 0 tells a line per epoch, and shows the share done.
 
     Goes on from the last checkpoint of the same task, with the result that an undisturbed run would have had. Every
-    rank ends with the same weights, which is checked. Raises `ContractError` when there is nothing to train on.
+    rank ends with the same weights, which is checked. Raises `ContractError` when there is nothing to train on and
+    `TrainingError` when the loss or a weight is no finite number any more.
     """
     shard = read_shard(
         task.location,
@@ -185,6 +186,7 @@ class _Loop:
             self.num_seen += int((batch.events[..., 0] > 0).sum())
             self._show_at_times(number + (step + 1) / epoch.num_batches)
         ranks.average(total)
+        self._check_finite(float(total), number + 1)
         progress.losses.append(float(total) * ranks.size / max(int(epoch.num_asked.sum()), 1))
 
     def in_its_precision(self) -> torch.autocast:
@@ -209,6 +211,15 @@ class _Loop:
         _set_learned(self.model, state.pop("model"))
         self.optimizer.load_state_dict(state.pop("optimizer"))
         return Progress(**state)
+
+    def _check_finite(self, loss: float, epoch: int) -> None:
+        """On all ranks alike: they share the loss and the weights."""
+        if math.isfinite(loss) and all(weights.isfinite().all() for weights in self.model.parameters()):
+            return
+        raise TrainingError(
+            f"epoch {epoch}: expected a finite loss and finite weights, got others with transformer.learning_rate="
+            f"{self.task.settings.learning_rate:g}: lower it"
+        )
 
     def _rate(self, epochs: float, num_batches: int) -> float:
         """The share of the learning rate after so many epochs: a linear warm-up, then a cosine or none."""

@@ -18,7 +18,6 @@ from sequences import DEBUG_SIZE, FIRST_AT, KINDS, MONDAY, NUM_ITEMS, TUESDAY, c
 from clm_spark.errors import ContractError, SettingsError
 from clm_spark.models.transformer.launch import (
     HorovodRanks,
-    TrainingError,
     chosen_gpu,
     fit_transformer,
     fitted_ranks,
@@ -26,6 +25,7 @@ from clm_spark.models.transformer.launch import (
 )
 from clm_spark.models.transformer.network import load_model, new_model, save_model_files
 from clm_spark.models.transformer.score import score_all, score_customers_top_k, top_items
+from clm_spark.models.transformer.task import TrainingError
 from clm_spark.side_by_side import run_graph
 from clm_spark.signals import Stopped, stopped_by_signals
 

@@ -250,3 +250,12 @@ def test_the_place_of_the_next_item_is_that_among_all(model):
                 float(scores[row, i - 1]) for i in range(1, NUM_ITEMS + 1) if i not in hidden or i == sequence[-1]
             ]
             assert got[row] == sum(score >= float(scores[row, sequence[-1] - 1]) for score in others)
+
+
+def test_a_model_that_scores_no_numbers_finds_nothing(model):
+    with torch.no_grad():
+        model.items.weight.fill_(torch.nan)
+    for hides_seen in (False, True):
+        assert rank_of_next(model, [np.array([1, 2, 3])], hides_seen=hides_seen).tolist() == [
+            NUM_ITEMS - 2 * hides_seen
+        ]

@@ -10,7 +10,7 @@ from clm_spark.models.transformer.data import read_shard
 from clm_spark.models.transformer.network import model_from_files
 from clm_spark.models.transformer.ranks import OneRank
 from clm_spark.models.transformer.score import rank_of_next, top_items
-from clm_spark.models.transformer.task import TrainingTask
+from clm_spark.models.transformer.task import TrainingError, TrainingTask
 from clm_spark.models.transformer.train import train
 
 
@@ -187,6 +187,15 @@ def test_training_stops_when_validation_does_and_keeps_the_best(tmp_path):
     kept = np.mean(np.where(places <= 10, 1 / np.log2(places + 1), 0))
     assert abs(kept - max(result.ndcgs)) < 1e-9
     assert kept > result.ndcgs[-1]
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2])
+def test_a_loss_without_end_is_named(tmp_path, num_ranks):
+    write_sequences(tmp_path / "sequences", cycles(40))
+    settings = DEBUG_SIZE.model_copy(update={"patience": 2, "validation_share": 0.5, "learning_rate": 1e30})
+    asked = task(tmp_path / "sequences", settings=settings)
+    with pytest.raises(TrainingError, match=r"^epoch 1: .* transformer\.learning_rate=1e\+30: lower it$"):
+        train_in_turn(num_ranks, lambda rank: train(asked, rank))
 
 
 def test_without_anyone_to_validate_all_epochs_are_made(tmp_path):
