@@ -61,8 +61,8 @@ def fit_transformer(
 ) -> TrainingResult:
     """Train on gold.item_sequences of `as_of` in a pinned version of the table at `location`, and save the model.
 
-    `num_items` is the highest item_index of the vocabulary; it may exceed that of the model in `start_from`, whose
-    training then goes on. `purchase_epochs` ask for purchases alone, after the `epochs`. `items` says what is known of
+    `num_items` is the highest item_index of the vocabulary, or of the model in `start_from` where that is higher: its
+    training goes on. `purchase_epochs` ask for purchases alone, after the `epochs`. `items` says what is known of
     each. `model_path` and `start_from` are folders
     on any store, which ranks never open. They keep a checkpoint per epoch in the folder `checkpoints`, from which the
     same training goes on after a kill; it is

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 class Transformer(IndexedRecommender):
-    """A causal decoder over item sequences, trained across workers."""
+    """A decoder or an encoder over item sequences, trained across workers."""
 
     name = "transformer"
     words = "transformer"
@@ -67,6 +67,7 @@ class Transformer(IndexedRecommender):
             model_path=f"{path}/model",
             top_k=length,
             hide_seen=inputs.settings.recommend.hide_seen,
+            listed=_listed(inputs, inputs.as_of),
         )
         return self.with_item(lists, inputs, reason="follows what the customer took last")
 
@@ -103,7 +104,12 @@ def copy_network(source: str, path: str) -> None:
 
 def network_width(path: str) -> int:
     """How many numbers the output vectors of the network in a folder have."""
-    return int(json.loads(files.read_text(f"{path}/config.json"))["width"])
+    return int(_config(path)["width"])
+
+
+def _config(path: str) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads(files.read_text(f"{path}/config.json"))
+    return config
 
 
 def why_not_asked(path: str) -> str | None:
@@ -123,8 +129,9 @@ def _train(
     fit: Callable[..., Any], inputs: Inputs, path: str, as_of: date, checkpoints: str, holdout: str | None
 ) -> None:
     asked, lake = inputs.settings.of(TransformerSettings), inputs.lake
-    num_items = lake.read_as_of(ITEM_VOCABULARY, as_of).agg(F.max("item_index")).head()
-    assert num_items is not None
+    listed = _listed(inputs, as_of)
+    # An item that is listed no more keeps its index, and may have been the highest.
+    num_items = max(int(listed.max()), int(_config(f"{holdout}/model")["num_items"]) if holdout else 0)
     kinds = inputs.settings.features.sequence_kinds
     epochs, purchase_epochs = _epochs(asked, kinds, goes_on=holdout is not None)
     result = fit(
@@ -132,14 +139,14 @@ def _train(
         location=lake.location(ITEM_SEQUENCES),
         version=lake.version(ITEM_SEQUENCES),
         as_of=as_of,
-        num_items=num_items[0],
+        num_items=num_items,
         settings=asked,
         model_path=f"{path}/model",
         checkpoints=f"{inputs.settings.lakehouse.path}/models/checkpoints/{checkpoints}",
         start_from=f"{holdout}/model" if holdout else None,
         epochs=epochs,
         purchase_epochs=purchase_epochs,
-        items=_facts(inputs, as_of, num_items=num_items[0]),
+        items=_facts(inputs, as_of, listed, num_items),
         kinds=kinds,
         hides_seen=inputs.settings.recommend.hide_seen,
         vocabulary_version=lake.version(ITEM_VOCABULARY),
@@ -176,28 +183,34 @@ def _epochs(asked: TransformerSettings, kinds: Collection[str], *, goes_on: bool
     return (0, asked.finetune_epochs) if asked.purchase_epochs else (asked.finetune_epochs, 0)
 
 
-def _facts(inputs: Inputs, as_of: date, *, num_items: int) -> Any:
+def _listed(inputs: Inputs, as_of: date) -> NDArray[np.int64]:
+    """The indices of the items that lists may show, in order; bounded by `recommend.max_items`."""
+    indices = inputs.lake.read_as_of(ITEM_VOCABULARY, as_of).select("item_index").toArrow()["item_index"]
+    return np.sort(indices.to_numpy().astype(np.int64))
+
+
+def _facts(inputs: Inputs, as_of: date, listed: NDArray[np.int64], num_items: int) -> Any:
     from clm_spark.models.transformer.task import ItemFacts
     from clm_spark.models.transformer.texts import frozen_vectors, tokens_of
 
     asked = inputs.settings.of(TransformerSettings)
-    categories = _category_numbers(inputs, as_of) if asked.item_categories else None
+    categories = _category_numbers(inputs, as_of, num_items) if asked.item_categories else None
     if not asked.item_text:
-        return ItemFacts(categories)
+        return ItemFacts(listed, categories)
     texts, encoder, most = item_texts(inputs.lake, as_of, asked.item_text), asked.text_encoder, asked.text_tokens
     assert encoder is not None  # the settings see to it
     if asked.text_tuning == "lora":
-        return ItemFacts(categories, tokens=tokens_of(texts, encoder, most_tokens=most, num_items=num_items))
-    return ItemFacts(categories, texts=frozen_vectors(texts, encoder, most_tokens=most, num_items=num_items))
+        return ItemFacts(listed, categories, tokens=tokens_of(texts, encoder, most_tokens=most, num_items=num_items))
+    return ItemFacts(listed, categories, texts=frozen_vectors(texts, encoder, most_tokens=most, num_items=num_items))
 
 
-def _category_numbers(inputs: Inputs, as_of: date) -> NDArray[np.int64]:
-    """The number of each item index's category, the same on every day; bounded by `recommend.max_items`."""
+def _category_numbers(inputs: Inputs, as_of: date, num_items: int) -> NDArray[np.int64]:
+    """The number of each item index's category, the same on every day; 0 without one, and where it is not listed."""
     from clm_spark.models.transformer.data import NUM_CATEGORIES
 
     number = F.when(F.col("category").isNull(), 0).otherwise(F.pmod(F.xxhash64("category"), F.lit(NUM_CATEGORIES)) + 1)
     rows = inputs.lake.read_as_of(ITEM_VOCABULARY, as_of).select("item_index", number).toArrow()
     index, numbers = (column.to_numpy() for column in rows.columns)
-    categories = np.zeros(int(index.max(initial=0)) + 1, np.int64)
+    categories = np.zeros(num_items + 1, np.int64)
     categories[index] = numbers
     return categories

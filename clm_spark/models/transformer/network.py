@@ -311,8 +311,8 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
         """
         if num_items < self.num_items:
             raise ContractError(
-                f"the model knows {self.num_items} items and the vocabulary has {num_items}: an index once given "
-                "stays, so a vocabulary only grows; train from scratch, without `start_from`"
+                f"the model knows {self.num_items} items and would know {num_items}: expected as many or more, for an index "
+                "once given stays; keep those of items that are listed no more"
             )
         known = self.state_dict()
         grown = NextItemModel(NextItemConfig.from_dict({**self.config.to_dict(), "num_items": num_items}))

@@ -7,12 +7,11 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from pyspark import Broadcast
 from pyspark.sql import DataFrame
 
 from clm_spark.features.sequences import OF_EACH
 from clm_spark.models.top_k import Cells, top_k_of_blocks
-from clm_spark.models.transformer.data import Events, as_events, events_of, pad
+from clm_spark.models.transformer.data import Events, Ints, as_events, events_of, pad
 from clm_spark.models.transformer.network import NextItemModel, model_from_files, read_model_files
 from clm_spark.session import spread_over_cores
 
@@ -24,17 +23,27 @@ ROWS = pa.schema(
 )
 
 
-def score_customers_top_k(sequences: DataFrame, *, model_path: str, top_k: int, hide_seen: bool) -> DataFrame:
+def score_customers_top_k(
+    sequences: DataFrame, *, model_path: str, top_k: int, hide_seen: bool, listed: Ints | None = None
+) -> DataFrame:
     """A row per customer and rank: the `top_k` items most likely to come next; relevance is a log share.
 
     Needs `customer_id`, `item_indices`, `kinds`, `times` and `prices`, oldest first. `hide_seen` leaves out the items of the
-    sequence. The model in `model_path`, a folder on any store, is sent to the workers once.
+    sequence; of the others those with the indices `listed` are shown, or all. The model in `model_path`, a folder on any store, is sent to the workers once.
     """
     content = read_model_files(model_path)
     digest = digest_of(content)
-    sent = sequences.sparkSession.sparkContext.broadcast(content)
+    sent = sequences.sparkSession.sparkContext.broadcast((content, listed))
+
+    def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        torch.set_num_threads(1)
+        model = opened_once(digest, lambda: sent.value[0])
+        for batch in batches:
+            asked_of = batch["customer_id"], sequences_of(model, batch)
+            yield lists_of(model, *asked_of, top_k, hide_seen=hide_seen, listed=sent.value[1])
+
     asked = spread_over_cores(sequences.select("customer_id", *OF_EACH), "customer_id")
-    return asked.mapInArrow(_scorer(sent, digest, top_k, hide_seen), SCORED)
+    return asked.mapInArrow(score, SCORED)
 
 
 def customer_vectors(sequences: DataFrame, *, model_path: str) -> DataFrame:
@@ -70,30 +79,40 @@ def digest_of(content: Mapping[str, bytes]) -> str:
 
 
 def top_items(
-    model: NextItemModel, sequences: Sequence[Events], k: int, *, hide_seen: bool
+    model: NextItemModel, sequences: Sequence[Events], k: int, *, hide_seen: bool, listed: Ints | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
-    """The k best item indices per sequence and their scores, best first, ties to the lower index.
+    """The k best item indices per sequence, among those `listed` or all, and their scores, best first.
 
+    Ties go to the lower index; where fewer are left, 0 and -inf stand behind.
     Sequences here and below are events, or item indices alone.
     """
     lasts = [sequence[-model.max_length :] for sequence in sequences]
     rows = np.repeat(np.arange(len(sequences)), [len(sequence) for sequence in sequences])
     seen = Cells(rows, np.concatenate([as_events(sequence)[:, 0] for sequence in sequences]) - 1) if hide_seen else None
 
+    unlisted = _unlisted(model, listed)
+
     def score(customers: slice) -> NDArray[np.floating]:
-        return score_all(model, lasts[customers]).numpy()
+        scores = score_all(model, lasts[customers])
+        scores[:, unlisted] = -torch.inf
+        return scores.numpy()
 
     columns, scores = top_k_of_blocks(score, len(sequences), model.num_items, k, seen)
     return np.where(columns >= 0, columns + 1, 0), scores
 
 
-def rank_of_next(model: NextItemModel, sequences: Sequence[Events], *, hides_seen: bool) -> NDArray[np.int64]:
-    """The place, from 1 on, of each sequence's last item among all items, asked after those before it.
+def rank_of_next(
+    model: NextItemModel, sequences: Sequence[Events], *, hides_seen: bool, listed: Ints | None = None
+) -> NDArray[np.int64]:
+    """The place, from 1 on, of each sequence's last item among those `listed` or all, asked after those before it.
+
+    Where `hides_seen`, the items before it have no place, so the last one must be another: `ends_with_a_new_item`.
 
     Items that score the same stand before it, and all others where a score is no number: a model that knows nothing
     finds nothing.
     """
     places = np.empty(len(sequences), np.int64)
+    unlisted = _unlisted(model, listed)
     by_length = np.argsort([len(sequence) for sequence in sequences], kind="stable")  # so that little is padded
     for begin in range(0, len(sequences), AT_ONCE):
         chosen = by_length[begin : begin + AT_ONCE]
@@ -103,12 +122,25 @@ def rank_of_next(model: NextItemModel, sequences: Sequence[Events], *, hides_see
         scores = score_all(model, [sequence[-model.max_length :] for sequence in before]).cpu()
         of_wanted = scores.gather(1, wanted[:, None])
         is_before = ~(scores < of_wanted)
+        is_before[:, unlisted] = False
         if hides_seen:
             for row, seen in enumerate(before):
                 is_before[row, torch.from_numpy(seen[:, 0] - 1)] = False
         is_before.scatter_(1, wanted[:, None], value=False)
         places[chosen] = 1 + is_before.sum(dim=1).numpy()
     return places
+
+
+def ends_with_a_new_item(sequence: Events) -> bool:
+    """Whether its last item is none of those before it."""
+    items = as_events(sequence)[:, 0]
+    return items[-1] not in items[:-1]
+
+
+def _unlisted(model: NextItemModel, listed: Ints | None) -> torch.Tensor:
+    """Columns of `score_all` of the items that are not listed."""
+    every = np.arange(1, model.num_items + 1)
+    return torch.from_numpy(np.setdiff1d(every, every if listed is None else listed) - 1)
 
 
 @torch.no_grad()
@@ -133,25 +165,19 @@ def last_hidden(model: NextItemModel, sequences: Sequence[Events]) -> tuple[torc
 
 
 def lists_of(
-    model: NextItemModel, customers: pa.Array, sequences: Sequence[Events], k: int, *, hide_seen: bool
+    model: NextItemModel,
+    customers: pa.Array,
+    sequences: Sequence[Events],
+    k: int,
+    *,
+    hide_seen: bool,
+    listed: Ints | None = None,
 ) -> pa.RecordBatch:
     """Rows of `SCORED` for customers of these items; none for those whose items the model does not know."""
     asked, known = _known(model, sequences)
     if not known:
         return pa.RecordBatch.from_pylist([], schema=ROWS)
-    return _rows(customers.take(pa.array(asked)), *top_items(model, known, k, hide_seen=hide_seen))
-
-
-def _scorer(
-    sent: Broadcast[dict[str, bytes]], digest: str, k: int, hide_seen: bool
-) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
-    def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        torch.set_num_threads(1)
-        model = opened_once(digest, lambda: sent.value)
-        for batch in batches:
-            yield lists_of(model, batch["customer_id"], sequences_of(model, batch), k, hide_seen=hide_seen)
-
-    return score
+    return _rows(customers.take(pa.array(asked)), *top_items(model, known, k, hide_seen=hide_seen, listed=listed))
 
 
 def sequences_of(model: NextItemModel, rows: pa.Table | pa.RecordBatch) -> list[Events]:

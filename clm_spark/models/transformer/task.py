@@ -23,8 +23,9 @@ class TrainingError(ModelError):
 
 @dataclass(frozen=True)
 class ItemFacts:
-    """What is known of items beside their index, as arrays by item index."""
+    """What is known of items beside their index, as arrays by item index; `listed` are indices."""
 
+    listed: Ints | None = None  # of the items that lists may show; None: all of them
     categories: Ints | None = None  # 1 to NUM_CATEGORIES; 0: none
     texts: NDArray[np.float16] | None = None  # vectors, of length 1; 0: none
     tokens: NDArray[np.int32] | None = None  # of texts whose encoder is trained along; 0: none
@@ -32,7 +33,7 @@ class ItemFacts:
     @property
     def arrays(self) -> list[NDArray[Any]]:
         """Those that there are."""
-        return [array for array in (self.categories, self.texts, self.tokens) if array is not None]
+        return [array for array in (self.listed, self.categories, self.texts, self.tokens) if array is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class Training:
 
     `kinds` are those of the sequences' events. `epochs` passes ask for every event and then
     `purchase_epochs` for purchases alone; where there are such, validation asks for the last purchase. Where `hides_seen`, validation looks for the next item among those not in
-    the sequence, as lists do.
+    the sequence, as lists do; whose next item is in it does not validate.
     """
 
     num_items: int

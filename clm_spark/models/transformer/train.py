@@ -21,7 +21,7 @@ from clm_spark.models.transformer.losses import NextItemsLoss
 from clm_spark.models.transformer.negatives import Negatives
 from clm_spark.models.transformer.network import ADAPTER_FILE, NextItemModel, model_from_files, new_model
 from clm_spark.models.transformer.ranks import Ranks
-from clm_spark.models.transformer.score import rank_of_next
+from clm_spark.models.transformer.score import ends_with_a_new_item, rank_of_next
 from clm_spark.models.transformer.settings import TransformerSettings
 from clm_spark.models.transformer.task import Training, TrainingError, TrainingResult, TrainingTask
 from clm_spark.models.transformer.text_encoder import TunedTexts
@@ -94,6 +94,8 @@ def train_on(
     shard, validated = (
         whole.split(settings.validation_share, settings.seed, task.purchase) if validates else (whole, [])
     )
+    if task.hides_seen:
+        validated = [events for events in validated if ends_with_a_new_item(events)]
     # Where nobody has a sequence that is long enough, all epochs are made.
     validates = bool(_total(np.array([len(validated)]), ranks))
     counts = _total(shard.counts(task.num_items), ranks)
@@ -109,7 +111,7 @@ def train_on(
         if validates:
             _set_tuned_texts(model)
             with loop.in_its_precision():
-                progress.ndcgs.append(_ndcg(model, validated, ranks, hides_seen=task.hides_seen))
+                progress.ndcgs.append(_ndcg(model, validated, task, ranks))
             if progress.best_epoch == len(progress.losses):
                 progress.best = {name: weights.detach().cpu().clone() for name, weights in _learned(model).items()}
         if ranks.rank == 0:
@@ -150,7 +152,7 @@ class _Loop:
     ) -> None:
         self.task, self.ranks, self.shard, self.model = task, ranks, shard, model
         settings = task.settings
-        self.negatives = Negatives(counts, settings)
+        self.negatives = Negatives(counts, settings, task.items.listed)
         loss = NextItemsLoss(model, settings.horizon)
         self.loss, self.optimizer = ranks.prepare(loss, _optimizer(model, settings))
         if settings.compile:
@@ -355,10 +357,10 @@ def _set_rate(optimizer: Optimizer, rate: float) -> None:
 
 
 @torch.no_grad()
-def _ndcg(model: NextItemModel, validated: list[Events], ranks: Ranks, *, hides_seen: bool) -> float:
+def _ndcg(model: NextItemModel, validated: list[Events], task: Training, ranks: Ranks) -> float:
     """Mean NDCG@10 over the validation customers of all ranks, each with one wanted item: their last."""
     model.eval()
-    places = rank_of_next(model, validated, hides_seen=hides_seen)
+    places = rank_of_next(model, validated, hides_seen=task.hides_seen, listed=task.items.listed)
     gains = np.where(places <= VALIDATED_TO, 1 / np.log2(places + 1), 0.0)
     told = torch.tensor([gains.sum(), len(gains)], dtype=torch.float64)
     ranks.average(told)

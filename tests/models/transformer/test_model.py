@@ -1,10 +1,49 @@
+import json
+from datetime import date
+
 import pytest
 from pyspark.sql import functions as F
+from sequences import DEBUG_SIZE
 
 from clm_spark.errors import TooLittleDataError
 from clm_spark.models.task import Inputs
 from clm_spark.models.transformer.model import Transformer
-from clm_spark.tables.catalog import ITEM_SEQUENCES
+from clm_spark.tables.catalog import ITEM_SEQUENCES, ITEM_VOCABULARY
+
+NUM_CUSTOMERS = 40
+
+
+def sequences_and_vocabulary(lake, as_of, indices):
+    """Everyone goes round the items with these indices; no other item is in the vocabulary."""
+    day = [indices[(n + step) % len(indices)] for n in range(NUM_CUSTOMERS) for step in range(6)]
+    items = [day[6 * n : 6 * n + 6] for n in range(NUM_CUSTOMERS)]
+    sequences = [(f"c{n}", as_of, of, 6, None, None, None) for n, of in enumerate(items)]
+    vocabulary = [(f"i{index}", as_of, index, 9, f"shelf {index % 3}") for index in indices]
+    for rows, table in ((sequences, ITEM_SEQUENCES), (vocabulary, ITEM_VOCABULARY)):
+        lake.replace(lake.spark.createDataFrame(rows, table.schema), into=table, as_of=[as_of])
+
+
+def test_an_item_that_retires_leaves_its_place_in_lists_to_others(new_lake, tmp_path):
+    """Items 9 and 10 of 10 retire between the day that is tested and today: fine-tuning goes on, and lists stay full."""
+    settings = DEBUG_SIZE.model_dump() | {"epochs": 2, "item_categories": True}
+    lake = new_lake(transformer=settings, features={"sequence_kinds": ["purchase"]})
+    tested_on, today = date(2024, 2, 2), date(2024, 3, 1)
+    sequences_and_vocabulary(lake, tested_on, [*range(1, 11)])
+    sequences_and_vocabulary(lake, today, [*range(1, 9)])
+    customers = lake.read_as_of(ITEM_SEQUENCES, today).select("customer_id")
+    model, holdout, path = Transformer(), f"file://{tmp_path}/holdout", f"file://{tmp_path}/model"
+    model.fit(Inputs(lake, tested_on, customers), holdout)
+    model.fit(Inputs(lake, today, customers), path, holdout=holdout)
+    assert json.loads((tmp_path / "model/model/config.json").read_text())["num_items"] == 10
+    rows = model.lists(path, Inputs(lake, today, customers), length=8).collect()
+    of_each = {}
+    for row in rows:
+        of_each.setdefault(row.customer_id, []).append((row["rank"], int(row.item_id[1:])))
+    assert len(of_each) == NUM_CUSTOMERS
+    for listed in of_each.values():
+        ranks, items = zip(*sorted(listed), strict=True)
+        assert ranks == (1, 2, 3, 4, 5, 6, 7, 8)
+        assert sorted(items) == [*range(1, 9)]
 
 
 def test_sequences_of_one_item_teach_nothing(lake, tmp_path):

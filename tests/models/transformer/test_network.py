@@ -16,7 +16,7 @@ from clm_spark.models.transformer.network import (
     new_model,
     save_model_files,
 )
-from clm_spark.models.transformer.score import rank_of_next, score_all, top_items
+from clm_spark.models.transformer.score import ends_with_a_new_item, rank_of_next, score_all, top_items
 
 SEQUENCES = [np.array(items) for items in ([1, 2, 3], [4], [5, 6, 5, 6, 5, 6, 7])]
 
@@ -56,7 +56,7 @@ def test_a_grown_model_scores_old_items_as_before(model):
     assert scores.shape == (3, NUM_ITEMS + 5)
     assert bool(torch.isfinite(scores).all())
     assert model_from_files(grown.to_files()).num_items == NUM_ITEMS + 5
-    with pytest.raises(ContractError, match="knows 35 items and the vocabulary has 30"):
+    with pytest.raises(ContractError, match="knows 35 items and would know 30: expected as many or more"):
         grown.grow(NUM_ITEMS)
 
 
@@ -101,6 +101,18 @@ def test_what_was_taken_before_ranks_higher(model):
         left = set(range(1, NUM_ITEMS + 1)) - set(sequence.tolist())
         assert set(items[: len(left)].tolist()) == left
         assert set(items[len(left) :].tolist()) == {0}
+
+
+def test_items_that_are_not_listed_make_room_for_others(model):
+    every = np.arange(1, NUM_ITEMS + 1)
+    listed = every[every % 4 > 0]
+    for hide_seen in (False, True):
+        whole, scores = top_items(model, SEQUENCES, NUM_ITEMS, hide_seen=hide_seen)
+        items, of_items = top_items(model, SEQUENCES, 5, hide_seen=hide_seen, listed=listed)
+        for row in range(len(SEQUENCES)):
+            expected = [place for place, item in enumerate(whole[row]) if item in listed][:5]
+            assert items[row].tolist() == whole[row][expected].tolist()
+            assert of_items[row].tolist() == scores[row][expected].tolist()
 
 
 @pytest.mark.parametrize("has_memory", [True, False])
@@ -170,17 +182,25 @@ def test_gradients_of_the_full_softmax_are_those_of_torch(monkeypatch, has_bias,
 
 def test_what_stands_for_how_many_is_right_on_average():
     """The mean over many draws of the estimated sum in the softmax is the sum over all items."""
-    counts = np.arange(NUM_ITEMS + 1, dtype=float)
-    counts[3] = 0  # never taken
-    for share in (0.0, 0.5, 1.0):
+    counts = np.arange(NUM_ITEMS + 1)
+    counts[3:7] = 0  # never taken
+    for share, listed, left_out in (
+        (0.0, None, []),
+        (0.5, None, []),
+        (1.0, None, [3, 4, 5, 6]),
+        (0.0, [1, 2, 3, 6], [4, 5]),
+        (0.5, [1, 2, 3, 6], [4, 5]),
+    ):
         asked = DEBUG_SIZE.model_copy(update={"negatives": 12, "frequent_negatives": share})
-        negatives, random = Negatives(counts, asked), np.random.default_rng(7)
+        negatives = Negatives(counts, asked, None if listed is None else np.array(listed))
+        random = np.random.default_rng(7)
         scores = np.random.default_rng(8).normal(size=NUM_ITEMS)
-        possible = np.arange(NUM_ITEMS) != (2 if share == 1 else -1)  # never drawn where only frequency counts
+        possible = ~np.isin(np.arange(1, NUM_ITEMS + 1), left_out)
         sums = []
         for _ in range(4000):
             drawn, log_chance = negatives.draw(random)
             assert len(set(drawn.tolist())) == len(drawn)
+            assert not set(drawn.tolist()) & set(left_out)
             sums.append(np.exp(scores[drawn - 1] - log_chance).sum())
         spread = np.std(sums) / len(sums) ** 0.5
         assert abs(np.mean(sums) - np.exp(scores[possible]).sum()) < 4 * spread, share
@@ -241,14 +261,15 @@ def test_a_new_item_begins_as_its_category_does():
 
 
 def test_the_place_of_the_next_item_is_that_among_all(model):
-    scores = score_all(model, [sequence[:-1] for sequence in LONG])
-    for hides_seen in (False, True):
-        got = rank_of_next(model, LONG, hides_seen=hides_seen)
-        for row, sequence in enumerate(LONG):
+    assert [ends_with_a_new_item(sequence) for sequence in LONG] == [True, False, True]
+    every = np.arange(1, NUM_ITEMS + 1)
+    for hides_seen, listed in ((False, None), (True, None), (True, every[every % 4 > 0])):
+        asked = [sequence for sequence in LONG if ends_with_a_new_item(sequence)] if hides_seen else LONG
+        scores = score_all(model, [sequence[:-1] for sequence in asked])
+        got = rank_of_next(model, asked, hides_seen=hides_seen, listed=listed)
+        for row, sequence in enumerate(asked):
             hidden = set(sequence[:-1].tolist()) if hides_seen else set()
-            others = [
-                float(scores[row, i - 1]) for i in range(1, NUM_ITEMS + 1) if i not in hidden or i == sequence[-1]
-            ]
+            others = [float(scores[row, i - 1]) for i in (every if listed is None else listed) if i not in hidden]
             assert got[row] == sum(score >= float(scores[row, sequence[-1] - 1]) for score in others)
 
 
