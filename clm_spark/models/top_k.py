@@ -32,7 +32,7 @@ def top_k(
     by_factor = np.ascontiguousarray(item_vectors.T)
     num_users, num_items = len(user_vectors), len(item_vectors)
     # Written over by each block: fresh pages would cost as much as the product.
-    held = np.empty((min(num_users, _block_length(num_items)), num_items), np.result_type(user_vectors, item_vectors))
+    held = np.empty((min(num_users, block_length(num_items)), num_items), np.result_type(user_vectors, item_vectors))
 
     def score(users: slice) -> Floats:
         return np.matmul(user_vectors[users], by_factor, out=held[: users.stop - users.start])
@@ -46,7 +46,7 @@ def top_k_of_blocks(
     """`top_k` for scores that are more than a dot product: `score(users)` makes the rows of a slice of users."""
     indices = np.full((num_users, k), -1, dtype=np.int64)
     scores = np.full((num_users, k), -np.inf, dtype=np.float32)
-    per_block = _block_length(num_items)
+    per_block = block_length(num_items)
     for start in range(0, num_users, per_block):
         users = slice(start, min(start + per_block, num_users))
         block = score(users)
@@ -57,7 +57,8 @@ def top_k_of_blocks(
     return indices, scores
 
 
-def _block_length(num_items: int) -> int:
+def block_length(num_items: int) -> int:
+    """How many users are scored at once."""
     return max(1, BLOCK_CELLS // max(1, num_items))
 
 

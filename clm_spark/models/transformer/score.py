@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 
 from clm_spark.features.sequences import OF_EACH
-from clm_spark.models.top_k import Cells, top_k_of_blocks
+from clm_spark.models.top_k import Cells, block_length, top_k_of_blocks
 from clm_spark.models.transformer.data import Events, Ints, as_events, events_of, pad
 from clm_spark.models.transformer.network import NextItemModel, model_from_files, read_model_files
 from clm_spark.session import spread_over_cores
@@ -114,8 +114,9 @@ def rank_of_next(
     places = np.empty(len(sequences), np.int64)
     unlisted = _unlisted(model, listed)
     by_length = np.argsort([len(sequence) for sequence in sequences], kind="stable")  # so that little is padded
-    for begin in range(0, len(sequences), AT_ONCE):
-        chosen = by_length[begin : begin + AT_ONCE]
+    at_once = min(AT_ONCE, block_length(model.num_items))
+    for begin in range(0, len(sequences), at_once):
+        chosen = by_length[begin : begin + at_once]
         some = [as_events(sequences[n]) for n in chosen]
         before = [sequence[:-1] for sequence in some]
         wanted = torch.tensor([int(sequence[-1, 0]) - 1 for sequence in some])

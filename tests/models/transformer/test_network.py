@@ -273,6 +273,20 @@ def test_the_place_of_the_next_item_is_that_among_all(model):
             assert got[row] == sum(score >= float(scores[row, sequence[-1] - 1]) for score in others)
 
 
+def test_validation_scores_no_more_at_once_than_lists_do(model, monkeypatch):
+    numbers, several = [], [np.array([n, n + 1, n + 2]) for n in range(1, 8)]
+    expected = rank_of_next(model, several, hides_seen=False)
+
+    def counted(*of):
+        numbers.append(len(of[1]))
+        return score_all(*of)
+
+    monkeypatch.setattr("clm_spark.models.transformer.score.score_all", counted)
+    monkeypatch.setattr("clm_spark.models.top_k.BLOCK_CELLS", 3 * NUM_ITEMS)
+    assert rank_of_next(model, several, hides_seen=False).tolist() == expected.tolist()
+    assert numbers == [3, 3, 1]
+
+
 def test_a_model_that_scores_no_numbers_finds_nothing(model):
     with torch.no_grad():
         model.items.weight.fill_(torch.nan)
