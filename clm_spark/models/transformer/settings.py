@@ -85,7 +85,7 @@ class TransformerSettings(Section):
     patience: Annotated[int, Field(ge=1)] | None = Field(
         None,
         description="epochs without a better NDCG@10 on the validation customers' last item, after which training "
-        "stops and the best epoch's weights are kept; None: train for all epochs",
+        "stops and the best epoch's weights are kept; None: train for all epochs, as fine-tuning does",
     )
     validation_share: Annotated[float, Field(gt=0, le=1)] = Field(
         0.1, description="share of the customers whose last item is kept for validation, where there is patience"

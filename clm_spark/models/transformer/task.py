@@ -62,6 +62,11 @@ class Training:
         return Question(settings.steps, settings.horizon, share, self.purchase if of_purchases else None)
 
     @property
+    def patience(self) -> int | None:
+        """That of the settings; none where a model is fine-tuned, which learns from all sequences."""
+        return None if self.start_from is not None else self.settings.patience
+
+    @property
     def purchase(self) -> int | None:
         """The number of the kind that is asked for in the end, where it is purchases alone."""
         return 1 + self.kinds.index(PURCHASE) if self.purchase_epochs else None

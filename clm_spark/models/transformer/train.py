@@ -90,10 +90,9 @@ def train_on(
     """As `train`, on sequences that are in memory."""
     started = time.monotonic()
     settings = task.settings
-    validates = settings.patience is not None
-    shard, validated = (
-        whole.split(settings.validation_share, settings.seed, task.purchase) if validates else (whole, [])
-    )
+    shard, validated = whole, list[Events]()
+    if task.patience is not None:
+        shard, validated = whole.split(settings.validation_share, settings.seed, task.purchase)
     if task.hides_seen:
         validated = [events for events in validated if ends_with_a_new_item(events)]
     # Where nobody has a sequence that is long enough, all epochs are made.
@@ -103,9 +102,9 @@ def train_on(
     loop = _Loop(task, ranks, shard, model, counts, show)
     progress = loop.resume(checkpoints)
     while True:
-        if progress.purchases_from is None and progress.is_over(task.epochs, settings.patience):
+        if progress.purchases_from is None and progress.is_over(task.epochs, task.patience):
             loop.go_over_to_purchases(progress)
-        if progress.purchases_from is not None and progress.is_over(task.purchase_epochs, settings.patience):
+        if progress.purchases_from is not None and progress.is_over(task.purchase_epochs, task.patience):
             break
         loop.epoch(progress)
         if validates:

@@ -198,6 +198,19 @@ def test_a_loss_without_end_is_named(tmp_path, num_ranks):
         train_in_turn(num_ranks, lambda rank: train(asked, rank))
 
 
+def test_fine_tuning_learns_from_all_sequences(tmp_path):
+    table = tmp_path / "sequences"
+    write_sequences(table, cycles(40))
+    settings = DEBUG_SIZE.model_copy(update={"patience": 1, "validation_share": 1.0})
+    tested = train(task(table, settings=settings, epochs=2), OneRank())
+    patient, plain = (
+        train(task(table, settings=each, epochs=3, start_from=tested.files), OneRank())
+        for each in (settings, settings.model_copy(update={"patience": None}))
+    )
+    assert len(tested.ndcgs) == 2
+    assert (patient.losses, patient.ndcgs, patient.weights_sha256) == (plain.losses, (), plain.weights_sha256)
+
+
 def test_without_anyone_to_validate_all_epochs_are_made(tmp_path):
     write_sequences(tmp_path / "sequences", [[1, 2]] * 40)
     settings = DEBUG_SIZE.model_copy(update={"patience": 1, "validation_share": 1.0})
