@@ -14,6 +14,11 @@ class UserError(Exception):
         self.example = example
 
 
+def in_a_line(error: Exception) -> str:
+    """The type of an error and the first line of its text, for the text of another."""
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+
+
 class SettingsError(UserError):
     """Settings that are unknown, malformed or contradict each other."""
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
 
-from clm_spark.errors import SettingsError
+from clm_spark.errors import SettingsError, in_a_line
 from clm_spark.models.transformer.adapters import adapter_weights, add_to_encoder, set_adapter_weights
 
 AT_ONCE = 64  # texts
@@ -25,12 +25,11 @@ class Encoder(nn.Module):
         try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(name)
             self.network: Any = AutoModel.from_pretrained(name, dtype=torch.float32)
-        except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
+        except Exception as error:  # each format of weights and of tokenizers raises its own
             raise SettingsError(
-                f"transformer.text_encoder={name} cannot be opened on this machine: {reason}; give a folder that every "
-                "worker sees, with a model and its tokenizer, or a name on the hub"
-            ) from None
+                f"transformer.text_encoder={name} cannot be opened on this machine: {in_a_line(error)}; give a folder that "
+                "every worker sees, with a model and its tokenizer, or a name on the hub"
+            ) from error
         if self.network.config.is_encoder_decoder or self.tokenizer.pad_token is None:
             raise SettingsError(
                 f"transformer.text_encoder={name} is no encoder of texts side by side: expected a model without a decoder "
@@ -46,9 +45,14 @@ class Encoder(nn.Module):
         return int(self.network.config.hidden_size)
 
     def tokens(self, texts: Sequence[str], most: int) -> Tensor:
-        """Texts x their longest, padded with 0; a token's number is one more than the tokenizer's."""
+        """Texts x their longest, padded with 0; a token's number is one more than the tokenizer's.
+
+        Of each text the first `most` tokens, or as many as the tokenizer and the network take.
+        """
         if not texts:
             return torch.zeros((0, 1), dtype=torch.int32)
+        limits = (most, self.tokenizer.model_max_length, getattr(self.network.config, "max_position_embeddings", None))
+        most = min(limit for limit in limits if limit and limit > 0)  # -1 or nothing: a network without a limit
         found = self.tokenizer(
             list(texts), truncation=True, max_length=most, padding=True, padding_side="right", return_tensors="pt"
         )

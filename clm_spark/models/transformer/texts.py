@@ -17,8 +17,9 @@ def frozen_vectors(texts: DataFrame, encoder: str, *, most_tokens: int, num_item
     """Items + 1 x the encoder's width: vectors of length 1 by item index, 0 where there is no text.
 
     `encoder` is a folder that every worker sees, or a name on the hub. Made on the workers, each of which opens it; on
-    the driver come those of a bounded vocabulary.
+    the driver come those of a bounded vocabulary. Raises `SettingsError` where the driver cannot open it.
     """
+    width = _opened(encoder).width  # before workers are asked, who could only fail
 
     def encode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         torch.set_num_threads(1)
@@ -31,7 +32,6 @@ def frozen_vectors(texts: DataFrame, encoder: str, *, most_tokens: int, num_item
             yield pa.RecordBatch.from_arrays([batch["item_index"], halves], names=["item_index", "vector"])
 
     rows = spread_over_cores(texts, "item_index").mapInArrow(encode, "item_index int, vector binary").toArrow()
-    width = _opened(encoder).width
     vectors = np.zeros((num_items + 1, width), np.float16)
     found = b"".join(rows["vector"].to_pylist())  # of a bounded vocabulary
     vectors[rows["item_index"].to_numpy()] = np.frombuffer(found, np.float16).reshape(-1, width)

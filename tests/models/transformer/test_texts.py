@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -144,6 +146,32 @@ def test_layers_that_are_gone_on_from_by_adapters_change_by_a_thin_matrix(tmp_pa
             assert sizes[0] > 1e-4, name
             assert sizes[1] < 1e-5, name
     assert (after.items.weight - before.items.weight).abs().max() > 1e-4, "vectors of items are trained as always"
+
+
+def test_no_text_is_longer_than_the_network_takes(encoder):
+    """The tiny one has 16 places, and its tokenizer knows no limit until it is given one."""
+    model, longest = Encoder(encoder), ["red " * 40]
+    assert model.tokens(longest, 64).tolist() == [[3] * 16]
+    assert model.vectors(model.tokens(longest, 64)).shape == (1, 8)
+    model.tokenizer.model_max_length = 5
+    assert model.tokens(longest, 64).tolist() == [[3] * 5]
+    assert model.tokens(longest, 2).tolist() == [[3] * 2]
+
+
+def test_an_encoder_that_is_cut_off_is_named(encoder, tmp_path):
+    shutil.copytree(encoder, tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(SettingsError, match=r"cut cannot be opened on this machine: Safetensor.*; give a folder that"):
+        Encoder(str(tmp_path / "cut"))
+
+
+def test_a_missing_encoder_is_named_before_workers_look_for_it(spark):
+    texts = spark.createDataFrame([(1, "red shoe")], "item_index int, text string")
+    with pytest.raises(
+        SettingsError, match=r"^transformer.text_encoder=/nowhere cannot be opened on this machine: OSErr"
+    ):
+        frozen_vectors(texts, "/nowhere", most_tokens=2, num_items=1)
 
 
 def test_texts_as_vectors(spark, encoder):
