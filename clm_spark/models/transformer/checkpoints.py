@@ -1,6 +1,7 @@
 """A checkpoint per epoch, on any store that the ranks reach: a training that was killed goes on from the last one."""
 
 import io
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +12,12 @@ import torch
 from deltalake.fs import DeltaStorageHandler
 from pyarrow import fs
 
+from clm_spark.errors import in_a_line
+
 NAMED = re.compile(r"^epoch-(\d+)\.pt$")
 PIECE = 1 << 20  # bytes written at once
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,11 +56,17 @@ class Checkpoints:
                 self.system.delete_file(self._path(f"epoch-{older}.pt"))
 
     def last(self) -> dict[str, Any] | None:
-        """The state after the last epoch of this task; None where there is none."""
+        """The state after the last epoch of this task; None where there is none that can be read."""
         for epoch in sorted(self._epochs(), reverse=True):
-            with self.system.open_input_file(self._path(f"epoch-{epoch}.pt")) as file:
-                state: dict[str, Any] = torch.load(io.BytesIO(file.read()), weights_only=True, map_location="cpu")
-            if state.pop("task") == self.task:
+            path = self._path(f"epoch-{epoch}.pt")
+            with self.system.open_input_file(path) as file:
+                content = file.read()
+            try:
+                state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+            except Exception as error:  # of a file that is cut off torch raises one of many
+                log.warning("the checkpoint %s cannot be read and is left out: %s", path, in_a_line(error))
+                continue
+            if state.pop("task", None) == self.task:
                 return state
         return None
 

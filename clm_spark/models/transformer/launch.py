@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 import clm_spark
 from clm_spark import files
-from clm_spark.errors import SettingsError
+from clm_spark.errors import SettingsError, UserError, in_a_line
 from clm_spark.machine import keep_freed_memory
 from clm_spark.models.transformer.data import count_sequences
 from clm_spark.models.transformer.network import read_model_files, save_model_files
@@ -38,6 +38,8 @@ START_TIMEOUT_SECONDS = 600
 USUAL_RANKS = 2
 # Between CPUs: at Horovod's own, 1 ms, looking for work takes about a tenth of each rank's core, over gloo.
 CYCLE_MILLISECONDS = "5"
+# A launcher changes the environment, the output and the random numbers of the process, and fills Spark's task slots.
+_one_at_a_time = threading.Lock()
 CHECKOUT = str(Path(clm_spark.__file__).parents[1])
 
 
@@ -64,14 +66,15 @@ def fit_transformer(
     `num_items` is the highest item_index of the vocabulary, or of the model in `start_from` where that is higher: its
     training goes on. `purchase_epochs` ask for purchases alone, after the `epochs`. `items` says what is known of
     each. `model_path` and `start_from` are folders
-    on any store, which ranks never open. They keep a checkpoint per epoch in the folder `checkpoints`, from which the
-    same training goes on after a kill; it is
-    removed when the training ends. Raises `ContractError` when there are no sequences, `SettingsError` when the ranks cannot be had and `TrainingError` when one of them fails.
+    on any store, which ranks never open. They keep a checkpoint per epoch in a folder of their own in `checkpoints`, from
+    which the same training goes on after a kill; it is removed when the training ends. A process trains one at a time.
+
+    Raises `ContractError` when there are no sequences, `SettingsError` when the ranks cannot be had and `TrainingError` when one of them fails.
     """
     url, storage_options = readable(location)
     num_sequences = count_sequences(url, version, as_of=as_of, storage_options=storage_options)
     ranks = fitted_ranks(settings, slots=task_slots(spark), num_sequences=num_sequences)
-    task = TrainingTask(
+    whole = TrainingTask(
         location=url,
         version=version,
         as_of=as_of,
@@ -84,15 +87,19 @@ def fit_transformer(
         items=items or ItemFacts(),
         hides_seen=hides_seen,
         vocabulary_version=vocabulary_version,
-        checkpoints=readable(files.as_url(checkpoints))[0],
         storage_options=storage_options,
     )
+    kept = f"{checkpoints}/{as_of}-{whole.name}"  # its own: others may train at the same time
+    task = replace(whole, checkpoints=readable(files.as_url(kept))[0])
     # Nobody asked for ranks and one fits: starting it elsewhere would only cost time.
     is_alone = ranks == 1 and settings.ranks is None
-    result = _LAUNCHERS["one_process" if is_alone else settings.launcher](spark, task, ranks)
+    launch = _LAUNCHERS["one_process" if is_alone else settings.launcher]
+    with _one_at_a_time:
+        raise_if_stopped()  # while it waited
+        result = launch(spark, task, ranks)
     save_model_files(result.files, model_path)
     describe(model_path)
-    files.remove(checkpoints)
+    files.remove(kept)
     return result
 
 
@@ -134,7 +141,7 @@ def _check_ranks(ranks: int, slots: int, num_sequences: int) -> None:
 
 
 def _in_one_process(spark: SparkSession, task: TrainingTask, ranks: int) -> TrainingResult:
-    with telling() as told:
+    with telling() as told, _failures_explained():
 
         def show(share: float) -> None:
             raise_if_stopped()  # beside other jobs a training is no main thread, and nothing of Spark's that is cancelled
@@ -301,27 +308,37 @@ def _rank(task: TrainingTask, begin: Callable[[], Any], address: DriverAddress) 
         return ranks, train(task, ranks, reporter.tell, reporter.show) if reporter else train(task, ranks)
     except Exception as error:
         # Launchers say only that a process ended; the reason travels to the driver in what it printed.
-        sys.stderr.write(f"{FAILURE_MARK}{json.dumps(f'{type(error).__name__}: {error}')}\n")
+        sys.stderr.write(f"{FAILURE_MARK}{json.dumps(in_a_line(error))}\n")
         sys.stderr.flush()
         raise
 
 
 @contextmanager
-def _failures_explained(output: io.StringIO) -> Iterator[None]:
+def _failures_explained(output: io.StringIO | None = None) -> Iterator[None]:
+    """Raise whatever goes wrong as a `TrainingError` with the reason; `output` is what ranks of other processes printed."""
     try:
         yield
-    except SettingsError:
+    except UserError:
         raise
     except Exception as error:
-        errors = [
-            line.partition(FAILURE_MARK)[2]
-            for line in f"{output.getvalue()}\n{error}".splitlines()
-            if FAILURE_MARK in line
-        ]
-        # The rank that fails first takes the others with it, and they may be heard before it.
-        first = sorted(errors, key=lambda text: any(sign in text for sign in LEFT_ALONE))
-        reason = json.loads(first[0]) if first else str(error).strip().splitlines()[-1]
+        reason = in_a_line(error) if output is None else reason_of_ranks(output.getvalue(), error)
         raise TrainingError(f"a rank of the training failed: {reason}") from error
+
+
+def reason_of_ranks(output: str, error: Exception) -> str:
+    """Why the first rank failed, as it printed it, or the last line of the launcher's error; never empty."""
+    told = [text for rest in f"{output}\n{error}".split(FAILURE_MARK)[1:] if (text := _first_text(rest))]
+    # The rank that fails first takes the others with it, and they may be heard before it.
+    told.sort(key=lambda text: any(sign in text for sign in LEFT_ALONE))
+    return [*told, *reversed(str(error).strip().splitlines()), type(error).__name__][0]
+
+
+def _first_text(printed: str) -> str:
+    """The JSON text at the beginning; where others printed into it, the rest of its line."""
+    try:
+        return str(json.JSONDecoder().raw_decode(printed)[0])
+    except json.JSONDecodeError:
+        return printed.partition("\n")[0].strip()
 
 
 def _environment(spark: SparkSession) -> dict[str, str]:

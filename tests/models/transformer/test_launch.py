@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import threading
@@ -15,12 +16,15 @@ import pytest
 import torch
 from sequences import DEBUG_SIZE, FIRST_AT, KINDS, MONDAY, NUM_ITEMS, TUESDAY, cycles, write_sequences
 
-from clm_spark.errors import ContractError, SettingsError
+from clm_spark.errors import ContractError, SettingsError, UserError
+from clm_spark.models.transformer import launch
 from clm_spark.models.transformer.launch import (
+    FAILURE_MARK,
     HorovodRanks,
     chosen_gpu,
     fit_transformer,
     fitted_ranks,
+    reason_of_ranks,
     task_slots,
 )
 from clm_spark.models.transformer.network import load_model, new_model, save_model_files
@@ -81,7 +85,7 @@ def test_a_killed_rank_fails_the_training_which_goes_on_when_run_again(fit, tmp_
     killed_at = []
 
     def kill():
-        while not list(tmp_path.glob("horovod-checkpoints/epoch-?.pt")):
+        while not list(tmp_path.glob("horovod-checkpoints/*/epoch-?.pt")):
             time.sleep(0.01)
         os.kill(max(rank_processes()), signal.SIGKILL)
         killed_at.append(time.monotonic())
@@ -93,7 +97,7 @@ def test_a_killed_rank_fails_the_training_which_goes_on_when_run_again(fit, tmp_
     killer.join()
     assert time.monotonic() - killed_at[0] < 60
     assert not (tmp_path / "horovod").exists(), "no half model"
-    (kept,) = tmp_path.glob("horovod-checkpoints/epoch-*.pt")
+    (kept,) = tmp_path.glob("horovod-checkpoints/*/epoch-*.pt")
     again = fit("horovod", **asked)
     assert np.allclose(again.losses, undisturbed.losses, rtol=1e-3)
     assert not kept.parent.exists(), "checkpoints go when the training ends"
@@ -203,6 +207,74 @@ def test_slots_are_those_of_tasks(master, conf, expected):
     told = SimpleNamespace(getAll=lambda: [*conf.items()])
     context = SimpleNamespace(master=master, defaultParallelism=8, getConf=lambda: told)
     assert task_slots(SimpleNamespace(sparkContext=context)) == expected
+
+
+def said(text):
+    return f"[1]<stderr>:{FAILURE_MARK}{json.dumps(text)}"
+
+
+@pytest.mark.parametrize(
+    ("output", "error", "expected"),
+    [
+        ("", RuntimeError("all is over\nrank 1 died\n"), "rank 1 died"),
+        ("", RuntimeError(), "RuntimeError"),
+        (said("OSError: a\nb") + "\nmore", RuntimeError("over"), "OSError: a\nb"),
+        (said("E: Connection reset by peer") + said("E: why") + "\n", RuntimeError("over"), "E: why"),
+        ("", RuntimeError(said("E: by TorchDistributor")), "E: by TorchDistributor"),
+        (f'{FAILURE_MARK}"E: cut o', RuntimeError("over"), '"E: cut o'),
+        (FAILURE_MARK, RuntimeError("over"), "over"),
+    ],
+)
+def test_the_reason_is_what_the_first_rank_said(output, error, expected):
+    assert reason_of_ranks(output, error) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (RuntimeError("no memory\nin line 2"), "a rank of the training failed: RuntimeError: no memory"),
+        (KeyError(), "a rank of the training failed: KeyError"),
+        (ContractError("no sequences"), "no sequences"),
+    ],
+)
+def test_what_goes_wrong_in_one_process_is_named(fit, tmp_path, monkeypatch, error, expected):
+    def fails(*of):
+        raise error
+
+    monkeypatch.setattr("clm_spark.models.transformer.launch.train", fails)
+    with pytest.raises(UserError) as raised:
+        fit("one_process")
+    assert str(raised.value) == expected
+    assert raised.value is error or raised.value.__cause__ is error
+
+
+def test_a_process_trains_one_at_a_time_each_with_checkpoints_of_its_own(fit, tmp_path, monkeypatch):
+    write_sequences(tmp_path / "sequences", cycles(20), TUESDAY)  # version 1
+    alone, running, numbers, folders = launch._LAUNCHERS["one_process"], [], [], set()
+
+    def watched(spark, task, ranks):
+        running.append(task)
+        numbers.append(len(running))
+        folders.add(task.checkpoints)
+        time.sleep(0.5)
+        try:
+            return alone(spark, task, ranks)
+        finally:
+            running.remove(task)
+
+    monkeypatch.setitem(launch._LAUNCHERS, "one_process", watched)
+    with ThreadPoolExecutor(2) as threads:
+        both = [
+            threads.submit(
+                fit, "one_process", epochs=1, version=1, as_of=as_of, model_path=f"file://{tmp_path}/{as_of}"
+            )
+            for as_of in (MONDAY, TUESDAY)
+        ]
+        assert [each.result().num_sequences for each in both] == [61, 20]
+    assert numbers == [1, 1]
+    assert {Path(folder).parent for folder in folders} == {tmp_path / "one_process-checkpoints"}
+    assert {Path(folder).name[:10] for folder in folders} == {str(MONDAY), str(TUESDAY)}
+    assert not any(Path(folder).exists() for folder in folders)
 
 
 def test_spark_scores_as_torch_does(spark, fit, tmp_path):
