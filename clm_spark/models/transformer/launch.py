@@ -104,14 +104,16 @@ def fit_transformer(
 
 
 def task_slots(spark: SparkSession) -> int:
-    """How many tasks Spark can run at once; with dynamic allocation, once it has all executors that it may have."""
-    context = spark.sparkContext
-    conf = dict(context.getConf().getAll())
-    per_task = int(conf.get("spark.task.cpus", 1))
+    """How many tasks Spark can run at once; with dynamic allocation, once it has all executors that it may have.
+
+    By whole executors, their cores and their GPUs: as Spark counts before a stage whose tasks must all run at once.
+    """
+    context = spark.sparkContext._jsc.sc()
+    conf, profile = context.conf(), context.resourceProfileManager().defaultResourceProfile()
     if conf.get("spark.dynamicAllocation.enabled", "false") != "true" or _is_local(spark):
-        return context.defaultParallelism // per_task
-    most = int(conf.get("spark.dynamicAllocation.maxExecutors", sys.maxsize))
-    return most * (int(conf.get("spark.executor.cores", 1)) // per_task)
+        return int(context.maxNumConcurrentTasks(profile))
+    most = int(conf.get("spark.dynamicAllocation.maxExecutors", str(sys.maxsize)))
+    return most * int(profile.maxTasksPerExecutor(conf))
 
 
 def fitted_ranks(settings: TransformerSettings, *, slots: int, num_sequences: int) -> int:
@@ -122,7 +124,7 @@ def fitted_ranks(settings: TransformerSettings, *, slots: int, num_sequences: in
     if settings.launcher == "one_process":
         return 1
     if settings.ranks is None:
-        return min(USUAL_RANKS, slots, num_sequences)
+        return max(1, min(USUAL_RANKS, slots, num_sequences))
     _check_ranks(settings.ranks, slots, num_sequences)
     return settings.ranks
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from pyspark.resource import ExecutorResourceRequests, ResourceProfileBuilder, TaskResourceRequests
 from sequences import DEBUG_SIZE, FIRST_AT, KINDS, MONDAY, NUM_ITEMS, TUESDAY, cycles, write_sequences
 
 from clm_spark.errors import ContractError, SettingsError, UserError
@@ -177,6 +178,7 @@ def test_what_cannot_be_launched_is_refused(fit):
         ("torch_distributor", None, 16, 61, 2),
         ("horovod", None, 16, 1, 1),
         ("horovod", 4, 4, 61, 4),
+        ("horovod", None, 0, 61, 1),
         ("one_process", 4, 1, 61, 1),
     ],
 )
@@ -185,28 +187,38 @@ def test_ranks_fit_the_slots(launcher, asked, slots, num_sequences, expected):
     assert fitted_ranks(settings, slots=slots, num_sequences=num_sequences) == expected
 
 
+def test_slots_are_those_of_spark(spark):
+    assert task_slots(spark) == 2, "local[2]"
+
+
 @pytest.mark.parametrize(
-    ("master", "conf", "expected"),
+    ("of_executor", "of_task", "master", "is_dynamic", "expected"),
     [
-        ("local[2]", {}, 8),
-        ("local[2]", {"spark.task.cpus": "4"}, 2),
-        ("yarn", {"spark.task.cpus": "3"}, 2),
-        ("local[2]", {"spark.dynamicAllocation.enabled": "true", "spark.dynamicAllocation.maxExecutors": "5"}, 8),
-        (
-            "yarn",
-            {
-                "spark.dynamicAllocation.enabled": "true", "spark.dynamicAllocation.maxExecutors": "5",
-                "spark.executor.cores": "4", "spark.task.cpus": "2",
-            },
-            10,
-        ),
+        ({"cores": 4}, {"cpus": 2}, "yarn", True, 5 * 2),
+        ({"cores": 3}, {"cpus": 2}, "yarn", True, 5 * 1),
+        ({"cores": 8, "gpu": 1}, {"cpus": 1, "gpu": 1}, "yarn", True, 5 * 1),
+        ({"cores": 8, "gpu": 2}, {"cpus": 1, "gpu": 0.5}, "yarn", True, 5 * 4),
+        ({"cores": 4}, {"cpus": 1}, "yarn", False, 7),
+        ({"cores": 4}, {"cpus": 1}, "local[2]", True, 7),
     ],
-)  # fmt: skip
-def test_slots_are_those_of_tasks(master, conf, expected):
-    """A session stands in here: no cluster of a test has eight cores or grows."""
-    told = SimpleNamespace(getAll=lambda: [*conf.items()])
-    context = SimpleNamespace(master=master, defaultParallelism=8, getConf=lambda: told)
-    assert task_slots(SimpleNamespace(sparkContext=context)) == expected
+)
+def test_slots_are_those_of_the_executors_that_may_come(spark, of_executor, of_task, master, is_dynamic, expected):
+    """Spark counts those of an executor. A session stands in for one whose executors come and go: 5 at most, 7 slots now."""
+    executor = ExecutorResourceRequests().cores(of_executor["cores"])
+    task = TaskResourceRequests().cpus(of_task["cpus"])
+    if "gpu" in of_executor:
+        executor, task = executor.resource("gpu", of_executor["gpu"]), task.resource("gpu", of_task["gpu"])
+    profile = ResourceProfileBuilder().require(executor).require(task).build._java_resource_profile
+    conf = spark.sparkContext._jsc.sc().conf().clone()
+    conf.set("spark.executor.cores", str(of_executor["cores"])).set("spark.dynamicAllocation.maxExecutors", "5")
+    conf.set("spark.dynamicAllocation.enabled", str(is_dynamic).lower())
+    context = SimpleNamespace(
+        conf=lambda: conf,
+        resourceProfileManager=lambda: SimpleNamespace(defaultResourceProfile=lambda: profile),
+        maxNumConcurrentTasks=lambda of: 7 if of is profile else 0,
+    )
+    session = SimpleNamespace(sparkContext=SimpleNamespace(master=master, _jsc=SimpleNamespace(sc=lambda: context)))
+    assert task_slots(session) == expected
 
 
 def said(text):
