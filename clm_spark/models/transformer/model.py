@@ -132,7 +132,14 @@ def _train(
     listed = _listed(inputs, as_of)
     # An item that is listed no more keeps its index, and may have been the highest.
     num_items = max(int(listed.max()), int(_config(f"{holdout}/model")["num_items"]) if holdout else 0)
-    kinds = inputs.settings.features.sequence_kinds
+    kinds, stored = inputs.settings.features.sequence_kinds, inputs.settings.features.sequence_length
+    if asked.max_length > stored and not holdout:
+        log.warning(
+            "transformer.max_length=%d, but sequences hold %d items at most: more are looked at only with a higher "
+            "features.sequence_length",
+            asked.max_length,
+            stored,
+        )
     epochs, purchase_epochs = _epochs(asked, kinds, goes_on=holdout is not None)
     result = fit(
         lake.spark,
@@ -200,8 +207,17 @@ def _facts(inputs: Inputs, as_of: date, listed: NDArray[np.int64], num_items: in
     texts, encoder, most = item_texts(inputs.lake, as_of, asked.item_text), asked.text_encoder, asked.text_tokens
     assert encoder is not None  # the settings see to it
     if asked.text_tuning == "lora":
-        return ItemFacts(listed, categories, tokens=tokens_of(texts, encoder, most_tokens=most, num_items=num_items))
-    return ItemFacts(listed, categories, texts=frozen_vectors(texts, encoder, most_tokens=most, num_items=num_items))
+        tokens = tokens_of(texts, encoder, most_tokens=most, num_items=num_items)
+        has_texts, facts = tokens.any(), ItemFacts(listed, categories, tokens=tokens)
+    else:
+        vectors = frozen_vectors(texts, encoder, most_tokens=most, num_items=num_items)
+        has_texts, facts = vectors.any(), ItemFacts(listed, categories, texts=vectors)
+    if not has_texts:
+        log.warning(
+            "transformer.item_text=%s, but no item has a text: expected category, brand or attributes that events have",
+            ",".join(asked.item_text),
+        )
+    return facts
 
 
 def _category_numbers(inputs: Inputs, as_of: date, num_items: int) -> NDArray[np.int64]:

@@ -28,7 +28,9 @@ class TransformerSettings(Section):
         0.3, description="share of a sequence's items that is masked at once, where attention is both_sides"
     )
     positions: Literal["learned", "rotary"] = Field("learned", description="how a step knows its place")
-    max_length: Annotated[int, Field(ge=2)] = Field(256, description="last items of a customer that are looked at")
+    max_length: Annotated[int, Field(ge=2)] = Field(
+        256, description="last items of a customer that are looked at; no more than features.sequence_length are stored"
+    )
     time_gaps: bool = Field(True, description="whether an event knows how long ago the one before it was")
     price_bands: bool = Field(False, description="whether an event knows about what its item cost")
     item_categories: bool = Field(
@@ -113,6 +115,11 @@ class TransformerSettings(Section):
             raise ValueError(
                 "item_text names texts, but text_encoder names no encoder: give the folder of a Hugging Face model or its "
                 "name on the hub, or set transformer.item_text=[]"
+            )
+        if not self.item_text and (self.text_encoder is not None or self.text_tuning != "frozen"):
+            raise ValueError(
+                "text_encoder and text_tuning are of texts, but item_text names none: name some, such as category, or "
+                "leave them out"
             )
         return self
 

@@ -4,6 +4,7 @@ from datetime import date
 import pytest
 from pyspark.sql import functions as F
 from sequences import DEBUG_SIZE
+from tiny_encoder import save_tiny_encoder
 
 from clm_spark.errors import TooLittleDataError
 from clm_spark.models.task import Inputs
@@ -44,6 +45,24 @@ def test_an_item_that_retires_leaves_its_place_in_lists_to_others(new_lake, tmp_
         ranks, items = zip(*sorted(listed), strict=True)
         assert ranks == (1, 2, 3, 4, 5, 6, 7, 8)
         assert sorted(items) == [*range(1, 9)]
+
+
+@pytest.mark.parametrize("tuning", ["frozen", "lora"])
+def test_settings_without_effect_are_told(new_lake, tmp_path, monkeypatch, caplog, tuning):
+    texts = {"item_text": ["titel"], "text_encoder": save_tiny_encoder(tmp_path / "encoder"), "text_tuning": tuning}
+    settings = DEBUG_SIZE.model_dump() | texts | {"epochs": 1, "max_length": 9}
+    lake = new_lake(transformer=settings, features={"sequence_kinds": ["purchase"], "sequence_length": 8})
+    sequences_and_vocabulary(lake, lake.settings.as_of, [*range(1, 11)])
+    none = lake.spark.createDataFrame([], "item_index int, text string")
+    monkeypatch.setattr("clm_spark.models.transformer.model.item_texts", lambda *of: none)
+    customers = lake.read_as_of(ITEM_SEQUENCES).select("customer_id")
+    inputs, holdout = Inputs(lake, lake.settings.as_of, customers), f"file://{tmp_path}/holdout"
+    Transformer().fit(inputs, holdout)
+    Transformer().fit(inputs, f"file://{tmp_path}/model", holdout=holdout)
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    of_length = "transformer.max_length=9, but sequences hold 8 items at most"
+    of_texts = "transformer.item_text=titel, but no item has a text: expected category, brand or attributes"
+    assert [sum(line.startswith(said) for line in told) for said in (of_length, of_texts)] == [1, 2]
 
 
 def test_sequences_of_one_item_teach_nothing(lake, tmp_path):

@@ -194,3 +194,8 @@ def test_texts_as_vectors(spark, encoder):
         Encoder("/nowhere")
     with pytest.raises(ValidationError, match="names no encoder: give the folder"):
         TransformerSettings(item_text=("category",))
+    for without in ({"text_encoder": encoder}, {"text_tuning": "lora"}):
+        with pytest.raises(
+            ValidationError, match="item_text names none: name some, such as category, or leave them out"
+        ):
+            TransformerSettings(**without)
