@@ -8,7 +8,7 @@ and MovieLens the user's last item, among those that the user had not taken befo
 setting, `--validate` stops before the test, `--once` tests the model that validation chose, as papers do, without training
 anew. `--checkpoints FOLDER` keeps one of each epoch there: run again after a kill, a long training goes on from it.
 `--pieces` trains on all of a sequence that is longer than `max_length`, in pieces of that length, where otherwise its last
-items are looked at. Without the data nothing is done.
+items are looked at; validation then looks at the last item of every piece, so its figures are beside those of other pieces alone. Without the data nothing is done.
 """
 
 import argparse

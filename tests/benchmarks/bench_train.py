@@ -2,6 +2,7 @@
 
 `python tests/benchmarks/bench_train.py --sequences 20000` draws item sequences, and lets each library train one layer of
 width 64 with 256 sampled negatives on batches of 128, on one thread of the CPU: SASRec of the others, ours as shipped.
+Ours and RePlay's share the negatives of a batch, RecTools draws as many for every position, which is more work.
 `--shape full` makes every sequence 50 items long, `--shape mixed` as long as a shop's are: five items in the median. The
 first epoch warms up and is not counted. The share of the peak is that of the multiplications that the network needs, by the
 seconds of an epoch, beside what torch.matmul reaches here on large matrices. Then two ranks of Horovod train on twice as many

@@ -2,6 +2,7 @@
 
 `python train_rivals.py rectools|replay SEQUENCES.npz --epochs 3` trains on `items`, numbers from 0 on, of which `ends`
 say where each sequence but the last one ends, and prints the seconds of every epoch as JSON: a line that begins with RESULT.
+RePlay shares `--negatives` items among all positions of a batch; RecTools draws as many for each position.
 """
 
 import argparse
