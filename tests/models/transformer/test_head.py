@@ -75,8 +75,9 @@ def test_what_a_customer_took_in_which_order_tells_who_leaves(lake, tmp_path, mo
         for row in answers.groupBy("is_churned").agg(F.avg("value").alias("value"), F.count("*").alias("n")).collect()
     }
     assert means[True].n + means[False].n == 120
-    assert means[True].value > 0.8
-    assert means[False].value < 0.2
+    # Over four seeds .78 to .85 and .15 to .23; who knows nothing of the order gives both the same.
+    assert means[True].value > 0.7
+    assert means[False].value < 0.3
     assert answers.where("reasons is not null").isEmpty()
 
     # Trained again on more rows that begin on the same morning, the network is the same one.
