@@ -27,12 +27,12 @@ class Encoder(nn.Module):
             self.network: Any = AutoModel.from_pretrained(name, dtype=torch.float32)
         except Exception as error:  # each format of weights and of tokenizers raises its own
             raise SettingsError(
-                f"transformer.text_encoder={name} cannot be opened on this machine: {in_a_line(error)}; give a folder that "
+                f"text_encoder={name} cannot be opened on this machine: {in_a_line(error)}; give a folder that "
                 "every worker sees, with a model and its tokenizer, or a name on the hub"
             ) from error
         if self.network.config.is_encoder_decoder or self.tokenizer.pad_token is None:
             raise SettingsError(
-                f"transformer.text_encoder={name} is no encoder of texts side by side: expected a model without a decoder "
+                f"text_encoder={name} is no encoder of texts side by side: expected a model without a decoder "
                 "and a tokenizer with a padding token"
             )
         if getattr(self.network, "pooler", None) is not None:

@@ -169,7 +169,7 @@ def test_an_encoder_that_is_cut_off_is_named(encoder, tmp_path):
 def test_a_missing_encoder_is_named_before_workers_look_for_it(spark):
     texts = spark.createDataFrame([(1, "red shoe")], "item_index int, text string")
     with pytest.raises(
-        SettingsError, match=r"^transformer.text_encoder=/nowhere cannot be opened on this machine: OSErr"
+        SettingsError, match=r"^text_encoder=/nowhere cannot be opened on this machine: OSErr"
     ):
         frozen_vectors(texts, "/nowhere", most_tokens=2, num_items=1)
 
@@ -189,7 +189,7 @@ def test_texts_as_vectors(spark, encoder):
     assert np.allclose(alone, found[3:4], atol=1e-3), "padding does not matter"
 
     with pytest.raises(
-        SettingsError, match=r"transformer.text_encoder=/nowhere cannot be opened on this machine: .*every worker sees"
+        SettingsError, match=r"text_encoder=/nowhere cannot be opened on this machine: .*every worker sees"
     ):
         Encoder("/nowhere")
     with pytest.raises(ValidationError, match="names no encoder: give the folder"):
