@@ -168,9 +168,7 @@ def test_an_encoder_that_is_cut_off_is_named(encoder, tmp_path):
 
 def test_a_missing_encoder_is_named_before_workers_look_for_it(spark):
     texts = spark.createDataFrame([(1, "red shoe")], "item_index int, text string")
-    with pytest.raises(
-        SettingsError, match=r"^text_encoder=/nowhere cannot be opened on this machine: OSErr"
-    ):
+    with pytest.raises(SettingsError, match=r"^text_encoder=/nowhere cannot be opened on this machine: OSErr"):
         frozen_vectors(texts, "/nowhere", most_tokens=2, num_items=1)
 
 
