@@ -42,9 +42,9 @@ def filled_up(
 ) -> DataFrame:
     """One row per customer of `inputs.rows` and rank: the customer's own list, then what is popular and not in it.
 
-    They are `top_k` together; behind them come `num_untried` more popular items, of those without an interaction of the
-    customer in `inputs.rows`. `source` is null for the list's own items. Where seen items are hidden, those are hidden here too. A list and an
-    array of popular items meet in one row per customer: nothing grows with customers times items.
+    They are `top_k` together. Behind them come up to `num_untried` popular items with which the customer has no
+    interaction in `inputs.rows`. `source` is null for the list's own items. Where seen items are hidden, those are hidden
+    here too. A list and an array of popular items meet in one row per customer: nothing grows with customers times items.
     """
     popular = fill if fill is not None else popular_items(inputs)
     ranked = F.array_sort(F.collect_list(F.struct("rank", "item_id")))

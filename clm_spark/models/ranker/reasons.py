@@ -15,10 +15,10 @@ ALIKE_IN_PRICE = 1.5  # times the usual price, or a share of it
 
 
 def reasons_of(names: Sequence[str], features: Singles, contributions: Singles) -> list[str]:
-    """One for each row: of the groups of features that hold for it, the one that adds most to the margin.
+    """One for each row: of the groups of features whose words are true of it, the one that adds most to the margin.
 
-    `contributions` has what each of the features `names` adds, and behind them what all rows have in common. A group that
-    speaks for an item by what is not so, such as a price that is not known, is no reason that one can tell.
+    `contributions` has what each of the features `names` adds, and behind them what all rows have in common. A group may
+    add most because something is not known, such as a price: its words would be false, and are not told.
     """
     if len(features) == 0:
         return []

@@ -65,11 +65,12 @@ def fit_transformer(
 
     `num_items` is the highest item_index of the vocabulary, or of the model in `start_from` where that is higher: its
     training goes on. `purchase_epochs` ask for purchases alone, after the `epochs`. `items` says what is known of
-    each. `model_path` and `start_from` are folders
-    on any store, which ranks never open. They keep a checkpoint per epoch in a folder of their own in `checkpoints`, from
-    which the same training goes on after a kill; it is removed when the training ends. A process trains one at a time.
+    each. `model_path` and `start_from` are folders on any store, which ranks never open. They keep a checkpoint per epoch
+    in a folder of their own in `checkpoints`, from which the same training goes on after a kill; it is removed when the
+    training ends. A process trains one at a time.
 
-    Raises `ContractError` when there are no sequences, `SettingsError` when the ranks cannot be had and `TrainingError` when one of them fails.
+    Raises `ContractError` when there are no sequences, `SettingsError` when the ranks cannot be had and `TrainingError`
+    when one of them fails.
     """
     url, storage_options = readable(location)
     num_sequences = count_sequences(url, version, as_of=as_of, storage_options=storage_options)

@@ -29,7 +29,8 @@ def score_customers_top_k(
     """A row per customer and rank: the `top_k` items most likely to come next; relevance is a log share.
 
     Needs `customer_id`, `item_indices`, `kinds`, `times` and `prices`, oldest first. `hide_seen` leaves out the items of the
-    sequence; of the others those with the indices `listed` are shown, or all. The model in `model_path`, a folder on any store, is sent to the workers once.
+    sequence; of the others those with the indices `listed` are shown, or all. The model in `model_path`, a folder on any
+    store, is sent to the workers once.
     """
     content = read_model_files(model_path)
     digest = digest_of(content)
@@ -89,7 +90,6 @@ def top_items(
     lasts = [sequence[-model.max_length :] for sequence in sequences]
     rows = np.repeat(np.arange(len(sequences)), [len(sequence) for sequence in sequences])
     seen = Cells(rows, np.concatenate([as_events(sequence)[:, 0] for sequence in sequences]) - 1) if hide_seen else None
-
     unlisted = _unlisted(model, listed)
 
     def score(customers: slice) -> NDArray[np.floating]:
