@@ -1,5 +1,7 @@
 """What a user can get wrong. Each message says what was expected, what came, where, and what to do."""
 
+from py4j.protocol import Py4JJavaError
+
 
 class UserError(Exception):
     """A mistake that the user can correct: the command line prints its text and exits with 2.
@@ -15,7 +17,9 @@ class UserError(Exception):
 
 
 def in_a_line(error: Exception) -> str:
-    """The type of an error and the first line of its text, for the text of another."""
+    """The type of an error and the first line of its text, for the text of another; of one that Java threw, Java's own."""
+    if isinstance(error, Py4JJavaError):
+        return next(iter(str(error.java_exception.toString()).splitlines()), type(error).__name__)
     return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
 
 

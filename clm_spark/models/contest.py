@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark import evaluation, files
-from clm_spark.errors import ModelError, TooLittleDataError
+from clm_spark.errors import ModelError, TooLittleDataError, in_a_line
 from clm_spark.models.catalogue import find_model, model_named, reason_left_out
 from clm_spark.models.gate import INCUMBENT, Election
 from clm_spark.models.registry import ModelVersion, Registry
@@ -145,7 +145,7 @@ class Contest:
             except (Py4JJavaError, PySparkException) as error:
                 raise_if_stopped()
                 log.warning("%s takes no part: Spark could not fit or ask it", model.name, exc_info=error)
-                self.lake.missing.append(f"{model.name}: {_first_line(error)}")
+                self.lake.missing.append(f"{model.name}: {in_a_line(error)}")
                 continue
             self.folders[model.name] = path
         self._check_candidates()
@@ -268,11 +268,6 @@ def _lead_columns(name: str, lead: Lead | None) -> dict[str, float | None]:
     """The columns of a lead and its interval."""
     found = (lead.value, lead.low, lead.high) if lead else (None, None, None)
     return dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))
-
-
-def _first_line(error: Py4JJavaError | PySparkException) -> str:
-    text = error.java_exception.toString() if isinstance(error, Py4JJavaError) else str(error)
-    return next(iter(text.splitlines()), type(error).__name__)
 
 
 def _with_columns_of(table: Table, rows: DataFrame) -> DataFrame:

@@ -61,7 +61,7 @@ def score(lake: Lake, task: Task) -> None:
 
     Where none is in use, what the task can say without one is written, and the run says so. Raises `ModelError` where
     that is nothing, or the one in use does not fit today's rows, `TooLittleDataError` where there is nobody to ask, and
-    `SettingsError` where that is for want of the task's tables of as_of.
+    `SettingsError` where that, or that answers cannot be written, is for want of the task's tables of as_of.
     """
     served = Registry(lake.settings).champion(task.name, lake.settings.as_of)
     fallback = task.write_fallback(lake) if served is None else None
@@ -84,6 +84,7 @@ def score(lake: Lake, task: Task) -> None:
         raise TooLittleDataError(
             f"nobody can be asked on {inputs.as_of}: expected {task.population}, and there is none"
         )
+    task.check_looked_up(lake)  # before the model is asked, which can take long
     task.write(lake, model.explain(served.path, inputs, outcome=task.outcome), served)
 
 

@@ -158,6 +158,9 @@ class Task(ABC):
     def population_rows(self, lake: Lake) -> Inputs:
         """Whom the champion is asked about on the morning of the run."""
 
+    def check_looked_up(self, lake: Lake) -> None:  # noqa: B027 - most do without
+        """Raise `SettingsError` where answers of as_of cannot be written for want of a table of `looks_up`."""
+
     @abstractmethod
     def compare(self, answers: Mapping[str, DataFrame], split: Split) -> "Comparison":
         """Figures of every entrant's answers against the truth, and the sample that intervals come from."""

@@ -84,7 +84,7 @@ def parsed(
     try:
         tree = _Node(spark._jsparkSession.sessionState().sqlParser().parseExpression(text))
     except (Py4JJavaError, PySparkException) as error:
-        raise SettingsError(f"{place}: {text!r} is no SQL expression: {_first_line(error)}") from None
+        raise SettingsError(f"{place}: {text!r} is no SQL expression: {_words_of(error)}") from None
     nodes = list(tree.below())
     for problem in (_not_allowed(node, text) for node in nodes):
         if problem:
@@ -269,7 +269,7 @@ def _type_of(spark: SparkSession, expression: Expression, wanted: str) -> T.Data
             came = value.schema["value"].dataType
             value.collect()  # one row, which Spark computes as it plans
     except (Py4JJavaError, PySparkException) as error:
-        raise SettingsError(f"{place}: Spark refuses {text!r}: {_first_line(error)}") from None
+        raise SettingsError(f"{place}: Spark refuses {text!r}: {_words_of(error)}") from None
     if not _fits(came, wanted):
         raise SettingsError(
             f"{place}: expected {'a condition' if wanted == 'boolean' else 'one text or number'} of one record, and "
@@ -307,7 +307,7 @@ def _items(scala: Any) -> Sequence[Any]:
     return [scala.apply(number) for number in range(scala.size())]
 
 
-def _first_line(error: Exception) -> str:
+def _words_of(error: Exception) -> str:
     text = str(error.java_exception.getMessage()) if isinstance(error, Py4JJavaError) else str(error)
     words = " ".join(text.split())
     return re.split(r" SQLSTATE|== SQL", re.sub(r"^\[[\w.]+\] ", "", words))[0].strip()

@@ -9,7 +9,7 @@ from pyspark.sql import Row, SparkSession
 from pyspark.sql import types as T
 
 import clm_spark
-from clm_spark.errors import ContractError
+from clm_spark.errors import ContractError, in_a_line
 from clm_spark.tables.commits import COMMIT_MARK, UPKEEP, standing
 from clm_spark.tables.contract import MANAGED_PROPERTIES, Table, shape_digest, squeezed
 from clm_spark.tables.migrations import steps_of
@@ -113,7 +113,7 @@ class Stored:
             properties = {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {name}").collect()}
         except PySparkException as error:
             raise ContractError(
-                f"{table.title} is registered but its files cannot be read ({_first_line(error)}); "
+                f"{table.title} is registered but its files cannot be read ({in_a_line(error)}); "
                 f'restore them, or drop it (`clm sql "DROP TABLE {name}"`) and run the job that writes it'
             ) from error
         is_null = [field.nullable and f"{_RULE}{not_null_rule(field.name)}" not in properties for field in fields]
@@ -157,7 +157,3 @@ def last_commits(spark: SparkSession, name: str) -> list[Row]:
     """The table's last commits, newest first."""
     commits: list[Row] = DeltaTable.forName(spark, name).history(COMMITS_LOOKED_AT).collect()
     return commits
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

@@ -2,7 +2,9 @@ import pytest
 from pyspark.sql import functions as F
 from small_shop import NUM_CUSTOMERS
 
+from clm_spark.errors import SettingsError
 from clm_spark.models.recommendation import Recommendation
+from clm_spark.models.recommender import Recommender
 from clm_spark.models.registry import Registry
 from clm_spark.pipeline import JOBS
 from clm_spark.privacy.pseudonyms import pseudonym
@@ -37,7 +39,7 @@ def run(lake: Lake, name: str) -> Lake:
 
 
 @pytest.mark.timeout(1500)
-def test_lists_are_made_from_events_and_made_again(new_lake, small_shop, tmp_path):
+def test_lists_are_made_from_events_and_made_again(new_lake, small_shop, tmp_path, monkeypatch):
     (tmp_path / "items.csv").write_text(f"item_id,num_in_stock\n{SOLD_OUT},0\n1004,7\n")
     (tmp_path / "agreed.csv").write_text(f"customer_id,channel,is_allowed\n{MAILED},email,yes\n5,email,no\n6,sms,yes\n")
     facts = {"items": f"{tmp_path}/items.csv", "permissions": f"{tmp_path}/agreed.csv"}
@@ -93,3 +95,8 @@ def test_lists_are_made_from_events_and_made_again(new_lake, small_shop, tmp_pat
     for name in (ORDER[0], *ORDER[2:]):
         run(lake, name)
     assert before == [sorted(map(str, lake.read(table).collect())) for table in tables]
+
+    lake.spark.sql(f"DELETE FROM {lake.name(t.ITEM_FEATURES)}")
+    monkeypatch.setattr(Recommender, "explain", lambda *_, **__: pytest.fail("asked for lists that cannot be written"))
+    with pytest.raises(SettingsError, match=r"gold.item_features has no row as of"):
+        run(lake, "recommend_items")

@@ -14,7 +14,7 @@ from pyspark.errors import PySparkException, StreamingQueryException
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
-from clm_spark.errors import SettingsError, SourceError
+from clm_spark.errors import SettingsError, SourceError, in_a_line
 from clm_spark.events.ingest.batches import finish_batch, ingest_files
 from clm_spark.events.ingest.checks import check_source
 from clm_spark.events.ingest.claims import KAFKA, Batch
@@ -69,7 +69,7 @@ def stream_topic(lake: Lake, source: Source, settings: Settings) -> None:
         raw = _messages(lake, settings)
     except PySparkException as error:
         raise SettingsError(
-            f"Spark cannot read Kafka here ({_first_line(error)}): expected its connector on the class path; under "
+            f"Spark cannot read Kafka here ({in_a_line(error)}): expected its connector on the class path; under "
             f"spark-submit add {KAFKA_PACKAGE} to --packages, or put it into the image; and check stream.options"
         ) from error
 
@@ -161,7 +161,7 @@ def _run(
             if FAILED_REPORT in str(error) and not is_last_start:
                 continue
             raise SourceError(
-                f"the stream from {place} stopped: {_first_line(error)}; expected {place} within reach and {checkpoint} "
+                f"the stream from {place} stopped: {in_a_line(error)}; expected {place} within reach and {checkpoint} "
                 "as the stream left it; repair that and start it again: nothing is lost and nothing counts twice"
             ) from error
     if asked_to_stop:
@@ -172,7 +172,3 @@ def _run(
 
 def _named(place: str) -> str:
     return hashlib.sha256(place.encode()).hexdigest()[:16]
-
-
-def _first_line(error: PySparkException) -> str:
-    return str(error).strip().splitlines()[0]
