@@ -96,7 +96,7 @@ def test_lists_are_made_from_events_and_made_again(new_lake, small_shop, tmp_pat
         run(lake, name)
     assert before == [sorted(map(str, lake.read(table).collect())) for table in tables]
 
-    lake.spark.sql(f"DELETE FROM {lake.name(t.ITEM_FEATURES)}")
+    lake.replace(lake.read(t.ITEM_FEATURES).limit(0), into=t.ITEM_FEATURES)
     monkeypatch.setattr(Recommender, "explain", lambda *_, **__: pytest.fail("asked for lists that cannot be written"))
     with pytest.raises(SettingsError, match=r"gold.item_features has no row as of"):
         run(lake, "recommend_items")
