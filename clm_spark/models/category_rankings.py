@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from clm_spark.evaluation.sums import exact_sum
+from clm_spark.evaluation.sums import EXACT, exact_sum
 from clm_spark.features.versions import KEY, of_persons, seen_days
 from clm_spark.privacy.pseudonyms import GUEST
 from clm_spark.settings import RankingSettings
@@ -56,13 +56,14 @@ def purchases_by_segment(
 def exposure_by_segment(customers: DataFrame, *, settings: RankingSettings) -> DataFrame:
     """One row per segment, null for customers in none: `exposure`, the days of its customers, weighted as purchases are.
 
-    `customers` has `segment` and `tenure_days`: who came yesterday had a day to buy, not a year.
+    `customers` has `segment` and `tenure_days`: who came yesterday had a day to buy, not a year. A decimal, so that those of
+    the segments add up to that of all customers to the digit.
     """
     days = F.least("tenure_days", F.lit(settings.window_days))
     fade = 0.5 ** (1 / settings.half_life_days)
     # The weights of days 1 to n: a geometric series.
     weighted = fade * (1 - F.pow(F.lit(fade), days)) / (1 - fade)
-    return customers.groupBy("segment").agg(exact_sum(weighted).alias("exposure"))
+    return customers.groupBy("segment").agg(F.sum(weighted.cast(EXACT)).alias("exposure"))
 
 
 def category_rankings(
@@ -75,7 +76,7 @@ def category_rankings(
     of_all = _of_all_customers(purchases, exposure)
     cells = _cells(purchases, of_all, exposure.where(F.col("segment").isNotNull()))
     rated = _with_affinity(cells, prior_purchases=settings.prior_purchases).unionByName(of_all)
-    per_day = F.col("expected") * F.col("affinity") / F.col("exposure")
+    per_day = F.col("expected") * F.col("affinity") / F.col("exposure").cast("double")
     predicted = rated.withColumn("expected_purchases", per_day * horizon_days)
     best_first = Window.partitionBy("category", "segment").orderBy(
         F.desc("expected_purchases"), F.desc("weight_of_all"), "item_id"
@@ -86,7 +87,7 @@ def category_rankings(
 
 def _of_all_customers(purchases: DataFrame, exposure: DataFrame) -> DataFrame:
     """One row per item: of all customers is expected what they bought."""
-    days = exposure.agg(exact_sum(F.col("exposure")).alias("exposure"))
+    days = exposure.agg(F.sum("exposure").alias("exposure"))
     summed = purchases.groupBy("item_id", "category").agg(
         F.sum("num_purchases").alias("num_purchases"), (F.sum("weight") / UNIT).alias("weight_of_all")
     )

@@ -187,7 +187,7 @@ def test_a_new_customer_had_fewer_days_to_buy(spark):
     customers = spark.createDataFrame(
         [("old", 365, 0), ("new", 3, 1), ("newer", 1, 1)], "customer_id string, tenure_days int, segment int"
     )
-    exposure = {row.segment: row.exposure for row in exposure_by_segment(customers, settings=ASKED).collect()}
+    exposure = {row.segment: float(row.exposure) for row in exposure_by_segment(customers, settings=ASKED).collect()}
     assert exposure[0] == pytest.approx(sum(0.5 ** (age / 20) for age in range(1, 61)))
     assert exposure[1] == pytest.approx(sum(0.5 ** (age / 20) for age in (1, 2, 3, 1)))
 
