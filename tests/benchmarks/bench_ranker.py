@@ -76,7 +76,7 @@ def trained(features: np.ndarray, random: np.random.Generator, num_trees: int) -
     shape = RankerSettings()
     asked = {
         "objective": "binary:logistic",
-        "max_depth": shape.max_depth,
+        "max_depth": max(shape.depths),
         "eta": shape.step_size,
         "subsample": shape.subsample,
         "colsample_bytree": shape.feature_share,

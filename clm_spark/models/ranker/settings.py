@@ -74,7 +74,11 @@ class RankerSettings(Section):
     customers_per_panel: Count = Field(20_000, description="customers of each morning that are trained on, by hash")
     negative_share: Share = Field(0.3, description="share of the candidates not bought that is trained on, weighted up")
     num_trees: Count = Field(400, description="at most")
-    max_depth: Count = 6
+    depths: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
+        (4, 6),
+        description="depths of the trees that are tried, the one with the lowest log loss on the validation customers is "
+        "kept: a small shop's few purchases bear less deep ones; each takes a training",
+    )
     validation_share: Share = Field(
         0.1, description="share of the customers, by hash, on whom early stopping is judged"
     )

@@ -25,7 +25,7 @@ HORIZON = 10
 NUM_CUSTOMERS, NUM_DAYS = 80, 200
 SECTIONS = {
     "recommend": {"test_days": HORIZON, "top_k": 5, "min_item_events": 1},
-    "ranker": {"panels": 3, "num_trees": 40, "max_depth": 4, "min_leaf_weight": 1.0, "step_size": 0.2},
+    "ranker": {"panels": 3, "num_trees": 40, "depths": [4], "min_leaf_weight": 1.0, "step_size": 0.2},
     "candidates": {"neighbours": 10, "tastes": 4},
     "evaluation": {"replicates": 50},
 }
@@ -171,7 +171,7 @@ def test_early_stopping_on_validation_customers(spark):
         **dict(zip(names, np.column_stack([told, noise]).T, strict=True)),
     }
     examples = spark.createDataFrame(pa.table(columns))
-    settings = RankerSettings(min_leaf_weight=1.0, step_size=0.3, max_depth=6, patience=5)
+    settings = RankerSettings(min_leaf_weight=1.0, step_size=0.3, depths=(6,), patience=5)
     booster = fit_ranker(examples, names, settings).get_booster()
     best = int(booster.attr("best_iteration")) + 1
     assert booster.num_boosted_rounds() == best + settings.patience < 40, "of 400"
@@ -192,6 +192,13 @@ def test_early_stopping_on_validation_customers(spark):
     finally:
         spark.conf.set(name, usual)
     assert np.allclose(again.predict(matrix), booster.predict(matrix), atol=0.02)
+
+    # A law of one feature needs no deep trees, one of two together does.
+    either = settings.model_copy(update={"depths": (6, 1), "patience": 20, "feature_share": 1.0})
+    together = examples.withColumn("label", (F.col("told") * F.col("noise_0") > 0).cast("int"))
+    for rows, depth in ((examples, 1), (together, 6)):
+        chosen = fit_ranker(rows, names, either).get_booster()
+        assert max(line.count("\t") for tree in chosen.get_dump() for line in tree.splitlines()) == depth
 
     nobody_left = RankerSettings(**settings.model_dump() | {"validation_share": 1.0})
     assert fit_ranker(examples, names, nobody_left).get_booster().num_boosted_rounds() == settings.patience, (
