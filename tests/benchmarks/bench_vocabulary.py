@@ -31,7 +31,8 @@ from clm_spark.tables.lake import Lake
 AS_OF = date(2024, 12, 31)
 NUM_DAYS = 300
 EVERY_ITEM = 2  # days of each item, so that all are in the vocabulary; as many more fall on what is popular
-STAGES = ("vocabulary", "step", "popularity", "own_favourites", "als", "user_neighbours", "ranker")
+MADE_FIRST = ("fill", "vocabulary", "step")
+RECOMMENDERS = ("popularity", "own_favourites", "als", "user_neighbours", "ranker")
 
 
 def settings_of(asked: argparse.Namespace, *, day: date) -> Settings:
@@ -123,7 +124,7 @@ def one_stage(asked: argparse.Namespace) -> None:
 def race(asked: argparse.Namespace) -> bool:
     """Whether every stage ended, within the memory."""
     is_done = True
-    for stage in ("fill", *asked.stages):
+    for stage in (*MADE_FIRST, *asked.models):
         command = [sys.executable, *sys.argv, "--folder", asked.folder, "--stage", stage]
         try:
             took = measured(command, Path(asked.folder) / f"{stage}.log", path=[ROOT / "tests/benchmarks"])
@@ -145,7 +146,7 @@ def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--items", type=float, default=1e6)
     ask.add_argument("--customers", type=float, default=1e4)
-    ask.add_argument("--stages", nargs="+", default=list(STAGES), choices=STAGES)
+    ask.add_argument("--models", nargs="*", default=RECOMMENDERS, choices=RECOMMENDERS)
     ask.add_argument("--rank", type=int, default=32, help="factors of ALS")
     ask.add_argument("--cores", type=int, default=2)
     ask.add_argument("--heap", default="2g", help="the JVM's; the rest is Python's")
