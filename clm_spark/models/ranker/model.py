@@ -119,9 +119,9 @@ def _asked_with(asked: CandidateOptions) -> dict[str, dict[str, Any]]:
 def fit_ranker(examples: DataFrame, features: Sequence[str], settings: RankerSettings) -> Any:
     """Trees by XGBoost (Chen and Guestrin 2016) that tell the probability of `label` from `features`, by `weight`.
 
-    Of the depths, and of the numbers of trees, that with the lowest log loss on the validation customers: a small shop's
-    examples bear few trees, and no deep ones. Where these customers or the others have one label alone, so few they are,
-    `patience` trees of the least depth are made of all examples.
+    The depth and the number of trees are those with the lowest log loss on the validation customers: a small shop's examples
+    bear few trees, and no deep ones. Where the customers are so few that those who validate, or all others, have one label
+    alone, `patience` trees of the least depth are made of all examples.
     """
     from xgboost.spark import SparkXGBClassifier  # here: importing it takes seconds, and few jobs need it
 
