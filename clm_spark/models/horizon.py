@@ -5,16 +5,14 @@ from typing import Annotated
 from pydantic import Field
 
 from clm_spark.evaluation.offers import Offer
-from clm_spark.settings import Section, Settings
+from clm_spark.settings import Days, Section, Settings
 
 
 class HorizonSettings(Section):
     """Of whom a task is asked, and how far it looks ahead."""
 
-    horizon_days: Annotated[int, Field(ge=1)] = Field(56, description="days from as_of on that the label looks at")
-    active_days: Annotated[int, Field(ge=1)] = Field(
-        84, description="asked of customers who bought in so many days before"
-    )
+    horizon_days: Days = Field(56, description="days from as_of on that the label looks at")
+    active_days: Days = Field(84, description="asked of customers who bought in so many days before")
     offer_cost_cents: Annotated[float, Field(ge=0)] = Field(
         100, description="what it costs to make one customer an offer"
     )

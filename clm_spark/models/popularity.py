@@ -1,6 +1,6 @@
 """What everybody buys: all the time, and lately."""
 
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 from pyspark.sql import DataFrame
@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from clm_spark.models.filled_lists import filled_up, popular_items
 from clm_spark.models.recommender import RecommenderRule
 from clm_spark.models.task import Inputs
-from clm_spark.settings import Section
+from clm_spark.settings import Days, Section
 from clm_spark.tables.catalog import ITEM_DAYS
 
 EMPTY = "customer_id string, rank int, item_id string, relevance double, reason string"
@@ -18,9 +18,7 @@ class PopularitySettings(Section):
     """What counts as lately."""
 
     key: ClassVar[str] = "popularity"
-    window_days: Annotated[int, Field(ge=1)] = Field(
-        28, description="days before as_of whose purchases count as recent"
-    )
+    window_days: Days = Field(28, description="days before as_of whose purchases count as recent")
 
 
 class Popularity(RecommenderRule):

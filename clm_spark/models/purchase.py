@@ -1,6 +1,6 @@
 """Who will buy soon: the task on the same customers and features as churn, its classifiers and two rules."""
 
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -11,13 +11,14 @@ from clm_spark.models.horizon import HorizonSettings
 from clm_spark.models.linear import LoggedRegression
 from clm_spark.models.task import Model
 from clm_spark.models.transformer.head import TransformerHead
+from clm_spark.settings import Days
 
 
 class PurchaseSettings(HorizonSettings):
     """How soon a purchase counts."""
 
     key: ClassVar[str] = "purchase"
-    horizon_days: Annotated[int, Field(ge=1)] = Field(30, description="days from as_of on that the label looks at")
+    horizon_days: Days = Field(30, description="days from as_of on that the label looks at")
 
 
 class Purchase(ClassificationTask):

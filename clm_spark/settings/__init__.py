@@ -12,12 +12,14 @@ from clm_spark.settings.monitoring import MonitoringSettings
 from clm_spark.settings.packaged import conf_file
 from clm_spark.settings.pages import NeighbourOrder, NeighbourSettings, RankingSettings
 from clm_spark.settings.places import LakehouseSettings, ReportSettings, SparkSettings, TrackingSettings
-from clm_spark.settings.section import Section, Seed, ZoneName
+from clm_spark.settings.section import MOST_DAYS, Days, Section, Seed, ZoneName
 from clm_spark.settings.shop import ShopSettings
 from clm_spark.settings.surfaces import ShopFactsSettings, SurfaceSettings, SurfacesSettings
 
 __all__ = [
+    "MOST_DAYS",
     "BotSettings",
+    "Days",
     "DriftSettings",
     "EvaluationSettings",
     "FactorSettings",

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from clm_spark.settings.section import Section, Seed
+from clm_spark.settings.section import Days, Section, Seed
 
 
 class FactorSettings(Section):
@@ -21,5 +21,5 @@ class FactorSettings(Section):
     same_congruence: Annotated[float, Field(gt=0, le=1)] = Field(
         0.85, description="Tucker's congruence from which a factor is that of the fit before, and keeps its number"
     )
-    refit_every_days: Annotated[int, Field(ge=1)] = Field(28, description="age at which factors are fitted anew")
+    refit_every_days: Days = Field(28, description="age at which factors are fitted anew")
     seed: Seed = 7

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from clm_spark.settings.section import Section
+from clm_spark.settings.section import MOST_DAYS, Days, Section
 
 # What is done with an item; gold.customer_item_days counts each of them.
 ItemKind = Literal["view", "click", "impression", "cart", "purchase", "refund", "review"]
@@ -15,7 +15,7 @@ STRENGTHS: dict[ItemKind, float] = {"view": 1.0, "click": 1.0, "cart": 3.0, "pur
 class FeatureSettings(Section):
     """Windows, and the days in the past that models train on."""
 
-    panel_every_days: Annotated[int, Field(ge=1)] = 28
+    panel_every_days: Days = 28
     panel_size: Annotated[int, Field(ge=1)] = Field(7, description="how many as_of dates, the asked one included")
     as_of_alone: bool = Field(False, description="write the run's own as_of and no training days, as a backfill does")
     kind_strengths: dict[ItemKind, Annotated[float, Field(ge=0)]] = Field(
@@ -36,17 +36,17 @@ class PanelSettings(Section):
 
     first_on: date | None = Field(None, description="the first as_of; None: the run's own")
     last_on: date | None = Field(None, description="the last possible as_of; None: the run's own")
-    every_days: Annotated[int, Field(ge=1)] = 7
-    gap_days: Annotated[int, Field(ge=0)] = Field(0, description="days between as_of and the label's horizon")
-    horizon_days: Annotated[int, Field(ge=1)] = Field(56, description="days of the label's horizon, after the gap")
+    every_days: Days = 7
+    gap_days: Annotated[int, Field(ge=0, le=MOST_DAYS)] = Field(
+        0, description="days between as_of and the label's horizon"
+    )
+    horizon_days: Days = Field(56, description="days of the label's horizon, after the gap")
 
 
 class DriftSettings(Section):
     """When a feature counts as drifted."""
 
-    against_days: Annotated[int, Field(ge=1)] = Field(
-        28, description="as_of is compared with the day this many days before"
-    )
+    against_days: Days = Field(28, description="as_of is compared with the day this many days before")
     sample_rows: Annotated[int, Field(ge=100)] = Field(
         20_000, description="about this many rows of each day are sampled"
     )
@@ -62,13 +62,14 @@ class RecommendSettings(Section):
     """The daily lists."""
 
     top_k: Annotated[int, Field(ge=1)] = 20
-    test_days: Annotated[int, Field(ge=1)] = Field(28, description="days before as_of held out to compare recommenders")
+    test_days: Days = Field(28, description="days before as_of held out to compare recommenders")
     min_item_events: Annotated[int, Field(ge=1)] = Field(5, description="rarer items get no index")
     max_items: Annotated[int, Field(ge=10)] = Field(
         200_000,
-        description="items that lists may hold at once, first come first served; a run warns before it is reached",
+        description="items that models may recommend at once, first come first served; a run warns before it is reached. What is "
+        "popular fills lists up whether it is among them or not",
     )
-    retire_after_days: Annotated[int, Field(ge=1)] | None = Field(
+    retire_after_days: Days | None = Field(
         365, description="an item that nobody took to for longer is in no list, until somebody does; null: never"
     )
     hide_seen: bool = Field(

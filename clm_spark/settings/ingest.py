@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from clm_spark.settings.section import Section, ZoneName
+from clm_spark.settings.section import MOST_DAYS, Section, ZoneName
 
 
 class IngestSettings(Section):
@@ -32,7 +32,7 @@ class IngestSettings(Section):
     max_tolerated_share: Annotated[float, Field(ge=0, le=1)] = Field(
         0.25, description="... but not where they are a larger share than this, of however few records"
     )
-    max_correction_days: Annotated[int, Field(ge=0, le=36_500)] = Field(
+    max_correction_days: Annotated[int, Field(ge=0, le=MOST_DAYS)] = Field(
         30,
         description="for records with an id of their own (event_id): one that comes again at another time is the same event "
         "where the times differ by at most so many days",
@@ -64,7 +64,7 @@ class IngestSettings(Section):
         description="for records with the time of sending (sent_at): a device clock further than this from the server's "
         "(known_at) counts as wrong, and occurred_at is corrected by the difference",
     )
-    max_lateness_days: Annotated[int, Field(ge=0, le=36_500)] | None = Field(
+    max_lateness_days: Annotated[int, Field(ge=0, le=MOST_DAYS)] | None = Field(
         None, description="an event that became known more days than this after it happened is rejected; None: no limit"
     )
 

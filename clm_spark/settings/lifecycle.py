@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from clm_spark.settings.section import Section
+from clm_spark.settings.section import MOST_DAYS, Section
 
 
 class LifecycleSettings(Section):
@@ -23,7 +23,7 @@ class LifecycleSettings(Section):
     prior_gaps: Annotated[float, Field(gt=0)] = Field(
         0.5, description="the shop's rhythm counts as much as so many gaps of the customer's own"
     )
-    usual_gap_days: Annotated[float, Field(ge=1)] = Field(
+    usual_gap_days: Annotated[float, Field(ge=1, le=MOST_DAYS)] = Field(
         30.0, description="mean and spread of the gaps in a shop of which fewer than 30 are known yet"
     )
     loyal_from: Annotated[int, Field(ge=3)] = Field(5, description="a customer is loyal from so many purchase days on")

@@ -4,13 +4,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from clm_spark.settings.section import Section
+from clm_spark.settings.section import Days, Section
 
 
 class MonitoringSettings(Section):
     """Limits of gold.model_monitoring, beside those of drift; what passes one is said in the run's summary."""
 
-    max_age_days: Annotated[int, Field(ge=1)] = Field(120, description="since the model in use was trained")
+    max_age_days: Days = Field(120, description="since the model in use was trained")
     max_miscalibration: Annotated[float, Field(gt=1)] = Field(
         1.5, description="times by which what came may be above or below what was predicted"
     )

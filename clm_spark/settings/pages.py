@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from clm_spark.settings.section import Section
+from clm_spark.settings.section import MOST_DAYS, Days, Section
 
 Count = Annotated[int, Field(ge=1)]
 NeighbourOrder = Literal["num_days", "cosine", "lift"]
@@ -13,7 +13,7 @@ NeighbourOrder = Literal["num_days", "cosine", "lift"]
 class NeighbourSettings(Section):
     """Which items are bought together or viewed together."""
 
-    window_days: Count = Field(365, description="days before as_of that are counted")
+    window_days: Days = Field(365, description="days before as_of that are counted")
     top_k: Count = Field(20, description="neighbours of an item, bought with it and viewed with it: each")
     min_customers: Count = Field(
         5, description="customers who took both items on one day; a pair of fewer is left out: mostly chance"
@@ -31,8 +31,8 @@ class NeighbourSettings(Section):
 class RankingSettings(Section):
     """The items of a category, for each segment and for all customers."""
 
-    window_days: Count = Field(365, description="days before as_of whose purchases count")
-    half_life_days: Annotated[float, Field(ge=1)] = Field(
+    window_days: Days = Field(365, description="days before as_of whose purchases count")
+    half_life_days: Annotated[float, Field(ge=1, le=MOST_DAYS)] = Field(
         56, description="days after which a purchase counts half as much"
     )
     prior_purchases: Annotated[float, Field(gt=0)] | None = Field(

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from clm_spark.settings.section import Section
+from clm_spark.settings.section import Days, Section
 
 # As a metastore of Hive takes it.
 SchemaName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -51,9 +51,7 @@ class TrackingSettings(Section):
     registry_uri: str | None = Field(None, description="None: as uri; databricks-uc: Unity Catalog")
     experiment: str = "clm-spark"
     keep_versions: Annotated[int, Field(ge=1)] = Field(30, description="newest model versions of a task that stay")
-    keep_days: Annotated[int, Field(ge=1)] = Field(
-        90, description="champions of so many past days stay, however old they are"
-    )
+    keep_days: Days = Field(90, description="champions of so many past days stay, however old they are")
 
 
 class ReportSettings(Section):

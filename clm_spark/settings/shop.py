@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from clm_spark.settings.section import Section, ZoneName
+from clm_spark.settings.section import MOST_DAYS, Section, ZoneName
 
 # What spark.redaction.regex hides, of which a lakehouse could not tell whose it is.
 HIDDEN = re.compile(r"secret|password|token|access.?key")
@@ -29,7 +29,7 @@ class ShopSettings(Section):
         description="decides what a day, an hour, a weekend and a night are in every table, label and report; None: as the "
         "lakehouse has it, which at the first ingestion takes the zone of the log's own times, and is UTC otherwise",
     )
-    max_quiet_days: Annotated[int, Field(ge=0)] = Field(
+    max_quiet_days: Annotated[int, Field(ge=0, le=MOST_DAYS)] = Field(
         7, description="as_of may lie this many days without any event after the last one: the shop was closed"
     )
 

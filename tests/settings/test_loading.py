@@ -58,6 +58,12 @@ def test_the_digest_names_what_decides_rows():
             ["als.seed", "evaluation.seed", "greater than or equal to 0"],
         ),
         (lambda: load("rankings.half_life_days=.inf"), ["rankings.half_life_days", "finite number"]),
+        (
+            lambda: load(
+                "recommend.retire_after_days=999999", "popularity.window_days=999999", "rankings.half_life_days=1e9"
+            ),
+            ["retire_after_days", "popularity.window_days", "half_life_days", "less than or equal to 36500"],
+        ),
         (lambda: load("features.kind_strengths.refund=-5"), ["kind_strengths.refund", "greater than or equal to 0"]),
         (lambda: load("surfaces.email.sponsored_places=[9]"), ["surfaces.email", "within the list's 6 items"]),
         (lambda: load(as_of="yesterday"), ["as_of", "yesterday"]),

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from clm_spark.settings import Section, Seed
+from clm_spark.settings import Days, Section, Seed
 
 
 class SegmentSettings(Section):
@@ -26,9 +26,7 @@ class SegmentSettings(Section):
         5_000, description="so many, chosen by hash, decide k; the chosen k is then fitted to all"
     )
     starts: Annotated[int, Field(ge=1)] = Field(3, description="random starts of a fit, of which the tightest counts")
-    refit_every_days: Annotated[int, Field(ge=1)] = Field(
-        28, description="age at which the segments in use are compared with a new fit"
-    )
+    refit_every_days: Days = Field(28, description="age at which the segments in use are compared with a new fit")
     refit_on_drift: bool = Field(True, description="compare at once when a feature they are cut by has drifted")
     seed: Seed = 7
 

@@ -4,17 +4,15 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from clm_spark.settings import Section
+from clm_spark.settings import MOST_DAYS, Days, Section
 
 
 class ValueSettings(Section):
     """How far ahead value is asked about, and what money to come is worth."""
 
     key: ClassVar[str] = "value"
-    horizon_days: Annotated[int, Field(ge=1)] = Field(
-        56, description="days from as_of on whose net revenue is predicted and tested"
-    )
-    lifetime_days: Annotated[int, Field(ge=28)] = Field(
+    horizon_days: Days = Field(56, description="days from as_of on whose net revenue is predicted and tested")
+    lifetime_days: Annotated[int, Field(ge=28, le=MOST_DAYS)] = Field(
         365, description="days from as_of on that the discounted lifetime value adds up"
     )
     margin: Annotated[float, Field(gt=0, le=1)] = Field(
