@@ -10,9 +10,10 @@ import argparse
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,6 @@ from pyspark.sql import functions as F
 from clm_spark.demo.shop import write_shop
 from clm_spark.events.clocks import available_at
 from clm_spark.job import run_job
-from clm_spark.jobs.build_features import run as build_features
 from clm_spark.models.catalogue import load_settings
 from clm_spark.session import build_session, persisted
 from clm_spark.settings import Settings
@@ -194,19 +194,35 @@ def bring_in(bench: Bench, size: float, since: int, until: int) -> int:
         spark.stop()
 
 
-def consecutive_runs(bench: Bench, size: float, since: int) -> list[float]:
-    """The daily runs of the next days, in one process: seconds of each job, without ingestion."""
+def consecutive_runs(
+    bench: Bench,
+    size: float,
+    days: range,
+    jobs: Sequence[str],
+    forget: Callable[[SparkSession], None] | None = None,
+) -> dict[str, list[float]]:
+    """The daily runs after each of these days, in one process: seconds of each job, without ingestion.
+
+    With `forget`, which drops what the jobs made, the last seconds are those of the last morning once more, in full.
+    """
     spark = build_session(bench.settings(), app_name="bench_features")
+    seconds: dict[str, list[float]] = {job: [] for job in jobs}
+
+    def run_all(morning_after: int) -> None:
+        for job in jobs:
+            run = import_module(f"clm_spark.jobs.{job}").run
+            seconds[job].append(run_job(spark, job, run, bench.settings(morning_after)).seconds)
+
     try:
         lake = Lake(spark, bench.settings(), job="bench")
-        seconds = []
-        until = since + NIGHTS_ON_END
-        span = (F.col("known_at") >= F.lit(morning(since))) & (F.col("known_at") < F.lit(morning(until)))
+        span = (F.col("known_at") >= F.lit(morning(days.start))) & (F.col("known_at") < F.lit(morning(days.stop)))
         with persisted(draw(bench, spark, size).where(span)) as events:
-            for day in range(since, until):
+            for day in days:
                 land(lake, events, since=day, until=day + 1)
-                done = run_job(spark, "build_features", build_features, bench.settings(day + 1))
-                seconds.append(done.seconds)
+                run_all(day + 1)
+        if forget is not None:
+            forget(spark)
+            run_all(days.stop)
         return seconds
     finally:
         spark.stop()
@@ -253,7 +269,8 @@ def race(bench: Bench, size: float) -> None:
         daily_runs[day] = bench.daily_run(day + 1)
         show("clm, the daily run after it", daily_runs[day], baselines)
         check_carried(bench, baselines, day + 1)
-        on_end[day] = apart(consecutive_runs, bench, size, day + 1)
+        nights = range(day + 1, day + 1 + NIGHTS_ON_END)
+        (on_end[day],) = apart(consecutive_runs, bench, size, nights, ["build_features"]).values()
         print(f"  {NIGHTS_ON_END} more, process up: {', '.join(f'{took:.1f}' for took in on_end[day])} s", flush=True)
         reached = day + 1 + NIGHTS_ON_END
         check_carried(bench, baselines, reached)

@@ -2,8 +2,9 @@
 
 `python tests/benchmarks/bench_items.py --events 2e6` draws the shop of `bench_features.py`, and measures whole processes:
 `clm run build_item_features` and `clm run build_interactions` for day 30 and the two days after, for day 300 and the two days
-after. It fails unless the rows of a daily run are those of a full refresh. The recommenders' test starts one day before
-as_of here, so that its day is there already, as it is in a shop that has run for four weeks.
+after. It fails unless the rows of a daily run are those of a full refresh. Two more daily runs and a full refresh follow in one
+process, as on a cluster that stays up: without the start of Spark and with code that is compiled. The recommenders' test starts
+one day before as_of here, so that its day is there already, as it is in a shop that has run for four weeks.
 """
 
 import argparse
@@ -11,8 +12,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from bench_features import Bench, apart, bring_in, morning, show
+from bench_features import Bench, apart, bring_in, consecutive_runs, morning, show
 from bench_ingest import ROOT, Took, clm, measured
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from clm_spark.models.catalogue import load_settings
@@ -33,23 +35,28 @@ MADE = (
     t.INTERACTIONS,
     t.ITEM_SEQUENCES,
 )
+NIGHTS_UP = 2  # the first compiles
 Digests = dict[str, tuple[int, int]]
 
 
 def run_job(bench: Bench, job: str, day: int) -> Took:
-    words = [word for text in (*bench.sets, "recommend.test_days=1") for word in ("--set", text)]
+    words = [word for text in bench.sets for word in ("--set", text)]
     command = clm("run", job, "--profile", "demo", "--as-of", str(morning(day)), *words)
     return measured(command, bench.place / "clm.log")
 
 
-def forget(bench: Bench) -> None:
-    """Drop what the jobs made, and what was worked into it."""
+def drop_made(bench: Bench) -> None:
     spark = build_session(bench.settings(), app_name="bench_items")
     try:
-        for title in (*(table.title for table in MADE), "gold.runs", "silver.worked_batches"):
-            spark.sql(f"DROP TABLE IF EXISTS {title}")
+        forget(spark)
     finally:
         spark.stop()
+
+
+def forget(spark: SparkSession) -> None:
+    """Drop what the jobs made, and what was worked into it."""
+    for title in (*(table.title for table in MADE), "gold.runs", "silver.worked_batches"):
+        spark.sql(f"DROP TABLE IF EXISTS {title}")
 
 
 def digests(bench: Bench, day: int) -> Digests:
@@ -71,7 +78,7 @@ def digests(bench: Bench, day: int) -> Digests:
 
 def check_equal(bench: Bench, day: int, carried: Digests) -> None:
     """Stop unless a full refresh gives the rows that the daily run left."""
-    apart(forget, bench)
+    apart(drop_made, bench)
     for job in JOBS:
         show(f"{job}, full", run_job(bench, job, day), {})
     whole = apart(digests, bench, day)
@@ -93,6 +100,7 @@ def next_day(bench: Bench, size: float, day: int, daily: dict[str, list[Took]]) 
 
 def race(bench: Bench, size: float) -> None:
     daily: dict[str, list[Took]] = {job: [] for job in JOBS}
+    up: list[dict[str, list[float]]] = []
     reached = 0
     for day in bench.asked.days:
         num_events = apart(bring_in, bench, size, reached, day)
@@ -102,12 +110,19 @@ def race(bench: Bench, size: float) -> None:
         for after in (day + 1, day + 2):
             next_day(bench, size, after, daily)
         check_equal(bench, day + 2, apart(digests, bench, day + 2))
-        reached = day + 2
+        reached = day + 2 + NIGHTS_UP
+        up.append(apart(consecutive_runs, bench, size, range(day + 2, reached), JOBS, forget))
+        for job, (*nights, whole) in up[-1].items():
+            told = ", ".join(f"{seconds:.1f}" for seconds in nights)
+            print(f"  {job}, process up: {told} s daily, {whole:.1f} s in full, {nights[-1] / whole:.0%}", flush=True)
     for job, runs in daily.items() if len(bench.asked.days) > 1 else ():
         early, late = runs[:2], runs[-2:]
         wall = sum(took.seconds for took in late) / sum(took.seconds for took in early)
         cpu = sum(took.cpu_seconds for took in late) / sum(took.cpu_seconds for took in early)
-        print(f"{job}: the last two daily runs took {wall:.2f} times as long as the first two, {cpu:.2f} times the CPU")
+        print(
+            f"{job}: the last two daily runs took {wall:.2f} times as long as the first two, {cpu:.2f} times the CPU; "
+            f"process up, the last one {up[-1][job][-2] / up[0][job][-2]:.2f} times"
+        )
 
 
 def main() -> None:
@@ -119,6 +134,7 @@ def main() -> None:
     ask.add_argument("--folder", help="keeps what is drawn; default: a folder that goes with the run")
     ask.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting for clm")
     asked = ask.parse_args()
+    asked.set.append("recommend.test_days=1")
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(asked.folder or temporary).absolute() / f"{asked.events:.0f}"
         place.mkdir(parents=True, exist_ok=True)
