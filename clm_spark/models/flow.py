@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 
 from clm_spark import files
@@ -33,7 +33,7 @@ def train(lake: Lake, task: Task) -> None:
     reason = task.reason_to_train(lake, before)
     if reason is None:
         return
-    with _unless_not_made(lake, task), task.split(lake) as split:
+    with _unless_not_made(lake, task), task.split(lake) as split, closing(split):
         contest = Contest(lake, registry, task, split, entrants_of(task, lake.settings), before)
         if contest.is_made:
             log.info("%s: the same models were compared on the same rows before", task.name)
@@ -75,17 +75,20 @@ def score(lake: Lake, task: Task) -> None:
             f"run {task.train_job} for that day, or read in its log why it elected none",
             train_job=task.train_job,
         )
-    model, inputs = model_named(task.name, served.model), task.population_rows(lake)
-    different = difference(model, served, served.path, inputs)
-    if different:
-        raise ModelError(f"{served.version} does not fit the rows of {inputs.as_of}: {different}; run {task.train_job}")
-    if inputs.rows.isEmpty():
-        check_made(lake, *task.asks)
-        raise TooLittleDataError(
-            f"nobody can be asked on {inputs.as_of}: expected {task.population}, and there is none"
-        )
-    task.check_looked_up(lake)  # before the model is asked, which can take long
-    task.write(lake, model.explain(served.path, inputs, outcome=task.outcome), served)
+    model = model_named(task.name, served.model)
+    with closing(task.population_rows(lake)) as inputs:
+        different = difference(model, served, served.path, inputs)
+        if different:
+            raise ModelError(
+                f"{served.version} does not fit the rows of {inputs.as_of}: {different}; run {task.train_job}"
+            )
+        if inputs.rows.isEmpty():
+            check_made(lake, *task.asks)
+            raise TooLittleDataError(
+                f"nobody can be asked on {inputs.as_of}: expected {task.population}, and there is none"
+            )
+        task.check_looked_up(lake)  # before the model is asked, which can take long
+        task.write(lake, model.explain(served.path, inputs, outcome=task.outcome), served)
 
 
 @contextmanager

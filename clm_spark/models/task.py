@@ -10,6 +10,7 @@ from datetime import date
 from functools import lru_cache
 from typing import Any, ClassVar
 
+from pyspark import Broadcast
 from pyspark.sql import DataFrame
 
 from clm_spark.errors import ModelError
@@ -25,13 +26,14 @@ BASE_RATE = "base_rate"  # in the place of a model's name where none is in use
 class Inputs:
     """What a model may see on the morning of `as_of`.
 
-    `rows` are the task's own: examples with their label where it trains, the population where it is asked.
+    `rows` are the task's own: examples with their label where it trains, the population where it is asked. `held` is what
+    models worked out, in Spark's cache or on its workers, for others to use until `close`.
     """
 
     lake: Lake
     as_of: date
     rows: DataFrame
-    held: dict[str, Any] = field(default_factory=dict, compare=False)  # what models worked out, for others to use
+    held: dict[str, DataFrame | Broadcast[Any]] = field(default_factory=dict, compare=False)
 
     @property
     def settings(self) -> Settings:
@@ -41,6 +43,11 @@ class Inputs:
     def read(self, table: Table) -> DataFrame:
         """The table as it was known that morning."""
         return self.lake.read_as_of(table, self.as_of)
+
+    def close(self) -> None:
+        """Free what is held. Answers that were made from it are to be read before."""
+        while self.held:
+            self.held.popitem()[1].unpersist()
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,11 @@ class Split:
     now: Inputs
     tested_on: date | None
     fingerprint: str  # of the rows: the same rows are not compared twice
+
+    def close(self) -> None:
+        """Free what its inputs hold."""
+        for inputs in (self.past, self.test, self.now):
+            inputs.close()
 
 
 class Model(ABC):

@@ -130,9 +130,15 @@ def groups_of_items(customers: Any, settings: NmfSettings) -> Singles:
     from sklearn.decomposition import NMF
 
     dimensions = min(settings.dimensions, *customers.shape)
-    model = NMF(dimensions, init="nndsvda", max_iter=settings.iterations, random_state=settings.seed, tol=1e-3)
-    model.fit(customers)
-    return np.asarray(model.components_, np.float32)
+
+    def fitted(start: str) -> Singles:
+        model = NMF(dimensions, init=start, max_iter=settings.iterations, random_state=settings.seed, tol=1e-3)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(model.fit(customers).components_, np.float32)
+
+    groups = fitted("nndsvda")
+    # The start by SVD divides by 0 where customers differ in fewer ways than there are groups.
+    return groups if np.isfinite(groups).all() else fitted("random")
 
 
 def in_groups(block: Block, groups: Singles, iterations: int) -> Scores:

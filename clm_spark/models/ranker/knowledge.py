@@ -278,5 +278,6 @@ def _most(values: Floats, count: int) -> Ints:
 
 
 def numbered(names: Sequence[str]) -> Ints:
-    """Whole numbers for names, the same name the same number."""
-    return np.unique(np.asarray(names, dtype=str), return_inverse=True)[1].astype(np.int64)
+    """Whole numbers for names in their order, the same name the same number."""
+    # As objects: an array of text gives each name the room of the longest.
+    return np.unique(np.asarray(names, dtype=object), return_inverse=True)[1].astype(np.int64)

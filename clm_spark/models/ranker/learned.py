@@ -48,7 +48,8 @@ def knowledge_at(
         )
     only_looked = ~F.exists("units", lambda units: units > 0)
     drawn = histories.orderBy(only_looked, F.xxhash64("customer_key", F.lit(settings.seed)), "customer_key")
-    batches = drawn.select(*HISTORY).limit(settings.reference_customers).sort("customer_key").toArrow().to_batches()
+    chosen = drawn.select(*HISTORY).limit(settings.reference_customers)
+    batches = cut(chosen, settings.longest_history).sort("customer_key").toArrow().to_batches()
     references = histories_of(joined(batches), num_items=num_items, longest=settings.longest_history)
     transformer = trained(references.bought, asked.transformer) if settings.from_transformer else None
     return knowledge_of(
@@ -59,6 +60,15 @@ def knowledge_at(
         contents=contents,
         transformer=transformer,
     )
+
+
+def cut(histories: DataFrame, longest: int) -> DataFrame:
+    """The `longest` latest lines of each, as `histories_of` cuts them: before they leave the workers."""
+    lines = ("ages", "items", *(name for name in HISTORY if name not in ("customer_key", "items", "ages")))
+    all_of_them = F.arrays_zip(*lines)
+    latest = F.slice(F.array_sort(all_of_them), 1, longest)
+    short = histories.withColumn("_lines", F.when(F.size("items") > longest, latest).otherwise(all_of_them))
+    return short.select("customer_key", *(F.col(f"_lines.{name}").alias(name) for name in HISTORY[1:]))
 
 
 def _sums_of(histories: DataFrame, *, num_items: int, asked: CandidateOptions) -> dict[str, Floats]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-from pyspark import Broadcast
+from pyspark import Broadcast, StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -16,10 +16,9 @@ from clm_spark.models.ranker.settings import CandidateSettings
 from clm_spark.models.ranker.sources import CandidateOptions
 from clm_spark.models.task import Inputs
 from clm_spark.models.transformer.settings import TransformerSettings
-from clm_spark.session import persisted
 from clm_spark.settings import Settings
 
-KNOWLEDGE = "ranker.knowledge"
+HISTORIES, KNOWLEDGE = "ranker.histories", "ranker.knowledge"
 
 
 def candidate_options(settings: Settings) -> CandidateOptions:
@@ -32,24 +31,32 @@ def candidate_options(settings: Settings) -> CandidateOptions:
 def known_at(inputs: Inputs) -> Broadcast[Knowledge]:
     """What is known of the items on the morning of `inputs`: worked out once for all who ask with the same inputs."""
     if KNOWLEDGE not in inputs.held:
-        histories = histories_at(inputs, [inputs.as_of])
-        with persisted(histories):
-            categories = categories_of(inputs)
-            contents = content_at(inputs, num_items=len(categories))
-            known = knowledge_at(histories, categories, candidate_options(inputs.settings), contents)
+        categories = categories_of(inputs)
+        contents = content_at(inputs, num_items=len(categories))
+        known = knowledge_at(_histories(inputs), categories, candidate_options(inputs.settings), contents)
         inputs.held[KNOWLEDGE] = inputs.lake.spark.sparkContext.broadcast(known)
-    found: Broadcast[Knowledge] = inputs.held[KNOWLEDGE]
+    found = inputs.held[KNOWLEDGE]
+    assert isinstance(found, Broadcast)
     return found
 
 
 def lists_by(scorer: Callable[[], Scorer], inputs: Inputs, *, length: int) -> DataFrame:
     """A row per customer of `inputs.rows` and rank, up to `length`, by the scores of `scorer()`, called once per task."""
-    histories = histories_at(inputs, [inputs.as_of])
-    of_them = histories.join(inputs.rows.select("customer_id").distinct(), on="customer_id", how="left_semi")
+    of_them = _histories(inputs).join(inputs.rows.select("customer_id").distinct(), on="customer_id", how="left_semi")
     lists = ranked(of_them, known_at(inputs), candidate_options(inputs.settings), scorer=scorer, top_k=length)
     items = numbered_items(inputs).select("item_index", "item_id")
     by_item = lists.join(F.broadcast(items), on="item_index", how="inner")
     return by_item.select("customer_id", "rank", "item_id", "relevance", "reason")
+
+
+def _histories(inputs: Inputs) -> DataFrame:
+    """Those of the morning, gathered once: what is known of the items and every list are made from them."""
+    if HISTORIES not in inputs.held:
+        gathered = histories_at(inputs, [inputs.as_of])
+        inputs.held[HISTORIES] = gathered.persist(StorageLevel.MEMORY_AND_DISK)
+    found = inputs.held[HISTORIES]
+    assert isinstance(found, DataFrame)
+    return found
 
 
 def categories_of(inputs: Inputs) -> Ints:

@@ -45,7 +45,8 @@ class Ranker(Recommender):
     """Boosted trees over what each source and the customer's own history say of a candidate.
 
     They learn from past mornings: what was known then, and what was bought in the `recommend.test_days` after. The
-    relevance of an item is its probability to be bought in as many days.
+    relevance of an item is its probability to be bought in as many days by a customer who buys anything then: only such
+    customers are learned from.
     """
 
     name = "ranker"

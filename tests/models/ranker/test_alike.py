@@ -5,10 +5,13 @@ from datetime import timedelta
 import numpy as np
 import pytest
 from bought_days import AS_OF, NUM_ITEMS, inputs_of, written
+from pyspark.sql import DataFrame
 
 from clm_spark.models.ranker.alike import Nmf, NmfSettings, Svd, UserNeighbours, groups_of_items
 from clm_spark.models.ranker.histories import histories_at
-from clm_spark.models.ranker.knowledge import taste_vectors
+from clm_spark.models.ranker.knowledge import numbered, taste_vectors
+from clm_spark.models.ranker.learned import HISTORY, cut
+from clm_spark.models.ranker.lines import histories_of, joined
 from clm_spark.models.ranker.lists import candidate_options, known_at
 from clm_spark.models.ranker.sources import TASTES, blocks_of
 
@@ -66,3 +69,37 @@ def test_nmf_finds_parts_that_rows_are_sums_of():
     cosine = (found / np.linalg.norm(found, axis=1)[:, None]) @ (parts / np.linalg.norm(parts, axis=1)[:, None]).T
     np.testing.assert_allclose(cosine.max(axis=0), 1, atol=5e-3)
     assert groups_of_items(rows[:2], NmfSettings(dimensions=3)).shape == (2, 12), "no more groups than customers"
+    of_one_kind = groups_of_items(np.array([[0, 0, 1], [0, 0.63, 0.09], [0, 0, 0]]), NmfSettings(dimensions=3))
+    assert np.isfinite(of_one_kind).all()
+
+
+def test_long_histories_are_cut_before_they_leave_the_workers(inputs):
+    whole = histories_at(inputs, [AS_OF]).select(*HISTORY)
+    for longest in (3, 100):
+        kept = cut(whole, longest)
+        assert {len(row["items"]) for row in kept.collect()} == {min(longest, 8)}
+        both = [
+            histories_of(
+                joined(rows.sort("customer_key").toArrow().to_batches()), num_items=NUM_ITEMS + 1, longest=longest
+            )
+            for rows in (whole, kept)
+        ]
+        for name in ("customers", "items", "ages", "units", "spent"):
+            np.testing.assert_array_equal(*(getattr(histories.bought, name) for histories in both))
+
+
+def test_categories_are_numbered_by_their_whole_names():
+    assert numbered(["b", "a", "b", "a\0", ""]).tolist() == [3, 1, 3, 2, 0]
+
+
+def test_histories_are_gathered_once_for_all_and_freed(inputs):
+    """Neighbours, SVD and what both know read the same frame of Spark's cache, until the inputs are closed."""
+    lists = [model.lists("", inputs, length=3) for model in (UserNeighbours(), Svd())]
+    for rows in lists:
+        assert "InMemoryTableScan" in rows._jdf.queryExecution().executedPlan().toString()
+        assert rows.count() > 0
+    (histories,) = (held for held in inputs.held.values() if isinstance(held, DataFrame))
+    assert histories.storageLevel.useMemory
+    inputs.close()
+    assert not histories.storageLevel.useMemory
+    assert not inputs.held
