@@ -41,12 +41,21 @@ def top_k(
 
 
 def top_k_of_blocks(
-    score: Callable[[slice], Floats], num_users: int, num_items: int, k: int, hidden: Cells | None = None
+    score: Callable[[slice], Floats],
+    num_users: int,
+    num_items: int,
+    k: int,
+    hidden: Cells | None = None,
+    *,
+    most_at_once: int | None = None,
 ) -> tuple[NDArray[np.int64], Floats]:
-    """`top_k` for scores that are more than a dot product: `score(users)` makes the rows of a slice of users."""
+    """`top_k` for scores that are more than a dot product: `score(users)` makes the rows of a slice of users.
+
+    Of as many as a block holds, `most_at_once` where that is less.
+    """
     indices = np.full((num_users, k), -1, dtype=np.int64)
     scores = np.full((num_users, k), -np.inf, dtype=np.float32)
-    per_block = block_length(num_items)
+    per_block = min(block_length(num_items), most_at_once or num_users)
     for start in range(0, num_users, per_block):
         users = slice(start, min(start + per_block, num_users))
         block = score(users)

@@ -15,7 +15,7 @@ from clm_spark.models.transformer.data import Events, Ints, as_events, events_of
 from clm_spark.models.transformer.network import NextItemModel, model_from_files, read_model_files
 from clm_spark.session import spread_over_cores
 
-AT_ONCE = 256  # customers whose scores of all items are held at once
+AT_ONCE = 256  # customers who go through the network at once: at 256 events each some 0.3 GB
 VECTORS = ["customer_id", "as_of", "vector"]
 SCORED = "customer_id string, rank int, item_index int, relevance double"
 ROWS = pa.schema(
@@ -87,9 +87,11 @@ def top_items(
     Ties go to the lower index; where fewer are left, 0 and -inf stand behind.
     Sequences here and below are events, or item indices alone.
     """
-    lasts = [sequence[-model.max_length :] for sequence in sequences]
-    rows = np.repeat(np.arange(len(sequences)), [len(sequence) for sequence in sequences])
-    seen = Cells(rows, np.concatenate([as_events(sequence)[:, 0] for sequence in sequences]) - 1) if hide_seen else None
+    by_length = _by_length(sequences)
+    in_order = [sequences[n] for n in by_length]
+    lasts = [sequence[-model.max_length :] for sequence in in_order]
+    rows = np.repeat(np.arange(len(sequences)), [len(sequence) for sequence in in_order])
+    seen = Cells(rows, np.concatenate([as_events(sequence)[:, 0] for sequence in in_order]) - 1) if hide_seen else None
     unlisted = _unlisted(model, listed)
 
     def score(customers: slice) -> NDArray[np.floating]:
@@ -97,8 +99,9 @@ def top_items(
         scores[:, unlisted] = -torch.inf
         return scores.numpy()
 
-    columns, scores = top_k_of_blocks(score, len(sequences), model.num_items, k, seen)
-    return np.where(columns >= 0, columns + 1, 0), scores
+    columns, scores = top_k_of_blocks(score, len(sequences), model.num_items, k, seen, most_at_once=AT_ONCE)
+    as_asked = np.argsort(by_length)
+    return np.where(columns >= 0, columns + 1, 0)[as_asked], scores[as_asked]
 
 
 def rank_of_next(
@@ -113,7 +116,7 @@ def rank_of_next(
     """
     places = np.empty(len(sequences), np.int64)
     unlisted = _unlisted(model, listed)
-    by_length = np.argsort([len(sequence) for sequence in sequences], kind="stable")  # so that little is padded
+    by_length = _by_length(sequences)
     at_once = min(AT_ONCE, block_length(model.num_items))
     for begin in range(0, len(sequences), at_once):
         chosen = by_length[begin : begin + at_once]
@@ -130,6 +133,11 @@ def rank_of_next(
         is_before.scatter_(1, wanted[:, None], value=False)
         places[chosen] = 1 + is_before.sum(dim=1).numpy()
     return places
+
+
+def _by_length(sequences: Sequence[Events]) -> NDArray[np.intp]:
+    """Their places from the shortest to the longest, so that little is padded in those that are scored together."""
+    return np.argsort([len(sequence) for sequence in sequences], kind="stable")
 
 
 def ends_with_a_new_item(sequence: Events) -> bool:

@@ -287,6 +287,25 @@ def test_validation_scores_no_more_at_once_than_lists_do(model, monkeypatch):
     assert numbers == [3, 3, 1]
 
 
+def test_lists_take_few_customers_at_once_however_few_items_there_are(model, monkeypatch):
+    """Memory grows with customers x the longest of their sequences, not with items alone."""
+    shapes, asked = [], [*LONG, np.array([8]), np.array([9, 1])]
+    expected = {hide_seen: top_items(model, asked, 4, hide_seen=hide_seen) for hide_seen in (False, True)}
+
+    def counted(_, sequences):
+        shapes.append([len(sequence) for sequence in sequences])
+        return score_all(model, sequences)
+
+    monkeypatch.setattr("clm_spark.models.transformer.score.score_all", counted)
+    monkeypatch.setattr("clm_spark.models.transformer.score.AT_ONCE", 2)
+    for hide_seen, (items, scores) in expected.items():
+        shapes.clear()
+        found, found_scores = top_items(model, asked, 4, hide_seen=hide_seen)
+        assert shapes == [[1, 2], [2, 3], [7]], "the short ones together"
+        assert found.tolist() == items.tolist()
+        np.testing.assert_allclose(found_scores, scores, atol=1e-5)
+
+
 def test_a_model_that_scores_no_numbers_finds_nothing(model):
     with torch.no_grad():
         model.items.weight.fill_(torch.nan)
