@@ -37,13 +37,16 @@ def next_item_indices(
     """
     gained = _gained(before, item_days, as_of=as_of, kinds=kinds, min_item_events=min_item_events, since=since)
     both = before.alias("old").join(gained.alias("new"), on="item_id", how="full")
+    # A late event of an old day does not bring its category back. Rows of before there was a day give way.
+    is_newer = F.col("new.category_on") >= F.coalesce("old.category_on", "new.category_on")
     items = both.select(
         "item_id",
         F.lit(as_of).alias("as_of"),
         F.col("old.item_index").alias("item_index"),
         F.when(F.col("old.item_index").isNull(), F.col("new.frequent_on")).alias("_frequent_on"),
         (F.coalesce("old.num_events", F.lit(0)) + F.coalesce("new.num_events", F.lit(0))).alias("num_events"),
-        F.coalesce("new.category", "old.category").alias("category"),
+        F.when(is_newer, F.col("new.category")).otherwise(F.col("old.category")).alias("category"),
+        F.when(is_newer, F.col("new.category_on")).otherwise(F.col("old.category_on")).alias("category_on"),
         F.greatest("old.last_seen_on", "new.last_seen_on").alias("last_seen_on"),
     )
     # What only impressions, or a bot's day that no morning saw, name is no item yet.
@@ -78,9 +81,9 @@ def room_warning(indices: DataFrame, limits: RecommendSettings) -> str | None:
     used, allowed = in_use(indices, limits.retire_after_days).count(), limits.max_items
     if used <= NEARLY_FULL * allowed:
         return None
-    state = f"uses {used:,} of recommend.max_items {allowed:,} items: once all are used, new items are in no list"
+    state = f"uses {used:,} of recommend.max_items {allowed:,} items: once all are used, no model recommends new ones"
     if used >= allowed:
-        state = f"is full: {used - allowed:,} items beyond recommend.max_items {allowed:,} are in no list"
+        state = f"is full: {used - allowed:,} items beyond recommend.max_items {allowed:,} are recommended by no model"
     return (
         f"gold.item_vocabulary {state}; raise recommend.max_items, or recommend.min_item_events, or lower "
         f"recommend.retire_after_days ({limits.retire_after_days or 'never'})"
@@ -107,11 +110,15 @@ def _gained(
     counted = before.select("item_id", F.col("num_events").alias("_before"))
     known = F.coalesce("_before", F.lit(0)) + F.sum("num_events").over(so_far)
     growing = per_day.join(counted, on="item_id", how="left").withColumn("_known", known)
-    return growing.groupBy("item_id").agg(
-        F.sum("num_events").alias("num_events"),
-        F.min(F.when(F.col("_known") >= min_item_events, F.col("known_on"))).alias("frequent_on"),
-        F.max("last_seen_on").alias("last_seen_on"),
-        F.max_by("_named", F.when(F.col("_named").isNotNull(), F.col("known_on")))["category"].alias("category"),
+    return (
+        growing.groupBy("item_id")
+        .agg(
+            F.sum("num_events").alias("num_events"),
+            F.min(F.when(F.col("_known") >= min_item_events, F.col("known_on"))).alias("frequent_on"),
+            F.max("last_seen_on").alias("last_seen_on"),
+            F.max("_named").alias("_named"),
+        )
+        .select("*", F.col("_named.category").alias("category"), F.col("_named.day_on").alias("category_on"))
     )
 
 
@@ -121,7 +128,7 @@ def _new_events(item_days: DataFrame, *, as_of: date, kinds: Sequence[str], sinc
     known = item_days.where(F.col("known_on") < F.lit(as_of)).withColumn("_num", num_taken(kinds))
     # Fewer where a day turned out to be a bot's.
     more = F.col("_num") - F.coalesce(F.lag("_num").over(versions), F.lit(0))
-    named = F.when(F.col("category").isNotNull(), F.struct("day_on", "category"))
+    named = F.when(F.col("category").isNotNull(), F.struct("day_on", "known_on", "category"))
     counted = known.withColumns({"_more": more, "_named": named})
     return counted if since is None else counted.where(F.col("known_on") >= F.lit(since))
 

@@ -42,6 +42,7 @@ def test_an_index_once_given_stays(spark):
     log = events(
         spark,
         see("a", "pot", "2024-01-03", category="old"), see(None, "pot", "2024-01-09", category="new"),
+        see("b", "pot", "2024-01-04", category="old", known_at=at("2024-02-15")),
         see("a", "pan", "2024-01-02"), see("b", "pan", "2024-01-05"),
         see("a", "cup", "2024-01-05"), see("a", "cup", "2024-02-05"),
         see("a", "one", "2024-01-05"), see("a", "one", "2024-01-06", "impression"),
@@ -67,7 +68,7 @@ def test_an_index_once_given_stays(spark):
         ("02-01", "add"): (None, 1, None, "01-01"),
         ("03-01", "pan"): (1, 2, None, "01-05"),
         ("03-01", "web"): (2, 0, None, "01-07"),  # that it was a bot turned out later: the number stays
-        ("03-01", "pot"): (3, 2, "new", "01-09"),
+        ("03-01", "pot"): (3, 3, "new", "01-09"),  # a late event of an old day does not bring its category back
         ("03-01", "cup"): (4, 2, None, "02-05"),
         ("03-01", "add"): (5, 2, None, "01-02"),  # frequent only once its late event was known
         ("03-01", "one"): (None, 1, None, "01-05"),
@@ -102,7 +103,15 @@ def test_carrying_on_gives_what_a_full_refresh_gives(spark):
 def test_items_long_gone_make_room_and_a_full_vocabulary_says_so(spark):
     day = on("2024-03-01")
     items = [
-        (f"i{n:02d}", day, None if n == 13 else n, 5, None, day - timedelta(days=31 if n in (2, 3) else n % 30 + 1))
+        (
+            f"i{n:02d}",
+            day,
+            None if n == 13 else n,
+            5,
+            None,
+            None,
+            day - timedelta(days=31 if n in (2, 3) else n % 30 + 1),
+        )
         for n in range(1, 15)
     ]
     indices = spark.createDataFrame(items, t.ITEM_INDICES.schema)
@@ -123,7 +132,7 @@ def test_items_long_gone_make_room_and_a_full_vocabulary_says_so(spark):
     assert warning(15, None) is None, "13 of 15"
     assert warning(14, None).startswith("gold.item_vocabulary uses 13 of recommend.max_items 14 items")
     assert warning(13, None).startswith("gold.item_vocabulary is full: 0 items beyond")
-    assert warning(10, 30).startswith("gold.item_vocabulary is full: 1 items beyond recommend.max_items 10 are in no")
+    assert warning(10, 30).startswith("gold.item_vocabulary is full: 1 items beyond recommend.max_items 10 are recom")
     assert "lower recommend.retire_after_days (30)" in warning(10, 30)
 
 

@@ -257,7 +257,8 @@ ITEM_INDICES = Table(
             check="item_index > 0",
         ),
         count("num_events", "interactions known before as_of, less those of days that turned out to be a bot's"),
-        Column("category", STRING, "the last that became known; null: none", nullable=True),
+        Column("category", STRING, "that of the last day with one; null: none", nullable=True),
+        Column("category_on", DATE, "that day; null: none, or not known of before it was written down", nullable=True),
         Column("last_seen_on", DATE, "the last day of an interaction"),
     ),
 )

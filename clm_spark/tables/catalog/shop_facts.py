@@ -29,7 +29,7 @@ CONTACT_PERMISSIONS = Table(
     slices=("as_of",),
     columns=(
         CUSTOMER_ID,
-        Column("channel", STRING, "email, sms, app, ..., as the shop names it"),
+        Column("channel", STRING, "email, sms, app, ..., as the shop names it, in small letters"),
         AS_OF,
         Column("is_allowed", BOOL, "whether the customer agreed; a customer without a row did not"),
     ),
