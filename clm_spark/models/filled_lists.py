@@ -2,15 +2,20 @@
 
 from datetime import timedelta
 
+from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from clm_spark.events.identity.persons import known_persons, with_person
+from clm_spark.features.items import of_named_customers
+from clm_spark.features.versions import seen_days
 from clm_spark.features.vocabulary import num_taken
 from clm_spark.models.task import Inputs
-from clm_spark.tables.catalog import ITEM_DAYS
+from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, ITEM_DAYS
 
 MOST_POPULAR = 1000  # items that a list is filled up from
 FILLED_BY = "popularity"
+TAKEN_TO = "lists.taken_to"
 ENTRY = "struct<item_id: string, relevance: double, reason: string, source: string>"
 
 
@@ -40,11 +45,10 @@ def popular_items(inputs: Inputs, *, window_days: int | None = None) -> DataFram
 def filled_up(
     lists: DataFrame, inputs: Inputs, *, top_k: int, num_untried: int = 0, fill: DataFrame | None = None
 ) -> DataFrame:
-    """One row per customer of `inputs.rows` and rank: the customer's own list, then what is popular and not in it.
+    """One row per customer of `taken_items` and rank: the customer's own list, then what is popular and not in it.
 
-    They are `top_k` together. Behind them come up to `num_untried` popular items with which the customer has no
-    interaction in `inputs.rows`. `source` is null for the list's own items. Where seen items are hidden, those are hidden
-    here too. A list and an array of popular items meet in one row per customer: nothing grows with customers times items.
+    They are `top_k` together. Behind them come up to `num_untried` popular items that the customer has not taken to.
+    `source` is null for the list's own items. Where seen items are hidden, those are hidden here too. A list and an array of popular items meet in one row per customer: nothing grows with customers times items.
     """
     popular = fill if fill is not None else popular_items(inputs)
     ranked = F.array_sort(F.collect_list(F.struct("rank", "item_id")))
@@ -64,10 +68,24 @@ def filled_up(
     return _with_fillers_words(placed, popular)
 
 
+def taken_items(inputs: Inputs) -> DataFrame:
+    """One row per customer and item taken to by the morning, those without an index among them: `customer_id`, `item_id`.
+
+    Customers all of whose items are rare are in no row of gold.interactions, and are shown what is popular.
+    """
+    partials = of_named_customers(inputs.lake.read(CUSTOMER_ITEM_DAYS))
+    seen = seen_days(partials, [inputs.as_of], CUSTOMER_ITEM_DAYS)
+    taken = seen.where(num_taken(inputs.settings.features.kind_strengths) > 0).select("customer_id", "item_id", "as_of")
+    return with_person(taken, known_persons(inputs.lake, [inputs.as_of])).drop("as_of").distinct()
+
+
 def _with_seen(inputs: Inputs) -> DataFrame:
     """One row per customer, with the items taken to as `_taken_to`, and those of them that no list may show as `_seen`."""
-    customers = inputs.rows.groupBy("customer_id").agg(F.collect_set("item_id").alias("_taken_to"))
-    none = F.array().cast("array<string>")
+    if TAKEN_TO not in inputs.held:
+        of_customers = taken_items(inputs).groupBy("customer_id").agg(F.collect_set("item_id").alias("_taken_to"))
+        inputs.held[TAKEN_TO] = of_customers.persist(StorageLevel.MEMORY_AND_DISK)
+    customers, none = inputs.held[TAKEN_TO], F.array().cast("array<string>")
+    assert isinstance(customers, DataFrame)
     return customers.withColumn("_seen", F.col("_taken_to") if inputs.settings.recommend.hide_seen else none)
 
 

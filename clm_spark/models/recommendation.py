@@ -1,7 +1,7 @@
 """What to show a customer: the task."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import date
 
 from pyspark.sql import DataFrame
@@ -16,7 +16,7 @@ from clm_spark.events.identity.persons import known_persons, with_person
 from clm_spark.features.labels import bought_items
 from clm_spark.features.panel import tested_from
 from clm_spark.models.comparison import stacked
-from clm_spark.models.filled_lists import filled_up
+from clm_spark.models.filled_lists import filled_up, taken_items
 from clm_spark.models.list_slices import ListComparison, slice_figures
 from clm_spark.models.recommender import list_length
 from clm_spark.models.registry import ModelVersion, fingerprint
@@ -87,7 +87,8 @@ class Recommendation(Task):
         events = with_person(people, known_persons(lake, [tested_on]))
         bought = bought_items(events, since=tested_on).join(past, on="customer_id", how="left_semi")
         if lake.settings.recommend.hide_seen:  # what no list may show is nothing to look for
-            bought = bought.join(past, on=["customer_id", "item_id"], how="left_anti")
+            seen = taken_items(Inputs(lake, tested_on, past))
+            bought = bought.join(seen, on=["customer_id", "item_id"], how="left_anti")
         sequences = fingerprint(lake.read_as_of(ITEM_SEQUENCES))
         with persisted(bought) as truth:
             if truth.isEmpty():
@@ -104,7 +105,7 @@ class Recommendation(Task):
             )
 
     def population_rows(self, lake: Lake) -> Inputs:
-        """Every customer with an interaction, with the items."""
+        """Every customer with an interaction, with the items; whoever took to rare items alone is filled up."""
         return Inputs(lake, lake.settings.as_of, _pairs(lake, lake.settings.as_of))
 
     def compare(self, answers: Mapping[str, DataFrame], split: Split) -> Comparison:
@@ -130,17 +131,19 @@ class Recommendation(Task):
 
     def write(self, lake: Lake, answers: DataFrame, served: ModelVersion) -> None:
         """The champion's candidates of as_of, filled up, as a list per surface, and what its rules removed."""
-        asked, day = self.population_rows(lake), lake.settings.as_of
-        num_untried = lake.settings.surfaces.num_untried
-        candidates = filled_up(answers, asked, top_k=num_candidates(lake.settings), num_untried=num_untried)
-        source = F.coalesce("source", F.lit(served.model))
-        named = candidates.withColumns({"as_of": F.lit(day), "source": source, "model_version": F.lit(served.version)})
-        with persisted(ruled(with_facts(named, lake), lake.settings)) as on_surfaces:
-            for table, rows in (
-                (ITEM_RECOMMENDATIONS, lists_of(on_surfaces)),
-                (RECOMMENDATION_EXCLUSIONS, exclusions_of(on_surfaces).withColumn("as_of", F.lit(day))),
-            ):
-                lake.replace(rows.select(table.schema.names), into=table, as_of=day)
+        day, num_untried = lake.settings.as_of, lake.settings.surfaces.num_untried
+        with closing(self.population_rows(lake)) as asked:
+            candidates = filled_up(answers, asked, top_k=num_candidates(lake.settings), num_untried=num_untried)
+            source, is_ranked = F.coalesce("source", F.lit(served.model)), F.col("source").isNull()
+            named = candidates.withColumns(
+                {"as_of": F.lit(day), "source": source, "is_ranked": is_ranked, "model_version": F.lit(served.version)}
+            )
+            with persisted(ruled(with_facts(named, lake), lake.settings)) as on_surfaces:
+                for table, rows in (
+                    (ITEM_RECOMMENDATIONS, lists_of(on_surfaces)),
+                    (RECOMMENDATION_EXCLUSIONS, exclusions_of(on_surfaces).withColumn("as_of", F.lit(day))),
+                ):
+                    lake.replace(rows.select(table.schema.names), into=table, as_of=day)
 
 
 def _shops_items(inputs: Inputs) -> DataFrame:

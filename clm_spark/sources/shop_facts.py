@@ -31,11 +31,11 @@ def item_facts(spark: SparkSession, path: str) -> DataFrame:
 
 
 def contact_permissions(spark: SparkSession, path: str) -> DataFrame:
-    """One row per customer and channel of the file: `customer_id` as the log writes it, `channel`, `is_allowed`.
+    """One row per customer and channel of the file: `customer_id` as the log writes it, `channel` in small letters, `is_allowed`.
 
     Raises `SourceError` for a file that is missing or lacks a column, and for the first row that cannot be used.
     """
-    rows = _rows(spark, path, needed=("customer_id", "channel", "is_allowed"))
+    rows = _rows(spark, path, needed=("customer_id", "channel", "is_allowed")).withColumn("channel", F.lower("channel"))
     is_said = F.col("is_allowed").isNotNull() & _is_flag("is_allowed")
     _check(rows, path, key=("customer_id", "channel"), rules={"expected is_allowed to be true or false": is_said})
     return rows.withColumn("is_allowed", F.lower("is_allowed").isin(*YES))

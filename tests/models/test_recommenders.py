@@ -14,7 +14,8 @@ from clm_spark.models.favourites import OwnFavourites
 from clm_spark.models.filled_lists import filled_up
 from clm_spark.models.popularity import Popularity, RecentPopularity
 from clm_spark.models.task import Inputs
-from clm_spark.tables.catalog import ITEM_DAYS
+from clm_spark.privacy.pseudonyms import GUEST
+from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, ITEM_DAYS
 from clm_spark.tables.lake import Lake
 
 PAIRS = (
@@ -109,13 +110,26 @@ def test_rules_count_purchases_and_fill_lists_up(spark, new_lake):
     dated = dated.withColumn("num_lines", F.col("num_buyer_days"))
     rest = {c.name: _nothing(c) for c in ITEM_DAYS.columns if c.name not in dated.columns}
     lake.replace(dated.withColumns(rest), into=ITEM_DAYS)
+    # All that c took to is an item that has no index, so that c is in none of the pairs.
+    taken = [(who, item) for who, _, item, *_ in rows] + [("c", "z"), (GUEST, "x")]
+    of_customers = spark.createDataFrame(taken, "customer_id string, item_id string").withColumns(
+        {
+            "day_on": F.lit(date(2024, 1, 1)),
+            "known_on": F.lit(date(2024, 1, 1)),
+            "num_events": F.lit(1).cast("bigint"),
+            "num_lines": F.lit(1).cast("bigint"),
+        }
+    )
+    rest = {c.name: _nothing(c) for c in CUSTOMER_ITEM_DAYS.columns if c.name not in of_customers.columns}
+    lake.replace(of_customers.withColumns(rest), into=CUSTOMER_ITEM_DAYS)
 
     def shown(model, **recommend):
         asked = lake.settings.recommend.model_copy(update=recommend)
         own = Lake(spark, lake.settings.model_copy(update={"recommend": asked}))
         inputs = Inputs(own, date(2024, 2, 1), spark.createDataFrame(rows, PAIRS))
         found = filled_up(model.score("", inputs), inputs, top_k=3).orderBy("customer_id", "rank").collect()
-        return {who: [(row.item_id, row.source) for row in found if row.customer_id == who] for who in ("a", "b")}
+        assert {row.customer_id for row in found} <= {"a", "b", "c"}
+        return {who: [(row.item_id, row.source) for row in found if row.customer_id == who] for who in ("a", "b", "c")}
 
     def untried(model):
         """What stands behind a list of one."""
@@ -123,10 +137,10 @@ def test_rules_count_purchases_and_fill_lists_up(spark, new_lake):
         found = filled_up(model.score("", inputs), inputs, top_k=1, num_untried=2).where("rank > 1").orderBy("rank")
         behind = found.collect()
         assert {row.source for row in behind} == {filled}
-        return {who: [row.item_id for row in behind if row.customer_id == who] for who in ("a", "b")}
+        return {who: [row.item_id for row in behind if row.customer_id == who] for who in ("a", "b", "c")}
 
     def all_of(*pairs):
-        return {"a": list(pairs), "b": list(pairs)}
+        return {"a": list(pairs), "b": list(pairs), "c": list(pairs)}
 
     own, filled = None, "popularity"
     assert shown(Popularity()) == all_of(("x", own), ("z", own), ("y", own))
@@ -134,10 +148,15 @@ def test_rules_count_purchases_and_fill_lists_up(spark, new_lake):
     assert shown(OwnFavourites()) == {
         "a": [("y", own), ("z", own), ("x", own)],
         "b": [("w", own), ("x", filled), ("z", filled)],
+        "c": [("x", filled), ("z", filled), ("y", filled)],
     }
-    assert shown(Popularity(), hide_seen=True) == {"a": [], "b": [("x", own), ("z", own), ("y", own)]}
-    assert untried(OwnFavourites()) == {"a": [], "b": ["x", "z"]}, "a took to all that is popular"
-    assert shown(OwnFavourites(), hide_seen=True) == {"a": [], "b": [("x", filled), ("z", filled), ("y", filled)]}
+    assert shown(Popularity(), hide_seen=True) == {
+        "a": [], "b": [("x", own), ("z", own), ("y", own)], "c": [("x", own), ("y", own)],
+    }  # fmt: skip
+    assert untried(OwnFavourites()) == {"a": [], "b": ["x", "z"], "c": ["y"]}, "a took to all that is popular"
+    assert shown(OwnFavourites(), hide_seen=True) == {
+        "a": [], "b": [("x", filled), ("z", filled), ("y", filled)], "c": [("x", filled), ("y", filled)],
+    }  # fmt: skip
 
 
 def _nothing(column):

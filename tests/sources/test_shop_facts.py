@@ -28,7 +28,7 @@ def test_items_are_read_as_the_shop_writes_them(spark, tmp_path):
 
 
 def test_permissions_are_read(spark, tmp_path):
-    text = "customer_id,channel,is_allowed\nanna,email,yes\nanna,sms,0\nbo,email,TRUE\n"
+    text = "customer_id,channel,is_allowed\nanna,email,yes\nanna,sms,0\nbo,eMail,TRUE\n"
     rows = sorted(map(tuple, contact_permissions(spark, written(tmp_path, text)).collect()))
     assert rows == [("anna", "email", True), ("anna", "sms", False), ("bo", "email", True)]
 
@@ -43,7 +43,7 @@ def test_permissions_are_read(spark, tmp_path):
         (item_facts, "item_id,brand\n1,a\n1,b\n", "expected one row per item_id, came 2 for one", "'1'"),
         (contact_permissions, "customer_id,channel\na,email\n", "lacks is_allowed", ""),
         (contact_permissions, "customer_id,channel,is_allowed\na,email,\n", "expected is_allowed to be true or false", "'a'"),
-        (contact_permissions, "customer_id,channel,is_allowed\na,sms,1\na,sms,0\n", "expected one row per customer_id and", "sms"),
+        (contact_permissions, "customer_id,channel,is_allowed\na,sms,1\na,SMS,0\n", "expected one row per customer_id and", "sms"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_used_is_refused_with_an_example(read, text, message, example, spark, tmp_path):

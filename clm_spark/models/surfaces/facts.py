@@ -1,8 +1,11 @@
 """What the business rules look at: facts on each candidate, as known on the morning."""
 
+import logging
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from clm_spark.errors import SettingsError
 from clm_spark.events.identity.persons import known_persons, with_person
 from clm_spark.models.made_days import check_made, rows_made
 from clm_spark.models.surfaces.lists import length_of
@@ -10,23 +13,72 @@ from clm_spark.settings import Settings
 from clm_spark.tables.catalog import (
     CONTACT_PERMISSIONS,
     CUSTOMER_FEATURES,
+    INTERACTIONS,
     ITEM_FACTS,
     ITEM_FEATURES,
+    ITEM_VOCABULARY,
     PAIR_FEATURES,
     SURFACES,
 )
 from clm_spark.tables.contract import Table
 from clm_spark.tables.lake import Lake
 
+log = logging.getLogger(__name__)
+
 LOOKED_AT = (CUSTOMER_FEATURES, ITEM_FEATURES, PAIR_FEATURES, ITEM_FACTS, CONTACT_PERMISSIONS)
+FEW = 0.5  # of the items that models may recommend: a file of facts that names fewer is warned about
 
 
 def check_facts(lake: Lake) -> None:
-    """Raise `SettingsError` where a rule that is on looks at a table whose rows of as_of no run has made.
+    """Raise `SettingsError` where a rule that is on looks at a table whose rows of as_of no run has made, or at a file of other ids.
 
-    Without them the rule would remove nothing: items that are sold out would be shown.
+    Without them the rule would remove nothing: items that are sold out would be shown. Or, of permissions, everything.
     """
     check_made(lake, *asked_facts(lake.settings))
+    if lake.settings.shop_facts.items is not None:
+        _check_items(lake, lake.settings.shop_facts.items)
+    if lake.settings.shop_facts.permissions is not None:
+        _check_permissions(lake, lake.settings.shop_facts.permissions)
+
+
+def _check_items(lake: Lake, file: str) -> None:
+    """The file of items must name some of those that models may recommend; a warning where it names few of them."""
+    facts, items = (rows.select("item_id") for rows in (rows_made(lake, ITEM_FACTS), lake.read_as_of(ITEM_VOCABULARY)))
+    named, shown = facts.first(), items.first()
+    if named is None or shown is None:
+        return
+    num_items, num_named = items.count(), items.join(facts, on="item_id", how="left_semi").count()
+    if num_named == 0:
+        raise SettingsError(
+            f"{file} names none of the {num_items:,} items that can be recommended: expected item_id as the log writes it, such "
+            f"as {shown['item_id']}, came {named['item_id']} and the like; correct the file and run load_shop_facts"
+        )
+    if num_named < FEW * num_items:
+        log.warning(
+            "%s names %d of the %d items that can be recommended: of the others no stock, brand or exclusion is known",
+            file,
+            num_named,
+            num_items,
+        )
+
+
+def _check_permissions(lake: Lake, file: str) -> None:
+    """The file of permissions must name some of the customers; a warning where it lacks a channel that a surface asks for."""
+    said = _of_persons(lake)
+    if said.isEmpty():
+        return
+    customers = lake.read_as_of(INTERACTIONS).select("customer_id")
+    if customers.join(said, on="customer_id", how="left_semi").isEmpty():
+        raise SettingsError(
+            f"{file} names no customer who can be recommended anything: expected customer_id as the log writes it; correct "
+            "the file and run load_shop_facts"
+        )
+    surfaces = lake.settings.surfaces
+    asked = {getattr(surfaces, surface).permission for surface in SURFACES if length_of(lake.settings, surface)}
+    wanted = sorted(channel.lower() for channel in asked if channel)
+    known = said.where(F.col("channel").isin(wanted)).select("channel").distinct().collect()  # those that surfaces name
+    for channel in sorted({*wanted} - {row["channel"] for row in known}):
+        log.warning("%s names nobody's permission for %s: the surface that asks for it has no lists", file, channel)
 
 
 def asked_facts(settings: Settings) -> list[Table]:
@@ -58,8 +110,12 @@ def with_facts(candidates: DataFrame, lake: Lake) -> DataFrame:
         F.col("num_impressions_30d").alias("num_impressions"),
     )
     known = candidates.join(of_pairs, on=["customer_id", "item_id"], how="left")
-    known = known.join(_items(lake), on="item_id", how="left")
-    gaps = category_gaps(pairs).withColumnRenamed("category", "_category")
+    items = _items(lake)
+    known = known.join(items, on="item_id", how="left")
+    # By the category that an item has by now: a pair keeps that of its last day, and categories are renamed.
+    by_now = items.select("item_id", F.col("category").alias("_by_now"))
+    of_today = pairs.join(by_now, on="item_id", how="left").withColumn("category", F.coalesce("_by_now", "category"))
+    gaps = category_gaps(of_today).withColumnRenamed("category", "_category")
     known = known.join(F.broadcast(gaps), on=F.col("category").eqNullSafe(F.col("_category")), how="left")
     known = known.join(_customers(lake), on="customer_id", how="left")
     gap_days = F.coalesce("own_gap_days", "category_gap_days").alias("gap_days")
@@ -69,7 +125,7 @@ def with_facts(candidates: DataFrame, lake: Lake) -> DataFrame:
 
 
 def category_gaps(pairs: DataFrame) -> DataFrame:
-    """One row per category of gold.pair_features with a repeated purchase: `category_gap_days`, the median of the pairs' mean gaps.
+    """One row per category with a repeated purchase in rows of gold.pair_features: `category_gap_days`, the median of the pairs' mean gaps.
 
     Items without a category are a group of their own, its `category` null.
     """
@@ -94,7 +150,10 @@ def _customers(lake: Lake) -> DataFrame:
 
 def _permissions(lake: Lake) -> DataFrame:
     """One row per person with a channel that all of the person's logins in the list agree to."""
-    stored = rows_made(lake, CONTACT_PERMISSIONS)
-    listed = with_person(stored, known_persons(lake, [lake.settings.as_of]))
-    agreed = listed.groupBy("customer_id", "channel").agg(F.min("is_allowed").alias("is_allowed"))
+    agreed = _of_persons(lake).groupBy("customer_id", "channel").agg(F.min("is_allowed").alias("is_allowed"))
     return agreed.where("is_allowed").groupBy("customer_id").agg(F.collect_set("channel").alias("channels"))
+
+
+def _of_persons(lake: Lake) -> DataFrame:
+    """The rows of silver.contact_permissions, under the persons known on the morning."""
+    return with_person(rows_made(lake, CONTACT_PERMISSIONS), known_persons(lake, [lake.settings.as_of]))

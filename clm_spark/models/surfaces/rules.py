@@ -27,7 +27,7 @@ def is_excluded() -> Column:
 def lacks_permission() -> Column:
     """Permission: the surface writes on a channel that the customer did not agree to."""
     return F.col("asked.permission").isNotNull() & ~F.coalesce(
-        F.array_contains("channels", F.col("asked.permission")), F.lit(False)
+        F.array_contains("channels", F.lower("asked.permission")), F.lit(False)
     )
 
 
@@ -37,7 +37,7 @@ def is_in_hidden_category() -> Column:
 
 
 def was_bought_lately() -> Column:
-    """Repeat interval: too few of the usual days since the last purchase, or one that nobody makes twice."""
+    """Repeat interval: too few of the usual days since the last purchase known, or one that nobody makes twice."""
     is_early = F.col("bought_days_ago") < F.col("asked.repeat_share") * F.col("gap_days")
     is_for_good = F.col("bought_days_ago").isNotNull() & F.col("gap_days").isNull()
     return F.col("asked.repeat_share").isNotNull() & (is_early | is_for_good)
@@ -89,10 +89,11 @@ def with_removed_by(candidates: DataFrame) -> DataFrame:
 def with_place(kept: DataFrame) -> DataFrame:
     """Number the candidates that are kept from 1, in `place`; add `has_paid_place`.
 
-    The best sponsored ones take `asked.sponsored_places`; the others fill the free places in the order of their rank.
+    The best sponsored ones that the champion ranked (`is_ranked`) take `asked.sponsored_places`; the others fill the free
+    places in the order of their rank.
     """
     own = Window.partitionBy("customer_id", "surface")
-    is_sponsored = F.coalesce("is_sponsored", F.lit(False))
+    is_sponsored = F.col("is_ranked") & F.coalesce("is_sponsored", F.lit(False))
     paid = F.filter("asked.sponsored_places", lambda place: place <= F.col("asked.length"))
     nth_sponsored = F.count_if(is_sponsored).over(own.orderBy("rank").rowsBetween(Window.unboundedPreceding, 0))
     placed = kept.withColumn("has_paid_place", is_sponsored & (nth_sponsored <= F.size(paid)))

@@ -38,7 +38,7 @@ def test_facts_come_from_what_was_known_of_pair_item_and_customer(lake, candidat
          "num_impressions_30d": 4},
         {"customer_id": "b", "item_id": "milk", "category": "food", "purchase_recency_days": 9, "mean_gap_days": None},
         {"customer_id": "c", "item_id": "tea", "category": "food", "purchase_recency_days": 9, "mean_gap_days": 21.0},
-        {"customer_id": "d", "item_id": "tea", "category": "food", "purchase_recency_days": 9, "mean_gap_days": 35.0},
+        {"customer_id": "d", "item_id": "tea", "category": "drinks", "purchase_recency_days": 9, "mean_gap_days": 35.0},
         {"customer_id": "a", "item_id": "fridge", "category": "white goods", "purchase_recency_days": 30},
         {"customer_id": "c", "item_id": "loose", "category": None, "purchase_recency_days": 9, "mean_gap_days": 14.0},
         {"customer_id": "a", "item_id": "other loose", "category": None, "purchase_recency_days": 2},
@@ -47,6 +47,7 @@ def test_facts_come_from_what_was_known_of_pair_item_and_customer(lake, candidat
         lake, t.ITEM_FEATURES,
         {"item_id": "milk", "category": "food", "mean_price_90d_cents": None, "mean_price_365d_cents": 110.0},
         {"item_id": "fridge", "category": "white goods", "mean_price_90d_cents": 50_000.0, "mean_price_365d_cents": 1.0},
+        {"item_id": "tea", "category": "food"},  # which was called drinks when d last bought it
     )  # fmt: skip
     put(
         lake, t.CUSTOMER_FEATURES,
@@ -101,6 +102,29 @@ def test_a_rule_that_is_on_needs_the_facts_of_the_day(new_lake):
         assert asked_facts(lake.settings) == needed, (surfaces, files)
     with pytest.raises(SettingsError, match=r"silver.item_facts has no row as of 2024-03-01"):
         check_facts(lake)
-    put(lake, t.ITEM_FACTS, {"item_id": "milk", "num_in_stock": 5})
+
+
+def test_a_file_that_names_other_items_or_customers_is_refused(new_lake, caplog):
+    surfaces = {"home": {"permission": "SMS"}, "email": {"max_per_category": None}, "product_page": {"min_new": 0}}
+    lake = new_lake(surfaces=surfaces, shop_facts={"items": "items.csv", "permissions": "agreed.csv"})
+    put(
+        lake,
+        t.ITEM_VOCABULARY,
+        *({"item_id": item, "item_index": n} for n, item in enumerate(("007", "milk", "tea"), 1)),
+    )
+    put(lake, t.INTERACTIONS, {"customer_id": "a", "item_id": "milk", "item_index": 1})
+    put(lake, t.ITEM_FACTS, {"item_id": "7", "num_in_stock": 0}, {"item_id": "8", "num_in_stock": 5})
+    put(lake, t.CONTACT_PERMISSIONS, {"customer_id": "A", "channel": "email", "is_allowed": True})
+    with pytest.raises(SettingsError, match=r"items\.csv names none of the 3 items .* such as \w+, came [78] "):
+        check_facts(lake)
+    put(lake, t.ITEM_FACTS, {"item_id": "7", "num_in_stock": 0}, {"item_id": "milk", "num_in_stock": 5})
+    with pytest.raises(SettingsError, match=r"agreed\.csv names no customer"):
+        check_facts(lake)
     put(lake, t.CONTACT_PERMISSIONS, {"customer_id": "a", "channel": "email", "is_allowed": True})
-    check_facts(lake)
+    caplog.clear()
+    with caplog.at_level("WARNING"):
+        check_facts(lake)
+    assert [record.getMessage().split(":")[0] for record in caplog.records if "facts" in record.name] == [
+        "items.csv names 1 of the 3 items that can be recommended",
+        "agreed.csv names nobody's permission for sms",
+    ]

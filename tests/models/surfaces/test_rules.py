@@ -12,7 +12,7 @@ from clm_spark.tables.catalog import RULES
 FACTS = {
     "category": "string", "brand": "string", "num_in_stock": "bigint", "is_excluded": "boolean", "is_sponsored": "boolean",
     "price_cents": "double", "bought_days_ago": "bigint", "gap_days": "double", "num_impressions": "bigint",
-    "usual_price_cents": "double", "channels": "array<string>",
+    "usual_price_cents": "double", "channels": "array<string>", "is_ranked": "boolean",
 }  # fmt: skip
 SCHEMA = "customer_id string, rank int, item_id string, asked string, expected string, " + ", ".join(
     f"{name} {kind}" for name, kind in FACTS.items()
@@ -21,9 +21,17 @@ SCHEMA = "customer_id string, rank int, item_id string, asked string, expected s
 
 def candidates(spark, rows):
     """Rows (customer, rank, asked, facts, expected) as the rules take them; `asked` is what differs from no rule at all."""
+    ranked = {"is_ranked": True}
     off = {"surface": "home", "length": 3, "hidden_categories": [], "min_new": 0, "sponsored_places": []}
     listed = [
-        (who, rank, f"{who}-{rank}", json.dumps({**off, **asked}), expected, *(facts.get(name) for name in FACTS))
+        (
+            who,
+            rank,
+            f"{who}-{rank}",
+            json.dumps({**off, **asked}),
+            expected,
+            *({**ranked, **facts}.get(name) for name in FACTS),
+        )
         for who, rank, asked, facts, expected in rows
     ]
     kind = ASKED.removeprefix("array<").removesuffix(">")
@@ -44,6 +52,7 @@ def test_a_candidate_is_removed_by_the_first_rule_that_says_so(spark):
         ("never asked", mail, {}, "permission"),
         ("agreed to another channel", mail, {"channels": ["sms"]}, "permission"),
         ("agreed", mail, {"channels": ["email", "sms"]}, None),
+        ("asked for in capitals", {"permission": "Email"}, {"channels": ["email"]}, None),
         ("no permission needed", {}, {"channels": []}, None),
         ("hidden", {"hidden_categories": ["fuel"]}, {"category": "fuel"}, "hidden_category"),
         ("not hidden", {"hidden_categories": ["fuel"]}, {"category": "milk"}, None),
@@ -100,8 +109,9 @@ def test_caps_count_what_is_kept(spark):
 
 def test_lists_close_up_and_paid_places_are_taken(spark):
     def shop(who, asked, flags):
-        """Per candidate: o its own place, s sponsored, x sold out."""
-        facts = {"o": {}, "s": {"is_sponsored": True}, "x": {"num_in_stock": 0}}
+        """Per candidate: o its own place, s sponsored, p sponsored and popular but not ranked by the champion, x sold out."""
+        paid = {"is_sponsored": True}
+        facts = {"o": {}, "s": paid, "p": {**paid, "is_ranked": False}, "x": {"num_in_stock": 0}}
         return [(who, rank, asked, facts[flag], None) for rank, flag in enumerate(flags, start=1)]
 
     second, both = {"sponsored_places": [2]}, {"sponsored_places": [1, 3], "length": 4}
@@ -118,6 +128,8 @@ def test_lists_close_up_and_paid_places_are_taken(spark):
         "a place beyond the end": ({"sponsored_places": [3]}, "so", [2, 1], [2]),
         "a place that no list has": ({"sponsored_places": [9]}, "soo", [1, 2, 3], []),
         "sold out pays for nothing": (second, "oox", [1, 2], []),
+        "what fills the list up pays for nothing": (second, "oop", [1, 2, 3], []),
+        "the one that is ranked pays": (second, "osp", [1, 2, 3], [2]),
         "all gone": ({}, "xx", [], []),
     }
     rows = [row for who, (asked, flags, *_) in cases.items() for row in shop(who, asked, flags)]
