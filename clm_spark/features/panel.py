@@ -15,7 +15,8 @@ def panel_days(settings: Settings) -> list[date]:
     if settings.features.as_of_alone:
         return [settings.as_of]
     step = timedelta(days=settings.features.panel_every_days)
-    return [settings.as_of - step * back for back in range(settings.features.panel_size)]
+    size = min(settings.features.panel_size, (settings.as_of - date.min) // step + 1)  # the calendar begins somewhere
+    return [settings.as_of - step * back for back in range(size)]
 
 
 def asked_days(settings: Settings) -> list[date]:

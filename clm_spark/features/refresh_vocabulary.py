@@ -183,7 +183,7 @@ def _days_with_news(item_days: DataFrame, since: date, as_of: date) -> DataFrame
 
 
 def _of_indices(settings: Settings) -> str:
-    return digest(sorted(settings.features.kind_strengths), settings.recommend.min_item_events)
+    return digest("category by its day", sorted(settings.features.kind_strengths), settings.recommend.min_item_events)
 
 
 def _of_vocabulary(settings: Settings) -> str:

@@ -37,7 +37,7 @@ def next_item_indices(
     """
     gained = _gained(before, item_days, as_of=as_of, kinds=kinds, min_item_events=min_item_events, since=since)
     both = before.alias("old").join(gained.alias("new"), on="item_id", how="full")
-    # A late event of an old day does not bring its category back. Rows of before there was a day give way.
+    # A late event of an old day does not bring its category back.
     is_newer = F.col("new.category_on") >= F.coalesce("old.category_on", "new.category_on")
     items = both.select(
         "item_id",
@@ -81,9 +81,9 @@ def room_warning(indices: DataFrame, limits: RecommendSettings) -> str | None:
     used, allowed = in_use(indices, limits.retire_after_days).count(), limits.max_items
     if used <= NEARLY_FULL * allowed:
         return None
-    state = f"uses {used:,} of recommend.max_items {allowed:,} items: once all are used, no model recommends new ones"
+    state = f"uses {used:,} of recommend.max_items {allowed:,} items: once all are used, no trained model recommends new ones"
     if used >= allowed:
-        state = f"is full: {used - allowed:,} items beyond recommend.max_items {allowed:,} are recommended by no model"
+        state = f"is full: {used - allowed:,} items beyond recommend.max_items {allowed:,} are recommended by no trained model"
     return (
         f"gold.item_vocabulary {state}; raise recommend.max_items, or recommend.min_item_events, or lower "
         f"recommend.retire_after_days ({limits.retire_after_days or 'never'})"

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 TESTING = (
     *(f"{evaluation.__name__}.{found.name}" for found in pkgutil.iter_modules(evaluation.__path__)),
     "clm_spark.models.comparison",
+    "clm_spark.models.filled_lists",
     "clm_spark.models.gate",
     "clm_spark.models.slices",
     "clm_spark.lifecycle.rfm",

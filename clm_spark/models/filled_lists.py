@@ -11,7 +11,7 @@ from clm_spark.features.items import of_named_customers
 from clm_spark.features.versions import seen_days
 from clm_spark.features.vocabulary import num_taken
 from clm_spark.models.task import Inputs
-from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, ITEM_DAYS
+from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, ITEM_DAYS, ITEM_VOCABULARY
 
 MOST_POPULAR = 1000  # items that a list is filled up from
 FILLED_BY = "popularity"
@@ -69,14 +69,20 @@ def filled_up(
 
 
 def taken_items(inputs: Inputs) -> DataFrame:
-    """One row per customer and item taken to by the morning, those without an index among them: `customer_id`, `item_id`.
+    """A row per customer and item taken to by the morning: `customer_id`, `item_id`, some pairs more than once.
 
-    Customers all of whose items are rare are in no row of gold.interactions, and are shown what is popular.
+    Those of `inputs.rows`, rows of gold.interactions, and those with an item that is not in the vocabulary: customers all of
+    whose items are rare, retired or beyond recommend.max_items have no interaction, and are shown what is popular.
     """
+    indexed = F.broadcast(inputs.read(ITEM_VOCABULARY).select("item_id"))
     partials = of_named_customers(inputs.lake.read(CUSTOMER_ITEM_DAYS))
-    seen = seen_days(partials, [inputs.as_of], CUSTOMER_ITEM_DAYS)
+    others = partials.join(indexed, on="item_id", how="left_anti").select(
+        partials.columns
+    )  # few, before they are shuffled
+    seen = seen_days(others, [inputs.as_of], CUSTOMER_ITEM_DAYS)
     taken = seen.where(num_taken(inputs.settings.features.kind_strengths) > 0).select("customer_id", "item_id", "as_of")
-    return with_person(taken, known_persons(inputs.lake, [inputs.as_of])).drop("as_of").distinct()
+    named = with_person(taken, known_persons(inputs.lake, [inputs.as_of])).drop("as_of")
+    return inputs.rows.select("customer_id", "item_id").unionByName(named)
 
 
 def _with_seen(inputs: Inputs) -> DataFrame:

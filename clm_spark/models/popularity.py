@@ -9,7 +9,7 @@ from clm_spark.models.filled_lists import filled_up, popular_items
 from clm_spark.models.recommender import RecommenderRule
 from clm_spark.models.task import Inputs
 from clm_spark.settings import Days, Section
-from clm_spark.tables.catalog import ITEM_DAYS
+from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, ITEM_DAYS, ITEM_VOCABULARY
 
 EMPTY = "customer_id string, rank int, item_id string, relevance double, reason string"
 
@@ -26,7 +26,8 @@ class Popularity(RecommenderRule):
 
     name = "popularity"
     words = "popularity"
-    inputs = (ITEM_DAYS,)
+    inputs = (ITEM_DAYS, CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY)
+    uses = ("clm_spark.models.filled_lists",)
 
     def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
         """The same list for everybody, but for what a customer has seen where that is hidden."""
@@ -39,7 +40,8 @@ class RecentPopularity(RecommenderRule):
     name = "recent_popularity"
     words = "recent popularity"
     section = PopularitySettings
-    inputs = (ITEM_DAYS,)
+    inputs = (ITEM_DAYS, CUSTOMER_ITEM_DAYS, ITEM_VOCABULARY)
+    uses = ("clm_spark.models.filled_lists",)
 
     def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
         """As popularity, over `popularity.window_days`."""

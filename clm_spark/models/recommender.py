@@ -23,7 +23,7 @@ class Recommender(Model):
 
     @abstractmethod
     def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
-        """A row per customer of `inputs.rows` and rank, up to `length`."""
+        """A row per customer and rank, up to `length`: for customers of `inputs.rows`, or also for others who took to an item."""
 
     def score(self, path: str, inputs: Inputs) -> DataFrame:
         """Lists as long as they are measured."""

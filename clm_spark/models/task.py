@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from pyspark import Broadcast
 from pyspark.sql import DataFrame
@@ -19,6 +19,7 @@ from clm_spark.settings import Section, Settings
 from clm_spark.tables.contract import Table
 from clm_spark.tables.lake import Lake
 
+Value = TypeVar("Value")
 BASE_RATE = "base_rate"  # in the place of a model's name where none is in use
 
 
@@ -44,10 +45,20 @@ class Inputs:
         """The table as it was known that morning."""
         return self.lake.read_as_of(table, self.as_of)
 
+    def sent(self, value: Value, name: str | None = None) -> Broadcast[Value]:
+        """A copy for every worker, held until `close`: under `name` where others look for it."""
+        broadcast = self.lake.spark.sparkContext.broadcast(value)
+        self.held[name or f"sent {len(self.held)}"] = broadcast
+        return broadcast
+
     def close(self) -> None:
         """Free what is held. Answers that were made from it are to be read before."""
         while self.held:
-            self.held.popitem()[1].unpersist()
+            _, held = self.held.popitem()
+            if isinstance(held, Broadcast):
+                held.destroy()
+            else:
+                held.unpersist()
 
 
 @dataclass(frozen=True)

@@ -51,11 +51,11 @@ def top_k_of_blocks(
 ) -> tuple[NDArray[np.int64], Floats]:
     """`top_k` for scores that are more than a dot product: `score(users)` makes the rows of a slice of users.
 
-    Of as many as a block holds, `most_at_once` where that is less.
+    A slice has as many users as a block holds, `most_at_once` at most.
     """
     indices = np.full((num_users, k), -1, dtype=np.int64)
     scores = np.full((num_users, k), -np.inf, dtype=np.float32)
-    per_block = min(block_length(num_items), most_at_once or num_users)
+    per_block = min(block_length(num_items), most_at_once or BLOCK_CELLS)
     for start in range(0, num_users, per_block):
         users = slice(start, min(start + per_block, num_users))
         block = score(users)

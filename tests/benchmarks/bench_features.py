@@ -54,8 +54,8 @@ class Bench:
             *self.asked.set,
         ]
 
-    def settings(self, day: int = 0) -> Settings:
-        return load_settings("demo", as_of=morning(day), overrides=self.sets, conf_dir=str(ROOT / "conf"))
+    def settings(self, day: int = 0, *more: str) -> Settings:
+        return load_settings("demo", as_of=morning(day), overrides=[*self.sets, *more], conf_dir=str(ROOT / "conf"))
 
     def daily_run(self, day: int) -> Took:
         """`clm run build_features` for the morning after so many days."""
@@ -200,18 +200,20 @@ def consecutive_runs(
     days: range,
     jobs: Sequence[str],
     forget: Callable[[SparkSession], None] | None = None,
+    in_full: str = "",
 ) -> dict[str, list[float]]:
     """The daily runs after each of these days, in one process: seconds of each job, without ingestion.
 
-    With `forget`, which drops what the jobs made, the last seconds are those of the last morning once more, in full.
+    With `forget`, which drops what the jobs made, the last seconds are those of the last morning made anew, with the setting
+    `in_full`.
     """
     spark = build_session(bench.settings(), app_name="bench_features")
     seconds: dict[str, list[float]] = {job: [] for job in jobs}
 
-    def run_all(morning_after: int) -> None:
+    def run_all(morning_after: int, *sets: str) -> None:
         for job in jobs:
             run = import_module(f"clm_spark.jobs.{job}").run
-            seconds[job].append(run_job(spark, job, run, bench.settings(morning_after)).seconds)
+            seconds[job].append(run_job(spark, job, run, bench.settings(morning_after, *sets)).seconds)
 
     try:
         lake = Lake(spark, bench.settings(), job="bench")
@@ -222,7 +224,7 @@ def consecutive_runs(
                 run_all(day + 1)
         if forget is not None:
             forget(spark)
-            run_all(days.stop)
+            run_all(days.stop, in_full)
         return seconds
     finally:
         spark.stop()

@@ -54,10 +54,13 @@ def test_an_index_once_given_stays(spark):
     flags = [("bot", on("2024-01-07"), on("2024-02-10")), ("bot", on("2024-01-08"), on("2024-01-08"))]
     flags = spark.createDataFrame(flags, "customer_id string, day_on date, known_on date")
     item_days = item_days_of(with_flagged_on(log, flags))
+    first, later = on("2024-02-01"), on("2024-03-01")
+    before = indices_of(spark, item_days, first)
+    carried = indices_of(spark, item_days, later, before=before, since=first)
+    assert rows(carried, t.ITEM_INDICES) == rows(indices_of(spark, item_days, later), t.ITEM_INDICES)
     got = {
         (str(r.as_of)[5:], r.item_id): (r.item_index, r.num_events, r.category, str(r.last_seen_on)[5:])
-        for day in ("2024-02-01", "2024-03-01")
-        for r in indices_of(spark, item_days, on(day)).collect()
+        for r in before.unionByName(carried).collect()
     }
     assert got == {
         ("02-01", "pan"): (1, 2, None, "01-05"),

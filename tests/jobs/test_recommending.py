@@ -38,6 +38,12 @@ def run(lake: Lake, name: str) -> Lake:
     return fresh
 
 
+def frames_cached(spark):
+    """What stands in Spark's cache, but for the state of Delta's tables."""
+    held = spark.sparkContext._jsc.getPersistentRDDs()
+    return {key for key in held if "Delta" not in str(held[key].name())}
+
+
 @pytest.mark.timeout(1500)
 def test_lists_are_made_from_events_and_made_again(new_lake, small_shop, tmp_path, monkeypatch):
     (tmp_path / "items.csv").write_text(f"item_id,num_in_stock\n{SOLD_OUT},0\n1004,7\n")
@@ -49,8 +55,10 @@ def test_lists_are_made_from_events_and_made_again(new_lake, small_shop, tmp_pat
     lake = Lake(own.spark, own.settings.model_copy(update={"lakehouse": place}))
     for table in (t.ITEM_DAYS, t.CUSTOMER_ITEM_DAYS, t.PAIR_FEATURES, t.ITEM_FEATURES, t.CUSTOMER_FEATURES):
         lake.replace(small_shop.lake.read(table), into=table)
+    cached = frames_cached(lake.spark)
     for name in ORDER:
         run(lake, name)
+    assert frames_cached(lake.spark) <= cached, "what the models of a job share leaves Spark's cache with it"
     figures = {(m.model, m.metric): m for m in lake.read(t.MODEL_METRICS).collect()}
     models = {"popularity", "recent_popularity", "own_favourites", "user_neighbours", "als", "ranker", "transformer"}
     assert set(figures) == {(model, metric) for model in models for metric in Recommendation.metrics}

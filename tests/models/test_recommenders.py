@@ -15,7 +15,7 @@ from clm_spark.models.filled_lists import filled_up
 from clm_spark.models.popularity import Popularity, RecentPopularity
 from clm_spark.models.task import Inputs
 from clm_spark.privacy.pseudonyms import GUEST
-from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, ITEM_DAYS
+from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, IDENTITIES, ITEM_DAYS, ITEM_VOCABULARY
 from clm_spark.tables.lake import Lake
 
 PAIRS = (
@@ -99,19 +99,31 @@ BOUGHT_ON = [  # item, day, how many customers bought it that day
 ]  # fmt: skip
 
 
+MORNING = date(2024, 2, 1)
+
+
 def test_rules_count_purchases_and_fill_lists_up(spark, new_lake):
     rows = [
-        ("a", 0, "x", 1, 1, 5.0, NOON), ("a", 0, "y", 2, 2, 10.0, NOON), ("a", 0, "z", 3, 1, 5.0, NOON.replace(hour=13)),
-        ("b", 1, "w", 4, 1, 1.0, NOON),
+        ("a", 0, "x", 1, 1, 5.0, NOON), ("a", 0, "y", 2, 2, 10.0, NOON), ("b", 1, "w", 4, 1, 1.0, NOON),
     ]  # fmt: skip
     lake = new_lake(recommend={"top_k": 3})
     days = spark.createDataFrame(BOUGHT_ON, "item_id string, day string, num_buyer_days bigint")
     dated = days.select("item_id", *(F.to_date("day").alias(name) for name in ("day_on", "known_on")), "num_buyer_days")
     dated = dated.withColumn("num_lines", F.col("num_buyer_days"))
-    rest = {c.name: _nothing(c) for c in ITEM_DAYS.columns if c.name not in dated.columns}
-    lake.replace(dated.withColumns(rest), into=ITEM_DAYS)
-    # All that c took to is an item that has no index, so that c is in none of the pairs.
-    taken = [(who, item) for who, _, item, *_ in rows] + [("c", "z"), (GUEST, "x")]
+    put(lake, ITEM_DAYS, dated)
+    # z has no index, and so is in none of the pairs; nor is c, who took to nothing else, before c was known.
+    words = "item_id string, as_of date, item_index int, num_events bigint"
+    items = [(item, MORNING, index, 5) for _, _, item, index, *_ in rows]
+    put(lake, ITEM_VOCABULARY, spark.createDataFrame(items, words))
+    person = [("c before", date(2024, 1, 3), "c", 2, False)]
+    put(
+        lake,
+        IDENTITIES,
+        spark.createDataFrame(
+            person, "id string, known_on date, customer_id string, num_ids bigint, is_cut_off boolean"
+        ),
+    )
+    taken = [(who, item) for who, _, item, *_ in rows] + [("a", "z"), ("c before", "z"), (GUEST, "x")]
     of_customers = spark.createDataFrame(taken, "customer_id string, item_id string").withColumns(
         {
             "day_on": F.lit(date(2024, 1, 1)),
@@ -120,20 +132,19 @@ def test_rules_count_purchases_and_fill_lists_up(spark, new_lake):
             "num_lines": F.lit(1).cast("bigint"),
         }
     )
-    rest = {c.name: _nothing(c) for c in CUSTOMER_ITEM_DAYS.columns if c.name not in of_customers.columns}
-    lake.replace(of_customers.withColumns(rest), into=CUSTOMER_ITEM_DAYS)
+    put(lake, CUSTOMER_ITEM_DAYS, of_customers)
 
     def shown(model, **recommend):
         asked = lake.settings.recommend.model_copy(update=recommend)
         own = Lake(spark, lake.settings.model_copy(update={"recommend": asked}))
-        inputs = Inputs(own, date(2024, 2, 1), spark.createDataFrame(rows, PAIRS))
+        inputs = Inputs(own, MORNING, spark.createDataFrame(rows, PAIRS))
         found = filled_up(model.score("", inputs), inputs, top_k=3).orderBy("customer_id", "rank").collect()
         assert {row.customer_id for row in found} <= {"a", "b", "c"}
         return {who: [(row.item_id, row.source) for row in found if row.customer_id == who] for who in ("a", "b", "c")}
 
     def untried(model):
         """What stands behind a list of one."""
-        inputs = Inputs(lake, date(2024, 2, 1), spark.createDataFrame(rows, PAIRS))
+        inputs = Inputs(lake, MORNING, spark.createDataFrame(rows, PAIRS))
         found = filled_up(model.score("", inputs), inputs, top_k=1, num_untried=2).where("rank > 1").orderBy("rank")
         behind = found.collect()
         assert {row.source for row in behind} == {filled}
@@ -146,7 +157,7 @@ def test_rules_count_purchases_and_fill_lists_up(spark, new_lake):
     assert shown(Popularity()) == all_of(("x", own), ("z", own), ("y", own))
     assert shown(RecentPopularity()) == all_of(("z", own), ("y", own), ("x", filled))
     assert shown(OwnFavourites()) == {
-        "a": [("y", own), ("z", own), ("x", own)],
+        "a": [("y", own), ("x", own), ("z", filled)],
         "b": [("w", own), ("x", filled), ("z", filled)],
         "c": [("x", filled), ("z", filled), ("y", filled)],
     }
@@ -157,6 +168,12 @@ def test_rules_count_purchases_and_fill_lists_up(spark, new_lake):
     assert shown(OwnFavourites(), hide_seen=True) == {
         "a": [], "b": [("x", filled), ("z", filled), ("y", filled)], "c": [("x", filled), ("y", filled)],
     }  # fmt: skip
+
+
+def put(lake, table, rows):
+    """What a case is about; the other columns hold null, or 0 where they may not."""
+    rest = {c.name: _nothing(c) for c in table.columns if c.name not in rows.columns}
+    lake.replace(rows.withColumns(rest), into=table)
 
 
 def _nothing(column):

@@ -116,7 +116,7 @@ class Nmf(RecommenderRule):
         """A row per customer of `inputs.rows` and rank, best first."""
         settings = inputs.settings.of(NmfSettings)
         groups = groups_of_items(known_at(inputs).value.votes, settings)
-        sent = inputs.lake.spark.sparkContext.broadcast(groups)
+        sent = inputs.sent(groups)
         reason = "of a group of items that the customer buys from"
 
         def scorer() -> Scorer:

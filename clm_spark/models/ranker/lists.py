@@ -34,7 +34,7 @@ def known_at(inputs: Inputs) -> Broadcast[Knowledge]:
         categories = categories_of(inputs)
         contents = content_at(inputs, num_items=len(categories))
         known = knowledge_at(_histories(inputs), categories, candidate_options(inputs.settings), contents)
-        inputs.held[KNOWLEDGE] = inputs.lake.spark.sparkContext.broadcast(known)
+        return inputs.sent(known, KNOWLEDGE)
     found = inputs.held[KNOWLEDGE]
     assert isinstance(found, Broadcast)
     return found

@@ -45,8 +45,8 @@ class Ranker(Recommender):
     """Boosted trees over what each source and the customer's own history say of a candidate.
 
     They learn from past mornings: what was known then, and what was bought in the `recommend.test_days` after. The
-    relevance of an item is its probability to be bought in as many days by a customer who buys anything then: only such
-    customers are learned from.
+    relevance of an item is its probability to be bought in as many days by a customer who buys an indexed item then: only
+    such customers are learned from.
     """
 
     name = "ranker"
@@ -66,7 +66,8 @@ class Ranker(Recommender):
         """Learn from the mornings before `inputs.as_of` whose days to come were over by then."""
         settings, asked = inputs.settings.of(RankerSettings), candidate_options(inputs.settings)
         horizon_days = inputs.settings.recommend.test_days
-        days = [inputs.as_of - timedelta(days=horizon_days * back) for back in range(1, settings.panels + 1)]
+        num_panels = min(settings.panels, (inputs.as_of - date.min).days // horizon_days)  # the calendar begins somewhere
+        days = [inputs.as_of - timedelta(days=horizon_days * back) for back in range(1, num_panels + 1)]
         with ExitStack() as held:
             histories = held.enter_context(persisted(histories_at(inputs, days)))
             taken = held.enter_context(persisted(taken_after(inputs, days, horizon_days=horizon_days)))
@@ -103,7 +104,7 @@ class Ranker(Recommender):
     def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
         """A row per customer of `inputs.rows` and rank, from the trees at `path` and what is known on the morning."""
         (model,) = load_spark_pipeline(path).stages
-        trees = inputs.rows.sparkSession.sparkContext.broadcast(bytes(model.get_booster().save_raw("ubj")))  # type: ignore[attr-defined]
+        trees = inputs.sent(bytes(model.get_booster().save_raw("ubj")))  # type: ignore[attr-defined]
         return lists_by(lambda: by_trees(trees.value), inputs, length=length)
 
 

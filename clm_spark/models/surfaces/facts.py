@@ -1,6 +1,7 @@
 """What the business rules look at: facts on each candidate, as known on the morning."""
 
 import logging
+from collections.abc import Collection
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -13,9 +14,10 @@ from clm_spark.settings import Settings
 from clm_spark.tables.catalog import (
     CONTACT_PERMISSIONS,
     CUSTOMER_FEATURES,
-    INTERACTIONS,
+    CUSTOMER_ITEM_DAYS,
     ITEM_FACTS,
     ITEM_FEATURES,
+    ITEM_INDICES,
     ITEM_VOCABULARY,
     PAIR_FEATURES,
     SURFACES,
@@ -25,59 +27,61 @@ from clm_spark.tables.lake import Lake
 
 log = logging.getLogger(__name__)
 
-LOOKED_AT = (CUSTOMER_FEATURES, ITEM_FEATURES, PAIR_FEATURES, ITEM_FACTS, CONTACT_PERMISSIONS)
-FEW = 0.5  # of the items that models may recommend: a file of facts that names fewer is warned about
+LOOKED_AT = (CUSTOMER_FEATURES, ITEM_FEATURES, PAIR_FEATURES, ITEM_INDICES, ITEM_FACTS, CONTACT_PERMISSIONS)
+FEW = 0.5  # of gold.item_vocabulary: a file that tells the stock or brand of fewer is warned about
 
 
 def check_facts(lake: Lake) -> None:
     """Raise `SettingsError` where a rule that is on looks at a table whose rows of as_of no run has made, or at a file of other ids.
 
-    Without them the rule would remove nothing: items that are sold out would be shown. Or, of permissions, everything.
+    Without them the rule would remove nothing: items that are sold out would be shown. A rule on permissions would remove
+    everything.
     """
     check_made(lake, *asked_facts(lake.settings))
-    if lake.settings.shop_facts.items is not None:
-        _check_items(lake, lake.settings.shop_facts.items)
-    if lake.settings.shop_facts.permissions is not None:
-        _check_permissions(lake, lake.settings.shop_facts.permissions)
+    asked, surfaces = lake.settings.shop_facts, lake.settings.surfaces
+    if asked.items is not None:
+        _check_items(lake, asked.items)
+    channels = {getattr(surfaces, surface).permission for surface in SURFACES if length_of(lake.settings, surface)}
+    if asked.permissions is not None and any(channels):
+        _check_permissions(lake, asked.permissions, {channel.lower() for channel in channels if channel})
 
 
 def _check_items(lake: Lake, file: str) -> None:
-    """The file of items must name some of those that models may recommend; a warning where it names few of them."""
-    facts, items = (rows.select("item_id") for rows in (rows_made(lake, ITEM_FACTS), lake.read_as_of(ITEM_VOCABULARY)))
-    named, shown = facts.first(), items.first()
-    if named is None or shown is None:
+    """The file of items must name some of those in the log; a warning where it tells the stock or brand of few."""
+    facts, seen = rows_made(lake, ITEM_FACTS), rows_made(lake, ITEM_INDICES).select("item_id")
+    named, example = facts.first(), seen.first()
+    if named is None or example is None:
         return
-    num_items, num_named = items.count(), items.join(facts, on="item_id", how="left_semi").count()
-    if num_named == 0:
+    if seen.join(facts, on="item_id", how="left_semi").isEmpty():
         raise SettingsError(
-            f"{file} names none of the {num_items:,} items that can be recommended: expected item_id as the log writes it, such "
-            f"as {shown['item_id']}, came {named['item_id']} and the like; correct the file and run load_shop_facts"
+            f"{file} names no item of the log: expected item_id as the log writes it, such as {example['item_id']}, came "
+            f"{named['item_id']} and the like; correct the file and run load_shop_facts"
         )
-    if num_named < FEW * num_items:
+    told, items = facts.where("num_in_stock IS NOT NULL OR brand IS NOT NULL"), rows_made(lake, ITEM_VOCABULARY)
+    num_items, num_told = items.count(), items.join(told, on="item_id", how="left_semi").count()
+    if 0 < num_told < FEW * num_items:
         log.warning(
-            "%s names %d of the %d items that can be recommended: of the others no stock, brand or exclusion is known",
+            "%s tells the stock or brand of %d of the %d items of gold.item_vocabulary: no rule looks at that of the others",
             file,
-            num_named,
+            num_told,
             num_items,
         )
 
 
-def _check_permissions(lake: Lake, file: str) -> None:
+def _check_permissions(lake: Lake, file: str, channels: Collection[str]) -> None:
     """The file of permissions must name some of the customers; a warning where it lacks a channel that a surface asks for."""
-    said = _of_persons(lake)
+    said = rows_made(lake, CONTACT_PERMISSIONS)
     if said.isEmpty():
         return
-    customers = lake.read_as_of(INTERACTIONS).select("customer_id")
-    if customers.join(said, on="customer_id", how="left_semi").isEmpty():
+    customers = lake.read(CUSTOMER_ITEM_DAYS).select("customer_id")
+    if said.join(customers, on="customer_id", how="left_semi").isEmpty():
         raise SettingsError(
-            f"{file} names no customer who can be recommended anything: expected customer_id as the log writes it; correct "
-            "the file and run load_shop_facts"
+            f"{file} names no customer of the log: expected customer_id as the log writes it; correct the file and run "
+            "load_shop_facts"
         )
-    surfaces = lake.settings.surfaces
-    asked = {getattr(surfaces, surface).permission for surface in SURFACES if length_of(lake.settings, surface)}
-    wanted = sorted(channel.lower() for channel in asked if channel)
-    known = said.where(F.col("channel").isin(wanted)).select("channel").distinct().collect()  # those that surfaces name
-    for channel in sorted({*wanted} - {row["channel"] for row in known}):
+    asked = said.select(F.lower("channel").alias("channel")).where(F.col("channel").isin(*channels))
+    known = {row["channel"] for row in asked.distinct().collect()}  # of those that surfaces name
+    for channel in sorted({*channels} - known):
         log.warning("%s names nobody's permission for %s: the surface that asks for it has no lists", file, channel)
 
 
@@ -155,5 +159,6 @@ def _permissions(lake: Lake) -> DataFrame:
 
 
 def _of_persons(lake: Lake) -> DataFrame:
-    """The rows of silver.contact_permissions, under the persons known on the morning."""
-    return with_person(rows_made(lake, CONTACT_PERMISSIONS), known_persons(lake, [lake.settings.as_of]))
+    """The rows of silver.contact_permissions, under the persons known on the morning, channels in small letters."""
+    listed = with_person(rows_made(lake, CONTACT_PERMISSIONS), known_persons(lake, [lake.settings.as_of]))
+    return listed.withColumn("channel", F.lower("channel"))

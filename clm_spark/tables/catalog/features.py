@@ -258,7 +258,7 @@ ITEM_INDICES = Table(
         ),
         count("num_events", "interactions known before as_of, less those of days that turned out to be a bot's"),
         Column("category", STRING, "that of the last day with one; null: none", nullable=True),
-        Column("category_on", DATE, "that day; null: none, or not known of before it was written down", nullable=True),
+        Column("category_on", DATE, "that day; null: none", nullable=True),
         Column("last_seen_on", DATE, "the last day of an interaction"),
     ),
 )

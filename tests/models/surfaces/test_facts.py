@@ -107,24 +107,30 @@ def test_a_rule_that_is_on_needs_the_facts_of_the_day(new_lake):
 def test_a_file_that_names_other_items_or_customers_is_refused(new_lake, caplog):
     surfaces = {"home": {"permission": "SMS"}, "email": {"max_per_category": None}, "product_page": {"min_new": 0}}
     lake = new_lake(surfaces=surfaces, shop_facts={"items": "items.csv", "permissions": "agreed.csv"})
-    put(
-        lake,
-        t.ITEM_VOCABULARY,
-        *({"item_id": item, "item_index": n} for n, item in enumerate(("007", "milk", "tea"), 1)),
-    )
-    put(lake, t.INTERACTIONS, {"customer_id": "a", "item_id": "milk", "item_index": 1})
+    items = ("007", "milk", "tea")
+    put(lake, t.ITEM_VOCABULARY, *({"item_id": item, "item_index": n} for n, item in enumerate(items, 1)))
+    put(lake, t.ITEM_INDICES, *({"item_id": item, "last_seen_on": AS_OF} for item in (*items, "rare")))
+    rest = {c.name: F.lit(None if c.nullable else 1).cast(c.type) for c in t.CUSTOMER_ITEM_DAYS.columns}
+    day = {"customer_id": F.lit("a"), "item_id": F.lit("rare"), "day_on": F.lit(AS_OF), "known_on": F.lit(AS_OF)}
+    lake.replace(lake.spark.range(1).select(*(c.alias(n) for n, c in (rest | day).items())), into=t.CUSTOMER_ITEM_DAYS)
+
+    def warnings():
+        caplog.clear()
+        with caplog.at_level("WARNING", logger="clm_spark.models.surfaces.facts"):
+            check_facts(lake)
+        return [record.getMessage().split(":")[0] for record in caplog.records if "facts" in record.name]
+
+    agreed = {"customer_id": "a", "channel": "SMS", "is_allowed": True}
+    put(lake, t.CONTACT_PERMISSIONS, agreed, agreed | {"channel": "email"})
     put(lake, t.ITEM_FACTS, {"item_id": "7", "num_in_stock": 0}, {"item_id": "8", "num_in_stock": 5})
-    put(lake, t.CONTACT_PERMISSIONS, {"customer_id": "A", "channel": "email", "is_allowed": True})
-    with pytest.raises(SettingsError, match=r"items\.csv names none of the 3 items .* such as \w+, came [78] "):
+    with pytest.raises(SettingsError, match=r"items\.csv names no item of the log: .* such as \w+, came [78] "):
         check_facts(lake)
+    put(lake, t.ITEM_FACTS, {"item_id": "rare", "num_in_stock": None, "brand": None, "is_excluded": True})
+    assert warnings() == [], "a list of what is excluded may be short"
     put(lake, t.ITEM_FACTS, {"item_id": "7", "num_in_stock": 0}, {"item_id": "milk", "num_in_stock": 5})
-    with pytest.raises(SettingsError, match=r"agreed\.csv names no customer"):
+    assert warnings() == ["items.csv tells the stock or brand of 1 of the 3 items of gold.item_vocabulary"]
+    put(lake, t.CONTACT_PERMISSIONS, agreed | {"customer_id": "A"})
+    with pytest.raises(SettingsError, match=r"agreed\.csv names no customer of the log"):
         check_facts(lake)
-    put(lake, t.CONTACT_PERMISSIONS, {"customer_id": "a", "channel": "email", "is_allowed": True})
-    caplog.clear()
-    with caplog.at_level("WARNING"):
-        check_facts(lake)
-    assert [record.getMessage().split(":")[0] for record in caplog.records if "facts" in record.name] == [
-        "items.csv names 1 of the 3 items that can be recommended",
-        "agreed.csv names nobody's permission for sms",
-    ]
+    put(lake, t.CONTACT_PERMISSIONS, agreed | {"channel": "email"})
+    assert warnings()[1:] == ["agreed.csv names nobody's permission for sms"]
