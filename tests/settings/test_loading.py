@@ -54,8 +54,8 @@ def test_the_digest_names_what_decides_rows():
         (lambda: load("shop.time_zone=CET"), ["shop.time_zone", "IANA name such as Europe/Vienna", "CET"]),
         (lambda: load("segments.k_from=9"), ["k_from must not be above"]),
         (
-            lambda: load("als.seed=-1", "evaluation.seed=-1"),
-            ["als.seed", "evaluation.seed", "greater than or equal to 0"],
+            lambda: load("als.seed=-1", "evaluation.seed=-1", "transformer.seed=-1"),
+            ["als.seed", "evaluation.seed", "transformer.seed", "greater than or equal to 0"],
         ),
         (lambda: load("rankings.half_life_days=.inf"), ["rankings.half_life_days", "finite number"]),
         (

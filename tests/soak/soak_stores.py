@@ -153,6 +153,9 @@ def _comparable(stored: DataFrame, name: str, url: str) -> F.Column:
         return without_store(F.to_json(entries))
     if isinstance(kind, T.BinaryType):
         return F.hex(name)
+    if isinstance(kind, T.DoubleType) and "metric" in stored.columns:
+        # A skill is 1 less a ratio of errors, so it is near 0 where the ratio is near 1: the ratio has the nine digits.
+        return F.when(F.col("metric").endswith("_skill"), 1 - F.col(name)).otherwise(F.col(name))
     return F.col(name)
 
 

@@ -66,7 +66,9 @@ class Ranker(Recommender):
         """Learn from the mornings before `inputs.as_of` whose days to come were over by then."""
         settings, asked = inputs.settings.of(RankerSettings), candidate_options(inputs.settings)
         horizon_days = inputs.settings.recommend.test_days
-        num_panels = min(settings.panels, (inputs.as_of - date.min).days // horizon_days)  # the calendar begins somewhere
+        num_panels = min(
+            settings.panels, (inputs.as_of - date.min).days // horizon_days
+        )  # the calendar begins somewhere
         days = [inputs.as_of - timedelta(days=horizon_days * back) for back in range(1, num_panels + 1)]
         with ExitStack() as held:
             histories = held.enter_context(persisted(histories_at(inputs, days)))

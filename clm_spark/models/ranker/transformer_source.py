@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from clm_spark.errors import ModelError
+from clm_spark.errors import ModelError, UserError, in_a_line
 from clm_spark.models.ranker.lines import Ints, Lines, Singles
 
 Files = Mapping[str, bytes]
@@ -50,7 +50,12 @@ def trained(bought: Lines, settings: Any) -> Files:
     events, lengths = sequences_of(bought)
     shard = shard_of(events, lengths[lengths > 0], max_length=settings.max_length + 1)
     plan = Training(num_items=bought.num_items, settings=settings, epochs=settings.epochs)
-    return train_on(shard, plan, OneRank()).files
+    try:
+        return train_on(shard, plan, OneRank()).files
+    except UserError:
+        raise
+    except Exception as error:  # torch has many of its own, such as for memory and for compilers that are not there
+        raise ModelError(f"the transformer cannot be a source of candidates: {in_a_line(error)}") from error
 
 
 def expected_next(files: Files, bought: Lines) -> Singles:

@@ -177,6 +177,11 @@ def count_sequences(
     return _files_of_the_day(location, version, as_of, storage_options)[1]
 
 
+def table_id(location: str, storage_options: Mapping[str, str] | None = None) -> str:
+    """What tells a table from another of the same place: versions begin anew where one is dropped and made again."""
+    return str(DeltaTable(location, storage_options=dict(storage_options or {})).metadata().id)
+
+
 def events_of(rows: pa.Table | pa.RecordBatch, kinds: Sequence[str]) -> tuple[Events, Ints]:
     """The events of rows of gold.item_sequences one after the other, and how many each row has.
 

@@ -19,7 +19,14 @@ from clm_spark.models.customer_inputs import FEATURES, logged_features
 from clm_spark.models.known_items import other_item, save_items
 from clm_spark.models.registry.flavours import save_spark_pipeline
 from clm_spark.models.task import Inputs
-from clm_spark.models.transformer.model import MODULES, copy_network, network_width, train_network, why_not_asked
+from clm_spark.models.transformer.model import (
+    MODULES,
+    copy_network,
+    network_width,
+    sequences_by,
+    train_network,
+    why_not_asked,
+)
 from clm_spark.models.transformer.settings import TransformerSettings
 from clm_spark.settings import Section, Settings
 from clm_spark.tables.catalog import EVENTS, ITEM_SEQUENCES, ITEM_VOCABULARY
@@ -53,8 +60,9 @@ class TransformerHead(Classifier):
     uses = (*Classifier.uses, *MODULES, "clm_spark.models.customer_inputs", "clm_spark.models.transformer.model")
 
     def settings_used(self, settings: Settings) -> list[str]:
-        """Its own, and the network's."""
-        return [*super().settings_used(settings), settings.of(TransformerSettings).model_dump_json()]
+        """Its own, the network's, and what sequences are made by."""
+        of_network = settings.of(TransformerSettings).model_dump_json()
+        return [*super().settings_used(settings), of_network, sequences_by(settings)]
 
     def stages(self, settings: Settings) -> list[AnyStage]:
         """Logged features beside the vectors, then the regression."""
@@ -91,7 +99,7 @@ class TransformerHead(Classifier):
 
     def differs(self, path: str, inputs: Inputs) -> str | None:
         """Whether an index stands for another item by now, sequences of a day are missing, or torch is."""
-        why = why_not_asked(path) or other_item(path, inputs)
+        why = why_not_asked(path, inputs.settings) or other_item(path, inputs)
         missing = _days_without(inputs)
         return why or (f"gold.item_sequences has nothing of {', '.join(map(str, missing))}" if missing else None)
 

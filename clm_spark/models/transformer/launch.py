@@ -21,7 +21,7 @@ import clm_spark
 from clm_spark import files
 from clm_spark.errors import SettingsError, UserError, in_a_line
 from clm_spark.machine import keep_freed_memory
-from clm_spark.models.transformer.data import count_sequences
+from clm_spark.models.transformer.data import count_sequences, table_id
 from clm_spark.models.transformer.network import read_model_files, save_model_files
 from clm_spark.models.transformer.progress import DriverAddress, Reporter, listening, telling
 from clm_spark.models.transformer.ranks import OneRank
@@ -77,6 +77,7 @@ def fit_transformer(
     ranks = fitted_ranks(settings, slots=task_slots(spark), num_sequences=num_sequences)
     whole = TrainingTask(
         location=url,
+        table_id=table_id(url, storage_options),
         version=version,
         as_of=as_of,
         num_items=num_items,
@@ -91,7 +92,8 @@ def fit_transformer(
         storage_options=storage_options,
     )
     kept = f"{checkpoints}/{as_of}-{whole.name}"  # its own: others may train at the same time
-    task = replace(whole, checkpoints=readable(files.as_url(kept))[0])
+    # A path of this machine is no URL: it may hold what ends the path of one.
+    task = replace(whole, checkpoints=str(files.local_path(kept)) if files.is_here(kept) else readable(kept)[0])
     # Nobody asked for ranks and one fits: starting it elsewhere would only cost time.
     is_alone = ranks == 1 and settings.ranks is None
     launch = _LAUNCHERS["one_process" if is_alone else settings.launcher]

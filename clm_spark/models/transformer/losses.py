@@ -24,7 +24,7 @@ class NextItemsLoss(nn.Module):
     Senecal 2008) with the targets left uncorrected, for they are there for certain and not by chance (Khrylchenko et
     al. 2025, arXiv:2507.09331).
 
-    Customers are taken a few at a time where the logits of all would be more than `MOST_LOGITS`; those of one chunk
+    Customers are taken a few at a time where the logits of all, and the places of their items, would be more than `MOST_LOGITS`; those of one chunk
     are forgotten after the way forward and worked out again on the way back. Where all items are negatives, in
     order, and one item is asked for by its taste alone, `_SoftmaxOfAll` is quicker.
     """
@@ -55,6 +55,10 @@ class NextItemsLoss(nn.Module):
             return total
         of_customer = (hidden, items, candidates, places, positions, is_asked, is_wanted)
         logits = positions.shape[1] * (len(negatives) + candidates.shape[1])
+        if model.config.repeat_memory or self.horizon > 1:
+            logits += (
+                places.shape[1] * candidates.shape[1]
+            )  # which item stands at each place: in long sequences the most
         at_once = max(1, MOST_LOGITS // logits)
         if at_once >= len(items):
             return self._sum(*of_customer, negatives, log_chance)

@@ -20,6 +20,7 @@ from clm_spark.models.recommender import IndexedRecommender
 from clm_spark.models.registry.registry import CURVES
 from clm_spark.models.task import Inputs
 from clm_spark.models.transformer.settings import TransformerSettings
+from clm_spark.settings import Settings
 from clm_spark.tables.catalog import EVENTS, ITEM_SEQUENCES, ITEM_VOCABULARY
 
 INSTALL = "install the train extra (make setup EXTRA=train), or leave it out: add transformer to evaluation.leave_out"
@@ -54,9 +55,13 @@ class Transformer(IndexedRecommender):
         train_network(inputs, path, as_of=inputs.as_of, checkpoints=self.name, holdout=holdout)
         save_items(path, inputs)
 
+    def settings_used(self, settings: Settings) -> list[str]:
+        """Its own, and what sequences are made by."""
+        return [*super().settings_used(settings), sequences_by(settings)]
+
     def differs(self, path: str, inputs: Inputs) -> str | None:
-        """As for all indices; and it cannot be asked without torch, or when an earlier version saved it."""
-        return why_not_asked(path) or super().differs(path, inputs)
+        """As for all indices; and it cannot be asked without torch, of events of other kinds, or when an earlier version saved it."""
+        return why_not_asked(path, inputs.settings) or super().differs(path, inputs)
 
     def lists(self, path: str, inputs: Inputs, *, length: int) -> DataFrame:
         """The items most likely to come next."""
@@ -112,7 +117,13 @@ def _config(path: str) -> dict[str, Any]:
     return config
 
 
-def why_not_asked(path: str) -> str | None:
+def sequences_by(settings: Settings) -> str:
+    """What of the settings decides which events sequences hold."""
+    features = settings.features
+    return f"sequences of {', '.join(sorted(features.sequence_kinds))}, {features.sequence_length} at most"
+
+
+def why_not_asked(path: str, settings: Settings) -> str | None:
     """Why the network saved at `path` cannot be asked, in words; None where it can."""
     if importlib.util.find_spec("torch") is None:
         return f"torch is not installed; {INSTALL}"
@@ -122,6 +133,11 @@ def why_not_asked(path: str) -> str | None:
         read_model_files(f"{path}/model")
     except ContractError as error:
         return str(error)
+    known, asked = _config(f"{path}/model").get("sequence_kinds"), sorted(settings.features.sequence_kinds)
+    if known and known != asked:
+        return (
+            f"its network was trained on events of the kinds {', '.join(known)}, and sequences hold {', '.join(asked)}"
+        )
     return None
 
 

@@ -22,6 +22,7 @@ from clm_spark.models.transformer.settings import TransformerSettings
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 ADAPTER_FILE = "text_adapter.safetensors"  # of a text encoder that was trained along
+ITEMS_FILE = "items.safetensors"  # `taken`, whether each item index had events in training, and the indices `listed`
 INIT_SPREAD = 0.02
 ROTARY_BASE = 10_000.0
 # Two memories of a customer's items: one that hardly fades over a sequence, one that lasts some 50 items.
@@ -46,6 +47,7 @@ class NextItemConfig(PretrainedConfig):  # type: ignore[misc]  # transformers ha
     repeat_memory: bool = True
     item_bias: bool = True
     kinds: tuple[str, ...] | list[str] = ()  # of events, numbered from 1 on; none: a step does not know its kind
+    sequence_kinds: tuple[str, ...] | list[str] = ()  # of the events it was trained on, also where they are of one kind
     num_categories: int = 0  # numbers of item categories; 0: an item knows no category
     text_width: int = 0  # numbers of a text's vector; 0: an item knows no text
     num_gaps: int = 0  # numbers of time gaps; 0: a step does not know how long the one before is ago
@@ -282,13 +284,13 @@ class NextItemModel(PreTrainedModel):  # type: ignore[misc]
         return torch.log(taste.float().clamp(max=60).exp() + remembered + 1e-30)
 
     @torch.no_grad()
-    def set_popularity(self, counts: Tensor, *, first: int = 1) -> None:
-        """Start the bias of items from index `first` on at their log share of `counts` (by item index)."""
+    def set_popularity(self, counts: Tensor, of: Tensor | None = None) -> None:
+        """Start the bias of all items, or of those where `of` is true, at their log share of `counts`; both by item index."""
         if not self.config.item_bias:
             return
         counts = counts.float() + 0.5
-        shares = (counts / counts[1:].sum()).log()
-        self.popularity[first:] = shares[first:].to(self.popularity)
+        shares = (counts / counts[1:].sum()).log().to(self.popularity)
+        self.popularity.copy_(shares if of is None else torch.where(of, shares, self.popularity))
         self.popularity[0] = HARDLY_EVER
 
     @torch.no_grad()
@@ -369,6 +371,7 @@ def new_model(
     asked["num_gaps"] = NUM_GAPS if settings.time_gaps else 0
     asked["num_bands"] = NUM_BANDS if settings.price_bands else 0
     asked["num_categories"] = NUM_CATEGORIES if settings.item_categories else 0
+    asked["sequence_kinds"] = sorted(kinds)
     return NextItemModel(NextItemConfig(num_items=num_items, **asked))
 
 
@@ -398,8 +401,9 @@ def read_model_files(path: str) -> dict[str, bytes]:
         raise ContractError(
             f"no trained model at {path}: expected {CONFIG_FILE} and {WEIGHTS_FILE}; train it first"
         ) from None
-    if files.exists(f"{path}/{ADAPTER_FILE}"):
-        content[ADAPTER_FILE] = files.read_bytes(f"{path}/{ADAPTER_FILE}")
+    for name in (ADAPTER_FILE, ITEMS_FILE):
+        if files.exists(f"{path}/{name}"):
+            content[name] = files.read_bytes(f"{path}/{name}")
     kind = json.loads(content[CONFIG_FILE]).get("model_type")
     if kind != NextItemConfig.model_type:
         raise ContractError(

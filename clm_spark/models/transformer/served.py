@@ -8,9 +8,11 @@ import pandas as pd
 import pyarrow as pa
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_schema
+from safetensors.torch import load
 
 from clm_spark.models.registry.flavours import describe_pyfunc
-from clm_spark.models.transformer.network import NextItemModel, load_model
+from clm_spark.models.transformer.data import Ints
+from clm_spark.models.transformer.network import ITEMS_FILE, NextItemModel, model_from_files, read_model_files
 from clm_spark.models.transformer.score import ROWS, lists_of, sequences_of
 
 ASKED = {"top_k": 20, "hide_seen": False}
@@ -37,12 +39,13 @@ def describe(path: str) -> None:
 class ServedTransformer:
     """What `mlflow.pyfunc.load_model` gives for a transformer."""
 
-    def __init__(self, model: NextItemModel) -> None:
-        self.model = model
+    def __init__(self, model: NextItemModel, listed: Ints | None = None) -> None:
+        self.model, self.listed = model, listed
 
     def predict(self, customers: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """A row per customer and rank, as `score_customers_top_k` gives them; `params` are those of `ASKED`.
 
+        Listed are the items that could be recommended when the model was trained.
         Needs `customer_id`, `item_indices`, `kinds`, `times` and `prices`, oldest first.
         """
         asked = {**ASKED, **(params or {})}
@@ -58,10 +61,17 @@ class ServedTransformer:
         columns["times"] = pa.ListArray.from_arrays(columns["item_indices"].offsets, pa.array(at))
         rows = pa.table(columns)
         lists = lists_of(
-            self.model, names, sequences_of(self.model, rows), asked["top_k"], hide_seen=asked["hide_seen"]
+            self.model,
+            names,
+            sequences_of(self.model, rows),
+            asked["top_k"],
+            hide_seen=asked["hide_seen"],
+            listed=self.listed,
         )
         return pd.DataFrame(lists.to_pydict())
 
 
 def _load_pyfunc(path: str) -> ServedTransformer:
-    return ServedTransformer(load_model(path))
+    content = read_model_files(path)
+    items = load(content[ITEMS_FILE]) if ITEMS_FILE in content else {}
+    return ServedTransformer(model_from_files(content), items["listed"].numpy() if "listed" in items else None)

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from clm_spark.settings import Section
+from clm_spark.settings import Section, Seed
 
 
 class TransformerSettings(Section):
@@ -52,8 +52,8 @@ class TransformerSettings(Section):
     text_lora_rank: Annotated[int, Field(ge=1)] = Field(8, description="rank of these adapters")
     lora_rank: Annotated[int, Field(ge=0)] = Field(
         0,
-        description="rank of the LoRA adapters by which the layers of a model that is fine-tuned change, and by nothing "
-        "else; 0: these are trained as they are",
+        description="rank of the LoRA adapters by which the matrices in the layers of a model that is fine-tuned change; 0: these "
+        "are trained as they are",
     )
     repeat_memory: bool = Field(
         True, description="whether a head remembers what the customer took before; of no use where nobody buys again"
@@ -99,7 +99,7 @@ class TransformerSettings(Section):
         "auto", description="auto: bf16 on GPUs that multiply it, else fp32"
     )
     compile: bool = Field(False, description="whether torch compiles the network; pays on GPUs and long trainings")
-    seed: int = 7
+    seed: Seed = 7
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> "TransformerSettings":

@@ -53,10 +53,14 @@ class Encoder(nn.Module):
             return torch.zeros((0, 1), dtype=torch.int32)
         limits = (most, self.tokenizer.model_max_length, getattr(self.network.config, "max_position_embeddings", None))
         most = min(limit for limit in limits if limit and limit > 0)  # -1 or nothing: a network without a limit
+        # With no room for a token beside those that mark beginning and end, tokenizers do not cut at all.
+        most = max(most, self.tokenizer.num_special_tokens_to_add() + 1)
         found = self.tokenizer(
             list(texts), truncation=True, max_length=most, padding=True, padding_side="right", return_tensors="pt"
         )
         numbers: Tensor = (found["input_ids"] + 1) * found["attention_mask"]
+        if numbers.shape[1] == 0:  # blank texts, and a tokenizer that marks no beginning
+            numbers = numbers.new_zeros((len(texts), 1))
         return numbers.to(torch.int32)
 
     @torch.no_grad()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -19,7 +20,7 @@ from clm_spark.models.transformer.checkpoints import Checkpoints
 from clm_spark.models.transformer.data import Events, Ints, Shard, read_shard
 from clm_spark.models.transformer.losses import NextItemsLoss
 from clm_spark.models.transformer.negatives import Negatives
-from clm_spark.models.transformer.network import ADAPTER_FILE, NextItemModel, model_from_files, new_model
+from clm_spark.models.transformer.network import ADAPTER_FILE, ITEMS_FILE, NextItemModel, model_from_files, new_model
 from clm_spark.models.transformer.ranks import Ranks
 from clm_spark.models.transformer.score import ends_with_a_new_item, rank_of_next
 from clm_spark.models.transformer.settings import TransformerSettings
@@ -119,7 +120,7 @@ def train_on(
                 checkpoints.save(len(progress.losses), loop.state(progress))
     if progress.best is not None:
         _set_learned(model, progress.best)
-    files = _finished(model)
+    files = _finished(model) | {ITEMS_FILE: _items_file(task, torch.from_numpy(counts))}
     seconds = time.monotonic() - started
     return TrainingResult(
         losses=tuple(progress.losses),
@@ -277,7 +278,11 @@ def _starting_model(task: Training, counts: Tensor, ranks: Ranks) -> NextItemMod
             )
         tuned = _tuned_texts(task)
         model = known.grow(task.num_items)
-        model.set_popularity(counts, first=known.num_items + 1)
+        is_new = ~_taken_before(task) & (counts > 0)
+        is_new[known.num_items + 1 :] = True
+        with torch.no_grad():
+            model.items.weight[is_new] = known.items.weight[1:].mean(dim=0)
+        model.set_popularity(counts, of=is_new)
         if task.settings.lora_rank:
             add_to_layers(model, task.settings.lora_rank)
     if task.items.categories is not None:
@@ -290,6 +295,24 @@ def _starting_model(task: Training, counts: Tensor, ranks: Ranks) -> NextItemMod
     for weights in model.parameters():
         ranks.broadcast(weights.data)
     return model
+
+
+def _taken_before(task: Training) -> Tensor:
+    """By item index, whether it had events in the training that this one goes on from; True where that does not say."""
+    taken = torch.zeros(task.num_items + 1, dtype=torch.bool)
+    if task.start_from is None:
+        return taken
+    if ITEMS_FILE not in task.start_from:  # of an earlier release
+        return ~taken
+    before = load(task.start_from[ITEMS_FILE])["taken"]
+    taken[: len(before)] = before
+    return taken
+
+
+def _items_file(task: Training, counts: Tensor) -> bytes:
+    """What a later training, and who asks the model by itself, must know of its items."""
+    listed = {} if task.items.listed is None else {"listed": torch.from_numpy(task.items.listed)}
+    return save({"taken": _taken_before(task) | (counts > 0), **listed})
 
 
 def _learned(model: NextItemModel) -> dict[str, Tensor]:

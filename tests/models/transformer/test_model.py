@@ -7,9 +7,11 @@ from sequences import DEBUG_SIZE
 from tiny_encoder import save_tiny_encoder
 
 from clm_spark.errors import TooLittleDataError
+from clm_spark.models.churn import ChurnHead
 from clm_spark.models.task import Inputs
 from clm_spark.models.transformer.model import Transformer
 from clm_spark.tables.catalog import ITEM_SEQUENCES, ITEM_VOCABULARY
+from clm_spark.tables.lake import Lake
 
 NUM_CUSTOMERS = 40
 
@@ -63,6 +65,16 @@ def test_settings_without_effect_are_told(new_lake, tmp_path, monkeypatch, caplo
     of_length = "transformer.max_length=9, but sequences hold 8 items at most"
     of_texts = "transformer.item_text=titel, but no item has a text: expected category, brand or attributes"
     assert [sum(line.startswith(said) for line in told) for said in (of_length, of_texts)] == [1, 2]
+    # Another kind than the one it knows: its number would be taken for that of a purchase.
+    assert Transformer().differs(holdout, inputs) is None
+    features = lake.settings.features.model_copy(update={"sequence_kinds": ("view",)})
+    other = lake.settings.model_copy(update={"features": features})
+    of_others = Inputs(Lake(lake.spark, other), other.as_of, customers)
+    assert "trained on events of the kinds purchase, and sequences hold view" in Transformer().differs(
+        holdout, of_others
+    )
+    for model in (Transformer(), ChurnHead()):
+        assert model.settings_used(other) != model.settings_used(lake.settings)
 
 
 def test_sequences_of_one_item_teach_nothing(lake, tmp_path):

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from sequences import DEBUG_SIZE, MONDAY, NUM_ITEMS, TUESDAY, write_sequences
 from test_train import killed_after
 from tiny_encoder import save_tiny_encoder
+from tokenizers.processors import TemplateProcessing
 
 from clm_spark.errors import SettingsError
 from clm_spark.models.transformer.launch import TorchRanks
@@ -156,6 +157,12 @@ def test_no_text_is_longer_than_the_network_takes(encoder):
     model.tokenizer.model_max_length = 5
     assert model.tokens(longest, 64).tolist() == [[3] * 5]
     assert model.tokens(longest, 2).tolist() == [[3] * 2]
+    assert model.tokens([" ", ""], 2).tolist() == [[0], [0]], "of blank texts none, and still a text each"
+    assert model.vectors(model.tokens([" "], 2)).tolist() == [[0.0] * 8]
+    # One that marks beginning and end would not cut at all where there is room for one token.
+    marks = TemplateProcessing(single="[UNK] $A [UNK]", special_tokens=[("[UNK]", 1)])
+    model.tokenizer.backend_tokenizer.post_processor = marks
+    assert model.tokens(longest, 1).shape == (1, 3)
 
 
 def test_an_encoder_that_is_cut_off_is_named(encoder, tmp_path):

@@ -1,16 +1,20 @@
+import shutil
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from ranks_in_turn import train_in_turn
 from sequences import DEBUG_SIZE, KINDS, MONDAY, NUM_ITEMS, TUESDAY, cycles, write_sequences
 
 from clm_spark.errors import ContractError
+from clm_spark.models.transformer import served
 from clm_spark.models.transformer.checkpoints import Checkpoints
-from clm_spark.models.transformer.data import read_shard
-from clm_spark.models.transformer.network import model_from_files
+from clm_spark.models.transformer.data import read_shard, table_id
+from clm_spark.models.transformer.network import model_from_files, save_model_files
 from clm_spark.models.transformer.ranks import OneRank
 from clm_spark.models.transformer.score import rank_of_next, top_items
-from clm_spark.models.transformer.task import TrainingError, TrainingTask
+from clm_spark.models.transformer.task import ItemFacts, TrainingError, TrainingTask
 from clm_spark.models.transformer.train import train
 
 
@@ -63,6 +67,52 @@ def test_training_goes_on_with_a_larger_vocabulary(tmp_path):
     assert model_from_files(result.files).num_items == NUM_ITEMS + 2
     assert len(result.losses) == 2
     assert result.losses[-1] < first.losses[0], "it went on from where the first stood"
+
+
+def test_a_table_that_was_made_again_is_another(tmp_path):
+    """Its versions begin anew, so that they alone would let a training go on from a checkpoint on other rows."""
+    table, ids = tmp_path / "sequences", []
+    for seed in (7, 8):
+        shutil.rmtree(table, ignore_errors=True)
+        write_sequences(table, cycles(20, seed=seed))
+        ids.append(table_id(str(table)))
+    first, again = (task(table, table_id=each) for each in ids)
+    assert (first.location, first.version) == (again.location, again.version)
+    assert first.name != again.name
+
+
+def test_an_item_that_was_never_taken_starts_as_a_new_one(tmp_path):
+    """One that is back after it was retired, beside one that is new: both as often as any other by now."""
+    table, back, new = tmp_path / "sequences", NUM_ITEMS, NUM_ITEMS + 1
+    write_sequences(table, [[item for item in items if item != back] for items in cycles(100)])
+    first = train(task(table, epochs=1, items=ItemFacts(np.arange(1, back))), OneRank())
+    write_sequences(table, [[*items, back, new] for items in cycles(100)], TUESDAY)
+    hardly = DEBUG_SIZE.model_copy(update={"learning_rate": 1e-9})
+    onward = task(table, 1, as_of=TUESDAY, num_items=new, start_from=first.files, epochs=1, settings=hardly)
+    known, model = (model_from_files(files) for files in (first.files, train(onward, OneRank()).files))
+    mean = known.items.weight[1:].mean(dim=0)
+    for item in (back, new):
+        assert torch.allclose(model.items.weight[item], mean, atol=1e-6)
+        assert model.popularity[item] > model.popularity[1:back].median() - 1
+    assert torch.allclose(model.items.weight[1:back], known.items.weight[1:back], atol=1e-6), "the others go on"
+    assert torch.allclose(model.popularity[1:back], known.popularity[1:back], atol=1e-6)
+
+
+def test_a_model_that_is_served_lists_what_could_be_recommended(tmp_path):
+    table, listed = tmp_path / "sequences", np.array([2, 3, 5, 7])
+    write_sequences(table, cycles(60))
+    result = train(task(table, epochs=1, items=ItemFacts(listed)), OneRank())
+    save_model_files(result.files, f"file://{tmp_path}/model")
+    noon = pd.Timestamp("2024-01-01 12:00", tz="UTC")
+    asked = {
+        "customer_id": ["a"],
+        "item_indices": [[2, 4]],
+        "kinds": [["view"] * 2],
+        "times": [[noon] * 2],
+        "prices": [[1.0] * 2],
+    }
+    rows = served._load_pyfunc(f"{tmp_path}/model").predict(pd.DataFrame(asked), {"top_k": 9})
+    assert sorted(rows["item_index"]) == listed.tolist()
 
 
 def test_any_number_of_ranks_trains_the_same_model(tmp_path):
