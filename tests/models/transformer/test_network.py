@@ -7,6 +7,7 @@ from sequences import DEBUG_SIZE, KINDS, NUM_ITEMS
 from transformers import AutoModel
 
 from clm_spark.errors import ContractError
+from clm_spark.models.transformer import losses
 from clm_spark.models.transformer.losses import NextItemsLoss
 from clm_spark.models.transformer.negatives import Negatives
 from clm_spark.models.transformer.network import (
@@ -120,7 +121,14 @@ def test_items_that_are_not_listed_make_room_for_others(model):
 @pytest.mark.parametrize("most_logits", [1 << 25, 100])
 def test_with_every_item_as_negative_the_loss_is_the_full_softmax(monkeypatch, has_memory, horizon, most_logits):
     """The oracle: log-softmax over all scores, written out for two customers, one step and the next items of each."""
+    chunks, checkpoint = [], losses.checkpoint
+
+    def chunk(sum_of, *tensors, **asked):
+        chunks.append(len(tensors[0]))
+        return checkpoint(sum_of, *tensors, **asked)
+
     monkeypatch.setattr("clm_spark.models.transformer.losses.MOST_LOGITS", most_logits)
+    monkeypatch.setattr("clm_spark.models.transformer.losses.checkpoint", chunk)
     model = made(repeat_memory=has_memory)
     items = torch.tensor([[3, 5, 3, 9, 4, 0], [6, 6, 8, 1, 2, 7]])
     candidates = torch.tensor([[3, 4, 5, 9, 0, 0], [1, 2, 6, 7, 8, 0]])
@@ -137,6 +145,8 @@ def test_with_every_item_as_negative_the_loss_is_the_full_softmax(monkeypatch, h
     shares = torch.log_softmax(score_all(model, before), dim=1)
     coming = {1: ([9], [1]), 2: ([4], [1, 2])}[horizon]
     expected = -sum(float(shares[row, [item - 1 for item in some]].mean()) for row, some in enumerate(coming))
+    # Scores of 30 negatives and 6 own items, and, where these are looked up, the 6 places of each.
+    assert chunks == ([1, 1] if most_logits == 100 and (has_memory or horizon > 1) else [])
     assert math.isclose(float(loss), expected, abs_tol=1e-5)
     loss.backward()
     assert float(model.item_vectors.grad.abs().sum()) > 0
