@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -48,7 +47,8 @@ def filled_up(
     """One row per customer of `taken_items` and rank: the customer's own list, then what is popular and not in it.
 
     They are `top_k` together. Behind them come up to `num_untried` popular items that the customer has not taken to.
-    `source` is null for the list's own items. Where seen items are hidden, those are hidden here too. A list and an array of popular items meet in one row per customer: nothing grows with customers times items.
+    `source` is null for the list's own items. Where seen items are hidden, those are hidden here too. A list and an array of
+    popular items meet in one row per customer: nothing grows with customers times items.
     """
     popular = fill if fill is not None else popular_items(inputs)
     ranked = F.array_sort(F.collect_list(F.struct("rank", "item_id")))
@@ -76,9 +76,8 @@ def taken_items(inputs: Inputs) -> DataFrame:
     """
     indexed = F.broadcast(inputs.read(ITEM_VOCABULARY).select("item_id"))
     partials = of_named_customers(inputs.lake.read(CUSTOMER_ITEM_DAYS))
-    others = partials.join(indexed, on="item_id", how="left_anti").select(
-        partials.columns
-    )  # few, before they are shuffled
+    # Few, and found before anything is shuffled.
+    others = partials.join(indexed, on="item_id", how="left_anti").select(partials.columns)
     seen = seen_days(others, [inputs.as_of], CUSTOMER_ITEM_DAYS)
     taken = seen.where(num_taken(inputs.settings.features.kind_strengths) > 0).select("customer_id", "item_id", "as_of")
     named = with_person(taken, known_persons(inputs.lake, [inputs.as_of])).drop("as_of")
@@ -87,11 +86,11 @@ def taken_items(inputs: Inputs) -> DataFrame:
 
 def _with_seen(inputs: Inputs) -> DataFrame:
     """One row per customer, with the items taken to as `_taken_to`, and those of them that no list may show as `_seen`."""
-    if TAKEN_TO not in inputs.held:
-        of_customers = taken_items(inputs).groupBy("customer_id").agg(F.collect_set("item_id").alias("_taken_to"))
-        inputs.held[TAKEN_TO] = of_customers.persist(StorageLevel.MEMORY_AND_DISK)
-    customers, none = inputs.held[TAKEN_TO], F.array().cast("array<string>")
-    assert isinstance(customers, DataFrame)
+
+    def of_customers() -> DataFrame:
+        return taken_items(inputs).groupBy("customer_id").agg(F.collect_set("item_id").alias("_taken_to"))
+
+    customers, none = inputs.cached(TAKEN_TO, of_customers), F.array().cast("array<string>")
     return customers.withColumn("_seen", F.col("_taken_to") if inputs.settings.recommend.hide_seen else none)
 
 

@@ -3,14 +3,14 @@
 import hashlib
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
 from typing import Any, ClassVar, TypeVar
 
-from pyspark import Broadcast
+from pyspark import Broadcast, StorageLevel
 from pyspark.sql import DataFrame
 
 from clm_spark.errors import ModelError
@@ -44,6 +44,14 @@ class Inputs:
     def read(self, table: Table) -> DataFrame:
         """The table as it was known that morning."""
         return self.lake.read_as_of(table, self.as_of)
+
+    def cached(self, name: str, make: Callable[[], DataFrame]) -> DataFrame:
+        """What `make` gives, in Spark's cache until `close`: made by the first who asks for `name`."""
+        if name not in self.held:
+            self.held[name] = make().persist(StorageLevel.MEMORY_AND_DISK)
+        found = self.held[name]
+        assert isinstance(found, DataFrame)
+        return found
 
     def sent(self, value: Value, name: str | None = None) -> Broadcast[Value]:
         """A copy for every worker, held until `close`: under `name` where others look for it."""

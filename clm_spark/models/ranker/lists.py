@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-from pyspark import Broadcast, StorageLevel
+from pyspark import Broadcast
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -51,12 +51,7 @@ def lists_by(scorer: Callable[[], Scorer], inputs: Inputs, *, length: int) -> Da
 
 def _histories(inputs: Inputs) -> DataFrame:
     """Those of the morning, gathered once: what is known of the items and every list are made from them."""
-    if HISTORIES not in inputs.held:
-        gathered = histories_at(inputs, [inputs.as_of])
-        inputs.held[HISTORIES] = gathered.persist(StorageLevel.MEMORY_AND_DISK)
-    found = inputs.held[HISTORIES]
-    assert isinstance(found, DataFrame)
-    return found
+    return inputs.cached(HISTORIES, lambda: histories_at(inputs, [inputs.as_of]))
 
 
 def categories_of(inputs: Inputs) -> Ints:
