@@ -122,13 +122,13 @@ def _run_stale(spark: SparkSession, settings: Settings, *, parallel: int) -> lis
 
 
 def _resume(spark: SparkSession, settings: Settings, jobs: Sequence[Job], *, parallel: int) -> list[JobDone]:
-    """Ingest first: what came since then decides which other jobs hold."""
-    done = _run_jobs(spark, settings, [job for job in jobs if job.takes_raw], parallel=parallel)
+    """What comes from outside first: what is new of it decides which other jobs hold."""
+    done = _run_jobs(spark, settings, [job for job in jobs if job.takes_from_outside], parallel=parallel)
     if exit_code(done):
         return done
     holding = jobs_that_hold(Lake(spark, settings), jobs)
-    left = [job for job in jobs if not job.takes_raw and job.name not in holding]
-    left_out = [job.name for job in jobs if not job.takes_raw and job.name in holding]
+    left = [job for job in jobs if not job.takes_from_outside and job.name not in holding]
+    left_out = [job.name for job in jobs if not job.takes_from_outside and job.name in holding]
     if left_out:
         out.print(f"left out, done before: {', '.join(left_out)}", highlight=False, soft_wrap=True)
     return [*done, *_run_jobs(spark, settings, left, parallel=parallel)]

@@ -32,6 +32,9 @@ class Job:
     uses: tuple[str, ...] = ()  # models of other jobs; one that it trains it may compare with what is in use
     is_per_day: bool = False  # a day needs no other day of its own tables, so days may be made in any order
     takes_raw: bool = False  # ingests raw records: only a run can tell whether there are new ones
+    takes_files: bool = (
+        False  # takes what the shop's files say by now: only a run can tell, and no past day can be made again
+    )
     is_upkeep: bool = False  # rewrites the tables of all jobs: gold.runs takes no row before that is over
     changes_key: bool = False  # of the pseudonyms
 
@@ -39,6 +42,11 @@ class Job:
     def needs_events(self) -> bool:
         """Whether its day must be inside the data."""
         return not (self.takes_raw or self.is_upkeep)
+
+    @property
+    def takes_from_outside(self) -> bool:
+        """Whether only a run can tell if there is anything new for it."""
+        return self.takes_raw or self.takes_files
 
     @property
     def inputs(self) -> frozenset[str]:
@@ -116,7 +124,7 @@ JOBS = (
         reads=(t.INGESTED_BATCHES, t.EVENTS, t.IDENTITIES, t.BOT_DAYS, t.SESSIONS, t.WORKED_BATCHES),
         writes=(t.SESSIONS, t.WORKED_BATCHES),
     ),
-    Job("load_shop_facts", reads=(), writes=(t.ITEM_FACTS, t.CONTACT_PERMISSIONS), is_per_day=True),
+    Job("load_shop_facts", reads=(), writes=(t.ITEM_FACTS, t.CONTACT_PERMISSIONS), takes_files=True),
     Job(
         "build_features",
         reads=(
@@ -182,7 +190,7 @@ JOBS = (
     ),
     Job(
         "build_neighbours",
-        reads=(t.CUSTOMER_ITEM_DAYS, t.IDENTITIES, t.ITEM_VOCABULARY),
+        reads=(t.CUSTOMER_ITEM_DAYS, t.IDENTITIES, t.ITEM_VOCABULARY, t.ITEM_FACTS),
         writes=(t.ITEM_NEIGHBOURS,),
         is_per_day=True,
     ),
@@ -200,7 +208,7 @@ JOBS = (
     ),
     Job(
         "rank_categories",
-        reads=(t.CUSTOMER_FEATURES, t.SEGMENTS, t.CUSTOMER_ITEM_DAYS, t.IDENTITIES, t.ITEM_VOCABULARY),
+        reads=(t.CUSTOMER_FEATURES, t.SEGMENTS, t.CUSTOMER_ITEM_DAYS, t.IDENTITIES, t.ITEM_VOCABULARY, t.ITEM_FACTS),
         writes=(t.CATEGORY_RANKINGS,),
         is_per_day=True,
     ),

@@ -58,9 +58,10 @@ def _outdated(lake: Lake) -> set[tuple[str, date]]:
     """Jobs and days that read silver.events before a batch came with events for them, or by the days of another zone."""
     seen = F.col("inputs")[EVENTS.title]
     has_ended_well = F.coalesce("status", F.lit("done")).isin("done", "nothing_new", "models_missing")
-    runs = lake.read(RUNS).where(F.col("file").isNull() & seen.isNotNull() & has_ended_well)
+    follows = F.col("job").isin([job.name for job in JOBS if not job.takes_from_outside])
+    runs = lake.read(RUNS).where(follows & F.col("file").isNull() & seen.isNotNull() & has_ended_well)
     by_other_days = F.coalesce("time_zone", F.lit("UTC")) != lake.time_zone
-    rezoned = runs.where(by_other_days & F.col("job").isin([job.name for job in JOBS if not job.takes_raw]))
+    rezoned = runs.where(by_other_days)
     per_run = runs.groupBy("job", "as_of").agg(F.max(seen).alias("seen"))
     batches = lake.read(INGESTED_BATCHES).where(F.col("num_kept") > 0).select("events_version", "first_known_at")
     is_late = F.col("events_version") > F.col("seen")

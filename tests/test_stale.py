@@ -52,6 +52,7 @@ def test_a_day_is_stale_when_a_later_batch_should_have_been_in_it(new_lake):
         run("train_segments", TUESDAY, None),  # reads what build_features writes
         run("score_customers", WEDNESDAY, None),
         run("ingest_events", TUESDAY, None),
+        run("load_shop_facts", TUESDAY, 1),  # the files of that morning are gone
         run("build_features", date(2024, 3, 5), 1),  # after the asked day
         # Runs that wrote no table: one that failed has not brought its day up to date, one that found nothing to do has.
         run("build_features", TUESDAY, 7) | {"table_name": None, "status": "failed"},

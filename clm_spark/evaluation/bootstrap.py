@@ -16,6 +16,7 @@ Points = Mapping[tuple[str, str], float]  # (model, metric): the figure over all
 # Draws add noise to each tenth, so that a gap never looks small: of 100 samples of 500 the percentiles held the true error
 # of a nearly calibrated score in none, and turned round it (2 x figure - percentile) in 64.
 WITHOUT_INTERVAL = ("calibration_error", "decile_calibration")  # each a sum of gaps
+FEWEST_CUSTOMERS = 20  # of fewer, draws are too much alike: their interval is too narrow, and a mean mostly chance
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,11 @@ def intervals(
     Percentile intervals. BCa needs the figure without each customer in turn, which AUC and average precision at
     100,000 customers cannot afford, and has no value where all draws agree, as for two equal models; tests hold the
     coverage of the percentiles to the level. `points` are figures over all customers, of whom the sample is a part:
-    the interval moves to lie around them as it lies around the sample's own.
+    the interval moves to lie around them as it lies around the sample's own. A single customer has none: every draw is
+    the same.
     """
+    if sample.num_customers < 2:
+        return {}
     asked = [metric for metric in metrics if metric not in WITHOUT_INTERVAL]
     drawn = _drawn_figures(sample, sample.models, asked, replicates=replicates, seed=seed)
     found = {}
@@ -62,24 +66,42 @@ def intervals(
     return found
 
 
-def paired_difference(
+def paired_differences(
     sample: Sample,
     metric: str,
     *,
-    of: str,
+    of: Sequence[str],
     against: str,
     replicates: int,
     seed: int,
     level: float = 0.95,
     points: Points | None = None,
-) -> Difference:
-    """By how much `of` is better than `against`, on the same draws. Two-sided: 0.95 leaves 2.5 % below `low`."""
-    drawn = _drawn_figures(sample, (of, against), [metric], replicates=replicates, seed=seed)
-    observed, *draws = drawn[:, 0, 0] - drawn[:, 1, 0]
-    of_all = observed if points is None else points[of, metric] - points[against, metric]
-    low, high = _bounds(np.array(draws), level)
-    shift = of_all - observed
-    return Difference(float(low + shift), float(high + shift), float(of_all))
+) -> dict[str, Difference]:
+    """By how much each of `of` is better than `against`, on the same draws.
+
+    The intervals hold together: with 0.95, all of them hold their truth in 95 of 100 samples, so that the luckiest of many
+    equal models is not taken for a better one. Each is the percentile interval, stretched by the ratio of two quantiles of
+    the draws' standardised deviations: of the largest among the models, and of the model's own (the single-step maxT of
+    Westfall and Young 1993). That of one model alone is its percentile interval.
+    """
+    drawn = _drawn_figures(sample, (*of, against), [metric], replicates=replicates, seed=seed)[:, :, 0]
+    observed, *draws = drawn[:, :-1] - drawn[:, -1:]
+    moved = np.abs(np.array(draws) - observed)
+    spread = np.nanstd(draws, axis=0)
+    moved = np.divide(moved, spread, out=np.zeros_like(moved), where=spread > 0)
+    joint = np.nanquantile(np.fmax.reduce(moved, axis=1), level)
+    found = {}
+    for place, name in enumerate(of):
+        own = np.nanquantile(moved[:, place], level)
+        stretch = joint / own if own > 0 else 1.0
+        low, high = _bounds(np.array(draws)[:, place], level)
+        point = observed[place]
+        low -= (stretch - 1) * max(0.0, point - low)
+        high += (stretch - 1) * max(0.0, high - point)
+        of_all = point if points is None else points[name, metric] - points[against, metric]
+        shift = of_all - point
+        found[name] = Difference(float(low + shift), float(high + shift), float(of_all))
+    return found
 
 
 def resampled(num_customers: int, *, replicates: int, seed: int) -> Iterator[Counts]:

@@ -43,7 +43,7 @@ def list_figures(ranked: DataFrame, items: DataFrame, *, length: int = LENGTH) -
         (exact_sum(F.col("bits")) / size).alias(novelty),
         F.when(size > 1, 1 - same / (size * (size - 1))).alias(diversity),
     )
-    of_customers = mean_figures(of_lists).withColumn("value", F.coalesce("value", F.lit(0.0)))
+    of_customers = mean_figures(of_lists)
 
     places = listed.groupBy("model", "item_id", "is_known").agg(F.count("*").alias("places"))
     # One task sorts the items of a model: bounded by the catalogue.

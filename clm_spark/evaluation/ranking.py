@@ -75,20 +75,21 @@ def customer_ranking(
 def mean_figures(per_customer: DataFrame, *, within: Sequence[str] = ()) -> DataFrame:
     """One row per model and metric, and value of `within`, with `value`, `error` and `num_tested`.
 
-    From one per model and customer. `error` is the standard error of the mean; null of a single customer.
+    From one per model and customer. `error` is the standard error of the mean; null of a single customer. Customers who have
+    no figure do not count, and neither does a metric that nobody has.
     """
     group = ["model", *within]
     metrics = [name for name in per_customer.columns if name not in (*group, "customer_id")]
     means = per_customer.groupBy(*group).agg(
         F.count("*").alias("num_tested"),
         *(exact_mean(F.col(name)).alias(name) for name in metrics),
-        *((F.stddev_samp(name) / F.sqrt(F.count("*"))).alias(f"{name}_error") for name in metrics),
+        *((F.stddev_samp(name) / F.sqrt(F.count(name))).alias(f"{name}_error") for name in metrics),
     )
     figures = (
         F.struct(F.lit(name).alias("metric"), F.col(name).alias("value"), F.col(f"{name}_error").alias("error"))
         for name in metrics
     )
-    return means.select(*group, "num_tested", F.inline(F.array(*figures)))
+    return means.select(*group, "num_tested", F.inline(F.array(*figures))).where(F.col("value").isNotNull())
 
 
 def _gain(ranks: Column) -> Column:

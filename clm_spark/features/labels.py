@@ -53,12 +53,10 @@ def customer_labels(
     `customer_days` has one version of each day, that of the run's own as_of, and `persons` are those it knows. The
     caller leaves out every as_of whose horizon has not ended: days to come would count as days without orders.
     """
-    # An order under a login counts for the visitor, even where the two were linked only later.
-    asked = features.select("customer_id", F.col("as_of").alias("_on"), F.col("customer_id").alias("_asked"))
     days = with_person(customer_days.select("customer_id", "day_on", *AHEAD), persons)
     begins = F.date_add("_on", gap_days)
     in_horizon = (F.col("day_on") >= begins) & (F.col("day_on") < F.date_add(begins, horizon_days))
-    came = with_person(asked, persons).join(days, on="customer_id", how="inner").where(in_horizon)
+    came = person_by_now(features, persons).join(days, on="customer_id", how="inner").where(in_horizon)
     summed = came.groupBy(F.col("_asked").alias("customer_id"), F.col("_on").alias("as_of")).agg(
         F.sum("num_orders").alias("num_orders_ahead"),
         F.sum(F.col("revenue_cents") - F.col("refund_cents")).alias("net_revenue_ahead_cents"),
@@ -69,7 +67,23 @@ def customer_labels(
     return known.withColumn("is_churned", F.col("num_orders_ahead") == 0)
 
 
-def bought_items(events: DataFrame, *, since: date) -> DataFrame:
-    """One row per customer and item bought from `since` on: what a recommender should have shown that morning."""
+def person_by_now(asked: DataFrame, persons: DataFrame | None) -> DataFrame:
+    """A row per row of `asked`, its id as `_asked` and its as_of as `_on`: `customer_id` is the person that `persons` know it as.
+
+    What is bought under a login counts for the visitor, even where the two were linked only later: on the morning asked
+    about, the visitor was who could be shown something.
+    """
+    ids = asked.select("customer_id", F.col("as_of").alias("_on"), F.col("customer_id").alias("_asked"))
+    return with_person(ids, persons)
+
+
+def bought_items(events: DataFrame, customers: DataFrame, persons: DataFrame | None, *, since: date) -> DataFrame:
+    """One row per customer and item bought from `since` on: what a recommender should have shown that morning.
+
+    Of `customers`, rows of customer_id as known then; `persons` are those known by now.
+    """
     bought = (F.col("kind") == "purchase") & F.col("item_id").isNotNull() & (F.col("occurred_at") >= F.lit(since))
-    return events.where(bought).select("customer_id", "item_id").distinct()
+    items = with_person(events.where(bought).select("customer_id", "item_id"), persons)
+    asked = person_by_now(customers.select("customer_id").distinct().withColumn("as_of", F.lit(since)), persons)
+    of_asked = asked.join(items, on="customer_id", how="inner")
+    return of_asked.select(F.col("_asked").alias("customer_id"), "item_id").distinct()

@@ -8,7 +8,7 @@ from typing import Self
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.evaluation.bootstrap import intervals, paired_difference
+from clm_spark.evaluation.bootstrap import intervals, paired_differences
 from clm_spark.evaluation.samples import Sample
 from clm_spark.models.task import Comparison, Figure, Lead
 from clm_spark.settings import EvaluationSettings
@@ -59,12 +59,14 @@ class SampledComparison(Comparison):
         )
         return cls(measured, sample, decided_by, settings, further)
 
-    def lead(self, of: str, over: str) -> Lead:
-        """By the same resampled customers for both."""
+    def leads(self, of: Sequence[str], over: str) -> dict[str, Lead]:
+        """By the same resampled customers for all."""
+        if not of:
+            return {}
         points = {(figure.model, figure.metric): figure.value for figure in self.figures}
         asked = {"replicates": self.settings.replicates, "seed": self.settings.seed}
-        found = paired_difference(self.sample, self.decided_by, of=of, against=over, points=points, **asked)
-        return Lead(found.point, found.low, found.high)
+        found = paired_differences(self.sample, self.decided_by, of=of, against=over, points=points, **asked)
+        return {name: Lead(each.point, each.low, each.high) for name, each in found.items()}
 
     def reports(self) -> Iterator[tuple[Table, DataFrame]]:
         """As the task gave them."""

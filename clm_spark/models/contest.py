@@ -17,7 +17,7 @@ from clm_spark.errors import ModelError, TooLittleDataError, in_a_line
 from clm_spark.models.catalogue import find_model, model_named, reason_left_out
 from clm_spark.models.gate import INCUMBENT, Election
 from clm_spark.models.registry import ModelVersion, Registry
-from clm_spark.models.task import Comparison, Figure, Inputs, Lead, Model, Split, Task, digest, source_digest
+from clm_spark.models.task import Comparison, Figure, Inputs, Lead, Model, Split, Task, code_of, digest
 from clm_spark.signals import raise_if_stopped
 from clm_spark.tables.catalog import MODEL_METRICS
 from clm_spark.tables.contract import Table
@@ -28,9 +28,11 @@ log = logging.getLogger(__name__)
 # The code that decides how entrants are compared.
 TESTING = (
     *(f"{evaluation.__name__}.{found.name}" for found in pkgutil.iter_modules(evaluation.__path__)),
+    "clm_spark.features.labels",
     "clm_spark.models.comparison",
     "clm_spark.models.filled_lists",
     "clm_spark.models.gate",
+    "clm_spark.models.list_slices",
     "clm_spark.models.slices",
     "clm_spark.lifecycle.rfm",
     __name__,
@@ -72,7 +74,7 @@ class Contest:
         sections = [getattr(settings, area) for area in self.task.areas]
         sections += [settings.of(self.task.section)] if self.task.section else []
         asked = [section.model_dump_json() for section in sections]
-        code = source_digest(TESTING)
+        code = code_of(type(self.task), *TESTING)
         return digest(self.task.name, self.split.fingerprint, *sorted(self.versions.values()), in_use, *asked, code)
 
     @property

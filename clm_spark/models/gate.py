@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clm_spark.errors import TooLittleDataError
+from clm_spark.evaluation.bootstrap import FEWEST_CUSTOMERS
 from clm_spark.models.task import Comparison, Lead
 
 log = logging.getLogger(__name__)
@@ -29,32 +30,42 @@ def elect(
 ) -> Election:
     """Choose among `entrants`, earlier ones first where they tie, and the incumbent.
 
-    `incumbent` is the name under which it was compared; empty where there is none. A candidate takes its place only
-    where the lower 95 % bound of the paired bootstrap is above zero. Raises `TooLittleDataError` where `floors` beat
-    all: nothing is to be learned.
+    `incumbent` is the name under which it was compared; empty where there is none. The best of those candidates takes its
+    place whose lower bound of the paired interval is above zero: the bounds hold for all candidates together. With fewer
+    than `FEWEST_CUSTOMERS` tested it stays. Raises `TooLittleDataError` where `floors` beat all: nothing is to be learned.
     """
-    values = {figure.model: figure.value for figure in comparison.figures if figure.metric == metric}
-    tested = [name for name in entrants if name in values]
-    best = max(tested, key=lambda name: values[name], default=None)
+    deciding = [figure for figure in comparison.figures if figure.metric == metric]
+    values = {figure.model: figure.value for figure in deciding}
     floor = max((values[name] for name in floors if name in values), default=float("-inf"))
-    leads = {name: comparison.lead(name, incumbent) for name in values if name != incumbent} if incumbent else {}
+    able = [name for name in entrants if name in values and values[name] > floor]
+    others = [name for name in values if name != incumbent]
+    leads = comparison.leads(others, incumbent) if incumbent else {}
 
     def won_by(winner: str) -> Election:
-        return Election(winner, leads, {name: comparison.lead(winner, name) for name in values if name != winner})
+        behind = comparison.leads([name for name in values if name != winner], winner) if winner != incumbent else leads
+        margins = {name: Lead(-lead.value, -lead.high, -lead.low) for name, lead in behind.items()}
+        return Election(winner, leads, margins)
 
-    if best is not None and values[best] <= floor:
-        log.warning("%s is no better than chance: %s %.4f against %.4f", best, metric, values[best], floor)
-        best = None
+    if not able:
+        log.warning("no entrant is better than chance, which has a %s of %.4f", metric, floor)
     if not incumbent:
-        if best is None:
+        if not able:
             raise TooLittleDataError(f"no entrant can be served: none has a {metric} above {floor:.4f}, that of chance")
-        return won_by(best)
-    if best is None or best == incumbent:
+        return won_by(max(able, key=lambda name: values[name]))
+    challengers = sorted((name for name in able if name != incumbent), key=lambda name: -values[name])
+    num_tested = min((figure.num_tested for figure in deciding), default=0)
+    if challengers and num_tested < FEWEST_CUSTOMERS:
+        log.warning(
+            "the incumbent stays: %d customers were tested, of fewer than %d nothing is told from chance",
+            num_tested,
+            FEWEST_CUSTOMERS,
+        )
         return won_by(incumbent)
-    lead = leads[best]
-    summary = f"{metric} {values[best]:.4f} against {values[incumbent]:.4f}, lead {lead.value:+.4f} ({lead.low:+.4f} to {lead.high:+.4f})"
-    if lead.low > 0:
-        log.info("%s replaces the incumbent: %s", best, summary)
-        return won_by(best)
-    log.info("the incumbent stays; %s is not better beyond chance: %s", best, summary)
+    for name in challengers:
+        lead = leads[name]
+        summary = f"{metric} {values[name]:.4f} against {values[incumbent]:.4f}, lead {lead.value:+.4f} ({lead.low:+.4f} to {lead.high:+.4f})"
+        if lead.low > 0:
+            log.info("%s replaces the incumbent: %s", name, summary)
+            return won_by(name)
+        log.info("%s is not better than the incumbent beyond chance: %s", name, summary)
     return won_by(incumbent)

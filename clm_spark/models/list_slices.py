@@ -8,6 +8,7 @@ from typing import Self
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from clm_spark.evaluation.bootstrap import FEWEST_CUSTOMERS
 from clm_spark.evaluation.ranking import customer_ranking, mean_figures
 from clm_spark.events.identity.persons import known_persons, with_person
 from clm_spark.models.comparison import TWO_SIDED_95, SampledComparison, on_driver
@@ -18,7 +19,6 @@ from clm_spark.tables.contract import Table
 
 METRICS = ("ndcg_at_10", "recall_at_20", "hit_rate_at_10", "mrr_at_20")
 HEAD_SHARE = 0.5  # of all purchases: the best sold items that make so many of them are the head
-FEWEST_CUSTOMERS = 20  # with fewer, a group's mean is mostly chance
 GROUP = ("slice", "customers")
 
 
@@ -47,12 +47,14 @@ def slice_figures(
     """One row per model, slice, group and metric, as gold.slice_metrics has them: of `METRICS`, with 95 % intervals.
 
     `lists` and `truth` as `customer_ranking` takes them. A group of items or purchases stands for what was taken of it:
-    items of other groups take places of a list and are no hits. The intervals are of means, by their standard error.
+    items of other groups take places of a list and are no hits. The intervals are of means, by their standard error; where
+    all customers of a group have the same figure it tells nothing of how far others would be, and there is none.
     """
     grouped = in_groups(truth, inputs)
     figures = mean_figures(customer_ranking(lists, grouped, models=models, within=GROUP), within=GROUP)
-    half = TWO_SIDED_95 * F.col("error")
-    bounds = {"low": F.greatest(F.col("value") - half, F.lit(0.0)), "high": F.least(F.col("value") + half, F.lit(1.0))}
+    half = F.when(F.col("error") > 0, TWO_SIDED_95 * F.col("error"))
+    low, high = F.greatest(F.col("value") - half, F.lit(0.0)), F.least(F.col("value") + half, F.lit(1.0))
+    bounds = {"low": F.when(half.isNotNull(), low), "high": F.when(half.isNotNull(), high)}
     return figures.where(F.col("metric").isin(*METRICS)).withColumns({**bounds, "score": F.lit(score)}).drop("error")
 
 

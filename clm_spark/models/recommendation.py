@@ -11,8 +11,9 @@ from clm_spark.errors import TooLittleDataError
 from clm_spark.evaluation.lists import list_figures, list_metrics
 from clm_spark.evaluation.ranking import customer_ranking, mean_figures, ranking_metrics
 from clm_spark.evaluation.samples import sampled_means
-from clm_spark.events.bots import bot_days_to_leave_out, drop_bot_days
-from clm_spark.events.identity.persons import known_persons, with_person
+from clm_spark.events.bots import bot_days_to_leave_out, was_flagged, with_flagged_on
+from clm_spark.events.identity.persons import known_persons
+from clm_spark.features.customers import ONE_DAY
 from clm_spark.features.labels import bought_items
 from clm_spark.features.panel import tested_from
 from clm_spark.models.comparison import stacked
@@ -83,9 +84,9 @@ class Recommendation(Task):
                 f"recommenders cannot be trained: no customer had taken to an indexed item before {tested_on}; "
                 "give a later --as-of, or lower recommend.test_days or recommend.min_item_events"
             )
-        people = drop_bot_days(lake.read_as_of(EVENTS), bot_days_to_leave_out(lake))
-        events = with_person(people, known_persons(lake, [tested_on]))
-        bought = bought_items(events, since=tested_on).join(past, on="customer_id", how="left_semi")
+        flagged = with_flagged_on(lake.read_as_of(EVENTS), bot_days_to_leave_out(lake))
+        people = flagged.where(~was_flagged(flagged, by=F.lit(as_of - ONE_DAY)))
+        bought = bought_items(people, past, known_persons(lake, [as_of]), since=tested_on)
         if lake.settings.recommend.hide_seen:  # what no list may show is nothing to look for
             seen = taken_items(Inputs(lake, tested_on, past))
             bought = bought.join(seen, on=["customer_id", "item_id"], how="left_anti")

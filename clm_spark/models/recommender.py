@@ -26,8 +26,13 @@ class Recommender(Model):
         """A row per customer and rank, up to `length`: for customers of `inputs.rows`, or also for others who took to an item."""
 
     def score(self, path: str, inputs: Inputs) -> DataFrame:
-        """Lists as long as they are measured."""
-        return self.lists(path, inputs, length=list_length(inputs.settings))
+        """Lists as long as they are measured; where seen items are hidden, as long as those that are served.
+
+        What a recommender does not know to be seen is taken out later, and its own next items move up.
+        """
+        settings = inputs.settings
+        length = num_candidates(settings) if settings.recommend.hide_seen else list_length(settings)
+        return self.lists(path, inputs, length=length)
 
     def explain(self, path: str, inputs: Inputs, *, outcome: str) -> DataFrame:
         """Lists that the rules of the surfaces choose from."""

@@ -147,8 +147,7 @@ class Model(ABC):
     @classmethod
     def code(cls) -> str:
         """A digest of the code that decides what the model does: its own module, its bases' and those it uses."""
-        bases = [base.__module__ for base in cls.__mro__ if base.__module__.startswith("clm_spark.models.")]
-        return source_digest({*bases, *cls.uses} - {__name__})
+        return code_of(cls, *cls.uses)
 
 
 class Task(ABC):
@@ -232,8 +231,8 @@ class Comparison(ABC):
     figures: tuple[Figure, ...]
 
     @abstractmethod
-    def lead(self, of: str, over: str) -> Lead:
-        """The paired difference of the deciding metric between two entrants, with its 95 % interval."""
+    def leads(self, of: Sequence[str], over: str) -> dict[str, Lead]:
+        """The paired differences of the deciding metric, with 95 % intervals that hold together."""
 
     def reports(self) -> Iterator[tuple[Table, DataFrame]]:
         """Further rows to write, without as_of and version."""
@@ -247,6 +246,12 @@ class Comparison(ABC):
 def digest(*parts: str) -> str:
     """sha-256 over texts, hexadecimal."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def code_of(cls: type, *uses: str) -> str:
+    """A digest of the code of a class: its own module, its bases' and those that it uses."""
+    bases = [base.__module__ for base in cls.__mro__ if base.__module__.startswith("clm_spark.models.")]
+    return source_digest({*bases, *uses} - {__name__})
 
 
 def source_digest(modules: Iterable[str]) -> str:

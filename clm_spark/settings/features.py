@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from clm_spark.settings.section import MOST_DAYS, Days, Section
+from clm_spark.settings.section import MOST_DAYS, Days, NumItems, Section
 
 # What is done with an item; gold.customer_item_days counts each of them.
 ItemKind = Literal["view", "click", "impression", "cart", "purchase", "refund", "review"]
@@ -61,7 +61,7 @@ class DriftSettings(Section):
 class RecommendSettings(Section):
     """The daily lists."""
 
-    top_k: Annotated[int, Field(ge=1)] = 20
+    top_k: NumItems = Field(20, description="items of a customer's list, where the surface names no length")
     test_days: Days = Field(28, description="days before as_of held out to compare recommenders")
     min_item_events: Annotated[int, Field(ge=1)] = Field(5, description="rarer items get no index")
     max_items: Annotated[int, Field(ge=10)] = Field(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import yaml
-from pydantic import Field, SerializeAsAny, ValidationError
+from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 from clm_spark.errors import SettingsError
 from clm_spark.settings.customers import BotSettings, IdentitySettings, PrivacySettings, SessionizeSettings
@@ -29,7 +29,7 @@ from clm_spark.settings.pages import NeighbourSettings, RankingSettings
 from clm_spark.settings.places import LakehouseSettings, ReportSettings, SparkSettings, TrackingSettings
 from clm_spark.settings.section import Section
 from clm_spark.settings.shop import ShopSettings, with_named_shop
-from clm_spark.settings.surfaces import ShopFactsSettings, SurfacesSettings
+from clm_spark.settings.surfaces import ShopFactsSettings, SurfacesSettings, check_surfaces
 
 Asked = TypeVar("Asked", bound=Section)
 Sections = Sequence[type[Section]]
@@ -68,6 +68,11 @@ class Settings(Section):
         default_factory=dict,
         description="sections of tasks and models, by key; in the files they stand beside the others",
     )
+
+    @model_validator(mode="after")
+    def _surfaces_have_what_they_ask_for(self) -> Self:
+        check_surfaces(self.surfaces, self.shop_facts, top_k=self.recommend.top_k)
+        return self
 
     @property
     def digest(self) -> str:
@@ -136,7 +141,9 @@ def settings_from(values: Mapping[str, Any], sections: Sections = ()) -> Setting
 
 
 def _problem(error: Any, *section: str) -> str:
-    key = ".".join(map(str, (*section, *error["loc"]))) or "(whole)"
+    key = ".".join(map(str, (*section, *error["loc"])))
+    if not key:
+        return str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         return f"{key} is unknown: remove it, or look for its right name in clm_spark/settings"
     return f"{key}: {error['msg']}, got {error['input']!r}"
@@ -172,6 +179,10 @@ def _override(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise SettingsError(f"--set takes section.key=value, got {text!r}")
+    if not value.strip():
+        raise SettingsError(
+            f"--set {text} has no value: a variable may be empty; write {key}=null for none, or {key}='\"\"' for an empty text"
+        )
     try:
         values: Any = yaml.safe_load(value)
     except yaml.YAMLError:

@@ -19,6 +19,9 @@ ZoneName = Annotated[str, AfterValidator(_is_zone)]
 MOST_DAYS = 36_500  # "ever" of a shop: the calendar ends where many times as many are subtracted from a day
 Days = Annotated[int, Field(ge=1, le=MOST_DAYS)]
 
+MOST_LISTED = 10_000  # a customer's candidates stand in one row
+NumItems = Annotated[int, Field(ge=1, le=MOST_LISTED)]
+
 # Of random numbers: what NumPy, torch, XGBoost and Spark all take.
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 

@@ -1,13 +1,14 @@
 """Where lists are shown, and the business rules of each place."""
 
 from itertools import pairwise
-from typing import Annotated, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
-from clm_spark.settings.section import Section
+from clm_spark.settings.section import MOST_LISTED, NumItems, Section
 
-NumItems = Annotated[int, Field(ge=1)]
+Channel = Annotated[str, Field(min_length=1)]
+NumPlaces = Annotated[int, Field(ge=0, le=MOST_LISTED)]
 
 
 def _rise(places: tuple[int, ...]) -> tuple[int, ...]:
@@ -28,10 +29,8 @@ class SurfaceSettings(Section):
     Items out of stock and items that the shop excludes (silver.item_facts) are shown nowhere.
     """
 
-    length: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="items of the list; 0: no list is made; None: recommend.top_k"
-    )
-    permission: str | None = Field(
+    length: NumPlaces | None = Field(None, description="items of the list; 0: no list is made; None: recommend.top_k")
+    permission: Channel | None = Field(
         None, description="channel that the customer must have agreed to, as silver.contact_permissions names it"
     )
     hidden_categories: tuple[str, ...] = Field((), description="categories that are not shown here")
@@ -45,24 +44,20 @@ class SurfaceSettings(Section):
         description="lowest and highest price of an item, in multiples of what the customer pays for one on average",
     )
     max_impressions: NumItems | None = Field(
-        None, description="an item that was shown to the customer so many times in the last 30 days is not shown again"
+        None,
+        description="an item with so many impression events of the customer in the last 30 days is not shown again; lists "
+        "and mailings are no events",
     )
     max_per_category: NumItems | None = Field(None, description="items of one category in a list")
     max_per_brand: NumItems | None = Field(None, description="items of one brand, by silver.item_facts, in a list")
-    min_new: Annotated[int, Field(ge=0)] = Field(
-        0, description="places of a list that items bought in the last 365 days may not take"
+    min_new: NumPlaces | Literal["all"] = Field(
+        0, description="places of a list that items bought in the last 365 days may not take; all: none of them"
     )
     sponsored_places: Annotated[tuple[int, ...], AfterValidator(_rise)] = Field(
         (),
         description="places for the customer's best sponsored candidates (silver.item_facts); one that none takes is given "
         "back",
     )
-
-    @model_validator(mode="after")
-    def _has_the_paid_places(self) -> Self:
-        if self.length and self.sponsored_places and self.sponsored_places[-1] > self.length:
-            raise ValueError(f"expected sponsored_places within the list's {self.length} items")
-        return self
 
 
 class HomeSettings(SurfaceSettings):
@@ -72,16 +67,16 @@ class HomeSettings(SurfaceSettings):
 class EmailSettings(SurfaceSettings):
     """A mailing."""
 
-    length: Annotated[int, Field(ge=0)] | None = 6
-    permission: str | None = "email"
+    length: NumPlaces | None = 6
+    permission: Channel | None = "email"
     max_per_category: NumItems | None = 2
 
 
 class ProductPageSettings(SurfaceSettings):
     """Beside a product: what the customer has not bought in the last 365 days."""
 
-    length: Annotated[int, Field(ge=0)] | None = 10
-    min_new: Annotated[int, Field(ge=0)] = 10
+    length: NumPlaces | None = 10
+    min_new: NumPlaces | Literal["all"] = "all"
 
 
 class SurfacesSettings(Section):
@@ -90,10 +85,8 @@ class SurfacesSettings(Section):
     home: HomeSettings = HomeSettings()
     email: EmailSettings = EmailSettings()
     product_page: ProductPageSettings = ProductPageSettings()
-    num_candidates: Annotated[int, Field(ge=1)] = Field(
-        100, description="ranked candidates of a customer that the rules choose from"
-    )
-    num_untried: Annotated[int, Field(ge=0)] = Field(
+    num_candidates: NumItems = Field(100, description="ranked candidates of a customer that the rules choose from")
+    num_untried: NumPlaces = Field(
         50,
         description="popular items that the customer has not taken to, as candidates behind these: for places that the rules "
         "empty, such as beside a product, where all that the customer buys is left out",
@@ -111,3 +104,18 @@ class ShopFactsSettings(Section):
         None,
         description="columns customer_id (as in the log), channel, is_allowed: who agreed to be written to. None: nobody did",
     )
+
+
+def check_surfaces(surfaces: SurfacesSettings, facts: ShopFactsSettings, *, top_k: int) -> None:
+    """Raise `ValueError` for places that a list does not have, and for rules that look at a file that none names."""
+    for name, asked in surfaces:
+        if not isinstance(asked, SurfaceSettings):
+            continue
+        length = top_k if asked.length is None else asked.length
+        if length and asked.sponsored_places and asked.sponsored_places[-1] > length:
+            raise ValueError(f"surfaces.{name}: expected sponsored_places within the list's {length} items")
+        if length and facts.items is None and (asked.sponsored_places or asked.max_per_brand):
+            raise ValueError(
+                f"surfaces.{name}: sponsored_places and max_per_brand look at the sponsors and brands of shop_facts.items, "
+                "which names no file: name one, or leave them out"
+            )

@@ -1,24 +1,32 @@
 """The shop's own files about its items and customers: CSV with a header, or Parquet."""
 
+import logging
 from collections.abc import Mapping, Sequence
 
-from pyspark.errors import AnalysisException
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from clm_spark import files
-from clm_spark.errors import SourceError
+from clm_spark.errors import SourceError, in_a_line
 from clm_spark.sources.paths import literal
 
+log = logging.getLogger(__name__)
+
+TOLD_OF_ITEMS = ("num_in_stock", "brand", "is_excluded", "is_sponsored")
 YES, NO = ("true", "yes", "1"), ("false", "no", "0")
 
 
 def item_facts(spark: SparkSession, path: str) -> DataFrame:
     """One row per item of the file: `item_id`, `num_in_stock`, `brand`, `is_excluded`, `is_sponsored`.
 
-    Raises `SourceError` for a file that is missing or lacks item_id, and for the first row that cannot be used.
+    Raises `SourceError` for a file that is missing, lacks item_id, tells nothing else or has no row, and for the first row
+    that cannot be used.
     """
-    rows = _rows(spark, path, needed=("item_id",), optional=("num_in_stock", "brand", "is_excluded", "is_sponsored"))
+    rows = _rows(spark, path, needed=("item_id",), optional=TOLD_OF_ITEMS)
+    if rows.isEmpty():
+        raise SourceError(f"{path} has no row: expected one per item; deliver it whole, or set shop_facts.items=null")
     is_flag = _is_flag("is_excluded") & _is_flag("is_sponsored")
     in_stock = F.col("num_in_stock").try_cast("decimal(20,4)")
     rules = {
@@ -51,9 +59,9 @@ def _rows(spark: SparkSession, path: str, *, needed: Sequence[str], optional: Se
     reader = spark.read.option("header", True)
     try:
         found = spark.read.parquet(literal(url)) if url.endswith(".parquet") else reader.csv(literal(url))
-    except AnalysisException as error:
+    except (Py4JJavaError, PySparkException) as error:
         raise SourceError(
-            f"{path} cannot be read: {error.getMessage()}; expected a CSV file with a header, or Parquet"
+            f"{path} cannot be read: {in_a_line(error)}; expected a CSV file with a header, or Parquet"
         ) from None
     names = {name.strip("\ufeff ").lower(): name for name in found.columns}
     missing = [name for name in needed if name not in names]
@@ -61,6 +69,16 @@ def _rows(spark: SparkSession, path: str, *, needed: Sequence[str], optional: Se
         raise SourceError(
             f"{path} lacks {', '.join(missing)}: expected columns {', '.join((*needed, *optional))}, came "
             f"{', '.join(found.columns)}; name its columns so"
+        )
+    if optional and not any(name in names for name in optional):
+        raise SourceError(
+            f"{path} tells nothing of {needed[0]}: expected one of the columns {', '.join(optional)}, came "
+            f"{', '.join(found.columns)}; name its columns so"
+        )
+    unread = [column for name, column in names.items() if name not in (*needed, *optional)]
+    if unread:
+        log.warning(
+            "%s: columns that nothing reads: %s; read are %s", path, ", ".join(unread), ", ".join((*needed, *optional))
         )
     columns = {name: F.trim(F.col(f"`{names[name]}`").cast("string")) for name in (*needed, *optional) if name in names}
     absent = {name: F.lit(None).cast("string") for name in optional if name not in names}

@@ -4,7 +4,7 @@ from scipy.stats import bootstrap
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from clm_spark.errors import ModelError
-from clm_spark.evaluation.bootstrap import WITHOUT_INTERVAL, intervals, paired_difference, resampled
+from clm_spark.evaluation.bootstrap import WITHOUT_INTERVAL, intervals, paired_differences, resampled
 from clm_spark.evaluation.curves import METRICS, Curve
 from clm_spark.evaluation.samples import Means, ScoredLabels, sampled_labels, sampled_means
 
@@ -75,7 +75,9 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     for seed in range(rounds):
         sample = labels_of(500, random)
         found = intervals(sample, METRICS, replicates=100, seed=seed)
-        difference = paired_difference(sample, "auc", of="second", against="first", replicates=100, seed=seed)
+        (difference,) = paired_differences(
+            sample, "auc", of=["second"], against="first", replicates=100, seed=seed
+        ).values()
         hits.append(
             [found["first", m].low <= truth[0, i] <= found["first", m].high for i, m in enumerate(told)]
             + [difference.low <= truth[1, 0] - truth[0, 0] <= difference.high]
@@ -89,7 +91,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
 def test_a_better_model_is_told_from_an_equal_one_and_from_luck():
     random = np.random.default_rng(12)
     sample = labels_of(20_000, random)
-    better = paired_difference(sample, "auc", of="second", against="first", replicates=200, seed=1)
+    better = paired_differences(sample, "auc", of=["second"], against="first", replicates=200, seed=1)["second"]
     assert better.low > 0
     observed = sample.figures(("first", "second"), ["auc"], np.ones(20_000))
     assert better.point == pytest.approx(observed[1, 0] - observed[0, 0])
@@ -97,15 +99,34 @@ def test_a_better_model_is_told_from_an_equal_one_and_from_luck():
     assert alone["first", "auc"].high > alone["second", "auc"].low, "apart the two intervals would not tell"
 
     same = ScoredLabels({"a": sample.curves["first"], "b": sample.curves["first"]}, 20_000)
-    tie = paired_difference(same, "auc", of="a", against="b", replicates=20, seed=1)
+    tie = paired_differences(same, "auc", of=["a"], against="b", replicates=20, seed=1)["a"]
     assert (tie.low, tie.point, tie.high) == (0, 0, 0)
     assert tie.low <= 0
 
-    wins = 0
-    for seed in range(100):
-        noise = Means(random.normal(size=(200, 2, 1)), ("a", "b"), ("ndcg_at_10",))
-        wins += paired_difference(noise, "ndcg_at_10", of="a", against="b", replicates=200, seed=seed).low > 0
-    assert wins <= 8, "two-sided at 95 %: luck wins 2.5 times of 100"
+    names, wins = "abcdefghi", {1: 0, 8: 0}
+    for seed in range(200):
+        noise = Means(random.normal(size=(200, 9, 1)), tuple(names), ("ndcg_at_10",))
+        for num in wins:
+            asked = {"of": names[1 : num + 1], "against": "a", "replicates": 200, "seed": seed}
+            found = paired_differences(noise, "ndcg_at_10", **asked)
+            wins[num] += max(difference.low for difference in found.values()) > 0
+    assert max(wins.values()) <= 12, f"two-sided at 95 %: luck wins 5 times of 200, however many there are: {wins}"
+
+
+def test_intervals_of_one_difference_are_percentiles_and_those_of_many_are_wider():
+    random = np.random.default_rng(3)
+    common = random.normal(size=(300, 1, 1))
+    sample = Means(common + 0.3 * random.normal(size=(300, 4, 1)), tuple("abcd"), ("recall",))
+    alone = paired_differences(sample, "recall", of=["b"], against="a", replicates=4000, seed=1)["b"]
+    differences = sample.values[:, 1, 0] - sample.values[:, 0, 0]
+    oracle = bootstrap((differences,), np.mean, n_resamples=4000, method="percentile", rng=2).confidence_interval
+    assert (alone.low, alone.high) == (pytest.approx(oracle.low, abs=0.003), pytest.approx(oracle.high, abs=0.003))
+    joint = paired_differences(sample, "recall", of=["b", "c", "d"], against="a", replicates=4000, seed=1)
+    # Dunnett's two-sided factor for three comparisons with a control is 2.35 at 95 %, that of one comparison 1.96.
+    for side in ("low", "high"):
+        stretch = (getattr(joint["b"], side) - joint["b"].point) / (getattr(alone, side) - alone.point)
+        assert stretch == pytest.approx(2.35 / 1.96, abs=0.06)
+    assert intervals(Means(sample.values[:1], tuple("abcd"), ("recall",)), ["recall"], replicates=50, seed=1) == {}
 
 
 def test_samples_come_from_frames(spark):

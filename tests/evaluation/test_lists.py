@@ -60,13 +60,21 @@ def test_drawn_lists_against_plain_loops(spark):
 def test_an_item_that_nobody_bought_and_a_list_of_one(spark):
     found = figures(spark, [("m", "u", 1, "new")], ITEMS, length=2)
     assert found["m", "novelty_at_2"] == (pytest.approx(4), 1)
-    assert found["m", "diversity_at_2"] == (0, 1)
+    assert ("m", "diversity_at_2") not in found, "a list of one item has none"
     assert found["m", "coverage_at_2"] == (pytest.approx(1 / 5), 1), "of four that were bought and itself"
     shown = [("m", who, rank, item) for who, of in (("u", "ax"), ("v", "ya")) for rank, item in enumerate(of, 1)]
     found = figures(spark, shown, ITEMS[:2], length=2)
     assert found["m", "coverage_at_2"] == (pytest.approx(3 / 4), 2), "b is in no list"
     # Places 0, 1, 1, 2
     assert found["m", "gini_at_2"] == (pytest.approx(0.375), 2)
+
+
+def test_lists_without_a_diversity_do_not_count_in_its_error(spark):
+    pairs, ones = (("u", "ab"), ("v", "bd"), ("w", "ca")), (("x", "a"), ("y", "b"))
+    ranked = [("m", who, rank, item) for who, of in (*pairs, *ones) for rank, item in enumerate(of, 1)]
+    found = {metric: row for (_, metric), row in rows_of(spark, ranked, ITEMS, length=2).items()}
+    assert found["diversity_at_2"].value == pytest.approx(2 / 3)
+    assert found["diversity_at_2"].error == pytest.approx(np.std([0, 1, 1], ddof=1) / np.sqrt(3))
 
 
 def test_novelty_and_diversity_have_the_standard_error_of_a_mean_over_customers(spark):

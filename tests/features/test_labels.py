@@ -48,4 +48,17 @@ def test_bought_items_are_what_was_bought_from_the_day_on(spark):
          ("b", "purchase", before, "x"), ("b", "purchase", morning, None)],
         "customer_id string, kind string, occurred_at timestamp, item_id string",
     )  # fmt: skip
-    assert [tuple(r) for r in bought_items(events, since=AS_OF).collect()] == [("a", "x")]
+    customers = spark.createDataFrame([("a",), ("a",), ("b",)], "customer_id string")
+    assert [tuple(r) for r in bought_items(events, customers, None, since=AS_OF).collect()] == [("a", "x")]
+
+
+def test_what_is_bought_under_a_login_that_is_linked_later_counts_for_the_visitor(spark):
+    """v1 and v2 browsed before and log in as `new` after the morning; `new` was not known then, `old` was and has no link."""
+    at = datetime(2024, 3, 2, tzinfo=UTC)
+    rows = [("new", "purchase", at, "x"), ("v1", "purchase", at, "y"), ("old", "purchase", at, "z")]
+    events = spark.createDataFrame(rows, "customer_id string, kind string, occurred_at timestamp, item_id string")
+    customers = spark.createDataFrame([("v1",), ("v2",), ("old",)], "customer_id string")
+    linked = [("v1", AS_OF, "new"), ("v2", AS_OF, "new")]
+    persons = spark.createDataFrame(linked, "id string, as_of date, person_id string")
+    found = sorted(tuple(r) for r in bought_items(events, customers, persons, since=AS_OF).collect())
+    assert found == [("old", "z"), ("v1", "x"), ("v1", "y"), ("v2", "x"), ("v2", "y")]

@@ -8,6 +8,7 @@ from clm_spark.models.recommender import Recommender
 from clm_spark.models.registry import Registry
 from clm_spark.pipeline import JOBS
 from clm_spark.privacy.pseudonyms import pseudonym
+from clm_spark.settings import ShopFactsSettings
 from clm_spark.tables import catalog as t
 from clm_spark.tables.lake import Lake
 
@@ -16,7 +17,7 @@ SOLD_OUT, MAILED = "1003", 4
 SECTIONS = {
     "als": {"rank": 4, "iterations": 3, "blocks": 2},
     "recommend": {"top_k": 5, "min_item_events": 2},
-    "surfaces": {"email": {"length": 3}, "product_page": {"length": 2, "min_new": 2}},
+    "surfaces": {"email": {"length": 3}, "product_page": {"length": 2}},
     "transformer": {
         "launcher": "one_process", "ranks": 1, "layers": 1, "heads": 2, "width": 16, "max_length": 32,
         "epochs": 2, "negatives": 8, "steps": 8, "horizon": 8, "batch_size": 8,
@@ -103,6 +104,21 @@ def test_lists_are_made_from_events_and_made_again(new_lake, small_shop, tmp_pat
     for name in (ORDER[0], *ORDER[2:]):
         run(lake, name)
     assert before == [sorted(map(str, lake.read(table).collect())) for table in tables]
+
+    # Files that say the same are not written again; one that is named no more says nothing.
+    def versions() -> list[int]:
+        return [lake.commits(table)[0].version for table in (t.ITEM_FACTS, t.CONTACT_PERMISSIONS)]
+
+    kept = versions()
+    run(lake, "load_shop_facts")
+    assert versions() == kept
+    (tmp_path / "agreed.csv").write_text(f"customer_id,channel,is_allowed\n{MAILED},email,no\n")
+    run(lake, "load_shop_facts")
+    assert [row.is_allowed for row in lake.read(t.CONTACT_PERMISSIONS).collect()] == [False]
+    unnamed = lake.settings.model_copy(update={"shop_facts": ShopFactsSettings(items=facts["items"])})
+    run(Lake(lake.spark, unnamed), "load_shop_facts")
+    assert lake.read(t.CONTACT_PERMISSIONS).isEmpty()
+    assert versions() == [kept[0], kept[1] + 2]
 
     lake.replace(lake.read(t.ITEM_FEATURES).limit(0), into=t.ITEM_FEATURES)
     monkeypatch.setattr(Recommender, "explain", lambda *_, **__: pytest.fail("asked for lists that cannot be written"))

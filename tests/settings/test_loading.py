@@ -66,6 +66,21 @@ def test_the_digest_names_what_decides_rows():
         ),
         (lambda: load("features.kind_strengths.refund=-5"), ["kind_strengths.refund", "greater than or equal to 0"]),
         (lambda: load("surfaces.email.sponsored_places=[9]"), ["surfaces.email", "within the list's 6 items"]),
+        (
+            lambda: load("surfaces.home.sponsored_places=[25]", "shop_facts.items=a.csv"),
+            ["surfaces.home", "within the list's 20 items"],
+        ),
+        (
+            lambda: load("surfaces.home.sponsored_places=[3]"),
+            ["surfaces.home", "shop_facts.items, which names no file"],
+        ),
+        (lambda: load("surfaces.home.max_per_brand=2"), ["surfaces.home", "shop_facts.items, which names no file"]),
+        (
+            lambda: load("surfaces.email.permission="),
+            ["--set surfaces.email.permission= has no value", "=null for none"],
+        ),
+        (lambda: load("surfaces.email.permission=''"), ["surfaces.email.permission", "at least 1 character"]),
+        (lambda: load("surfaces.home.length=3000000000"), ["surfaces.home.length", "less than or equal to 10000"]),
         (lambda: load(as_of="yesterday"), ["as_of", "yesterday"]),
         (lambda: load(profile="moon"), ["profile 'moon' is unknown", "local"]),
         (lambda: load(conf_dir="/nowhere"), ["no settings folder at /nowhere", "--conf-dir"]),

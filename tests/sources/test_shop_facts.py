@@ -16,10 +16,13 @@ def written(folder, text, name="facts.csv"):
     return str(file)
 
 
-def test_items_are_read_as_the_shop_writes_them(spark, tmp_path):
+def test_items_are_read_as_the_shop_writes_them(spark, tmp_path, caplog):
     rows = sorted(map(tuple, item_facts(spark, written(tmp_path, ITEMS)).collect()))
     expected = [("1", 12, "Acme", False, True), ("2", 0, None, True, False), ("3", None, "Acme", False, False)]
     assert rows == expected
+    assert [record.getMessage().split(": ", 1)[1].split(";")[0] for record in caplog.records] == [
+        "columns that nothing reads: colour"
+    ]
     spark.createDataFrame([(1, 12), (2, None)], "item_id bigint, num_in_stock int").write.parquet(
         f"{tmp_path}/a.parquet"
     )
@@ -36,6 +39,8 @@ def test_permissions_are_read(spark, tmp_path):
 @pytest.mark.parametrize(
     ("read", "text", "message", "example"),
     [
+        (item_facts, "item_id,num_in_stock\n", "has no row: expected one per item", ""),
+        (item_facts, "item_id,stock\n1,2\n", "tells nothing of item_id: expected one of the columns num_in_stock", ""),
         (item_facts, "item,stock\n1,2\n", "lacks item_id: expected columns item_id, num_in_stock", ""),
         (item_facts, "item_id,num_in_stock\n1,2\n7,many\n", "expected num_in_stock to be a number or empty", "'7'"),
         (item_facts, "item_id,is_excluded\n1,perhaps\n", "expected is_excluded and is_sponsored to be true", "perhaps"),
@@ -55,3 +60,8 @@ def test_a_file_that_cannot_be_used_is_refused_with_an_example(read, text, messa
 def test_a_file_that_is_missing_is_named(spark, tmp_path):
     with pytest.raises(SourceError, match=r"nowhere\.csv is missing: expected a CSV file with a header"):
         item_facts(spark, f"{tmp_path}/nowhere.csv")
+
+
+def test_a_file_of_another_format_is_refused_in_a_line(spark, tmp_path):
+    with pytest.raises(SourceError, match=r"items\.parquet cannot be read: [^\n]*; expected a CSV file with a header"):
+        item_facts(spark, written(tmp_path, ITEMS, name="items.parquet"))

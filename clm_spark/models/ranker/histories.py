@@ -7,6 +7,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from clm_spark.events.identity.persons import known_persons, with_person
+from clm_spark.features.labels import person_by_now
 from clm_spark.features.panel import at_each
 from clm_spark.features.versions import of_persons, seen_days
 from clm_spark.features.vocabulary import is_retired, num_taken
@@ -44,16 +45,19 @@ def histories_at(inputs: Inputs, days: Sequence[date]) -> DataFrame:
     return gathered.select("customer_id", "as_of", key, *columns)
 
 
-def taken_after(inputs: Inputs, days: Sequence[date], *, horizon_days: int) -> DataFrame:
-    """One row per customer and as_of in `days`: the items bought in the `horizon_days` from then on, as `taken`.
+def taken_after(inputs: Inputs, histories: DataFrame, days: Sequence[date], *, horizon_days: int) -> DataFrame:
+    """One row per customer and as_of of `histories`, those of `days`: the items bought in the `horizon_days` from then on, as `taken`.
 
     As known on the morning of `inputs.as_of`, by which all of these horizons have ended.
     """
     known = inputs.lake.read_as_of(CUSTOMER_ITEM_DAYS, inputs.as_of).where(F.col("num_lines") > 0)
     dated = at_each(known.select("customer_id", "item_id", "day_on"), days)
     is_after = (F.col("day_on") >= F.col("as_of")) & (F.col("day_on") < F.date_add("as_of", horizon_days))
-    bought = with_person(dated.where(is_after).drop("day_on"), known_persons(inputs.lake, days))
-    named = bought.join(F.broadcast(known_items(inputs, days)), on=["item_id", "as_of"], how="inner")
+    persons = known_persons(inputs.lake, [inputs.as_of])
+    bought = with_person(dated.where(is_after).select("customer_id", "item_id", F.col("as_of").alias("_on")), persons)
+    asked = person_by_now(histories, persons).join(bought, on=["customer_id", "_on"], how="inner")
+    of_asked = asked.select(F.col("_asked").alias("customer_id"), F.col("_on").alias("as_of"), "item_id")
+    named = of_asked.join(F.broadcast(known_items(inputs, days)), on=["item_id", "as_of"], how="inner")
     return named.groupBy("customer_id", "as_of").agg(F.collect_set("item_index").alias("taken"))
 
 

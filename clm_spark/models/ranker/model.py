@@ -72,7 +72,7 @@ class Ranker(Recommender):
         days = [inputs.as_of - timedelta(days=horizon_days * back) for back in range(1, num_panels + 1)]
         with ExitStack() as held:
             histories = held.enter_context(persisted(histories_at(inputs, days)))
-            taken = held.enter_context(persisted(taken_after(inputs, days, horizon_days=horizon_days)))
+            taken = held.enter_context(persisted(taken_after(inputs, histories, days, horizon_days=horizon_days)))
             panels = list(_panels(histories, taken, days, inputs, asked, settings))
             if not panels:
                 raise TooLittleDataError(

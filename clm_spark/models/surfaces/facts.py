@@ -10,7 +10,9 @@ from clm_spark.errors import SettingsError
 from clm_spark.events.identity.persons import known_persons, with_person
 from clm_spark.models.made_days import check_made, rows_made
 from clm_spark.models.surfaces.lists import length_of
+from clm_spark.models.surfaces.rules import is_excluded, is_sold_out
 from clm_spark.settings import Settings
+from clm_spark.settings.surfaces import SurfaceSettings
 from clm_spark.tables.catalog import (
     CONTACT_PERMISSIONS,
     CUSTOMER_FEATURES,
@@ -28,22 +30,33 @@ from clm_spark.tables.lake import Lake
 log = logging.getLogger(__name__)
 
 LOOKED_AT = (CUSTOMER_FEATURES, ITEM_FEATURES, PAIR_FEATURES, ITEM_INDICES, ITEM_FACTS, CONTACT_PERMISSIONS)
-FEW = 0.5  # of gold.item_vocabulary: a file that tells the stock or brand of fewer is warned about
+FEW = 0.5  # of gold.item_vocabulary: a file that tells the stock, or the brand, of fewer is warned about
 
 
 def check_facts(lake: Lake) -> None:
     """Raise `SettingsError` where a rule that is on looks at a table whose rows of as_of no run has made, or at a file of other ids.
 
     Without them the rule would remove nothing: items that are sold out would be shown. A rule on permissions would remove
-    everything.
+    everything. A warning names a rule that has little or nothing to look at.
     """
     check_made(lake, *asked_facts(lake.settings))
-    asked, surfaces = lake.settings.shop_facts, lake.settings.surfaces
+    asked, shown = lake.settings.shop_facts, shown_surfaces(lake.settings)
     if asked.items is not None:
         _check_items(lake, asked.items)
-    channels = {getattr(surfaces, surface).permission for surface in SURFACES if length_of(lake.settings, surface)}
-    if asked.permissions is not None and any(channels):
-        _check_permissions(lake, asked.permissions, {channel.lower() for channel in channels if channel})
+    channels = {of.permission.lower() for of in shown if of.permission}
+    if asked.permissions is not None and channels:
+        _check_permissions(lake, asked.permissions, channels)
+    hidden = {name for of in shown for name in of.hidden_categories}
+    if hidden:
+        _warn_of_unknown_categories(lake, hidden)
+    is_capped = any(of.max_impressions for of in shown)
+    if is_capped and rows_made(lake, PAIR_FEATURES).where("num_impressions_30d > 0").isEmpty():
+        log.warning("max_impressions removes nothing: the log has no impression event of the last 30 days")
+
+
+def shown_surfaces(settings: Settings) -> list[SurfaceSettings]:
+    """The surfaces that have a list."""
+    return [getattr(settings.surfaces, surface) for surface in SURFACES if length_of(settings, surface)]
 
 
 def _check_items(lake: Lake, file: str) -> None:
@@ -57,21 +70,33 @@ def _check_items(lake: Lake, file: str) -> None:
             f"{file} names no item of the log: expected item_id as the log writes it, such as {example['item_id']}, came "
             f"{named['item_id']} and the like; correct the file and run load_shop_facts"
         )
-    told, items = facts.where("num_in_stock IS NOT NULL OR brand IS NOT NULL"), rows_made(lake, ITEM_VOCABULARY)
-    num_items, num_told = items.count(), items.join(told, on="item_id", how="left_semi").count()
-    if 0 < num_told < FEW * num_items:
-        log.warning(
-            "%s tells the stock or brand of %d of the %d items of gold.item_vocabulary: no rule looks at that of the others",
-            file,
-            num_told,
-            num_items,
-        )
+    known = rows_made(lake, ITEM_VOCABULARY).join(facts, on="item_id", how="left")
+    told = {"stock": F.count("num_in_stock"), "brand": F.count("brand")}
+    counted = known.agg(F.count("*").alias("items"), *(num.alias(what) for what, num in told.items())).head()
+    assert counted is not None
+    for what in told:
+        if 0 < counted[what] < FEW * counted["items"]:
+            log.warning(
+                "%s tells the %s of %d of the %d items of gold.item_vocabulary: no rule looks at that of the others",
+                file,
+                what,
+                counted[what],
+                counted["items"],
+            )
+
+
+def _warn_of_unknown_categories(lake: Lake, hidden: Collection[str]) -> None:
+    """Name the hidden categories that no item has: one may be written in another way, or have another name by now."""
+    found = rows_made(lake, ITEM_FEATURES).where(F.col("category").isin(*hidden)).select("category").distinct()
+    for name in sorted({*hidden} - {row["category"] for row in found.collect()}):  # at most those that settings name
+        log.warning("hidden_categories has %r, and no item of the log is in a category of that name", name)
 
 
 def _check_permissions(lake: Lake, file: str, channels: Collection[str]) -> None:
     """The file of permissions must name some of the customers; a warning where it lacks a channel that a surface asks for."""
     said = rows_made(lake, CONTACT_PERMISSIONS)
     if said.isEmpty():
+        log.warning("%s has no row: nobody agreed to be written to", file)
         return
     customers = lake.read(CUSTOMER_ITEM_DAYS).select("customer_id")
     if said.join(customers, on="customer_id", how="left_semi").isEmpty():
@@ -87,7 +112,7 @@ def _check_permissions(lake: Lake, file: str, channels: Collection[str]) -> None
 
 def asked_facts(settings: Settings) -> list[Table]:
     """The tables that the rules of some surface look at."""
-    shown = [getattr(settings.surfaces, surface) for surface in SURFACES if length_of(settings, surface)]
+    shown = shown_surfaces(settings)
     of_items = (of.price_band or of.hidden_categories or of.max_per_category or of.repeat_share for of in shown)
     asked = (
         (CUSTOMER_FEATURES, any(of.price_band for of in shown)),
@@ -97,6 +122,19 @@ def asked_facts(settings: Settings) -> list[Table]:
         (CONTACT_PERMISSIONS, settings.shop_facts.permissions is not None),
     )
     return [table for table, is_asked in asked if is_asked]
+
+
+def shown_items(lake: Lake) -> DataFrame:
+    """The rows of gold.item_vocabulary without the items that no list may show: sold out, or excluded by the shop.
+
+    Raises `SettingsError` where the settings name a file of items that no run has read for the day.
+    """
+    items = lake.read_as_of(ITEM_VOCABULARY)
+    if lake.settings.shop_facts.items is None:
+        return items
+    check_made(lake, ITEM_FACTS)
+    hidden = rows_made(lake, ITEM_FACTS).where(is_sold_out() | is_excluded())
+    return items.join(hidden, on="item_id", how="left_anti")
 
 
 def with_facts(candidates: DataFrame, lake: Lake) -> DataFrame:

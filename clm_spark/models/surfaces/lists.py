@@ -1,6 +1,7 @@
 """From a customer's ranked candidates to a list per surface, and what the rules removed."""
 
 import json
+from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -32,14 +33,17 @@ def ruled(candidates: DataFrame, settings: Settings) -> DataFrame:
 
     Needs `customer_id`, `rank` and the facts of `facts.py`.
     """
-    asked = [
-        {**getattr(settings.surfaces, surface).model_dump(), "surface": surface, "length": length_of(settings, surface)}
-        for surface in SURFACES
-        if length_of(settings, surface)
-    ]
+    asked = [_asked_of(settings, surface) for surface in SURFACES if length_of(settings, surface)]
     surfaces = F.explode(F.from_json(F.lit(json.dumps(asked)), ASKED))
     on_surfaces = candidates.withColumn("asked", surfaces).withColumn("surface", F.col("asked.surface"))
     return with_removed_by(on_surfaces)
+
+
+def _asked_of(settings: Settings, surface: str) -> dict[str, Any]:
+    """The surface's settings as a row of `ASKED`."""
+    asked, length = getattr(settings.surfaces, surface).model_dump(), length_of(settings, surface)
+    min_new = length if asked["min_new"] == "all" else asked["min_new"]
+    return {**asked, "surface": surface, "length": length, "min_new": min_new}
 
 
 def lists_of(candidates: DataFrame) -> DataFrame:

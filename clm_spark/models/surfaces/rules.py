@@ -4,10 +4,13 @@ Rows are candidates by `customer_id`, `surface` and `rank`, with `asked`, the su
 of `facts.py`. What is not known removes nothing, but for a permission.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import arrow_udf
 
 from clm_spark.tables.catalog import RULES
 
@@ -64,7 +67,7 @@ ROW_RULES: Mapping[str, Callable[[], Column]] = {
     "frequency_cap": was_shown_too_often,
 }
 
-# Of the candidates that are left, at most so many of a group; those whose group is null are not counted.
+# Of the candidates that are left, at most so many of a group are kept; those whose group is null are not counted.
 CAPS: Mapping[str, Callable[[], tuple[Column, Column]]] = {
     "category_cap": lambda: (F.col("category"), F.col("asked.max_per_category")),
     "brand_cap": lambda: (F.col("brand"), F.col("asked.max_per_brand")),
@@ -76,14 +79,52 @@ CAPS: Mapping[str, Callable[[], tuple[Column, Column]]] = {
 
 
 def with_removed_by(candidates: DataFrame) -> DataFrame:
-    """Add `removed_by`, the first rule in the order of RULES that removes the candidate; null: it is kept."""
+    """Add `removed_by`, the first rule in the order of RULES that removes the candidate; null: it is kept.
+
+    The caps take the candidates that no other rule removes in the order of their rank: one is kept where each cap has room
+    for it, and only what is kept takes room.
+    """
     first = F.coalesce(*(F.when(ROW_RULES[name](), F.lit(name)) for name in RULES if name in ROW_RULES))
     ruled = candidates.withColumn("removed_by", first)
-    for name in (name for name in RULES if name in CAPS):
-        group, most = CAPS[name]()
-        is_over = group.isNotNull() & (_num_kept(group) > most)
-        ruled = ruled.withColumn("removed_by", F.coalesce("removed_by", F.when(is_over, F.lit(name))))
-    return ruled
+    caps = [CAPS[name]() for name in RULES if name in CAPS]
+    groups = F.when(F.col("removed_by").isNull(), F.array(*(group for group, _ in caps)))
+    own = ("customer_id", "surface")
+    # A list is as long as `lists.num_candidates` and the popular ones behind them: it fits into a row.
+    entry = F.struct("rank", *(name for name in ruled.columns if name not in (*own, "rank")), groups.alias("_groups"))
+    in_order = F.array_sort(F.collect_list(entry)).alias("_list")
+    most = F.any_value(F.array(*(most.cast("int") for _, most in caps))).alias("_most")
+    lists = ruled.groupBy(*own).agg(in_order, most)
+    full = arrow_udf(_full_caps, "array<string>")(F.col("_list._groups"), "_most").alias("_full")  # type: ignore[call-overload]
+    capped = lists.select(*own, F.inline(F.arrays_zip("_list", full)))
+    removed_by = F.coalesce("_list.removed_by", "_full").alias("removed_by")
+    kept = (name for name in candidates.columns if name not in own)
+    return capped.select(*own, *(F.col(f"_list.{name}") for name in kept), removed_by)
+
+
+def _full_caps(groups: pa.Array, most: pa.Array) -> pa.Array:
+    """For each list of candidates, best first, the first cap that has no room for the candidate; null where it is kept.
+
+    `groups` has each candidate's group by cap, null of a candidate that is removed already; `most` has what each cap allows.
+    """
+    names = [name for name in RULES if name in CAPS]
+
+    def of_list(candidates: list[list[str | None] | None], limits: list[int | None]) -> list[str | None]:
+        num_kept: Counter[tuple[str, str]] = Counter()
+        full = list[str | None]()
+        for by_cap in candidates:
+            own = [
+                (name, group, limit)
+                for name, group, limit in zip(names, by_cap or [], limits, strict=False)
+                if group is not None and limit is not None
+            ]
+            over = next((name for name, group, limit in own if num_kept[name, group] >= limit), None)
+            if over is None:
+                num_kept.update((name, group) for name, group, _ in own)
+            full.append(over)
+        return full
+
+    found = map(of_list, groups.to_pylist(), most.to_pylist())
+    return pa.array(found, pa.list_(pa.string()))
 
 
 def with_place(kept: DataFrame) -> DataFrame:
@@ -112,9 +153,3 @@ def with_place(kept: DataFrame) -> DataFrame:
 
 def _beyond(place: Column, taken: Column) -> Column:
     return F.when(taken <= place, place + 1).otherwise(place)
-
-
-def _num_kept(group: Column) -> Column:
-    """How many of the group are kept up to this candidate, this one among them."""
-    so_far = Window.partitionBy("customer_id", "surface", group).orderBy("rank")
-    return F.count_if(F.col("removed_by").isNull()).over(so_far.rowsBetween(Window.unboundedPreceding, 0))

@@ -62,7 +62,8 @@ def test_histories_as_known_on_each_morning(lake):
         ("a", AS_OF): [(1, 21, 1.0, 0.0), (2, 21, 1.0, 0.0), (3, 20, 2.0, 1.0), (4, 17, 0.0, 3.0)],
         ("b", AS_OF): [(1, 17, 1.0, 0.0), (10, 10, 1.0, 0.0)],
     }
-    taken = {row.customer_id: row.taken for row in taken_after(inputs, [day], horizon_days=HORIZON).collect()}
+    asked = lake.spark.createDataFrame([("a", day), ("b", day)], "customer_id string, as_of date")
+    taken = {row.customer_id: row.taken for row in taken_after(inputs, asked, [day], horizon_days=HORIZON).collect()}
     assert taken == {"b": [1]}, "from the morning on, for as many days, purchases alone; of items known by then"
 
 
@@ -88,7 +89,8 @@ def test_an_earlier_morning_knows_the_items_that_could_be_recommended_then(new_l
     assert {row.item_id for row in known_items(inputs, [AS_OF]).collect()} == {f"i{n}" for n in range(NUM_ITEMS)}
     of_a = {row.as_of: sorted({*row["items"]}) for row in histories_at(inputs, [day, AS_OF]).collect()}
     assert of_a[day] == [1, 5], "nothing is learned of items that were not known"
-    assert [row.taken for row in taken_after(inputs, [day], horizon_days=HORIZON).collect()] == []
+    asked = histories_at(inputs, [day])
+    assert [row.taken for row in taken_after(inputs, asked, [day], horizon_days=HORIZON).collect()] == []
 
 
 def habits():

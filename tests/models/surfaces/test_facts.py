@@ -6,7 +6,8 @@ import pytest
 from pyspark.sql import functions as F
 
 from clm_spark.errors import SettingsError
-from clm_spark.models.surfaces.facts import asked_facts, check_facts, with_facts
+from clm_spark.models.surfaces import facts
+from clm_spark.models.surfaces.facts import asked_facts, check_facts, shown_items, with_facts
 from clm_spark.tables import catalog as t
 
 AS_OF = date(2024, 3, 1)
@@ -82,9 +83,9 @@ def test_facts_come_from_what_was_known_of_pair_item_and_customer(lake, candidat
 def test_where_nothing_is_known_all_candidates_stay(lake, candidates):
     rows = with_facts(candidates, lake).collect()
     assert len(rows) == 6
-    facts = [name for name in rows[0].asDict() if name not in ("customer_id", "item_id")]
-    assert {"category", "num_in_stock", "channels", "gap_days"} <= {*facts}
-    assert all(row[name] is None for row in rows for name in facts)
+    added = [name for name in rows[0].asDict() if name not in ("customer_id", "item_id")]
+    assert {"category", "num_in_stock", "channels", "gap_days"} <= {*added}
+    assert all(row[name] is None for row in rows for name in added)
 
 
 def test_a_rule_that_is_on_needs_the_facts_of_the_day(new_lake):
@@ -104,7 +105,7 @@ def test_a_rule_that_is_on_needs_the_facts_of_the_day(new_lake):
         check_facts(lake)
 
 
-def test_a_file_that_names_other_items_or_customers_is_refused(new_lake, caplog):
+def test_a_file_that_names_other_items_or_customers_is_refused(new_lake, caplog, monkeypatch):
     surfaces = {"home": {"permission": "SMS"}, "email": {"max_per_category": None}, "product_page": {"min_new": 0}}
     lake = new_lake(surfaces=surfaces, shop_facts={"items": "items.csv", "permissions": "agreed.csv"})
     items = ("007", "milk", "tea")
@@ -128,9 +129,44 @@ def test_a_file_that_names_other_items_or_customers_is_refused(new_lake, caplog)
     put(lake, t.ITEM_FACTS, {"item_id": "rare", "num_in_stock": None, "brand": None, "is_excluded": True})
     assert warnings() == [], "a list of what is excluded may be short"
     put(lake, t.ITEM_FACTS, {"item_id": "7", "num_in_stock": 0}, {"item_id": "milk", "num_in_stock": 5})
-    assert warnings() == ["items.csv tells the stock or brand of 1 of the 3 items of gold.item_vocabulary"]
+    assert warnings() == ["items.csv tells the stock of 1 of the 3 items of gold.item_vocabulary"]
+    told = [{"item_id": item, "num_in_stock": 9, "brand": "a" if item == "tea" else None} for item in items]
+    put(lake, t.ITEM_FACTS, *told)
+    assert warnings() == ["items.csv tells the brand of 1 of the 3 items of gold.item_vocabulary"]
+    put(lake, t.ITEM_FACTS, {"item_id": "7", "num_in_stock": 0}, {"item_id": "milk", "num_in_stock": 5})
     put(lake, t.CONTACT_PERMISSIONS, agreed | {"customer_id": "A"})
     with pytest.raises(SettingsError, match=r"agreed\.csv names no customer of the log"):
         check_facts(lake)
     put(lake, t.CONTACT_PERMISSIONS, agreed | {"channel": "email"})
     assert warnings()[1:] == ["agreed.csv names nobody's permission for sms"]
+    put(lake, t.CONTACT_PERMISSIONS, agreed)
+    lake.replace(lake.read(t.CONTACT_PERMISSIONS).limit(0), into=t.CONTACT_PERMISSIONS)
+    monkeypatch.setattr(facts, "check_made", lambda *_: None)
+    assert warnings()[1:] == ["agreed.csv has no row"]
+
+
+def test_rules_that_look_at_nothing_are_named(new_lake, caplog):
+    surfaces = {"home": {"hidden_categories": ["fuel", "FUEL"], "max_impressions": 3}}
+    lake = new_lake(surfaces={**surfaces, "email": {"max_per_category": None}, "product_page": {"min_new": 0}})
+    put(lake, t.ITEM_FEATURES, {"item_id": "petrol", "category": "fuel"})
+    put(lake, t.PAIR_FEATURES, {"customer_id": "a", "item_id": "petrol", "num_impressions_30d": 0})
+    check_facts(lake)
+    named = [record.getMessage().split(",")[0] for record in caplog.records if record.name == facts.__name__]
+    assert named == [
+        "hidden_categories has 'FUEL'",
+        "max_impressions removes nothing: the log has no impression event of the last 30 days",
+    ]
+
+
+def test_items_that_no_list_shows_are_on_no_page_either(new_lake):
+    lake = new_lake(shop_facts={"items": "items.csv"})
+    items = ("bread", "milk", "tea", "unknown")
+    put(lake, t.ITEM_VOCABULARY, *({"item_id": item, "item_index": n} for n, item in enumerate(items, 1)))
+    with pytest.raises(SettingsError, match=r"silver.item_facts has no row as of 2024-03-01"):
+        shown_items(lake)
+    put(
+        lake, t.ITEM_FACTS,
+        {"item_id": "bread", "num_in_stock": 0, "is_excluded": False}, {"item_id": "milk", "is_excluded": True, "num_in_stock": 2},
+        {"item_id": "tea", "num_in_stock": 1, "is_excluded": False},
+    )  # fmt: skip
+    assert {row.item_id for row in shown_items(lake).collect()} == {"tea", "unknown"}

@@ -97,6 +97,15 @@ def test_caps_count_what_is_kept(spark):
         ("bought a year ago", 1, {"length": 2, "min_new": 2}, {"bought_days_ago": 365}, "min_new"),
         ("none may", 1, {"length": 2, "min_new": 2}, bought, "min_new"),
         ("more new ones than places", 1, {"length": 2, "min_new": 5}, bought, "min_new"),
+        # What one cap removes takes no room of another, whichever comes first.
+        ("new ones have the category's room", 1, {**cap, **new}, {**tea, **bought}, None),
+        ("new ones have the category's room", 2, {**cap, **new}, {**milk, **bought}, "min_new"),
+        ("new ones have the category's room", 3, {**cap, **new}, milk, None),
+        ("new ones have the category's room", 4, {**cap, **new}, milk, "category_cap"),
+        ("a full category leaves the brand its room", 1, {**cap, **brand}, {**milk, "brand": "a"}, None),
+        ("a full category leaves the brand its room", 2, {**cap, **brand}, {**milk, "brand": "b"}, "category_cap"),
+        ("a full category leaves the brand its room", 3, {**cap, **brand}, {**tea, "brand": "b"}, None),
+        ("a full category leaves the brand its room", 4, {**cap, **brand}, {"category": "jam", "brand": "b"}, "brand_cap"),
     ]  # fmt: skip
     assert {row[-1] for row in rows} >= {*CAPS}, "a cap without a case"
     assert {*CAPS, *ROW_RULES} == {*RULES}
