@@ -33,8 +33,10 @@ from clm_spark.job import (
     print_error,
     user_mistakes_as_one_line,
 )
+from clm_spark.keys import pseudonym_key
 from clm_spark.models.catalogue import load_settings
 from clm_spark.pipeline import JOBS, Job, find_jobs, graph_of, nearest_only
+from clm_spark.privacy.pseudonyms import pseudonym_of, visitor_key
 from clm_spark.resume import jobs_that_hold
 from clm_spark.runner import exit_code, run_jobs
 from clm_spark.session import build_session, usual_jobs_at_once
@@ -273,6 +275,26 @@ def why(
             highlight=False,
             soft_wrap=True,
         )
+
+
+@app.command("pseudonym")
+def name_customers(
+    ids: Annotated[list[str], typer.Argument(metavar="ID", help="Ids as the log writes them; - reads one a line.")],
+    are_visitors: Annotated[bool, typer.Option("--visitors", help="Ids of visitors, not of logins.")] = False,
+    profile: Profile = "local",
+    overrides: Overrides = None,
+    conf_dir: ConfDir = None,
+) -> None:
+    """Print the pseudonym of each id, as CSV: who a row of silver and gold is about.
+
+    The id of a person with several logins or visitor ids is that of one of them: silver.identities maps each to it.
+    """
+    key = pseudonym_key(load_settings(profile, as_of=NO_DAY, overrides=overrides or [], conf_dir=conf_dir))
+    key = visitor_key(key) if are_visitors else key
+    writer = csv.writer(sys.stdout)
+    writer.writerow(("id", "pseudonym"))
+    named = (line.rstrip("\r\n") for line in sys.stdin) if ids == ["-"] else ids
+    writer.writerows((name, pseudonym_of(name, key=key)) for name in named)
 
 
 @app.command()

@@ -119,12 +119,23 @@ def in_zone(spark: SparkSession, zone: str) -> Iterator[None]:
 
 
 def spread_over_cores(rows: DataFrame, *by: str) -> DataFrame:
-    """Few rows that cost much each: a task per core, where one small file or shuffle would be a single task.
+    """Rows that cost much each: as many tasks as `num_tasks`, where one small file or shuffle would be a single task.
 
     `by` are columns that hold something else in nearly every row. Without them Spark deals the rows out in turn, and
     sorts them first, so that a task that is tried again deals alike.
     """
-    return rows.repartition(rows.sparkSession.sparkContext.defaultParallelism, *by)
+    return rows.repartition(num_tasks(rows.sparkSession), *by)
+
+
+def num_tasks(spark: SparkSession) -> int:
+    """Tasks for rows that cost much each: one per core, and on a cluster as many as a shuffle has at least.
+
+    A cluster may have few executors when a plan is made, and more when tasks wait for them.
+    """
+    cores, asked = spark.sparkContext.defaultParallelism, str(spark.conf.get("spark.sql.shuffle.partitions"))
+    if (spark.sparkContext.master or "").startswith("local[") or not asked.isdigit():  # Databricks may say auto
+        return cores
+    return max(cores, int(asked))
 
 
 @contextmanager

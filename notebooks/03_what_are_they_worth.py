@@ -41,7 +41,7 @@ if "lake" not in globals():
 # %% [markdown]
 # ## Can the values be trusted?
 #
-# Measured on customers and days that the models had not seen, beside rules that carry the past on. The squared error decides.
+# Measured on days that the models had not seen, beside rules that carry the past on. The squared error decides.
 
 # %%
 figures = lake.read_as_of(t.MODEL_METRICS).where("task = 'value'").toPandas()

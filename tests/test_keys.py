@@ -1,11 +1,18 @@
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from conftest import lake_settings
+from pyspark.sql import functions as F
+from typer.testing import CliRunner
 
+from clm_spark import cli
 from clm_spark.errors import SettingsError
 from clm_spark.keys import KeyChain, chain_of, pseudonym_key
+from clm_spark.privacy.pseudonyms import pseudonym, pseudonym_of, visitor_key
+
+ROOT = Path(__file__).parents[1]
 
 OLD, NEW = b"the first key of a shop", b"and the one that follows"
 
@@ -32,6 +39,22 @@ def test_a_key_comes_from_a_file_the_environment_or_a_secret(tmp_path, monkeypat
     assert key_of(tmp_path, key_secret="clm/key") == chain
     with pytest.raises(SettingsError, match=r"'clm/no' cannot be read \(Secret does not exist\): expected"):
         key_of(tmp_path, key_secret="clm/no")
+
+
+def test_a_pseudonym_is_the_same_with_and_without_spark(spark):
+    """Of a chain of two keys, one longer than a block of SHA-256, and of letters that UTF-8 has two bytes for."""
+    chain = KeyChain((OLD, NEW * 4))
+    names = ["17", "Zoë", ""]
+    rows = spark.createDataFrame([(name,) for name in names], "id string")
+    found = [row[0] for row in rows.select(pseudonym(F.col("id"), key=chain)).collect()]
+    assert found == [pseudonym_of(name, key=chain) for name in names]
+    asked = ["pseudonym", "17", "--profile", "demo", "--set", f"privacy.key_file={ROOT}/tests/test.key"]
+    key = chain_of((ROOT / "tests/test.key").read_bytes(), where="")
+    for more, own in (([], key), (["--visitors"], visitor_key(key))):
+        said = CliRunner().invoke(cli.app, [*asked, *more]).output
+        assert said.splitlines() == ["id,pseudonym", f"17,{pseudonym_of('17', key=own)}"]
+    said = CliRunner().invoke(cli.app, ["pseudonym", "-", *asked[2:]], input="17\nb 2\n").output
+    assert said.splitlines()[1:] == [f"{name},{pseudonym_of(name, key=key)}" for name in ("17", "b 2")]
 
 
 def test_what_cannot_be_a_key_is_one_clear_line(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from clm_spark.draws import share_to_draw
 from clm_spark.errors import ModelError, TooLittleDataError
 from clm_spark.evaluation.curves import Curve
 from clm_spark.evaluation.offers import Offer
@@ -137,7 +138,7 @@ def drawn_rows(rows: DataFrame, *, seed: int, most: int) -> pd.DataFrame:
     )
     num_customers = hashed.agg(F.approx_count_distinct("customer_id", 0.01)).collect()[0][0]
     # More than wanted: the count is not exact, and neither is a share by hash.
-    share = min(1.0, (1.1 * most + 100) / max(1, num_customers))
+    share = share_to_draw(most, num_customers)
     drawn = hashed.where(F.col("_draw") < F.lit(int(share * 2**62))).toArrow().to_pandas()
     drawn = drawn.sort_values(["_draw", "customer_id"], kind="stable")
     drawn["_customer"] = pd.factorize(drawn["customer_id"])[0]

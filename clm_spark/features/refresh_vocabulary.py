@@ -32,6 +32,7 @@ from clm_spark.tables.contract import Table
 from clm_spark.tables.lake import Lake
 
 OF_ITEMS = (ITEM_DAYS,)
+MOST_SENT = 500_000  # ids of customers that are sent to every worker: some 100 MB
 OF_CUSTOMERS = (CUSTOMER_ITEM_DAYS, ITEM_DAYS, IDENTITIES)
 
 log = logging.getLogger(__name__)
@@ -140,11 +141,16 @@ def _next_sequences(lake: Lake, as_of: date) -> DataFrame:
     came_or_left = now.exceptAll(was).unionByName(was.exceptAll(now))
     persons, today = known_persons(lake, [yesterday, as_of]), known_persons(lake, [as_of])
     again = customers_out_of_order(lake.read(CUSTOMER_ITEM_DAYS), came_or_left, as_of=as_of, persons=persons)
-    again = again.localCheckpoint()  # a day's worth, used three times
+    again = again.localCheckpoint()  # used three times
+    num_again = again.count()
     of_day = _sequences_at(lake, [as_of], events=events.where(is_on_days("occurred_at", [yesterday])))
     before, length = lake.read_as_of(ITEM_SEQUENCES, yesterday), lake.settings.features.sequence_length
     carried = next_item_sequences(before, of_day, again, as_of=as_of, length=length)
-    theirs = events.join(ids_of(again, today), on="customer_id", how="left_semi")
+    if not num_again:
+        return carried
+    # Mostly few: where they are sent to the workers, the log is read and not shuffled.
+    ids = ids_of(again, today)
+    theirs = events.join(F.broadcast(ids) if num_again <= MOST_SENT else ids, on="customer_id", how="left_semi")
     return carried.unionByName(_sequences_at(lake, [as_of], events=theirs))
 
 

@@ -81,11 +81,11 @@ def customers_out_of_order(
     """The customers to whose sequence of the day before the day just passed cannot be added: `customer_id`.
 
     Those with a late event or a bot flag that became known that day; those who ever took to one of `items`, which came
-    into the vocabulary or left it; those who gained or lost an id. Needs `persons` of both days.
+    into the vocabulary or left it, bounded by it; those who gained or lost an id. Needs `persons` of both days.
     """
     yesterday, partials = as_of - ONE_DAY, of_named_customers(customer_item_days)
     is_corrected = (F.col("known_on") == F.lit(yesterday)) & (F.col("day_on") < F.lit(yesterday))
-    of_items = partials.select(KEY, "item_id").join(items, on="item_id", how="left_semi")
+    of_items = partials.select(KEY, "item_id").join(F.broadcast(items), on="item_id", how="left_semi")
     found = partials.where(is_corrected).select(KEY).unionByName(of_items.select(KEY))
     if persons is None:
         return found.distinct()

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from clm_spark.settings import RfmSettings
 from clm_spark.tables.catalog import RFM_SCORES
 
 FIFTHS = (0.2, 0.4, 0.6, 0.8)
-ACCURACY = 10_000  # of percentile_approx: a fifth is off by a ten-thousandth of the customers at most
 
 # Recency score by row (5: bought lately), mean of frequency and money by column. The usual grid of ten, with `lost` apart.
 CELLS = {
@@ -44,12 +43,10 @@ def rfm_scores(features: DataFrame, *, settings: RfmSettings) -> DataFrame:
         "num_orders": settings.num_orders,
         "net_revenue_cents": settings.net_revenue_cents,
     }
-    fifths = [
-        F.percentile_approx(name, list(FIFTHS), ACCURACY).alias(f"_{name}")
-        for name, given in limits.items()
-        if given is None
-    ]
-    rows = bought.crossJoin(F.broadcast(bought.agg(*fifths))) if fifths else bought  # one row
+    rows = bought
+    for name, given in limits.items():
+        if given is None:
+            rows = rows.crossJoin(F.broadcast(_fifths(bought, name)))  # one row
     passed = {name: _num_passed(name, given) for name, given in limits.items()}
     scored = rows.withColumns(
         {
@@ -61,6 +58,19 @@ def rfm_scores(features: DataFrame, *, settings: RfmSettings) -> DataFrame:
     grid = F.array(*(F.array(*map(F.lit, CELLS[recency])) for recency in range(1, 6)))
     cell = F.element_at(F.element_at(grid, F.col("recency_score")), worth_score())
     return scored.withColumn("cell", cell).select(RFM_SCORES.schema.names)
+
+
+def _fifths(rows: DataFrame, name: str) -> DataFrame:
+    """One row with `_<name>`: the lowest figures that a fifth of the customers, two, three and four fifths do not exceed.
+
+    From the different figures, each with the number of its customers: exact, and the same in every run.
+    """
+    counted = rows.groupBy(name).agg(F.count("*").alias("_n"))
+    # One task sorts the different figures: days, orders and cents of a year.
+    so_far = F.sum("_n").over(Window.orderBy(name).rowsBetween(Window.unboundedPreceding, Window.currentRow))
+    upto = counted.withColumn("_upto", so_far).withColumn("_all", F.sum("_n").over(Window.partitionBy()))
+    limits = (F.min(F.when(F.col("_upto") >= F.ceil(share * F.col("_all")), F.col(name))) for share in FIFTHS)
+    return upto.agg(F.array(*limits).alias(f"_{name}"))
 
 
 def _num_passed(name: str, given: Sequence[int] | None) -> Column:

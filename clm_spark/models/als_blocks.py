@@ -3,8 +3,8 @@
 A sum over all blocks is a matrix: added up within partitions, then, where it is large, by slices of its rows on the workers.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.models.top_k import Floats, Ints
+from clm_spark.session import num_tasks, persisted
 
 CUSTOMERS_A_BLOCK = 20_000  # a block is read by one task: its pairs and factors are some tens of MB
 BLOCK = pa.schema(
@@ -60,7 +61,7 @@ def blocks_from_pairs(pairs: DataFrame, items: Ints, *, num_blocks: int, rank: i
 
     grouped = asked.groupBy("block").applyInArrow(block_of, COLUMNS)
     # By number, not by hash: few blocks must not meet in one task. In order, so that sums are the same in every run.
-    tasks = min(num_blocks, pairs.sparkSession.sparkContext.defaultParallelism)
+    tasks = min(num_blocks, num_tasks(pairs.sparkSession))
     return grouped.repartitionByRange(tasks, "block").sortWithinPartitions("block")
 
 
@@ -95,9 +96,9 @@ def blocks_of(batches: Batches, rank: int) -> Iterator[Block]:
 
 def sum_over_blocks(blocks: DataFrame, add: Callable[[Matrix, Block], None], *, shape: tuple[int, int]) -> Matrix:
     """A matrix of that shape, to which `add` adds what each block has for it; it must fit into the driver."""
-    num_tasks, rank = blocks.sparkSession.sparkContext.defaultParallelism, shape[1]
+    most_tasks, rank = num_tasks(blocks.sparkSession), shape[1]
     num_bytes = shape[0] * rank * 4
-    num_slices = max(num_tasks, -(-num_bytes // MOST_BYTES_A_SLICE))
+    num_slices = max(most_tasks, -(-num_bytes // MOST_BYTES_A_SLICE))
 
     def add_up(batches: Batches) -> Iterator[pa.RecordBatch]:
         total, first = np.zeros(shape, np.float32), None
@@ -111,13 +112,17 @@ def sum_over_blocks(blocks: DataFrame, add: Callable[[Matrix, Block], None], *, 
     partials = blocks.mapInArrow(add_up, PARTIAL)
     summed = np.empty(shape, np.float32)
     slices = np.array_split(summed, num_slices)
-    if num_tasks * num_bytes <= MOST_BYTES_AT_DRIVER:
-        found = _added(partials.toArrow()).to_pylist()
-    else:
-        found = partials.groupBy("slice").applyInArrow(_added, PARTIAL).toLocalIterator()  # a partition at a time
-    for row in found:
-        slices[row["slice"]][:] = np.frombuffer(row["sums"], np.float32).reshape(-1, rank)
-    return summed
+
+    def keep(found: Iterable[Mapping[str, Any]]) -> Matrix:
+        for row in found:
+            slices[row["slice"]][:] = np.frombuffer(row["sums"], np.float32).reshape(-1, rank)
+        return summed
+
+    if most_tasks * num_bytes <= MOST_BYTES_AT_DRIVER:
+        return keep(_added(partials.toArrow()).to_pylist())
+    with persisted(partials.groupBy("slice").applyInArrow(_added, PARTIAL)) as sums:
+        sums.count()  # all slices at once; a partition at a time they come to the driver, and each would be made as late
+        return keep(row.asDict() for row in sums.toLocalIterator())
 
 
 def _added(partials: pa.Table) -> pa.Table:

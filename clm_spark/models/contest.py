@@ -16,7 +16,7 @@ from clm_spark import evaluation, files
 from clm_spark.errors import ModelError, TooLittleDataError, in_a_line
 from clm_spark.models.catalogue import find_model, model_named, reason_left_out
 from clm_spark.models.gate import INCUMBENT, Election
-from clm_spark.models.registry import ModelVersion, Registry
+from clm_spark.models.registry import HOLDOUT, ModelVersion, Registry
 from clm_spark.models.task import Comparison, Figure, Inputs, Lead, Model, Split, Task, code_of, digest
 from clm_spark.signals import raise_if_stopped
 from clm_spark.tables.catalog import MODEL_METRICS
@@ -37,7 +37,6 @@ TESTING = (
     "clm_spark.lifecycle.rfm",
     __name__,
 )
-HOLDOUT = "holdout"  # in a version's folder: the model as it was tested, which has not seen the tested days
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from datetime import timedelta
 from clm_spark import files
 from clm_spark.errors import ModelError, NoModelInUseError, TooLittleDataError
 from clm_spark.models.catalogue import MODELS, TASKS, entrants_of, model_named
-from clm_spark.models.contest import HOLDOUT, Contest, difference
+from clm_spark.models.contest import Contest, difference
 from clm_spark.models.gate import elect
 from clm_spark.models.made_days import check_made
-from clm_spark.models.registry import Registry
+from clm_spark.models.registry import HOLDOUT, Registry
 from clm_spark.models.task import Task
 from clm_spark.tables.lake import Lake
 

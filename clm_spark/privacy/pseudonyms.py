@@ -19,6 +19,13 @@ def pseudonym(text: Column, *, key: KeyChain) -> Column:
     return _hashed_on(text, "pseudonym", key.links)
 
 
+def pseudonym_of(text: str, *, key: KeyChain) -> str:
+    """As `pseudonym`, of one text, without Spark."""
+    for link in key.links:
+        text = hmac.new(link, text.encode(), "sha256").hexdigest()
+    return text
+
+
 def rekeyed(rows: DataFrame, table: Table, *, links: Sequence[bytes]) -> DataFrame:
     """Hash the table's pseudonyms once more by each of `links`, which gives those of the longer key chain.
 

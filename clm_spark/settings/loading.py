@@ -145,7 +145,7 @@ def _problem(error: Any, *section: str) -> str:
     if not key:
         return str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        return f"{key} is unknown: remove it, or look for its right name in clm_spark/settings"
+        return f"{key} is unknown: remove it, or look for its right name in clm_spark/settings, or with its model in clm_spark/models"
     return f"{key}: {error['msg']}, got {error['input']!r}"
 
 

@@ -46,6 +46,7 @@ def main() -> None:
         past,
         known,
         references=(known, last),
+        are_references=True,
         num_items=1 + max(item for baskets in (*known, last) for basket in baskets for item in basket),
         sources=SOURCES | ({"transformer": TRANSFORMER} if candidates.from_transformer else {}),
         candidates=candidates,

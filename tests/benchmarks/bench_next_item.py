@@ -28,12 +28,13 @@ def training_sessions(folder: Path) -> list[Views]:
         return [[int(item) for item in line.split()] for line in file if line.strip()]
 
 
-def test_prefixes(folder: Path) -> tuple[list[Views], Views]:
-    """What was viewed so far, oldest first, and what was viewed next."""
+def test_prefixes(folder: Path) -> tuple[list[Views], Views, list[int]]:
+    """What was viewed so far, oldest first, what was viewed next, and the session: its prefixes are not independent."""
     with gzip.open(folder / TEST, "rt") as file:
         next(file)
         rows = [line.rstrip("\n").split("\t") for line in file]
-    return [[int(item) for item in prefix.split()] for _, prefix, _, _ in rows], [int(row[2]) for row in rows]
+    views = [[int(item) for item in prefix.split()] for _, prefix, _, _ in rows]
+    return views, [int(row[2]) for row in rows], [int(row[0]) for row in rows]
 
 
 def popular(sessions: list[Views]) -> Views:
@@ -55,7 +56,7 @@ def main() -> None:
     settings = load_settings("local", as_of="2024-01-01")
     spark = build_session(settings, app_name="bench-next-item")
     sessions = training_sessions(asked.folder)
-    prefixes, targets = test_prefixes(asked.folder)
+    prefixes, targets, owners = test_prefixes(asked.folder)
     best = popular(sessions)
     lists = {
         "popularity": as_rows(spark, [best] * len(prefixes)),
@@ -70,13 +71,14 @@ def main() -> None:
         past,
         [[[item] for item in views] for views in prefixes],
         references=([[[item] for item in session] for session in sessions], [[] for _ in sessions]),
+        are_references=False,
         num_items=1 + max(item for views in (*sessions, *prefixes, targets) for item in views),
         sources={"viewed next": NEXT, "neighbouring sessions": NEIGHBOURS},
         candidates=settings.of(CandidateSettings).model_copy(update={"reference_customers": asked.references}),
         ranker=settings.of(RankerSettings),
     )
     truth = as_rows(spark, [[item] for item in targets]).select("customer_id", "item_id")
-    show_figures(lists, truth, decides="recall_at_20", is_ideal_cut=True)
+    show_figures(lists, truth, decides="recall_at_20", is_ideal_cut=True, groups=owners)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,17 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial, reduce
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from clm_spark.evaluation.bootstrap import intervals, paired_difference
+from clm_spark.draws import drawn
+from clm_spark.evaluation.bootstrap import intervals, paired_differences
 from clm_spark.evaluation.ranking import customer_ranking, mean_figures, ranking_metrics
 from clm_spark.evaluation.samples import sampled_means
 from clm_spark.models.comparison import stacked
@@ -25,14 +28,16 @@ LONGEST = 20
 RECENT_BASKETS = 3
 
 
-def histories_of(spark: SparkSession, known: Sequence[Baskets], taken: Sequence[list[int]]) -> DataFrame:
+def histories_of(
+    spark: SparkSession, known: Sequence[Baskets], taken: Sequence[list[int]], *, first_key: int = 0
+) -> DataFrame:
     """A row per customer, as the ranker asks for; the age of a basket is how many there are from it on."""
     ages = [[len(of) - place for place, basket in enumerate(of) for _ in basket] for of in known]
     ones = pa.array([[1.0] * len(each) for each in ages], pa.list_(pa.float32()))
     rows = pa.table(
         {
             "customer_id": [str(number) for number in range(len(known))],
-            "customer_key": pa.array(range(len(known)), pa.int64()),
+            "customer_key": pa.array(range(first_key, first_key + len(known)), pa.int64()),
             "items": pa.array([[item for basket in of for item in basket] for of in known], pa.list_(pa.int32())),
             "ages": pa.array(ages, pa.list_(pa.int32())),
             "units": ones,
@@ -63,6 +68,7 @@ def model_lists(
     known: Sequence[Baskets],
     *,
     references: tuple[Sequence[Baskets], Sequence[list[int]]],
+    are_references: bool,
     num_items: int,
     sources: Mapping[str, str],
     candidates: CandidateSettings,
@@ -71,7 +77,8 @@ def model_lists(
     """The lists of each source, by what it is called, and of the ranker, for the `known` histories.
 
     Of each past morning what was known of every customer, and what came; the ranker learns from these. Knowledge of the
-    items for the lists is made of `references`.
+    items for the lists is made of `references`; `are_references` says whether these are the same customers in the same order,
+    who then are no neighbours of themselves.
     """
     context, no_categories, asked = (
         spark.sparkContext,
@@ -82,8 +89,9 @@ def model_lists(
     for number, (earlier, taken) in enumerate(past):
         histories = histories_of(spark, earlier, taken).where(F.size("items") > 0)
         facts = context.broadcast(knowledge_at(histories, no_categories, asked))
-        drawn = histories.orderBy(F.xxhash64("customer_key", F.lit(ranker.seed))).limit(ranker.customers_per_panel)
-        examples.append(examples_of(drawn, facts, asked, ranker).withColumn("as_of", F.lit(-number)))
+        draw = F.xxhash64("customer_key", F.lit(ranker.seed))
+        learned_from = drawn(histories, draw, "customer_key", most=ranker.customers_per_panel)
+        examples.append(examples_of(learned_from, facts, asked, ranker).withColumn("as_of", F.lit(-number)))
     rows = reduce(DataFrame.unionByName, examples).persist()  # counted by label, then trained on
     started = time.perf_counter()
     features = features_with(candidates)
@@ -92,7 +100,8 @@ def model_lists(
     facts = context.broadcast(knowledge_at(histories_of(spark, *references), no_categories, asked))
     scorers: dict[str, Callable[[], Scorer]] = {name: _by_source(source) for name, source in sources.items()}
     scorers["ranker"] = partial(by_trees, trees)
-    histories = histories_of(spark, known, [[] for _ in known])
+    first_key = 0 if are_references else len(references[0])
+    histories = histories_of(spark, known, [[] for _ in known], first_key=first_key)
     return {
         name: ranked(histories, facts, asked, scorer=scorer, top_k=LONGEST).select(
             "customer_id", "rank", F.col("item_index").cast("string").alias("item_id")
@@ -101,18 +110,61 @@ def model_lists(
     }
 
 
-def show_figures(lists: Mapping[str, DataFrame], truth: DataFrame, *, decides: str, is_ideal_cut: bool) -> None:
-    """Print every metric of all lists, and by how much the ranker is ahead of the best other in `decides`."""
+@dataclass(frozen=True)
+class SumsOfGroups:
+    """Means over rows of which some belong together, as a bootstrap over the groups sees them: group x model x metric."""
+
+    sums: NDArray[np.float64]
+    num_rows: NDArray[np.float64]  # of each group
+    models: tuple[str, ...]
+    metrics: tuple[str, ...]
+
+    @property
+    def num_customers(self) -> int:
+        return len(self.num_rows)
+
+    def figures(
+        self, models: Sequence[str], metrics: Sequence[str], counts: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        means = np.einsum("g,gmk->mk", counts, self.sums) / (counts @ self.num_rows)
+        return means[np.ix_([self.models.index(m) for m in models], [self.metrics.index(m) for m in metrics])]
+
+
+def sums_of_groups(measured: DataFrame, groups: Sequence[int]) -> SumsOfGroups:
+    """From rows of `customer_ranking`, whose customer_id is the place of a row's group in `groups`."""
+    rows = measured.toPandas()
+    _, own = np.unique(groups, return_inverse=True)
+    models, metrics = tuple(sorted(rows["model"].unique())), ranking_metrics()
+    sums = np.zeros((own.max() + 1, len(models), len(metrics)))
+    for place, model in enumerate(models):
+        of_model = rows[rows["model"] == model]
+        np.add.at(sums[:, place], own[of_model["customer_id"].astype(int)], of_model[list(metrics)].to_numpy(float))
+    return SumsOfGroups(sums, np.bincount(own).astype(float), models, metrics)
+
+
+def show_figures(
+    lists: Mapping[str, DataFrame],
+    truth: DataFrame,
+    *,
+    decides: str,
+    is_ideal_cut: bool,
+    groups: Sequence[int] | None = None,
+) -> None:
+    """Print every metric of all lists, and by how much the ranker is ahead of the best other in `decides`.
+
+    The bootstrap draws customers, or with `groups` the group that each customer's number has there.
+    """
     measured = customer_ranking(stacked(lists), truth, models=list(lists), is_ideal_cut=is_ideal_cut).persist()
     figures = {(row.model, row.metric): row.value for row in mean_figures(measured).collect()}
-    sample = sampled_means(measured, seed=7)
+    sample = sampled_means(measured, seed=7) if groups is None else sums_of_groups(measured, groups)
     bounds = intervals(sample, list(ranking_metrics()), replicates=1000, seed=7, points=figures)
     for name in lists:
         told = (f"{m} {figures[name, m]:.4f}" for m in ranking_metrics())
         low, high = bounds[name, decides].low, bounds[name, decides].high
         print(f"{name:22} {'  '.join(told)}  ({decides} {low:.4f} to {high:.4f})", flush=True)
     best = max((name for name in lists if name != "ranker"), key=lambda name: figures[name, decides])
-    lead = paired_difference(sample, decides, of="ranker", against=best, replicates=1000, seed=7, points=figures)
+    asked = {"of": ["ranker"], "against": best, "replicates": 1000, "seed": 7, "points": figures}
+    lead = paired_differences(sample, decides, **asked)["ranker"]
     print(f"the ranker is ahead of {best} by {lead.point:.4f} ({lead.low:.4f} to {lead.high:.4f}) in {decides}")
 
 

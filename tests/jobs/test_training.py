@@ -11,10 +11,10 @@ from clm_spark.files import local_path
 from clm_spark.jobs import assign_segments, score_customers, train_churn, train_recommenders, train_segments
 from clm_spark.models.catalogue import settings_from
 from clm_spark.models.churn import Churn
-from clm_spark.models.contest import HOLDOUT, Contest
+from clm_spark.models.contest import Contest
 from clm_spark.models.linear import LoggedRegression
 from clm_spark.models.recommendation import Recommendation
-from clm_spark.models.registry import Registry
+from clm_spark.models.registry import HOLDOUT, Registry
 from clm_spark.models.slices import FEWEST_OF_A_KIND, SLICES
 from clm_spark.tables import catalog as t
 from clm_spark.tables.contract import Table

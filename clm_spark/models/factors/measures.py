@@ -6,6 +6,7 @@ import numpy as np
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from clm_spark.draws import drawn
 from clm_spark.evaluation.samples import Floats
 
 # A feature of gold.customer_features, and what more of it means in words.
@@ -52,9 +53,8 @@ def scaled(feature: str) -> Column:
 
 def sampled_measures(customers: DataFrame, *, most: int, seed: int) -> Floats:
     """A row for each of `most` customers with the lowest hashes, a column per measure; NaN where it is null."""
-    draw = F.xxhash64("customer_id", F.lit(seed)).alias("_draw")
-    drawn = customers.select(draw, "customer_id", *(scaled(name).alias(name) for name in MEASURES))
-    rows = drawn.orderBy("_draw", "customer_id").limit(most).select(*MEASURES).toPandas()
+    some = drawn(customers, F.xxhash64("customer_id", F.lit(seed)), "customer_id", most=most)
+    rows = some.select(*(scaled(name).alias(name) for name in MEASURES)).toPandas()
     return rows.to_numpy(dtype=np.float64)
 
 

@@ -11,6 +11,7 @@ from clm_spark.features.labels import person_by_now
 from clm_spark.features.panel import at_each
 from clm_spark.features.versions import of_persons, seen_days
 from clm_spark.features.vocabulary import is_retired, num_taken
+from clm_spark.models.ranker.settings import CandidateSettings
 from clm_spark.models.task import Inputs
 from clm_spark.privacy.pseudonyms import GUEST
 from clm_spark.tables.catalog import CUSTOMER_ITEM_DAYS, ITEM_DAYS, ITEM_VOCABULARY
@@ -32,13 +33,16 @@ def histories_at(inputs: Inputs, days: Sequence[date]) -> DataFrame:
 
     As known on each of the mornings. Items are those of `numbered_items`, of which an earlier morning knows fewer
     (`known_items`). Days with neither a purchase nor a look, such as of impressions alone, are left out. A customer's
-    lines come together in one row: bounded by what one person does.
+    lines come together in one row: the `candidates.longest_history` latest of them, as one id may be that of a till.
     """
     partials = inputs.lake.read(CUSTOMER_ITEM_DAYS).where(F.col("customer_id") != GUEST)
     seen = seen_days(partials, days, CUSTOMER_ITEM_DAYS)
     lines = of_persons(seen, known_persons(inputs.lake, days), CUSTOMER_ITEM_DAYS)
     named = lines.where(TELLS).join(F.broadcast(known_items(inputs, days)), on=["item_id", "as_of"], how="inner")
     line = F.struct(*(F.expr(sql).alias(name) for name, sql in LINE.items()))
+    latest_first = Window.partitionBy("customer_id", "as_of").orderBy("age_days", "item_index")
+    longest = inputs.settings.of(CandidateSettings).longest_history
+    named = named.withColumn("_nth", F.row_number().over(latest_first)).where(F.col("_nth") <= longest)
     gathered = named.groupBy("customer_id", "as_of").agg(F.collect_list(line).alias("_lines"))
     key = F.xxhash64("customer_id").alias("customer_key")
     columns = (F.col(f"_lines.{name}").alias(name) for name in LINE)
@@ -51,6 +55,7 @@ def taken_after(inputs: Inputs, histories: DataFrame, days: Sequence[date], *, h
     As known on the morning of `inputs.as_of`, by which all of these horizons have ended.
     """
     known = inputs.lake.read_as_of(CUSTOMER_ITEM_DAYS, inputs.as_of).where(F.col("num_lines") > 0)
+    known = known.where(F.col("day_on") >= F.lit(min(days)))  # of what came before no file is read
     dated = at_each(known.select("customer_id", "item_id", "day_on"), days)
     is_after = (F.col("day_on") >= F.col("as_of")) & (F.col("day_on") < F.date_add("as_of", horizon_days))
     persons = known_persons(inputs.lake, [inputs.as_of])

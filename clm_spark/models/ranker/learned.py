@@ -9,6 +9,7 @@ from pyspark import Broadcast
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from clm_spark.draws import is_low
 from clm_spark.errors import TooLittleDataError
 from clm_spark.machine import give_memory_back
 from clm_spark.models.ranker.candidates import candidates_of
@@ -46,10 +47,7 @@ def knowledge_at(
         raise TooLittleDataError(
             "items cannot be ranked: expected purchases of indexed items by known customers, got none"
         )
-    only_looked = ~F.exists("units", lambda units: units > 0)
-    drawn = histories.orderBy(only_looked, F.xxhash64("customer_key", F.lit(settings.seed)), "customer_key")
-    chosen = drawn.select(*HISTORY).limit(settings.reference_customers)
-    batches = cut(chosen, settings.longest_history).sort("customer_key").toArrow().to_batches()
+    batches = _drawn(histories, settings.reference_customers, settings.seed).sort("customer_key").toArrow().to_batches()
     references = histories_of(joined(batches), num_items=num_items, longest=settings.longest_history)
     transformer = trained(references.bought, asked.transformer) if settings.from_transformer else None
     return knowledge_of(
@@ -62,13 +60,15 @@ def knowledge_at(
     )
 
 
-def cut(histories: DataFrame, longest: int) -> DataFrame:
-    """The `longest` latest lines of each, as `histories_of` cuts them: before they leave the workers."""
-    lines = ("ages", "items", *(name for name in HISTORY if name not in ("customer_key", "items", "ages")))
-    all_of_them = F.arrays_zip(*lines)
-    latest = F.slice(F.array_sort(all_of_them), 1, longest)
-    short = histories.withColumn("_lines", F.when(F.size("items") > longest, latest).otherwise(all_of_them))
-    return short.select("customer_key", *(F.col(f"_lines.{name}").alias(name) for name in HISTORY[1:]))
+def _drawn(histories: DataFrame, most: int, seed: int) -> DataFrame:
+    """The histories of `most` customers, drawn by hash: of those who bought, and only where they are fewer of the others, too."""
+    has_bought, draw = F.exists("units", lambda units: units > 0), F.xxhash64("customer_key", F.lit(seed))
+    counted = histories.agg(F.count("*").alias("all"), F.count_if(has_bought).alias("buyers")).head()
+    assert counted is not None
+    buyers = min(counted["buyers"], most)
+    looked = is_low(draw, most - buyers, counted["all"] - counted["buyers"]) if buyers < most else F.lit(False)
+    few = histories.where(F.when(has_bought, is_low(draw, most, counted["buyers"])).otherwise(looked))
+    return few.orderBy(~has_bought, draw, "customer_key").select(*HISTORY).limit(most)
 
 
 def _sums_of(histories: DataFrame, *, num_items: int, asked: CandidateOptions) -> dict[str, Floats]:

@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark import files
+from clm_spark.draws import drawn
 from clm_spark.errors import TooLittleDataError
 from clm_spark.models.ranker.alike import MODULES
 from clm_spark.models.ranker.candidates import candidates_of
@@ -223,8 +224,9 @@ def _panels(
         except TooLittleDataError as error:
             log.info("the ranker does not learn from %s: %s", day, error)
             continue
-        drawn = buyers.orderBy(F.xxhash64("customer_key", F.lit(settings.seed)), "customer_key")
-        examples = examples_of(drawn.limit(settings.customers_per_panel), known, asked, settings)
+        draw = F.xxhash64("customer_key", F.lit(settings.seed))
+        learned_from = drawn(buyers, draw, "customer_key", most=settings.customers_per_panel)
+        examples = examples_of(learned_from, known, asked, settings)
         yield examples.withColumn("as_of", F.lit(day))
 
 

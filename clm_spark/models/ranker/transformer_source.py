@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clm_spark.errors import ModelError, UserError, in_a_line
 from clm_spark.models.ranker.lines import Ints, Lines, Singles
@@ -76,7 +77,7 @@ def expected_next(files: Files, bought: Lines) -> Singles:
     return found
 
 
-def sequences_of(bought: Lines) -> tuple[Ints, Ints]:
+def sequences_of(bought: Lines) -> tuple[NDArray[np.int32], Ints]:
     """Purchases as the network's events, oldest first, and how many each customer has.
 
     Those of a day stand in an order of chance that is always the same: by item they would teach the order of numbers.
@@ -90,4 +91,4 @@ def sequences_of(bought: Lines) -> tuple[Ints, Ints]:
     gaps = gap_numbers(-np.diff(ages, prepend=0) * MINUTES_PER_DAY)
     gaps[np.cumsum(lengths)[lengths > 0] - lengths[lengths > 0]] = UNKNOWN
     unknown = np.full(len(order), UNKNOWN)
-    return np.column_stack([bought.items[order] + 1, unknown, gaps, unknown]), lengths
+    return np.column_stack([bought.items[order] + 1, unknown, gaps, unknown]).astype(np.int32), lengths

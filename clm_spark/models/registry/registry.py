@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 MODELS_OF_0_1 = {"segments": "kmeans", "churn": "gbt"}  # by task, where the model had the task's name
 CURVES = "curves.json"
+HOLDOUT = "holdout"  # in a version's folder: the model as it was tested, which has not seen the tested days
 REGISTRATION = "registration.json"  # the last file of a version: with it, its files are whole
 
 
@@ -70,7 +71,8 @@ class Registry:
         """Let `save` write the version's files into the folder it is given, then register it.
 
         `inputs` are the Delta versions of the tables read. Files left there by a training that died are removed. Where
-        `save` writes `curves.json`, lists of figures by epoch, they are logged as such.
+        `save` writes `curves.json`, lists of figures by epoch, they are logged as such; those of the tested model beside them,
+        under names that begin with `tested_`.
         """
         path = self._path(task, version)
         files.remove(path)
@@ -84,7 +86,8 @@ class Registry:
             "inputs": json.dumps(dict(inputs), sort_keys=True),
         }
         files.write_text(f"{path}/{REGISTRATION}", json.dumps(tags, indent=2, sort_keys=True))
-        curves = json.loads(files.read_text(f"{path}/{CURVES}")) if files.exists(f"{path}/{CURVES}") else {}
+        tested = {f"tested_{name}": curve for name, curve in _curves(f"{path}/{HOLDOUT}").items()}
+        curves = {**tested, **_curves(path)}
         self._store.add(task, tags, source=path, run=Run(params, metrics, curves))
         log.info("%s registered", version)
         return ModelVersion(task, model, version, self.settings.as_of, path, dict(metadata))
@@ -163,3 +166,10 @@ class Registry:
 def _is_of_0_1(tags: Tags) -> bool:
     """Whether version 0.1 entered it, which wrote less."""
     return MODEL not in tags
+
+
+def _curves(folder: str) -> dict[str, list[float]]:
+    """Figures by epoch, by name; none where the model was not trained in epochs."""
+    file = f"{folder}/{CURVES}"
+    found: dict[str, list[float]] = json.loads(files.read_text(file)) if files.exists(file) else {}
+    return found

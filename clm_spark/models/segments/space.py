@@ -8,6 +8,7 @@ from pyspark.ml.functions import vector_to_array
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from clm_spark.draws import drawn
 from clm_spark.errors import TooLittleDataError
 from clm_spark.evaluation.samples import Floats
 from clm_spark.models.segments.settings import SegmentSettings
@@ -65,13 +66,8 @@ def num_different(points: DataFrame, *, settings: SegmentSettings) -> int:
 
 def sampled_points(points: DataFrame, *, most: int, seed: int) -> Floats:
     """The `scaled` points of `most` customers with the lowest hashes: the same whatever the order of the rows."""
-    drawn = points.select(F.xxhash64("customer_id", F.lit(seed)).alias("_draw"), "customer_id", "scaled")
-    rows = (
-        drawn.orderBy("_draw", "customer_id")
-        .limit(most)
-        .select(vector_to_array(F.col("scaled")).alias("point"))
-        .toPandas()
-    )
+    some = drawn(points, F.xxhash64("customer_id", F.lit(seed)), "customer_id", most=most)
+    rows = some.select(vector_to_array(F.col("scaled")).alias("point")).toPandas()
     return np.stack(rows["point"].to_list())
 
 

@@ -30,6 +30,7 @@ from clm_spark.tables.lake import Lake
 log = logging.getLogger(__name__)
 
 LOOKED_AT = (CUSTOMER_FEATURES, ITEM_FEATURES, PAIR_FEATURES, ITEM_INDICES, ITEM_FACTS, CONTACT_PERMISSIONS)
+FIRST_LOOKED_FOR = 10_000  # customers of the file of permissions
 FEW = 0.5  # of gold.item_vocabulary: a file that tells the stock, or the brand, of fewer is warned about
 
 
@@ -99,7 +100,11 @@ def _check_permissions(lake: Lake, file: str, channels: Collection[str]) -> None
         log.warning("%s has no row: nobody agreed to be written to", file)
         return
     customers = lake.read(CUSTOMER_ITEM_DAYS).select("customer_id")
-    if said.join(customers, on="customer_id", how="left_semi").isEmpty():
+    some = F.broadcast(said.select("customer_id").limit(FIRST_LOOKED_FOR))  # mostly one of them is soon found
+    if (
+        customers.join(some, on="customer_id", how="left_semi").isEmpty()
+        and said.join(customers, on="customer_id", how="left_semi").isEmpty()
+    ):
         raise SettingsError(
             f"{file} names no customer of the log: expected customer_id as the log writes it; correct the file and run "
             "load_shop_facts"
@@ -137,8 +142,10 @@ def shown_items(lake: Lake) -> DataFrame:
     return items.join(hidden, on="item_id", how="left_anti")
 
 
-def with_facts(candidates: DataFrame, lake: Lake) -> DataFrame:
+def with_facts(candidates: DataFrame, lake: Lake, listed: DataFrame) -> DataFrame:
     """Add to rows by customer_id and item_id what the rules ask for; null where it is not known.
+
+    `listed` has the `item_id` of all items that are among the candidates: some more than recommend.max_items at most.
 
     `category`, `brand`, `num_in_stock`, `is_excluded`, `is_sponsored`, `price_cents`; `bought_days_ago`, `gap_days`
     (usual days between two purchases) and `num_impressions` of the last 30 days; `usual_price_cents` and `channels`.
@@ -153,7 +160,8 @@ def with_facts(candidates: DataFrame, lake: Lake) -> DataFrame:
     )
     known = candidates.join(of_pairs, on=["customer_id", "item_id"], how="left")
     items = _items(lake)
-    known = known.join(items, on="item_id", how="left")
+    # Sent to the workers: joined by item, the candidates of one popular item would meet in one task.
+    known = known.join(F.broadcast(items.join(listed, on="item_id", how="left_semi")), on="item_id", how="left")
     # By the category that an item has by now: a pair keeps that of its last day, and categories are renamed.
     by_now = items.select("item_id", F.col("category").alias("_by_now"))
     of_today = pairs.join(by_now, on="item_id", how="left").withColumn("category", F.coalesce("_by_now", "category"))
@@ -169,11 +177,12 @@ def with_facts(candidates: DataFrame, lake: Lake) -> DataFrame:
 def category_gaps(pairs: DataFrame) -> DataFrame:
     """One row per category with a repeated purchase in rows of gold.pair_features: `category_gap_days`, the median of the pairs' mean gaps.
 
-    Items without a category are a group of their own, its `category` null.
+    Of gaps to a hundredth of a day, counted: exact, and the same in every run. Items without a category are a group of their
+    own, its `category` null.
     """
     repeated = pairs.where(F.col("mean_gap_days").isNotNull())
-    median = F.percentile_approx("mean_gap_days", F.lit(0.5)).cast("double")
-    return repeated.groupBy("category").agg(median.alias("category_gap_days"))
+    counted = repeated.groupBy("category", F.round("mean_gap_days", 2).alias("gap_days")).agg(F.count("*").alias("n"))
+    return counted.groupBy("category").agg(F.percentile("gap_days", 0.5, F.col("n")).alias("category_gap_days"))
 
 
 def _items(lake: Lake) -> DataFrame:

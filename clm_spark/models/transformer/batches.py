@@ -191,7 +191,7 @@ class _Asked:
 
 def _nobody() -> _Asked:
     return _Asked(
-        np.zeros((2, OF_EACH_EVENT), np.int64), np.array([True, False]), np.zeros(2, np.bool_), np.random.default_rng(0)
+        np.zeros((2, OF_EACH_EVENT), np.int32), np.array([True, False]), np.zeros(2, np.bool_), np.random.default_rng(0)
     )
 
 

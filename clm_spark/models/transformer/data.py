@@ -17,8 +17,9 @@ from clm_spark.errors import ContractError
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-# n x 4, oldest first: item index, and the numbers of the kind, of the time gap and of the price band.
-Events = NDArray[np.int64]
+# n x 4, oldest first: item index, and the numbers of the kind, of the time gap and of the price band. A rank holds those
+# of all its customers: 16 bytes an event.
+Events = NDArray[np.int32]
 OF_EACH_EVENT = 4
 
 UNKNOWN = 0  # the number of a kind, gap or band that is not known; padding has it, too
@@ -140,34 +141,35 @@ def read_shard(
     num_parts = max(NUM_PARTS, ranks)
     first, last = (num_parts * r // ranks for r in (rank, rank + 1))
     bounds = [num_sequences * number // num_parts for number in range(first, last + 1)]
-    events, lengths = [np.empty((0, OF_EACH_EVENT), np.int64)], [np.empty(0, np.int64)]
-    for rows in _rows(fragments, bounds[0], bounds[-1]):
-        of_rows, of_each = events_of(rows, kinds)
-        chunk_events, chunk_lengths = _last_events(of_rows, of_each, max_length)
-        events.append(chunk_events)
-        lengths.append(chunk_lengths)
-    return _shard(
-        np.concatenate(events), np.concatenate(lengths), range(first, last), bounds, num_sequences, max_length
-    )
+    chunks: dict[int, list[tuple[Events, Ints]]] = {number: [] for number in range(first, last)}
+    for rows, place in _rows(fragments, bounds):
+        chunks[first + place].append(_last_events(*events_of(rows, kinds), max_length))
+    # A part's chunks go as soon as it is made of them: nothing is held twice but one part.
+    parts = (part_of(number, *_one_after_the_other(chunks.pop(number))) for number in range(first, last))
+    return Shard(tuple(parts), num_sequences, max_length)
 
 
 def shard_of(events: Events, lengths: Ints, *, max_length: int) -> Shard:
     """The only rank's shard, of sequences one after the other that are as long as `lengths` say."""
     events, lengths = _last_events(events, lengths, max_length)
-    bounds = [len(lengths) * number // NUM_PARTS for number in range(NUM_PARTS + 1)]
-    return _shard(events, lengths, range(NUM_PARTS), bounds, len(lengths), max_length)
+    starts, bounds = starts_of(lengths), [len(lengths) * number // NUM_PARTS for number in range(NUM_PARTS + 1)]
+    parts = (
+        part_of(number, events[starts[begin] : starts[end]], lengths[begin:end])
+        for number, (begin, end) in enumerate(pairwise(bounds))
+    )
+    return Shard(tuple(parts), len(lengths), max_length)
 
 
-def _shard(
-    all_events: Events, all_lengths: Ints, numbers: range, bounds: list[int], num_sequences: int, max_length: int
-) -> Shard:
-    """The parts of these numbers, whose customers stand between `bounds` among all of them."""
-    starts = starts_of(all_lengths)
-    parts = []
-    for number, (begin, end) in zip(numbers, pairwise(bound - bounds[0] for bound in bounds), strict=True):
-        of_part = slice(starts[begin], starts[end])
-        parts.append(Part(number, all_events[of_part], starts[begin : end + 1] - starts[begin]))
-    return Shard(tuple(parts), num_sequences, max_length)
+def part_of(number: int, events: Events, lengths: Ints) -> Part:
+    """The part of this number, of sequences one after the other that are as long as `lengths` say."""
+    return Part(number, events, starts_of(lengths))
+
+
+def _one_after_the_other(chunks: Sequence[tuple[Events, Ints]]) -> tuple[Events, Ints]:
+    """Events and lengths of all chunks."""
+    none = (np.empty((0, OF_EACH_EVENT), np.int32), np.empty(0, np.int64))
+    events, lengths = zip(none, *chunks, strict=True)
+    return np.concatenate(events), np.concatenate(lengths)
 
 
 def count_sequences(
@@ -190,7 +192,7 @@ def events_of(rows: pa.Table | pa.RecordBatch, kinds: Sequence[str]) -> tuple[Ev
     indices = _column(rows, "item_indices")
     assert indices is not None  # the table's contract
     lengths = indices.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
-    events = np.zeros((int(lengths.sum()), OF_EACH_EVENT), np.int64)
+    events = np.zeros((int(lengths.sum()), OF_EACH_EVENT), np.int32)
     events[:, 0] = indices.flatten().to_numpy(zero_copy_only=False)
     of_kinds, of_times, of_prices = (_column(rows, name) for name in ("kinds", "times", "prices"))
     if kinds and of_kinds is not None:
@@ -217,18 +219,19 @@ def gap_numbers(minutes: NDArray[np.floating]) -> Ints:
     return numbers
 
 
-def as_events(items: Sequence[int] | Ints) -> Events:
+def as_events(items: Sequence[int] | Ints | Events) -> Events:
     """Item indices as events of which nothing else is known; events as they are."""
-    given = np.asarray(items, dtype=np.int64)
+    given = np.asarray(items, dtype=np.int32)
     if given.ndim == 2:
         return given
-    return np.column_stack([given, np.full((len(given), OF_EACH_EVENT - 1), UNKNOWN)])
+    return np.column_stack([given, np.full((len(given), OF_EACH_EVENT - 1), UNKNOWN, np.int32)])
 
 
-def pad(sequences: Sequence[Ints] | Sequence[Bools], length: int) -> Ints:
+def pad(sequences: Sequence[Ints] | Sequence[Events] | Sequence[Bools], length: int) -> Ints:
     """Sequences as rows, zeros behind."""
-    padded = np.zeros((len(sequences), length, *sequences[0].shape[1:]), dtype=np.int64)
-    for row, sequence in enumerate(sequences):
+    each: Sequence[NDArray[Any]] = sequences
+    padded = np.zeros((len(each), length, *each[0].shape[1:]), dtype=np.int64)
+    for row, sequence in enumerate(each):
         padded[row, : len(sequence)] = sequence
     return padded
 
@@ -253,18 +256,26 @@ def _files_of_the_day(
     return fragments, num_sequences
 
 
-def _rows(fragments: list[Any], first: int, last: int) -> Iterator[pa.Table]:
-    """The rows first to last, counted over all fragments."""
+def _rows(fragments: list[Any], bounds: Sequence[int]) -> Iterator[tuple[pa.Table, int]]:
+    """The rows from the first bound to the last, counted over all fragments, each run of them with the number of its bound.
+
+    No run goes beyond the next bound.
+    """
     at = 0
     for fragment in fragments:
         columns = [
             name for name in ("item_indices", "kinds", "times", "prices") if name in fragment.physical_schema.names
         ]
         for group in fragment.row_groups:
-            begin, end = max(first, at), min(last, at + group.num_rows)
-            if begin < end:
+            runs = [
+                (max(begin, at), min(end, at + group.num_rows), place)
+                for place, (begin, end) in enumerate(pairwise(bounds))
+            ]
+            if any(begin < end for begin, end, _ in runs):
                 rows = fragment.subset(row_group_ids=[group.id]).to_table(columns=columns)
-                yield rows.slice(begin - at, end - begin)
+                for begin, end, place in runs:
+                    if begin < end:
+                        yield rows.slice(begin - at, end - begin), place
             at += group.num_rows
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import sys
 import threading
@@ -31,6 +32,8 @@ from clm_spark.models.transformer.storage import readable
 from clm_spark.models.transformer.task import ItemFacts, TrainingError, TrainingResult, TrainingTask
 from clm_spark.models.transformer.train import train
 from clm_spark.signals import raise_if_stopped
+
+log = logging.getLogger(__name__)
 
 FAILURE_MARK = "clm-spark rank failed: "
 LEFT_ALONE = ("Horovod has been shut down", "Connection closed by peer", "Connection reset by peer")
@@ -165,6 +168,11 @@ def _with_horovod(spark: SparkSession, task: TrainingTask, ranks: int) -> Traini
             f"transformer.launcher=horovod, but Horovod is not to be had ({error}): build it by infra/horovod/build.sh, "
             "or set transformer.launcher=torch_distributor"
         ) from None
+    if not horovod.torch.nccl_built() and (_asks_for_gpus(spark) or torch.cuda.is_available()):
+        log.warning(
+            "Horovod was built without NCCL here: its ranks train on the CPU; set transformer.launcher=torch_distributor, "
+            "which takes the GPUs"
+        )
     # Horovod would replace our signal handlers and never restore them. Outside the main thread it could not even set them.
     gloo_run.register_shutdown_event = threading.Event
     with listening(_reached_by(spark)) as address, _failures_explained(output := io.StringIO()):
@@ -187,8 +195,7 @@ def _with_horovod(spark: SparkSession, task: TrainingTask, ranks: int) -> Traini
 def _with_torch_distributor(spark: SparkSession, task: TrainingTask, ranks: int) -> TrainingResult:
     from pyspark.ml.torch.distributor import TorchDistributor
 
-    has_gpus = bool(spark.conf.get("spark.executor.resource.gpu.amount", None))
-    distributor = TorchDistributor(num_processes=ranks, local_mode=_is_local(spark), use_gpu=has_gpus)
+    distributor = TorchDistributor(num_processes=ranks, local_mode=_is_local(spark), use_gpu=_asks_for_gpus(spark))
     with (
         listening(_reached_by(spark)) as address,
         _failures_explained(output := io.StringIO()),
@@ -198,6 +205,10 @@ def _with_torch_distributor(spark: SparkSession, task: TrainingTask, ranks: int)
         result = distributor.run(_torch_rank, task, address)
     assert isinstance(result, TrainingResult)
     return result
+
+
+def _asks_for_gpus(spark: SparkSession) -> bool:
+    return bool(spark.conf.get("spark.executor.resource.gpu.amount", None))
 
 
 _LAUNCHERS: dict[str, Callable[[SparkSession, TrainingTask, int], TrainingResult]] = {

@@ -1,5 +1,6 @@
 """Neighbours, SVD and NMF on a shop of three groups of items, whose customers buy from one group each."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -10,10 +11,12 @@ from pyspark.sql import DataFrame
 from clm_spark.models.ranker.alike import Nmf, NmfSettings, Svd, UserNeighbours, groups_of_items
 from clm_spark.models.ranker.histories import histories_at
 from clm_spark.models.ranker.knowledge import numbered, taste_vectors
-from clm_spark.models.ranker.learned import HISTORY, cut
+from clm_spark.models.ranker.learned import HISTORY
 from clm_spark.models.ranker.lines import histories_of, joined
 from clm_spark.models.ranker.lists import candidate_options, known_at
+from clm_spark.models.ranker.settings import CandidateSettings
 from clm_spark.models.ranker.sources import TASTES, blocks_of
+from clm_spark.tables.lake import Lake
 
 NUM_CUSTOMERS, GROUPS = 60, 3
 IN_GROUP = NUM_ITEMS // GROUPS
@@ -73,19 +76,20 @@ def test_nmf_finds_parts_that_rows_are_sums_of():
     assert np.isfinite(of_one_kind).all()
 
 
-def test_long_histories_are_cut_before_they_leave_the_workers(inputs):
+def test_long_histories_are_cut_before_they_are_gathered(inputs):
+    """One id may be that of a till: what is kept is what `histories_of` would keep of all of it."""
     whole = histories_at(inputs, [AS_OF]).select(*HISTORY)
-    for longest in (3, 100):
-        kept = cut(whole, longest)
-        assert {len(row["items"]) for row in kept.collect()} == {min(longest, 8)}
-        both = [
-            histories_of(
-                joined(rows.sort("customer_key").toArrow().to_batches()), num_items=NUM_ITEMS + 1, longest=longest
-            )
-            for rows in (whole, kept)
-        ]
-        for name in ("customers", "items", "ages", "units", "spent"):
-            np.testing.assert_array_equal(*(getattr(histories.bought, name) for histories in both))
+    assert {len(row["items"]) for row in whole.collect()} == {8}
+    settings = inputs.lake.settings
+    short = settings.with_section(settings.of(CandidateSettings).model_copy(update={"longest_history": 3}))
+    kept = histories_at(replace(inputs, lake=Lake(inputs.lake.spark, short)), [AS_OF]).select(*HISTORY)
+    assert {len(row["items"]) for row in kept.collect()} == {3}
+    both = [
+        histories_of(joined(rows.sort("customer_key").toArrow().to_batches()), num_items=NUM_ITEMS + 1, longest=3)
+        for rows in (whole, kept)
+    ]
+    for name in ("customers", "items", "ages", "units", "spent"):
+        np.testing.assert_array_equal(*(getattr(histories.bought, name) for histories in both))
 
 
 def test_categories_are_numbered_by_their_whole_names():

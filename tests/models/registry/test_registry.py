@@ -86,16 +86,20 @@ def test_curves_are_logged_by_epoch(opened, tmp_path):
 
     def save(path: str) -> None:
         local_path(path).mkdir(parents=True)
-        (local_path(path) / "curves.json").write_text('{"loss": [3.5, 2.5, 2.25]}')
+        (local_path(path) / "curves.json").write_text('{"loss": [2.25]}')
+        (local_path(path) / "holdout").mkdir()
+        (local_path(path) / "holdout" / "curves.json").write_text('{"loss": [3.5, 2.5]}')
 
     today.register("churn", "gbt", "v", save=save, params={}, metrics={"auc": 0.8}, inputs={}, metadata={})
     if isinstance(today.store, FolderStore):
         (entry,) = tmp_path.rglob("v.json")
-        assert json.loads(entry.read_text())["curves"] == {"loss": [3.5, 2.5, 2.25]}
+        assert json.loads(entry.read_text())["curves"] == {"loss": [2.25], "tested_loss": [3.5, 2.5]}
     else:
         (entry,) = today.store.client.search_model_versions("")
         logged = today.store.client.get_metric_history(entry.run_id, "loss")
-        assert [(each.step, each.value) for each in logged] == [(1, 3.5), (2, 2.5), (3, 2.25)]
+        assert [(each.step, each.value) for each in logged] == [(1, 2.25)]
+        tested = today.store.client.get_metric_history(entry.run_id, "tested_loss")
+        assert [(each.step, each.value) for each in tested] == [(1, 3.5), (2, 2.5)]
 
 
 def test_a_model_is_found_once_it_is_whole(opened, tmp_path):
