@@ -126,10 +126,13 @@ def _run_stale(spark: SparkSession, settings: Settings, *, parallel: int) -> lis
 def _resume(spark: SparkSession, settings: Settings, jobs: Sequence[Job], *, parallel: int) -> list[JobDone]:
     """What comes from outside first: what is new of it decides which other jobs hold."""
     done = _run_jobs(spark, settings, [job for job in jobs if job.takes_from_outside], parallel=parallel)
-    if exit_code(done):
+    failed = {each.job for each in done if each.status == "failed"}
+    if any(job.takes_raw and job.name in failed for job in jobs):
         return done
     holding = jobs_that_hold(Lake(spark, settings), jobs)
-    left = [job for job in jobs if not job.takes_from_outside and job.name not in holding]
+    # One that failed on the shop's files is tried once more, so that what follows from it is not begun.
+    done = [each for each in done if each.job not in failed]
+    left = [job for job in jobs if job.name in failed or not (job.takes_from_outside or job.name in holding)]
     left_out = [job.name for job in jobs if not job.takes_from_outside and job.name in holding]
     if left_out:
         out.print(f"left out, done before: {', '.join(left_out)}", highlight=False, soft_wrap=True)

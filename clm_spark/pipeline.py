@@ -124,7 +124,12 @@ JOBS = (
         reads=(t.INGESTED_BATCHES, t.EVENTS, t.IDENTITIES, t.BOT_DAYS, t.SESSIONS, t.WORKED_BATCHES),
         writes=(t.SESSIONS, t.WORKED_BATCHES),
     ),
-    Job("load_shop_facts", reads=(), writes=(t.ITEM_FACTS, t.CONTACT_PERMISSIONS), takes_files=True),
+    Job(
+        "load_shop_facts",
+        reads=(t.ITEM_FACTS, t.CONTACT_PERMISSIONS),
+        writes=(t.ITEM_FACTS, t.CONTACT_PERMISSIONS),
+        takes_files=True,
+    ),
     Job(
         "build_features",
         reads=(

@@ -128,7 +128,7 @@ def spread_over_cores(rows: DataFrame, *by: str) -> DataFrame:
 
 
 def num_tasks(spark: SparkSession) -> int:
-    """Tasks for rows that cost much each: one per core, and on a cluster as many as a shuffle has at least.
+    """Tasks for rows that cost much each: one per core, and on a cluster no fewer than a shuffle's partitions.
 
     A cluster may have few executors when a plan is made, and more when tasks wait for them.
     """

@@ -105,7 +105,7 @@ class TinyShop:
         def load(job: Job):
             def run(lake: Lake, settings) -> None:
                 self.begun.append(job.name)
-                self.does.get(job.name, own[job.name])(lake)
+                (self.does.get(job.name) or own[job.name])(lake)
 
             return run, "inputs -> outputs: a tiny job"
 
@@ -177,6 +177,23 @@ def test_a_failure_stops_what_depends_on_it_and_nothing_else(new_lake, monkeypat
             assert done["check_drift"].error is error
             assert (done["write_report"].status, done["write_report"].error) == ("failed", None), "not begun"
         assert shop.holding() == holding
+
+
+def test_a_file_of_the_shop_that_is_refused_stops_no_more_when_a_run_is_resumed(new_lake, monkeypatch):
+    shop = TinyShop(new_lake(), monkeypatch)
+    follows = Job("rank_categories", reads=(t.ITEM_FACTS,), writes=())
+    jobs = (*TINY[:2], Job("load_shop_facts", reads=(), writes=(t.ITEM_FACTS,), takes_files=True), follows)
+    shop.does = {"load_shop_facts": fails(SourceError("no row")), "rank_categories": lambda _: None}
+    done = cli._resume(shop.lake.spark, shop.lake.settings, jobs, parallel=1)
+    assert {each.job: each.status for each in done} == {
+        "ingest_events": "done", "check_drift": "done", "load_shop_facts": "failed", "rank_categories": "failed"
+    }  # fmt: skip
+    assert "rank_categories" not in shop.begun
+    assert exit_code(done) == 2
+    shop.does["load_shop_facts"] = lambda _: None
+    shop.begun.clear()
+    done = cli._resume(shop.lake.spark, shop.lake.settings, jobs, parallel=1)
+    assert (shop.begun, exit_code(done)) == (["ingest_events", "load_shop_facts", "rank_categories"], 0)
 
 
 @pytest.mark.parametrize(("flags", "expected"), [((), 3), (("--parallel", "1"), 1)])

@@ -81,15 +81,20 @@ def mean_figures(per_customer: DataFrame, *, within: Sequence[str] = ()) -> Data
     group = ["model", *within]
     metrics = [name for name in per_customer.columns if name not in (*group, "customer_id")]
     means = per_customer.groupBy(*group).agg(
-        F.count("*").alias("num_tested"),
+        *(F.count(name).alias(f"{name}_tested") for name in metrics),
         *(exact_mean(F.col(name)).alias(name) for name in metrics),
         *((F.stddev_samp(name) / F.sqrt(F.count(name))).alias(f"{name}_error") for name in metrics),
     )
     figures = (
-        F.struct(F.lit(name).alias("metric"), F.col(name).alias("value"), F.col(f"{name}_error").alias("error"))
+        F.struct(
+            F.lit(name).alias("metric"),
+            F.col(name).alias("value"),
+            F.col(f"{name}_error").alias("error"),
+            F.col(f"{name}_tested").alias("num_tested"),
+        )
         for name in metrics
     )
-    return means.select(*group, "num_tested", F.inline(F.array(*figures))).where(F.col("value").isNotNull())
+    return means.select(*group, F.inline(F.array(*figures))).where(F.col("value").isNotNull())
 
 
 def _gain(ranks: Column) -> Column:

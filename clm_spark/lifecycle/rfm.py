@@ -43,10 +43,8 @@ def rfm_scores(features: DataFrame, *, settings: RfmSettings) -> DataFrame:
         "num_orders": settings.num_orders,
         "net_revenue_cents": settings.net_revenue_cents,
     }
-    rows = bought
-    for name, given in limits.items():
-        if given is None:
-            rows = rows.crossJoin(F.broadcast(_fifths(bought, name)))  # one row
+    measured = [name for name, given in limits.items() if given is None]
+    rows = bought.crossJoin(F.broadcast(_fifths(bought, measured))) if measured else bought  # one row
     passed = {name: _num_passed(name, given) for name, given in limits.items()}
     scored = rows.withColumns(
         {
@@ -60,21 +58,26 @@ def rfm_scores(features: DataFrame, *, settings: RfmSettings) -> DataFrame:
     return scored.withColumn("cell", cell).select(RFM_SCORES.schema.names)
 
 
-def _fifths(rows: DataFrame, name: str) -> DataFrame:
-    """One row with `_<name>`: the lowest figures that a fifth of the customers, two, three and four fifths do not exceed.
+def _fifths(rows: DataFrame, names: Sequence[str]) -> DataFrame:
+    """One row with `_limits`: by name, the lowest figures that a fifth of the customers, two, three and four fifths do not exceed.
 
     From the different figures, each with the number of its customers: exact, and the same in every run.
     """
-    counted = rows.groupBy(name).agg(F.count("*").alias("_n"))
-    # One task sorts the different figures: days, orders and cents of a year.
-    so_far = F.sum("_n").over(Window.orderBy(name).rowsBetween(Window.unboundedPreceding, Window.currentRow))
-    upto = counted.withColumn("_upto", so_far).withColumn("_all", F.sum("_n").over(Window.partitionBy()))
-    limits = (F.min(F.when(F.col("_upto") >= F.ceil(share * F.col("_all")), F.col(name))) for share in FIFTHS)
-    return upto.agg(F.array(*limits).alias(f"_{name}"))
+    pairs = F.array(
+        *(F.struct(F.lit(name).alias("name"), F.col(name).cast("bigint").alias("figure")) for name in names)
+    )
+    counted = rows.select(F.inline(pairs)).groupBy("name", "figure").agg(F.count("*").alias("n"))
+    # One task per name sorts the different figures: days, orders and cents of a year.
+    of_name = Window.partitionBy("name")
+    so_far = F.sum("n").over(of_name.orderBy("figure").rowsBetween(Window.unboundedPreceding, Window.currentRow))
+    upto = counted.withColumns({"upto": so_far, "all": F.sum("n").over(of_name)})
+    limits = (F.min(F.when(F.col("upto") >= F.ceil(share * F.col("all")), F.col("figure"))) for share in FIFTHS)
+    by_name = upto.groupBy("name").agg(F.array(*limits).alias("limits"))
+    return by_name.agg(F.map_from_entries(F.collect_list(F.struct("name", "limits"))).alias("_limits"))
 
 
 def _num_passed(name: str, given: Sequence[int] | None) -> Column:
     """How many of the four limits a figure is above: 0 to 4."""
-    limits = [F.lit(limit) for limit in given] if given is not None else [F.col(f"_{name}")[at] for at in range(4)]
+    limits = [F.lit(limit) for limit in given] if given is not None else [F.col("_limits")[name][at] for at in range(4)]
     above = [(F.col(name) > limit).cast("int") for limit in limits]
     return above[0] + above[1] + above[2] + above[3]

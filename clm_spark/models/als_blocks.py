@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from clm_spark.models.top_k import Floats, Ints
-from clm_spark.session import num_tasks, persisted
+from clm_spark.session import persisted
 
 CUSTOMERS_A_BLOCK = 20_000  # a block is read by one task: its pairs and factors are some tens of MB
 BLOCK = pa.schema(
@@ -61,7 +61,7 @@ def blocks_from_pairs(pairs: DataFrame, items: Ints, *, num_blocks: int, rank: i
 
     grouped = asked.groupBy("block").applyInArrow(block_of, COLUMNS)
     # By number, not by hash: few blocks must not meet in one task. In order, so that sums are the same in every run.
-    tasks = min(num_blocks, num_tasks(pairs.sparkSession))
+    tasks = min(num_blocks, pairs.sparkSession.sparkContext.defaultParallelism)
     return grouped.repartitionByRange(tasks, "block").sortWithinPartitions("block")
 
 
@@ -96,7 +96,7 @@ def blocks_of(batches: Batches, rank: int) -> Iterator[Block]:
 
 def sum_over_blocks(blocks: DataFrame, add: Callable[[Matrix, Block], None], *, shape: tuple[int, int]) -> Matrix:
     """A matrix of that shape, to which `add` adds what each block has for it; it must fit into the driver."""
-    most_tasks, rank = num_tasks(blocks.sparkSession), shape[1]
+    most_tasks, rank = blocks.sparkSession.sparkContext.defaultParallelism, shape[1]
     num_bytes = shape[0] * rank * 4
     num_slices = max(most_tasks, -(-num_bytes // MOST_BYTES_A_SLICE))
 

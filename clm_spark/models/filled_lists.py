@@ -68,11 +68,6 @@ def filled_up(
     return _with_fillers_words(placed, popular)
 
 
-def listed_items(inputs: Inputs) -> DataFrame:
-    """One row per item that can stand in a list, as `item_id`: of the vocabulary, and those that lists are filled up from."""
-    return inputs.read(ITEM_VOCABULARY).select("item_id").union(popular_items(inputs).select("item_id")).distinct()
-
-
 def taken_items(inputs: Inputs) -> DataFrame:
     """A row per customer and item taken to by the morning: `customer_id`, `item_id`, some pairs more than once.
 

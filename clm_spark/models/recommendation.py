@@ -17,7 +17,7 @@ from clm_spark.features.customers import ONE_DAY
 from clm_spark.features.labels import bought_items
 from clm_spark.features.panel import tested_from
 from clm_spark.models.comparison import stacked
-from clm_spark.models.filled_lists import filled_up, listed_items, taken_items
+from clm_spark.models.filled_lists import filled_up, taken_items
 from clm_spark.models.list_slices import ListComparison, slice_figures
 from clm_spark.models.recommender import list_length
 from clm_spark.models.registry import ModelVersion, fingerprint
@@ -139,7 +139,7 @@ class Recommendation(Task):
             named = candidates.withColumns(
                 {"as_of": F.lit(day), "source": source, "is_ranked": is_ranked, "model_version": F.lit(served.version)}
             )
-            with persisted(with_facts(named, lake, listed_items(asked))) as known:
+            with persisted(named) as listed, persisted(with_facts(listed, lake)) as known:
                 on_surfaces = ruled(known, lake.settings)  # for each of the two: three rows a candidate are not kept
                 for table, rows in (
                     (ITEM_RECOMMENDATIONS, lists_of(on_surfaces)),

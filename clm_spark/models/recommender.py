@@ -30,8 +30,9 @@ class Recommender(Model):
 
         What a recommender does not know to be seen is taken out later, and its own next items move up.
         """
-        settings = inputs.settings
-        length = num_candidates(settings) if settings.recommend.hide_seen else list_length(settings)
+        settings, length = inputs.settings, list_length(inputs.settings)
+        if settings.recommend.hide_seen:
+            length = max(length, num_candidates(settings))
         return self.lists(path, inputs, length=length)
 
     def explain(self, path: str, inputs: Inputs, *, outcome: str) -> DataFrame:

@@ -8,7 +8,7 @@ from clm_spark.settings.section import Section, Seed
 
 
 class EvaluationSettings(Section):
-    """The test of every task's entrants, and the bootstrap that decides between the best of them and the incumbent."""
+    """The test of every task's entrants, and the bootstrap that decides between them and the incumbent."""
 
     replicates: Annotated[int, Field(ge=50)] = Field(500, description="bootstrap samples of the tested customers")
     max_customers: Annotated[int, Field(ge=100)] = Field(

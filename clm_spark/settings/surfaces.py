@@ -1,9 +1,9 @@
 """Where lists are shown, and the business rules of each place."""
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from clm_spark.settings.section import MOST_LISTED, NumItems, Section
 
@@ -21,6 +21,16 @@ def _is_band(band: tuple[float, float] | None) -> tuple[float, float] | None:
     if band is not None and not 0 <= band[0] < band[1]:
         raise ValueError(f"expected the lower limit before the upper one, came {list(band)}")
     return band
+
+
+def _is_all_or_number(places: Any) -> Any:
+    is_number = isinstance(places, int) and not isinstance(places, bool) and 0 <= places <= MOST_LISTED
+    if not (is_number or places == "all"):
+        raise ValueError(f"expected a number of places from 0 to {MOST_LISTED}, or all")
+    return places
+
+
+MinNew = Annotated[int | Literal["all"], BeforeValidator(_is_all_or_number)]
 
 
 class SurfaceSettings(Section):
@@ -50,7 +60,7 @@ class SurfaceSettings(Section):
     )
     max_per_category: NumItems | None = Field(None, description="items of one category in a list")
     max_per_brand: NumItems | None = Field(None, description="items of one brand, by silver.item_facts, in a list")
-    min_new: NumPlaces | Literal["all"] = Field(
+    min_new: MinNew = Field(
         0, description="places of a list that items bought in the last 365 days may not take; all: none of them"
     )
     sponsored_places: Annotated[tuple[int, ...], AfterValidator(_rise)] = Field(
@@ -76,7 +86,7 @@ class ProductPageSettings(SurfaceSettings):
     """Beside a product: what the customer has not bought in the last 365 days."""
 
     length: NumPlaces | None = 10
-    min_new: NumPlaces | Literal["all"] = "all"
+    min_new: MinNew = "all"
 
 
 class SurfacesSettings(Section):

@@ -80,6 +80,10 @@ def test_the_digest_names_what_decides_rows():
             ["--set surfaces.email.permission= has no value", "=null for none"],
         ),
         (lambda: load("surfaces.email.permission=''"), ["surfaces.email.permission", "at least 1 character"]),
+        (
+            lambda: load("surfaces.home.min_new=ALL"),
+            ["surfaces.home.min_new: ", "from 0 to 10000, or all", "got 'ALL'"],
+        ),
         (lambda: load("surfaces.home.length=3000000000"), ["surfaces.home.length", "less than or equal to 10000"]),
         (lambda: load(as_of="yesterday"), ["as_of", "yesterday"]),
         (lambda: load(profile="moon"), ["profile 'moon' is unknown", "local"]),

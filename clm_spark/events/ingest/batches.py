@@ -24,7 +24,6 @@ from clm_spark.events.ingest.duplicates import MAX_SHIFT, Changed, new_events
 from clm_spark.events.ingest.history import as_begun, warn_of_late_end
 from clm_spark.events.ingest.parse import typed_records
 from clm_spark.events.ingest.validation import IS_REJECTED, Span, ValidationSummary, summarized, validation_results
-from clm_spark.session import spread_over_cores
 from clm_spark.settings import Settings
 from clm_spark.sources.source import RawFile, Source, records_of, with_line_numbers
 from clm_spark.tables.catalog import COUNTS, EVENTS, INGESTED_BATCHES, INGESTED_FILES, RAW_EVENTS, REJECTED_EVENTS
@@ -268,4 +267,4 @@ def _raw_records(lake: Lake, source: Source, batch: Batch) -> DataFrame:
 def _spread(raw: DataFrame) -> DataFrame:
     """Spread records over all cores: one compressed file, or one Parquet row group, is one task."""
     cores = raw.sparkSession.sparkContext.defaultParallelism
-    return spread_over_cores(raw) if raw.rdd.getNumPartitions() < cores else raw
+    return raw.repartition(cores) if raw.rdd.getNumPartitions() < cores else raw

@@ -132,20 +132,27 @@ def asked_facts(settings: Settings) -> list[Table]:
 def shown_items(lake: Lake) -> DataFrame:
     """The rows of gold.item_vocabulary without the items that no list may show: sold out, or excluded by the shop.
 
-    Raises `SettingsError` where the settings name a file of items that no run has read for the day.
+    Raises `SettingsError` where the settings name a file of items that no run has read for the day; of a past day, before the
+    first that has one, nothing is known.
     """
-    items = lake.read_as_of(ITEM_VOCABULARY)
+    items, as_of = lake.read_as_of(ITEM_VOCABULARY), lake.settings.as_of
     if lake.settings.shop_facts.items is None:
         return items
-    check_made(lake, ITEM_FACTS)
+    try:
+        check_made(lake, ITEM_FACTS)
+    except SettingsError:
+        if not lake.exists(ITEM_FACTS) or lake.read(ITEM_FACTS).where(F.col("as_of") > F.lit(as_of)).isEmpty():
+            raise
+        log.warning(
+            "%s has no row as of %s: sold-out and excluded items of that day are not known", ITEM_FACTS.title, as_of
+        )
+        return items
     hidden = rows_made(lake, ITEM_FACTS).where(is_sold_out() | is_excluded())
     return items.join(hidden, on="item_id", how="left_anti")
 
 
-def with_facts(candidates: DataFrame, lake: Lake, listed: DataFrame) -> DataFrame:
-    """Add to rows by customer_id and item_id what the rules ask for; null where it is not known.
-
-    `listed` has the `item_id` of all items that are among the candidates: some more than recommend.max_items at most.
+def with_facts(candidates: DataFrame, lake: Lake) -> DataFrame:
+    """Add to rows by customer_id and item_id what the rules ask for; null where it is not known. Reads the candidates twice.
 
     `category`, `brand`, `num_in_stock`, `is_excluded`, `is_sponsored`, `price_cents`; `bought_days_ago`, `gap_days`
     (usual days between two purchases) and `num_impressions` of the last 30 days; `usual_price_cents` and `channels`.
@@ -160,7 +167,9 @@ def with_facts(candidates: DataFrame, lake: Lake, listed: DataFrame) -> DataFram
     )
     known = candidates.join(of_pairs, on=["customer_id", "item_id"], how="left")
     items = _items(lake)
-    # Sent to the workers: joined by item, the candidates of one popular item would meet in one task.
+    # Sent to the workers: joined by item, the candidates of one popular item would meet in one task. They are of the
+    # vocabulary, or of the popular ones that lists are filled up from: some more than recommend.max_items at most.
+    listed = candidates.select("item_id").distinct()
     known = known.join(F.broadcast(items.join(listed, on="item_id", how="left_semi")), on="item_id", how="left")
     # By the category that an item has by now: a pair keeps that of its last day, and categories are renamed.
     by_now = items.select("item_id", F.col("category").alias("_by_now"))

@@ -109,6 +109,8 @@ def _full_caps(groups: pa.Array, most: pa.Array) -> pa.Array:
     names = [name for name in RULES if name in CAPS]
 
     def of_list(candidates: list[list[str | None] | None], limits: list[int | None]) -> list[str | None]:
+        if limits.count(None) == len(limits):
+            return [None] * len(candidates)
         num_kept: Counter[tuple[str, str]] = Counter()
         full = list[str | None]()
         for by_cap in candidates:
@@ -123,7 +125,8 @@ def _full_caps(groups: pa.Array, most: pa.Array) -> pa.Array:
             full.append(over)
         return full
 
-    found = map(of_list, groups.to_pylist(), most.to_pylist())
+    # A list at a time: as Python's objects those of a batch would take some times the batch.
+    found = (of_list(of.as_py(), limits.as_py()) for of, limits in zip(groups, most, strict=True))
     return pa.array(found, pa.list_(pa.string()))
 
 

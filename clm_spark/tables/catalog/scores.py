@@ -197,12 +197,22 @@ MODEL_METRICS = Table(
         Column("low", DOUBLE, "lower bound of its 95 % interval, by bootstrap over customers", nullable=True),
         Column("high", DOUBLE, "upper bound of it", nullable=True),
         Column("lead", DOUBLE, "value less the incumbent's, on the same customers; null: no incumbent", nullable=True),
-        Column("lead_low", DOUBLE, "lower bound of its 95 % interval: above 0 replaces the incumbent", nullable=True),
+        Column(
+            "lead_low",
+            DOUBLE,
+            "lower bound of its 95 % interval, which holds for all models together; the best above 0 replaces the incumbent",
+            nullable=True,
+        ),
         Column("lead_high", DOUBLE, "upper bound of it", nullable=True),
         Column(
             "behind", DOUBLE, "the champion's value less this one's, same customers; null: the champion", nullable=True
         ),
-        Column("behind_low", DOUBLE, "lower bound of its 95 % interval: above 0 is beyond chance", nullable=True),
+        Column(
+            "behind_low",
+            DOUBLE,
+            "lower bound of its 95 % interval, which holds for all models together: above 0 is beyond chance",
+            nullable=True,
+        ),
         Column("behind_high", DOUBLE, "upper bound of it", nullable=True),
         count("num_tested", "customers in the test"),
         Column(

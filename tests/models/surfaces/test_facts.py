@@ -66,10 +66,7 @@ def test_facts_come_from_what_was_known_of_pair_item_and_customer(lake, candidat
         {"customer_id": "a", "channel": "sms", "is_allowed": False},
         {"customer_id": "stranger", "channel": "sms", "is_allowed": True},
     )  # fmt: skip
-    found = {
-        (row.customer_id, row.item_id): row
-        for row in with_facts(candidates, lake, candidates.select("item_id").distinct()).collect()
-    }
+    found = {(row.customer_id, row.item_id): row for row in with_facts(candidates, lake).collect()}
     assert len(found) == 6
     assert found["a", "other loose"].gap_days == 14.0, "items without a category are a group of their own"
     milk, fridge, new = found["a", "milk"], found["a", "fridge"], found["a", "new"]
@@ -84,7 +81,7 @@ def test_facts_come_from_what_was_known_of_pair_item_and_customer(lake, candidat
 
 
 def test_where_nothing_is_known_all_candidates_stay(lake, candidates):
-    rows = with_facts(candidates, lake, candidates.select("item_id").distinct()).collect()
+    rows = with_facts(candidates, lake).collect()
     assert len(rows) == 6
     added = [name for name in rows[0].asDict() if name not in ("customer_id", "item_id")]
     assert {"category", "num_in_stock", "channels", "gap_days"} <= {*added}
