@@ -89,7 +89,10 @@ def verdict(found: pd.DataFrame, *, metric: str) -> str:
     if models.empty or baselines.empty:
         return ""
     ours, theirs = first_line(models), first_line(baselines)
+    is_known = ours.is_champion and pd.notna(theirs.behind_low)  # how far the baseline is behind what is served
     word = "beats" if ours.value > theirs.value else "does not beat"
+    if word == "beats" and is_known and theirs.behind_low <= 0:
+        word = "is ahead of, but not beyond chance,"
     champion = next((row.model for row in lines(found) if row.is_champion), None)
     served = f" Served: {words(champion)}." if champion else ""
     return (

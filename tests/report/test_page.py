@@ -2,6 +2,7 @@ import re
 from datetime import date, timedelta
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 from pyspark.sql import functions as F
 
@@ -9,6 +10,7 @@ from clm_spark.errors import TooLittleDataError
 from clm_spark.job import run_job
 from clm_spark.jobs import write_report
 from clm_spark.report.figures import cells_of_rfm, leaving_by_decile
+from clm_spark.report.metrics import verdict
 from clm_spark.report.page import page_from_tables
 from clm_spark.report.place import report_path
 from clm_spark.tables import catalog as t
@@ -122,6 +124,21 @@ def test_every_section_says_what_the_tables_say(page, small_shop):
     assert {place: words for place, words in missing.items() if words} == {}
     assert "Nothing to show" not in page
     assert "nan" not in " ".join(outline.text.values()).lower().split()
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "behind_low", "said"),
+    [
+        (0.7, 0.6, 0.01, "It beats the baseline"),
+        (0.7, 0.6, -0.01, "It is ahead of, but not beyond chance, the baseline"),
+        (0.7, 0.6, None, "It beats the baseline"),
+        (0.6, 0.7, None, "It does not beat the baseline"),
+    ],
+)
+def test_a_lead_that_may_be_chance_is_called_one(ours, theirs, behind_low, said):
+    columns = ["model", "metric", "value", "is_baseline", "is_champion", "behind_low"]
+    rows = [("gbt", "auc", ours, False, True, None), ("longest_silence", "auc", theirs, True, False, behind_low)]
+    assert said in verdict(pd.DataFrame(rows, columns=columns), metric="auc")
 
 
 def test_the_page_needs_nothing_else_and_can_be_heard(page):
