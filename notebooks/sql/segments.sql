@@ -1,4 +1,4 @@
--- Who the customers are: the segments of the last day, in the order of revenue that they had when they were first made.
+-- Who the customers are: the segments of the last day, in the order of revenue that they began with.
 SELECT
     segment,
     name,
