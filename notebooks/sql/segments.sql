@@ -1,4 +1,4 @@
--- Who the customers are: the segments of the last day, in the order of revenue that they began with.
+-- Who the customers are: the segments of the last day, by revenue when they were first made.
 SELECT
     segment,
     name,
