@@ -11,11 +11,10 @@ def share_to_draw(most: int, num_rows: int) -> float:
     return min(1.0, (1.1 * most + 100) / max(1, num_rows))
 
 
-def is_low(draw: Column, most: int, num_rows: int) -> Column:
+def is_among_lowest(draw: Column, most: int, num_rows: int) -> Column:
     """Whether a row is among those from which the `most` with the lowest `draw` are taken: a 64-bit hash, of `num_rows` rows.
 
-    A sort for the lowest few carries as many rows of every partition to one task: of what is filtered by this before, they
-    are few in all.
+    Filter by it before `orderBy(draw).limit(most)`: without a filter Spark sends `most` rows of every partition to one task.
     """
     share = share_to_draw(most, num_rows)
     return F.lit(True) if share == 1.0 else draw < F.lit(int(share * NUM_HASHES) - NUM_HASHES // 2)
@@ -23,5 +22,5 @@ def is_low(draw: Column, most: int, num_rows: int) -> Column:
 
 def drawn(rows: DataFrame, draw: Column, key: str, *, most: int) -> DataFrame:
     """The `most` rows with the lowest `draw`, a 64-bit hash; of equal ones by `key`. Counts the rows first."""
-    few = rows.where(is_low(draw, most, rows.count()))
+    few = rows.where(is_among_lowest(draw, most, rows.count()))
     return few.orderBy(draw, key).limit(most)

@@ -121,7 +121,7 @@ def sum_over_blocks(blocks: DataFrame, add: Callable[[Matrix, Block], None], *, 
     if most_tasks * num_bytes <= MOST_BYTES_AT_DRIVER:
         return keep(_added(partials.toArrow()).to_pylist())
     with persisted(partials.groupBy("slice").applyInArrow(_added, PARTIAL)) as sums:
-        sums.count()  # all slices at once; a partition at a time they come to the driver, and each would be made as late
+        sums.count()  # computes all partitions in parallel; the iterator below would compute one after the other
         return keep(row.asDict() for row in sums.toLocalIterator())
 
 

@@ -56,7 +56,7 @@ def elect(
     num_tested = min((figure.num_tested for figure in deciding), default=0)
     if challengers and num_tested < FEWEST_CUSTOMERS:
         log.warning(
-            "the incumbent stays: %d customers were tested, of fewer than %d nothing is told from chance",
+            "the incumbent stays: %d customers were tested, and with fewer than %d a lead cannot be told from chance",
             num_tested,
             FEWEST_CUSTOMERS,
         )

@@ -9,7 +9,7 @@ from pyspark import Broadcast
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from clm_spark.draws import is_low
+from clm_spark.draws import is_among_lowest
 from clm_spark.errors import TooLittleDataError
 from clm_spark.machine import give_memory_back
 from clm_spark.models.ranker.candidates import candidates_of
@@ -66,8 +66,8 @@ def _drawn(histories: DataFrame, most: int, seed: int) -> DataFrame:
     counted = histories.agg(F.count("*").alias("all"), F.count_if(has_bought).alias("buyers")).head()
     assert counted is not None
     buyers = min(counted["buyers"], most)
-    looked = is_low(draw, most - buyers, counted["all"] - counted["buyers"]) if buyers < most else F.lit(False)
-    few = histories.where(F.when(has_bought, is_low(draw, most, counted["buyers"])).otherwise(looked))
+    looked = is_among_lowest(draw, most - buyers, counted["all"] - counted["buyers"]) if buyers < most else F.lit(False)
+    few = histories.where(F.when(has_bought, is_among_lowest(draw, most, counted["buyers"])).otherwise(looked))
     return few.orderBy(~has_bought, draw, "customer_key").select(*HISTORY).limit(most)
 
 
