@@ -4,9 +4,11 @@
 trains without the items that validate (of Beauty and MovieLens each user's last but one, of Retailrocket and Ta-Feng
 the last one known of some) until their NDCG@10 stops rising. Then it trains anew, with these items, for as many epochs as
 that took, and ranks all items for what came next, which neither training saw: for Beauty
-and MovieLens the user's last item, among those that the user had not taken before, for Ta-Feng the items of the last basket. `--set epochs=40` tries another
-setting, `--validate` stops before the test, `--once` tests the model that validation chose, as papers do, without training
-anew. `--checkpoints FOLDER` keeps one of each epoch there: run again after a kill, a long training goes on from it.
+and MovieLens the user's last item, among those that the user had not taken before, for Ta-Feng the items of the last basket.
+
+`--set epochs=40` tries another setting, `--validate` stops before the test, `--once` tests the model that validation chose, as
+papers do, without training anew. `--epochs 21` leaves validation out: it trains for as many epochs as that of an earlier seed
+chose, and tests. `--checkpoints FOLDER` keeps one of each epoch there: run again after a kill, a long training goes on from it.
 `--pieces` trains on all of a sequence that is longer than `max_length`, in pieces of that length, where otherwise its last
 items are looked at; validation then looks at the last item of every piece, so its figures are beside those of other pieces alone. Without the data nothing is done.
 """
@@ -107,9 +109,12 @@ def main() -> None:
     parser.add_argument(
         "--once", action="store_true", help="test the model that validation chose, without training anew"
     )
+    parser.add_argument("--epochs", type=int, help="as an earlier seed's validation chose: train for so many, and test")
     parser.add_argument("--checkpoints", type=Path, metavar="FOLDER", help="where a training is kept, epoch by epoch")
     parser.add_argument("--pieces", action="store_true", help="train on all of long sequences, cut into pieces")
     asked = parser.parse_args()
+    if asked.epochs is not None and (asked.validate or asked.once):
+        parser.error("--epochs leaves out the validation that --validate and --once are about")
     names, read = SETS[asked.data]
     missing = [name for name in names if not (asked.folder / name).exists()]
     if missing:
@@ -129,24 +134,21 @@ def main() -> None:
     for seed in asked.seeds:
         settings = TransformerSettings.model_validate({**plain, "seed": seed})
         began = time.monotonic()
-        print(f"seed {seed}, without the items that validate:")
-        validated = trained(asked_of, settings, settings.epochs, in_pieces=asked.pieces, checkpoints=kept)
-        print(
-            f"  best NDCG@10 {max(validated.ndcgs):.4f} after {validated.best_epoch} epochs, {validated.seconds:.0f} s, "
-            f"{validated.items_per_second:,.0f} items/s, waited for data {validated.stall_share:.1%} of the time"
-        )
+        epochs, result = asked.epochs, None
+        if epochs is None:
+            print(f"seed {seed}, without the items that validate:")
+            result = trained(asked_of, settings, settings.epochs, in_pieces=asked.pieces, checkpoints=kept)
+            epochs = result.best_epoch
+            print(
+                f"  best NDCG@10 {max(result.ndcgs):.4f} after {epochs} epochs, {result.seconds:.0f} s, "
+                f"{result.items_per_second:,.0f} items/s, waited for data {result.stall_share:.1%} of the time"
+            )
         if asked.validate:
             continue
-        result = validated
-        if not asked.once:
+        if result is None or not asked.once:
             print(f"seed {seed}, with them:")
-            result = trained(
-                asked_of,
-                settings.model_copy(update={"patience": None}),
-                validated.best_epoch,
-                in_pieces=asked.pieces,
-                checkpoints=kept,
-            )
+            settings = settings.model_copy(update={"patience": None})
+            result = trained(asked_of, settings, epochs, in_pieces=asked.pieces, checkpoints=kept)
         found.append(figures_of(result, asked_of))
         told = ", ".join(f"{metric} {value:.4f}" for metric, value in found[-1].items())
         print(f"  {told}; {time.monotonic() - began:.0f} s in all", flush=True)

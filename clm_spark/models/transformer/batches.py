@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from clm_spark.models.transformer.data import OF_EACH_EVENT, Bools, Events, Ints, Shard, pad
+from clm_spark.models.transformer.data import OF_EACH_EVENT, Bools, Events, Floats, Ints, Shard, pad
 
 BLUR = 0.05  # of a length, so that an epoch does not put the same customers together as the one before
 GOLDEN_RATIO = 0.6180339887498949  # its multiples less their whole parts lie far from each other
@@ -116,8 +116,7 @@ class Epoch:
         ordered = []
         for part, possible in zip(self.shard.parts, self._possible, strict=True):
             usable = np.flatnonzero(possible)
-            noise = part.random(self.seed, self.number).uniform(1 - BLUR, 1 + BLUR, len(usable))
-            blurred = 2 * part.lengths[usable] * noise
+            blurred = 2 * part.lengths[usable] * _noise(part.lengths[usable], part.random(self.seed, self.number))
             order = np.argsort(blurred)
             ordered.append((usable[order], np.rint(blurred[order]).astype(np.int64)))
         return ordered
@@ -146,6 +145,16 @@ class Epoch:
             batches = (places / num_customers * self.num_batches).astype(np.int64)
             members.append(np.split(usable, np.searchsorted(batches, np.arange(1, self.num_batches))))
         return members
+
+
+def _noise(lengths: Ints, random: np.random.Generator) -> Floats:
+    """From 1 - BLUR to 1 + BLUR, for those of one length at even distances in random order: alike in parts that are alike."""
+    order = np.lexsort((random.random(len(lengths)), lengths))
+    first, after = (np.searchsorted(lengths[order], lengths, side) for side in ("left", "right"))
+    places = np.empty(len(lengths))
+    places[order] = np.arange(len(lengths))
+    noise: Floats = 1 - BLUR + 2 * BLUR * (places - first + 0.5) / (after - first)
+    return noise
 
 
 def read_ahead(batches: Iterable[Batch], ahead: int = READ_AHEAD) -> Iterator[Batch]:

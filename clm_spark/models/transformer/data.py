@@ -17,6 +17,7 @@ from clm_spark.errors import ContractError
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 # n x 4, oldest first: item index, and the numbers of the kind, of the time gap and of the price band. A rank holds those
 # of all its customers: 16 bytes an event.
 Events = NDArray[np.int32]

@@ -116,6 +116,14 @@ def test_ranks_have_about_as_many_customers_of_each_batch(tmp_path):
     assert nums.sum(axis=0).std() < 4
 
 
+def test_ranks_whose_customers_are_all_as_long_have_as_many_of_each_batch(tmp_path):
+    """Of long sequences, which differ by many half items; if the order were drawn for each alone, halves of 120 would be 3 away."""
+    write_sequences(tmp_path, [tuple(range(1, 52))] * 3200)
+    pair = epochs_of(shards_of(tmp_path, 0, ranks=2), batch_size=240)
+    nums = np.array([[int(batch.is_asked.any(axis=1).sum()) for batch in epoch] for epoch in pair])
+    assert np.abs(nums - nums.mean(axis=0)).max() <= 2
+
+
 def test_batches_of_customers_who_are_all_as_long_are_of_one_size(tmp_path):
     write_sequences(tmp_path, [(1, 2)] * 1600)
     (epoch,) = epochs_of(shards_of(tmp_path, 0, ranks=1), batch_size=8)
