@@ -64,7 +64,16 @@ class Contest:
     @cached_property
     def versions(self) -> dict[str, str]:
         """The version that each entrant would be registered as."""
-        return {model.name: version_of(model, self.task, self.split) for model in self.entrants}
+        before = self.before
+        return {
+            model.name: version_of(
+                model,
+                self.task,
+                self.split,
+                goes_on_from=before.version if before and before.model == model.name else "",
+            )
+            for model in self.entrants
+        }
 
     @cached_property
     def name(self) -> str:
@@ -137,7 +146,7 @@ class Contest:
         for model in self.entrants:
             path = self.registry.staging(f"{self.task.name}/{self.lake.settings.as_of}/{model.name}")
             try:
-                model.fit(self.split.past, path, incumbent=self._in_use(model))
+                model.fit(self.split.past, path, incumbent=self._in_use(model, is_tested=True))
                 answers[model.name] = model.score(path, self.split.test)
             except ModelError as error:
                 log.warning("%s takes no part: %s", model.name, error)
@@ -200,16 +209,18 @@ class Contest:
         if self.split.now is self.split.past:
             files.move(holdout, path)  # what was tested has seen all there is
             return
-        model.fit(self.split.now, path, holdout=holdout, incumbent=self._in_use(model))
+        model.fit(self.split.now, path, holdout=holdout, incumbent=self._in_use(model, is_tested=False))
         if model.is_fitted:
             files.move(holdout, f"{path}/{HOLDOUT}")
 
-    def _in_use(self, model: Model) -> str | None:
-        """The folder of the version in use that the model goes on from."""
+    def _in_use(self, model: Model, *, is_tested: bool) -> str | None:
+        """The folder of the version in use that the model goes on from: what is tested, from what has not seen the tested days."""
         if self.task.keeps_numbers:
             return self._numbered_by
         incumbent = self.incumbent
-        return incumbent.version.path if incumbent and incumbent.model.name == model.name else None
+        if incumbent is None or incumbent.model.name != model.name:
+            return None
+        return incumbent.path if is_tested else incumbent.version.path
 
     @cached_property
     def _numbered_by(self) -> str | None:
@@ -278,14 +289,15 @@ def _with_columns_of(table: Table, rows: DataFrame) -> DataFrame:
     return rows.withColumns({column.name: F.lit(None).cast(column.type) for column in unused}) if unused else rows
 
 
-def version_of(model: Model, task: Task, split: Split) -> str:
+def version_of(model: Model, task: Task, split: Split, *, goes_on_from: str = "") -> str:
     """The version that training on these rows makes, from rows, settings and code: the same whenever it runs.
 
-    A rule that fits nothing has no day.
+    A rule that fits nothing has no day. A model that goes on from the version in use depends on that one, too.
     """
     settings = split.now.settings
     asked = [settings.of(task.section).model_dump_json()] if task.section else []
     parts = [model.code(), *asked, *model.settings_used(settings)]
+    parts += [goes_on_from] if goes_on_from and model.goes_on else []
     if not model.is_fitted:
         return f"{model.name}-{digest(*parts)[:10]}"
     return f"{model.name}-{split.now.as_of}-{digest(split.fingerprint, *parts)[:10]}"

@@ -102,14 +102,15 @@ class Model(ABC):
     is_rule: ClassVar[bool] = False  # nothing is trained but, at most, the calibration of its figure
     may_serve: ClassVar[bool] = True  # False: a floor that is only compared with
     is_optional: ClassVar[bool] = False  # takes part only where `evaluation.take_in` names it
+    goes_on: ClassVar[bool] = False  # from the version in use, so that what it becomes depends on that
 
     @abstractmethod
     def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:
         """Train on `inputs` and write the fitted model into the folder at `path`, a URL.
 
         `holdout` is the folder of this model as it was tested: training may go on from it. `incumbent` is the folder of
-        the model in use, where that is one of the same name, or the task keeps numbers: those that its answers bear may
-        be taken over.
+        the model in use, where that is one of the same name: training may go on from it, too, since it has seen nothing
+        that is tested. Or the task keeps numbers: those that its answers bear may be taken over.
         """
 
     @abstractmethod

@@ -37,7 +37,7 @@ SETTINGS = {
     },
     "movielens": {
         "width": 256, "layers": 2, "heads": 4, "max_length": 200, "steps": 200, "dropout": 0.3, "batch_size": 64,
-        "negatives": 0, "precision": "bf16", "epochs": 22, "patience": 22, "rate": "cosine",
+        "negatives": 0, "frequent_negatives": 0.0, "precision": "bf16", "epochs": 22, "patience": 22, "rate": "cosine",
     },
     "tafeng": {
         "width": 64, "layers": 1, "heads": 2, "max_length": 100, "steps": 48, "dropout": 0.3, "batch_size": 64,

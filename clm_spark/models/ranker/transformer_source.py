@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from clm_spark.errors import ModelError, UserError, in_a_line
 from clm_spark.models.ranker.lines import Ints, Lines, Singles
+from clm_spark.signals import raise_if_stopped
 
 Files = Mapping[str, bytes]
 MODULES = (
@@ -36,11 +37,12 @@ SCATTER = np.uint64(0x9E3779B97F4A7C15)  # odd, so that different numbers stay d
 def trained(bought: Lines, settings: Any) -> Files:
     """The files of a network trained in this process by `TransformerSettings`. Raises `ModelError` without torch.
 
-    Its item indices are the lines' plus one.
+    Its item indices are the lines' plus one. Of the settings, those that need more than purchases do nothing here:
+    `purchase_epochs`, `item_categories`, `item_text`.
     """
     try:
         from clm_spark.models.transformer.data import shard_of
-        from clm_spark.models.transformer.ranks import OneRank
+        from clm_spark.models.transformer.ranks import OneRank, one_at_a_time
         from clm_spark.models.transformer.task import Training
         from clm_spark.models.transformer.train import train_on
     except ImportError as error:
@@ -52,7 +54,9 @@ def trained(bought: Lines, settings: Any) -> Files:
     shard = shard_of(events, lengths[lengths > 0], max_length=settings.max_length + 1)
     plan = Training(num_items=bought.num_items, settings=settings, epochs=settings.epochs)
     try:
-        return train_on(shard, plan, OneRank()).files
+        with one_at_a_time:
+            raise_if_stopped()  # while it waited
+            return train_on(shard, plan, OneRank(), show=lambda _: raise_if_stopped()).files
     except UserError:
         raise
     except Exception as error:  # torch has many of its own, such as for memory and for compilers that are not there

@@ -101,11 +101,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Shard:
-    """One rank's parts of the customers; `num_sequences` counts those of all ranks."""
+    """One rank's parts of the customers."""
 
     parts: tuple[Part, ...]
-    num_sequences: int
     max_length: int
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
 
     def counts(self, num_items: int) -> Ints:
         """How often each item index stands in the rank's sequences, from 0 to `num_items`."""
@@ -118,7 +120,7 @@ class Shard:
         """As `Part.split`: what is trained on, and the sequences of the customers who validate, up to what is asked."""
         both = [part.split(share, seed, kind) for part in self.parts]
         validated = [kept[n] for _, kept in both for n in range(len(kept))]
-        return Shard(tuple(trained for trained, _ in both), self.num_sequences, self.max_length), validated
+        return Shard(tuple(trained for trained, _ in both), self.max_length), validated
 
 
 def read_shard(
@@ -130,9 +132,12 @@ def read_shard(
     ranks: int,
     max_length: int,
     kinds: Sequence[str] = (),
+    since: date | None = None,
     storage_options: Mapping[str, str] | None = None,
 ) -> Shard:
     """The rank's parts of the rows of `as_of`: a run of rows over the files in the order of their names.
+
+    With `since` only those of customers whose last event is of that day or later, or of unknown time.
 
     Only row groups that hold such rows are read, of each sequence only its last `max_length` events are kept. `kinds`
     are numbered from 1 on.
@@ -144,10 +149,10 @@ def read_shard(
     bounds = [num_sequences * number // num_parts for number in range(first, last + 1)]
     chunks: dict[int, list[tuple[Events, Ints]]] = {number: [] for number in range(first, last)}
     for rows, place in _rows(fragments, bounds):
-        chunks[first + place].append(_last_events(*events_of(rows, kinds), max_length))
+        chunks[first + place].append(_last_events(*events_of(_ended_since(rows, since), kinds), max_length))
     # A part's chunks go as soon as it is made of them: nothing is held twice but one part.
     parts = (part_of(number, *_one_after_the_other(chunks.pop(number))) for number in range(first, last))
-    return Shard(tuple(parts), num_sequences, max_length)
+    return Shard(tuple(parts), max_length)
 
 
 def shard_of(events: Events, lengths: Ints, *, max_length: int) -> Shard:
@@ -158,7 +163,7 @@ def shard_of(events: Events, lengths: Ints, *, max_length: int) -> Shard:
         part_of(number, events[starts[begin] : starts[end]], lengths[begin:end])
         for number, (begin, end) in enumerate(pairwise(bounds))
     )
-    return Shard(tuple(parts), len(lengths), max_length)
+    return Shard(tuple(parts), max_length)
 
 
 def part_of(number: int, events: Events, lengths: Ints) -> Part:
@@ -286,6 +291,20 @@ def _column(rows: pa.Table | pa.RecordBatch, name: str) -> pa.ListArray | None:
         return None
     column = rows[name].combine_chunks() if isinstance(rows, pa.Table) else rows[name]
     return None if column.null_count else column
+
+
+def _ended_since(rows: pa.Table, since: date | None) -> pa.Table:
+    """The rows whose last event is of this day or later, or of unknown time; in UTC, from a day before on: a shop's begin elsewhere."""
+    times = None if since is None else _column(rows, "times")
+    if times is None or since is None:
+        return rows
+    lengths = times.value_lengths().to_numpy(zero_copy_only=False)
+    ends = np.cumsum(lengths)
+    at = times.flatten().cast(pa.timestamp("us", times.type.value_type.tz)).cast(pa.int64()).to_numpy()
+    day = (np.datetime64(since, "us") - np.timedelta64(1, "D")).astype(np.int64)
+    has_new = np.zeros(len(lengths), np.bool_)
+    has_new[lengths > 0] = at[ends[lengths > 0] - 1] >= day
+    return rows.filter(pa.array(has_new))
 
 
 def _last_events(events: Events, lengths: Ints, max_length: int) -> tuple[Events, Ints]:

@@ -25,7 +25,7 @@ from clm_spark.machine import keep_freed_memory
 from clm_spark.models.transformer.data import count_sequences, table_id
 from clm_spark.models.transformer.network import read_model_files, save_model_files
 from clm_spark.models.transformer.progress import DriverAddress, Reporter, listening, telling
-from clm_spark.models.transformer.ranks import OneRank
+from clm_spark.models.transformer.ranks import OneRank, one_at_a_time
 from clm_spark.models.transformer.served import describe
 from clm_spark.models.transformer.settings import TransformerSettings
 from clm_spark.models.transformer.storage import readable
@@ -41,8 +41,6 @@ START_TIMEOUT_SECONDS = 600
 USUAL_RANKS = 2
 # Between CPUs: at Horovod's own, 1 ms, looking for work takes about a tenth of each rank's core, over gloo.
 CYCLE_MILLISECONDS = "5"
-# A launcher changes the environment, the output and the random numbers of the process, and fills Spark's task slots.
-_one_at_a_time = threading.Lock()
 CHECKOUT = str(Path(clm_spark.__file__).parents[1])
 
 
@@ -57,6 +55,8 @@ def fit_transformer(
     model_path: str,
     checkpoints: str,
     start_from: str | None = None,
+    since: date | None = None,
+    code: str = "",
     epochs: int,
     purchase_epochs: int = 0,
     kinds: tuple[str, ...] = (),
@@ -67,7 +67,7 @@ def fit_transformer(
     """Train on gold.item_sequences of `as_of` in a pinned version of the table at `location`, and save the model.
 
     `num_items` is the highest item_index of the vocabulary, or of the model in `start_from` where that is higher: its
-    training goes on. `purchase_epochs` ask for purchases alone, after the `epochs`. `items` says what is known of
+    training goes on, on the customers with events since the morning `since`. `purchase_epochs` ask for purchases alone, after the `epochs`. `items` says what is known of
     each. `model_path` and `start_from` are folders on any store, which ranks never open. They keep a checkpoint per epoch
     in a folder of their own in `checkpoints`, from which the same training goes on after a kill; it is removed when the
     training ends. A process trains one at a time.
@@ -83,6 +83,8 @@ def fit_transformer(
         table_id=table_id(url, storage_options),
         version=version,
         as_of=as_of,
+        since=since,
+        code=code,
         num_items=num_items,
         settings=settings,
         epochs=epochs,
@@ -100,7 +102,7 @@ def fit_transformer(
     # Nobody asked for ranks and one fits: starting it elsewhere would only cost time.
     is_alone = ranks == 1 and settings.ranks is None
     launch = _LAUNCHERS["one_process" if is_alone else settings.launcher]
-    with _one_at_a_time:
+    with one_at_a_time:
         raise_if_stopped()  # while it waited
         result = launch(spark, task, ranks)
     save_model_files(result.files, model_path)
@@ -232,7 +234,10 @@ class HorovodRanks:
         self._hvd = hvd
         self.rank: int = hvd.rank()
         self.size: int = hvd.size()
-        self.device = _device(chosen_gpu(get_available_devices(), local_rank=hvd.local_rank(), num_gpus=gpus))
+        gpu = chosen_gpu(
+            get_available_devices(), local_rank=hvd.local_rank(), num_gpus=gpus, num_ranks=hvd.local_size()
+        )
+        self.device = _device(gpu)
 
     def average(self, tensor: Tensor) -> None:
         """Put the mean over all ranks into the tensor."""
@@ -276,7 +281,9 @@ class TorchRanks:
 
         # TorchDistributor shows a rank the GPUs of its Spark task alone.
         local_rank = int(os.environ.get("LOCAL_RANK", 0))
-        self.device = _device(chosen_gpu((), local_rank=local_rank, num_gpus=torch.cuda.device_count()))
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        gpu = chosen_gpu((), local_rank=local_rank, num_gpus=torch.cuda.device_count(), num_ranks=here)
+        self.device = _device(gpu)
         if not dist.is_initialized():
             dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
         self._dist = dist
@@ -389,14 +396,22 @@ def _is_local(spark: SparkSession) -> bool:
     return str(spark.sparkContext.master).startswith("local")
 
 
-def chosen_gpu(addresses: Sequence[str], *, local_rank: int, num_gpus: int) -> int | None:
-    """Which GPU of its machine a rank trains on: that of its Spark task, else the ranks take turns; None: the CPU.
+def chosen_gpu(addresses: Sequence[str], *, local_rank: int, num_gpus: int, num_ranks: int) -> int | None:
+    """Which GPU of its machine a rank trains on: that of its Spark task, else that of its number; None: the CPU.
 
-    Spark gives a task its GPUs by `spark.task.resource.gpu.amount`; nobody else uses these `addresses`.
+    Spark gives a task its GPUs by `spark.task.resource.gpu.amount`; nobody else uses these `addresses`. Raises
+    `TrainingError` where the machine's ranks are more than its GPUs: NCCL takes one rank on each.
     """
     if not num_gpus:
         return None
-    return int(addresses[0]) if addresses else local_rank % num_gpus
+    if addresses:
+        return int(addresses[0])
+    if num_ranks > num_gpus:
+        raise TrainingError(
+            f"{num_ranks} ranks on a machine with {num_gpus} GPUs, and each needs its own: set transformer.ranks to the number of "
+            "GPUs, or transformer.launcher=one_process for a single one"
+        )
+    return local_rank
 
 
 def _device(gpu: int | None) -> torch.device:

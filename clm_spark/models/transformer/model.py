@@ -4,6 +4,7 @@ import importlib.util
 import json
 import logging
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -18,7 +19,7 @@ from clm_spark.models.item_texts import item_texts
 from clm_spark.models.known_items import save_items
 from clm_spark.models.recommender import IndexedRecommender
 from clm_spark.models.registry.registry import CURVES
-from clm_spark.models.task import Inputs
+from clm_spark.models.task import Inputs, digest, source_digest
 from clm_spark.models.transformer.settings import TransformerSettings
 from clm_spark.settings import Settings
 from clm_spark.tables.catalog import EVENTS, ITEM_SEQUENCES, ITEM_VOCABULARY
@@ -38,6 +39,8 @@ MODULES = (
     ),
 )  # fmt: skip
 
+TRAINED = "trained.json"
+
 log = logging.getLogger(__name__)
 
 
@@ -49,10 +52,15 @@ class Transformer(IndexedRecommender):
     section = TransformerSettings
     inputs = (ITEM_SEQUENCES, ITEM_VOCABULARY, EVENTS)
     uses = MODULES
+    goes_on = True
 
     def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:
-        """Train on the sequences of the day; where there is a holdout model, go on from it for a few passes."""
-        train_network(inputs, path, as_of=inputs.as_of, checkpoints=self.name, holdout=holdout)
+        """Train on the sequences of the day, or go on from the model that was tested or is in use, where it is of these settings.
+
+        Then it costs what is new since: a few passes over the sequences of the customers who did anything.
+        """
+        before = [folder for folder in (holdout, incumbent) if folder]
+        train_network(inputs, path, as_of=inputs.as_of, checkpoints=self.name, before=before)
         save_items(path, inputs)
 
     def settings_used(self, settings: Settings) -> list[str]:
@@ -77,11 +85,37 @@ class Transformer(IndexedRecommender):
         return self.with_item(lists, inputs, reason="follows what the customer took last")
 
 
-def train_network(inputs: Inputs, path: str, *, as_of: date, checkpoints: str, holdout: str | None = None) -> None:
+@dataclass(frozen=True)
+class Trained:
+    """How a network was trained: on the sequences of a day, by settings. Kept beside its folder."""
+
+    as_of: date
+    by: str
+
+    @classmethod
+    def asked(cls, settings: Settings, as_of: date) -> "Trained":
+        """What training asks for. Where and by how many processes decides nothing."""
+        own = settings.of(TransformerSettings).model_dump_json(exclude={"launcher", "ranks"})
+        return cls(as_of, digest(own, sequences_by(settings)))
+
+    @classmethod
+    def read(cls, path: str) -> "Trained | None":
+        """Of the network in a folder; None where an earlier release trained it."""
+        if not files.exists(f"{path}/{TRAINED}"):
+            return None
+        told = json.loads(files.read_text(f"{path}/{TRAINED}"))
+        return cls(date.fromisoformat(told["as_of"]), told["by"])
+
+    def write(self, path: str) -> None:
+        """Keep it in a folder."""
+        files.write_text(f"{path}/{TRAINED}", json.dumps({"as_of": str(self.as_of), "by": self.by}))
+
+
+def train_network(inputs: Inputs, path: str, *, as_of: date, checkpoints: str, before: Collection[str] = ()) -> None:
     """Train a network on the sequences of `as_of` and write it into the folder `model` at `path`.
 
-    Where there is a holdout model, it is fine-tuned for a few passes. A training that was killed resumes
-    from what is in `checkpoints`. Raises `ModelError` where it cannot be trained.
+    Of the folders `before` that hold one of the same settings, that of the latest day is fine-tuned. A training that was
+    killed resumes from what is in `checkpoints`. Raises `ModelError` where it cannot be trained.
     """
     try:
         from clm_spark.models.transformer.launch import fit_transformer
@@ -92,7 +126,7 @@ def train_network(inputs: Inputs, path: str, *, as_of: date, checkpoints: str, h
     if inputs.lake.read_as_of(ITEM_SEQUENCES, as_of).where(F.col("length") > 1).isEmpty():
         raise TooLittleDataError(f"the transformer cannot be trained: nobody took to two items before {as_of}")
     try:
-        _train(fit_transformer, inputs, path, as_of, checkpoints, holdout)
+        _train(fit_transformer, inputs, path, as_of, checkpoints, before)
     except (TrainingError, SettingsError, ContractError) as error:
         # Ranks that die or cannot be had: the other models go on.
         raise ModelError(f"the transformer cannot be trained: {error}") from error
@@ -142,21 +176,24 @@ def why_not_asked(path: str, settings: Settings) -> str | None:
 
 
 def _train(
-    fit: Callable[..., Any], inputs: Inputs, path: str, as_of: date, checkpoints: str, holdout: str | None
+    fit: Callable[..., Any], inputs: Inputs, path: str, as_of: date, checkpoints: str, before: Collection[str]
 ) -> None:
     asked, lake = inputs.settings.of(TransformerSettings), inputs.lake
     listed = _listed(inputs, as_of)
     # An item that is listed no more keeps its index, and may have been the highest.
-    num_items = max(int(listed.max()), int(_config(f"{holdout}/model")["num_items"]) if holdout else 0)
+    trained = Trained.asked(inputs.settings, as_of)
+    start, since = _start(before, trained)
+    num_items = max(int(listed.max()), int(_config(f"{start}/model")["num_items"]) if start else 0)
     kinds, stored = inputs.settings.features.sequence_kinds, inputs.settings.features.sequence_length
-    if asked.max_length > stored and not holdout:
+    if asked.max_length >= stored and not start:
         log.warning(
-            "transformer.max_length=%d, but sequences hold %d items at most: more are looked at only with a higher "
-            "features.sequence_length",
+            "transformer.max_length=%d, but sequences hold %d items at most, of which the last is what is asked for: the places "
+            "behind are never trained; set transformer.max_length=%d, or a higher features.sequence_length",
             asked.max_length,
             stored,
+            stored - 1,
         )
-    epochs, purchase_epochs = _epochs(asked, kinds, goes_on=holdout is not None)
+    epochs, purchase_epochs = _epochs(asked, kinds, goes_on=start is not None)
     result = fit(
         lake.spark,
         location=lake.location(ITEM_SEQUENCES),
@@ -166,7 +203,9 @@ def _train(
         settings=asked,
         model_path=f"{path}/model",
         checkpoints=f"{inputs.settings.lakehouse.path}/models/checkpoints/{checkpoints}",
-        start_from=f"{holdout}/model" if holdout else None,
+        start_from=f"{start}/model" if start else None,
+        since=since,
+        code=source_digest(MODULES),
         epochs=epochs,
         purchase_epochs=purchase_epochs,
         items=_facts(inputs, as_of, listed, num_items),
@@ -174,11 +213,13 @@ def _train(
         hides_seen=inputs.settings.recommend.hide_seen,
         vocabulary_version=lake.version(ITEM_VOCABULARY),
     )
+    trained.write(path)
     curves = {"loss": result.losses, "validation_ndcg_at_10": result.ndcgs}
     files.write_text(f"{path}/{CURVES}", json.dumps({name: curve for name, curve in curves.items() if curve}))
     log.info(
-        "transformer: %d ranks by %s on %s in %s, %d sequences, loss %.3f to %.3f, epoch %d of %d kept, %.0f s, "
+        "transformer: %s, %d ranks by %s on %s in %s, %d sequences, loss %.3f to %.3f, epoch %d of %d kept, %.0f s, "
         "%s items/s, waited for data %.1f %% of the time",
+        f"on from the one of {since}" if start else "from scratch",
         result.ranks,
         asked.launcher,
         result.device,
@@ -192,6 +233,17 @@ def _train(
         f"{result.items_per_second:,.0f}",
         100 * result.stall_share,
     )
+
+
+def _start(before: Collection[str], asked: Trained) -> tuple[str | None, date | None]:
+    """The folder that training goes on from, and of which morning it is; None where none fits."""
+    known = {folder: trained for folder in before if (trained := Trained.read(folder)) and trained.by == asked.by}
+    start = max(
+        (folder for folder in known if known[folder].as_of <= asked.as_of),
+        key=lambda folder: known[folder].as_of,
+        default=None,
+    )
+    return start, known[start].as_of if start else None
 
 
 def _epochs(asked: TransformerSettings, kinds: Collection[str], *, goes_on: bool) -> tuple[int, int]:

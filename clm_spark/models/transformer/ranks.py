@@ -1,11 +1,16 @@
 """The processes that train together, as the training loop sees them; `launch.py` has those of Horovod and torch."""
 
+import threading
 from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+# A process trains one network at a time: they share torch's random numbers, and a launcher changes the environment and the
+# output of the process, and fills Spark's task slots.
+one_at_a_time = threading.Lock()
 
 
 class Ranks(Protocol):

@@ -29,7 +29,9 @@ class TransformerSettings(Section):
     )
     positions: Literal["learned", "rotary"] = Field("learned", description="how a step knows its place")
     max_length: Annotated[int, Field(ge=2)] = Field(
-        256, description="last items of a customer that are looked at; no more than features.sequence_length are stored"
+        255,
+        description="last items of a customer that are looked at; less than features.sequence_length, since the last one that is "
+        "stored is what training asks for",
     )
     time_gaps: bool = Field(True, description="whether an event knows how long ago the one before it was")
     price_bands: bool = Field(False, description="whether an event knows about what its item cost")
@@ -75,7 +77,7 @@ class TransformerSettings(Section):
     learning_rate: Annotated[float, Field(gt=0)] = 2e-4
     rate: Literal["cosine", "constant"] = Field(
         "cosine",
-        description="of learning after the warm-up: down to a twentieth over all epochs, or the same throughout",
+        description="of learning after the warm-up: down to a twentieth over all epochs (of those that patience spares, none is counted any more), or the same throughout",
     )
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     epochs: Annotated[int, Field(ge=1)] = Field(3, description="passes over all sequences, at most")
@@ -93,7 +95,9 @@ class TransformerSettings(Section):
         0.1, description="share of the customers whose last item is kept for validation, where there is patience"
     )
     finetune_epochs: Annotated[int, Field(ge=1)] = Field(
-        1, description="passes over all sequences of as_of, on from the model that was tested"
+        1,
+        description="passes over the sequences of the customers with new events, where training goes on from the model that was "
+        "tested or is in use",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 on GPUs that multiply it, else fp32"
@@ -121,6 +125,21 @@ class TransformerSettings(Section):
                 "text_encoder and text_tuning are of texts, but item_text names none: name some, such as category, or "
                 "leave them out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_process_is_one_rank(self) -> "TransformerSettings":
+        if self.launcher == "one_process" and (self.ranks or 1) > 1:
+            raise ValueError(
+                f"launcher one_process trains in one process, and ranks asks for {self.ranks}: leave ranks out, or take the "
+                "launcher horovod or torch_distributor"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _all_items_need_no_draws(self) -> "TransformerSettings":
+        if not self.negatives and self.frequent_negatives:
+            raise ValueError("negatives 0 takes all items, so none is drawn by frequency: set frequent_negatives to 0")
         return self
 
     @model_validator(mode="after")

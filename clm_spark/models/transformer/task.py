@@ -77,13 +77,16 @@ class TrainingTask(Training):
     """All that a rank must know; it travels to every worker.
 
     `checkpoints` is a folder that every rank can reach, as delta-rs names it and with the same `storage_options` as
-    the table; None: no epoch is kept.
+    the table; None: no epoch is kept. With `since` only customers with events of that day or later are trained on.
+    `code` names the version of the code: a checkpoint of another one is not resumed.
     """
 
     location: str
     table_id: str = ""
     version: int
     as_of: date
+    since: date | None = None
+    code: str = ""
     checkpoints: str | None = None
     storage_options: Mapping[str, str] | None = field(default=None, repr=False)  # may hold keys
 
@@ -92,7 +95,7 @@ class TrainingTask(Training):
         """Names what is trained: a checkpoint of another data version, model or setting is not resumed."""
         asked = self.settings.model_dump_json(exclude={"launcher", "ranks"})
         parts = [
-            self.location, self.table_id, self.version, self.as_of, self.num_items, self.epochs, self.purchase_epochs,
+            self.location, self.table_id, self.version, self.as_of, self.since, self.code, self.num_items, self.epochs, self.purchase_epochs,
             self.kinds, self.hides_seen, asked,
         ]  # fmt: skip
         digest = hashlib.sha256("\n".join(map(str, parts)).encode())

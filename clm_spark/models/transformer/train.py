@@ -67,21 +67,25 @@ def train(
     rank ends with the same weights, which is checked. Raises `ContractError` when there is nothing to train on and
     `TrainingError` when the loss or a weight is no finite number any more.
     """
-    shard = read_shard(
-        task.location,
-        task.version,
-        as_of=task.as_of,
-        rank=ranks.rank,
-        ranks=ranks.size,
-        max_length=task.settings.max_length + 1,
-        kinds=task.kinds,
-        storage_options=task.storage_options,
-    )
-    return train_on(shard, task, ranks, tell, show, Checkpoints.of(task.checkpoints, task.name, task.storage_options))
+    checkpoints = Checkpoints.of(task.checkpoints, task.name, task.storage_options)
+    return train_on(
+        read_shard(
+            task.location,
+            task.version,
+            as_of=task.as_of,
+            rank=ranks.rank,
+            ranks=ranks.size,
+            max_length=task.settings.max_length + 1,
+            kinds=task.kinds,
+            since=task.since,
+            storage_options=task.storage_options,
+        ),
+        task, ranks, tell, show, checkpoints,
+    )  # fmt: skip
 
 
 def train_on(
-    whole: Shard,
+    shard: Shard,
     task: Training,
     ranks: Ranks,
     tell: Callable[[str], None] = lambda line: None,
@@ -91,9 +95,9 @@ def train_on(
     """As `train`, on sequences that are in memory."""
     started = time.monotonic()
     settings = task.settings
-    shard, validated = whole, list[Events]()
+    validated = list[Events]()
     if task.patience is not None:
-        shard, validated = whole.split(settings.validation_share, settings.seed, task.purchase)
+        shard, validated = shard.split(settings.validation_share, settings.seed, task.purchase)
     if task.hides_seen:
         validated = [events for events in validated if ends_with_a_new_item(events)]
     # Where nobody has a sequence that is long enough, all epochs are made.
@@ -129,7 +133,7 @@ def train_on(
         seconds=seconds,
         items_per_second=loop.num_seen * ranks.size / seconds,
         stall_share=loop.waited / seconds,
-        num_sequences=shard.num_sequences,
+        num_sequences=int(_total(np.array([len(shard)]), ranks)[0]),
         ranks=ranks.size,
         device=ranks.device.type,
         precision=loop.precision,
@@ -171,6 +175,9 @@ class _Loop:
         epoch = Epoch(
             self.shard, settings.batch_size, question, settings.seed, number, lambda array: _total(array, ranks)
         )
+        if not epoch.num_asked.any():
+            self._learn_nothing(progress)
+            return
         total = torch.zeros(1, dtype=torch.float64)
         # Its thread begins with the first batch, when all that ranks exchange of the epoch is known.
         batches = iter(read_ahead(epoch))
@@ -180,7 +187,7 @@ class _Loop:
             self.waited += time.monotonic() - began
             _set_rate(
                 self.optimizer,
-                settings.learning_rate * self._rate(number + step / epoch.num_batches, epoch.num_batches),
+                settings.learning_rate * self._rate(progress, step / epoch.num_batches, epoch.num_batches),
             )
             # A prediction counts as much in whichever rank it is.
             share = ranks.size / max(num_asked, 1)
@@ -223,9 +230,22 @@ class _Loop:
             f"{self.task.settings.learning_rate:g}: lower it"
         )
 
-    def _rate(self, epochs: float, num_batches: int) -> float:
-        """The share of the learning rate after so many epochs: a linear warm-up, then a cosine or none."""
-        in_all = self.task.epochs + self.task.purchase_epochs
+    def _learn_nothing(self, progress: Progress) -> None:
+        """Nobody's sequence can be asked: after a day on which nothing was taken the network stays as it is."""
+        if self.task.start_from is None:
+            of = "two purchases" if progress.purchases_from is not None else "two items"
+            raise TrainingError(
+                f"expected customers who took to {of}, one within {self.task.settings.horizon} items of the other, got none: "
+                "leave the transformer out, or set transformer.purchase_epochs=0 where purchases are rare"
+            )
+        progress.losses.append(0.0)
+
+    def _rate(self, progress: Progress, share: float, num_batches: int) -> float:
+        """The share of the learning rate after this share of the next epoch: a linear warm-up, then a cosine or none."""
+        epochs = len(progress.losses) + share
+        # Patience may have ended the epochs that ask for every event before all were made.
+        before = self.task.epochs if progress.purchases_from is None else progress.purchases_from
+        in_all = before + self.task.purchase_epochs
         warm = min(1.0, (epochs * num_batches + 1) / min(WARM_UP_STEPS, max(1, in_all * num_batches // 5)))
         if self.task.settings.rate == "constant":
             return warm

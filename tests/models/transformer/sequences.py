@@ -17,7 +17,6 @@ KINDS = ("view", "purchase")
 NUM_ITEMS = 30
 DEBUG_SIZE = TransformerSettings(
     launcher="one_process",
-    ranks=2,
     layers=1,
     width=16,
     max_length=16,

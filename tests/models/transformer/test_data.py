@@ -1,3 +1,5 @@
+from datetime import date
+
 import pytest
 from sequences import KINDS, MONDAY, TUESDAY, shards_of, write_sequences
 
@@ -29,6 +31,22 @@ def test_ranks_share_the_rows_of_a_pinned_version(tmp_path):
     assert sorted(cut) == sorted(row[-3:] for row in expected)
     with pytest.raises(ContractError, match="no item sequences as of 2024-02-27 in version 0"):
         read_shard(str(tmp_path), 0, as_of=TUESDAY, rank=0, ranks=1, max_length=9)
+
+
+def test_only_customers_with_new_events_are_read(tmp_path):
+    """Events an hour apart, from 2024-02-01 00:00 on: the last one of 24 n events is of the day n."""
+    write_sequences(tmp_path, [range(1, 1 + 24 * n) for n in range(1, 7)])
+    write_sequences(tmp_path / "old", [(5, 6)], kinds=False)
+
+    def found(since, table=tmp_path):
+        shard = read_shard(str(table), 0, as_of=MONDAY, rank=0, ranks=1, max_length=999, since=since)
+        assert len(shard) == len(rows_of(shard))
+        return sorted(len(row) // 24 for row in rows_of(shard))
+
+    assert found(None) == [1, 2, 3, 4, 5, 6]
+    assert found(date(2024, 2, 5)) == [4, 5, 6], "from a day before on, of whichever zone the shop is"
+    assert found(date(2024, 2, 28)) == []
+    assert found(date(2024, 2, 28), tmp_path / "old") == [0], "of unknown time"
 
 
 def test_events_carry_their_kind_and_the_gap_before_them(tmp_path):

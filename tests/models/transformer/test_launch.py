@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -40,7 +41,9 @@ def fit(spark, tmp_path):
     write_sequences(tmp_path / "sequences", cycles(61))
 
     def fit(launcher, **changes):
-        settings = DEBUG_SIZE.model_copy(update={"launcher": launcher, **changes.pop("settings", {})})
+        ranks = None if launcher == "one_process" else 2
+        asked = {"launcher": launcher, "ranks": ranks, **changes.pop("settings", {})}
+        settings = DEBUG_SIZE.model_copy(update=asked)
         plain = {
             "location": f"file:{tmp_path}/sequences", "version": 0, "as_of": MONDAY, "num_items": NUM_ITEMS,
             "kinds": KINDS, "settings": settings, "epochs": 2,
@@ -67,39 +70,45 @@ def test_every_launcher_trains_the_same_model(fit, tmp_path):
         assert torch.allclose(score_all(load_model(str(tmp_path / launcher)), unseen), expected, atol=0.05), launcher
 
 
-def rank_processes() -> list[int]:
-    """The ranks that Horovod started on this machine."""
+RANKS = {"horovod": ("cmdline", b"horovod.spark.task"), "torch_distributor": ("environ", b"\0LOCAL_RANK=")}
+
+
+def rank_processes(launcher: str) -> list[int]:
+    """The ranks that the launcher started on this machine."""
+    file, sign = RANKS[launcher]
     found = []
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
+    for process in Path("/proc").glob(f"[0-9]*/{file}"):
         with suppress(OSError):
-            if b"horovod.spark.task" in process.read_bytes():
+            if sign in process.read_bytes():
                 found.append(int(process.parent.name))
     return found
 
 
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # Horovod's own, on failure
-def test_a_killed_rank_fails_the_training_which_goes_on_when_run_again(fit, tmp_path):
+@pytest.mark.parametrize("launcher", ["horovod", "torch_distributor"])
+def test_a_killed_rank_fails_the_training_which_goes_on_when_run_again(fit, tmp_path, launcher):
     """Within a minute and in one line; the second run begins after the last checkpoint and ends as one undisturbed."""
     asked = {"settings": {"dropout": 0.2}, "epochs": 40}
-    undisturbed = fit("torch_distributor", **asked)
+    undisturbed = fit("torch_distributor", checkpoints=f"file://{tmp_path}/undisturbed", **asked)
+    shutil.rmtree(tmp_path / "torch_distributor")
     killed_at = []
 
     def kill():
-        while not list(tmp_path.glob("horovod-checkpoints/*/epoch-?.pt")):
+        while not list(tmp_path.glob(f"{launcher}-checkpoints/*/epoch-?.pt")):
             time.sleep(0.01)
-        os.kill(max(rank_processes()), signal.SIGKILL)
+        os.kill(max(rank_processes(launcher)), signal.SIGKILL)
         killed_at.append(time.monotonic())
 
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(TrainingError, match=r"^a rank of the training failed: [^\n]+$"):
-        fit("horovod", **asked)
+        fit(launcher, **asked)
     killer.join()
     assert time.monotonic() - killed_at[0] < 60
-    assert not (tmp_path / "horovod").exists(), "no half model"
-    (kept,) = tmp_path.glob("horovod-checkpoints/*/epoch-*.pt")
-    again = fit("horovod", **asked)
+    assert not (tmp_path / launcher).exists(), "no half model"
+    (kept,) = tmp_path.glob(f"{launcher}-checkpoints/*/epoch-*.pt")
+    again = fit(launcher, **asked)
     assert np.allclose(again.losses, undisturbed.losses, rtol=1e-3)
     assert not kept.parent.exists(), "checkpoints go when the training ends"
 
@@ -137,19 +146,24 @@ def test_a_signal_stops_a_training(spark, fit, tmp_path, launcher, parallel):
     with pytest.raises(Stopped) as end, stopped_by_signals(spark):
         run_graph({"train": ()}, lambda _: bool(fit(launcher, epochs=5000)), parallel=parallel)
     assert end.value.code == 143
-    while rank_processes() and time.monotonic() - times[0] < 60:
+    while rank_processes("horovod") and time.monotonic() - times[0] < 60:
         time.sleep(0.1)
-    assert rank_processes() == []
+    assert rank_processes("horovod") == []
     assert time.monotonic() - times[0] < 60
     assert list(checkpoints.rglob("epoch-*.pt")), "from which it goes on"
 
 
 @pytest.mark.parametrize(
     ("addresses", "local_rank", "num_gpus", "expected"),
-    [((), 0, 0, None), ((), 1, 4, 1), ((), 5, 4, 1), (("3",), 0, 4, 3), (("2", "3"), 1, 4, 2)],
+    [((), 0, 0, None), ((), 1, 4, 1), ((), 3, 4, 3), (("3",), 0, 4, 3), (("2", "3"), 1, 4, 2)],
 )
 def test_a_rank_takes_the_gpu_of_its_task(addresses, local_rank, num_gpus, expected):
-    assert chosen_gpu(addresses, local_rank=local_rank, num_gpus=num_gpus) == expected
+    assert chosen_gpu(addresses, local_rank=local_rank, num_gpus=num_gpus, num_ranks=4) == expected
+
+
+def test_ranks_do_not_share_a_gpu():
+    with pytest.raises(TrainingError, match="2 ranks on a machine with 1 GPUs, and each needs its own"):
+        chosen_gpu((), local_rank=0, num_gpus=1, num_ranks=2)
 
 
 @pytest.mark.long
@@ -179,7 +193,7 @@ def test_what_cannot_be_launched_is_refused(fit):
         ("horovod", None, 16, 1, 1),
         ("horovod", 4, 4, 61, 4),
         ("horovod", None, 0, 61, 1),
-        ("one_process", 4, 1, 61, 1),
+        ("one_process", 1, 0, 61, 1),
     ],
 )
 def test_ranks_fit_the_slots(launcher, asked, slots, num_sequences, expected):

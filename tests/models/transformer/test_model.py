@@ -1,5 +1,5 @@
 import json
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 from pyspark.sql import functions as F
@@ -16,11 +16,15 @@ from clm_spark.tables.lake import Lake
 NUM_CUSTOMERS = 40
 
 
-def sequences_and_vocabulary(lake, as_of, indices):
-    """Everyone goes round the items with these indices; no other item is in the vocabulary."""
+def sequences_and_vocabulary(lake, as_of, indices, *, num_new=0):
+    """Everyone goes round the items with these indices; no other item is in the vocabulary.
+
+    The last events of `num_new` customers are of the day before, those of the others a month older.
+    """
     day = [indices[(n + step) % len(indices)] for n in range(NUM_CUSTOMERS) for step in range(6)]
     items = [day[6 * n : 6 * n + 6] for n in range(NUM_CUSTOMERS)]
-    sequences = [(f"c{n}", as_of, of, 6, None, None, None) for n, of in enumerate(items)]
+    last = [datetime.combine(as_of, time(), UTC) - timedelta(days=1 if n < num_new else 31) for n in range(len(items))]
+    sequences = [(f"c{n}", as_of, of, 6, None, [last[n]] * 6, None) for n, of in enumerate(items)]
     vocabulary = [(f"i{index}", as_of, index, 9, f"shelf {index % 3}") for index in indices]
     for rows, table in ((sequences, ITEM_SEQUENCES), (vocabulary, ITEM_VOCABULARY)):
         lake.replace(lake.spark.createDataFrame(rows, table.schema), into=table, as_of=[as_of])
@@ -49,6 +53,34 @@ def test_an_item_that_retires_leaves_its_place_in_lists_to_others(new_lake, tmp_
         assert sorted(items) == [*range(1, 9)]
 
 
+def test_a_day_costs_the_day(new_lake, tmp_path, caplog):
+    """From the model in use on, if it is of these settings: a pass over those with news since; else from scratch."""
+    lake = new_lake(transformer=DEBUG_SIZE.model_dump() | {"epochs": 3}, features={"sequence_kinds": ["purchase"]})
+    before, yesterday, today = date(2024, 2, 2), date(2024, 2, 29), date(2024, 3, 1)
+    sequences_and_vocabulary(lake, before, [*range(1, 9)])
+    sequences_and_vocabulary(lake, yesterday, [*range(1, 9)])
+    sequences_and_vocabulary(lake, today, [*range(1, 11)], num_new=5)
+    customers = lake.read_as_of(ITEM_SEQUENCES, today).select("customer_id")
+    folders = [f"file://{tmp_path}/{name}" for name in ("in_use", "tested", "next", "other")]
+    in_use, tested, onward, other = folders
+    caplog.set_level("INFO")
+    Transformer().fit(Inputs(lake, yesterday, customers), in_use)
+    Transformer().fit(Inputs(lake, before, customers), tested)
+    Transformer().fit(Inputs(lake, today, customers), onward, holdout=tested, incumbent=in_use)
+    slower = Lake(lake.spark, lake.settings.with_section(DEBUG_SIZE.model_copy(update={"epochs": 2, "dropout": 0.1})))
+    Transformer().fit(Inputs(slower, today, customers), other, incumbent=in_use)
+    told = [record.getMessage() for record in caplog.records if record.getMessage().startswith("transformer: ")]
+    assert [line.split(", ")[0] for line in told] == [
+        "transformer: from scratch", "transformer: from scratch", "transformer: on from the one of 2024-02-29",
+        "transformer: from scratch",
+    ]  # fmt: skip
+    assert ["40 sequences" in line for line in told] == [True, True, False, True]
+    assert ", 5 sequences, " in told[2]
+    losses = [json.loads((tmp_path / name / "curves.json").read_text())["loss"] for name in ("in_use", "next", "other")]
+    assert [len(each) for each in losses] == [3, 1, 2]
+    assert json.loads((tmp_path / "next/model/config.json").read_text())["num_items"] == 10
+
+
 @pytest.mark.parametrize("tuning", ["frozen", "lora"])
 def test_settings_without_effect_are_told(new_lake, tmp_path, monkeypatch, caplog, tuning):
     texts = {"item_text": ["titel"], "text_encoder": save_tiny_encoder(tmp_path / "encoder"), "text_tuning": tuning}
@@ -62,7 +94,7 @@ def test_settings_without_effect_are_told(new_lake, tmp_path, monkeypatch, caplo
     Transformer().fit(inputs, holdout)
     Transformer().fit(inputs, f"file://{tmp_path}/model", holdout=holdout)
     told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    of_length = "transformer.max_length=9, but sequences hold 8 items at most"
+    of_length = "transformer.max_length=9, but sequences hold 8 items at most, of which the last is what is asked for"
     of_texts = "transformer.item_text=titel, but no item has a text: expected category, brand or attributes"
     assert [sum(line.startswith(said) for line in told) for said in (of_length, of_texts)] == [1, 2]
     # Another kind than the one it knows: its number would be taken for that of a purchase.

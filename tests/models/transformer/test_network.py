@@ -216,6 +216,32 @@ def test_what_stands_for_how_many_is_right_on_average():
         assert abs(np.mean(sums) - np.exp(scores[possible]).sum()) < 4 * spread, share
 
 
+@pytest.mark.parametrize(("has_memory", "horizon"), [(True, 2), (False, 1)])
+def test_the_sampled_loss_is_the_full_one_on_average(has_memory, horizon):
+    """The mean of exp(loss) over draws: its sum over items is right on average, and what is wanted is the same in each."""
+    model = made(repeat_memory=has_memory)
+    items = torch.tensor([[3, 5, 3, 9, 4, 0]])
+    asked_of = {
+        "events": torch.stack([items, items % 3, items % 5, items % 7], dim=-1),
+        "candidates": torch.tensor([[3, 4, 5, 9]]), "places": torch.tensor([[0, 2, 0, 3, 1, 0]]),
+        "positions": torch.tensor([[2]]), "is_asked": torch.tensor([[True]]), "is_wanted": items > 0,
+    }  # fmt: skip
+    loss = NextItemsLoss(model, horizon)
+
+    @torch.no_grad()
+    def total(drawn, log_chance):
+        return float(loss(**asked_of, negatives=torch.tensor(drawn), log_chance=torch.tensor(log_chance)).exp())
+
+    every = np.arange(1, NUM_ITEMS + 1)
+    expected = total(every, np.zeros(NUM_ITEMS, np.float32))
+    for share in (0.0, 0.5, 1.0):
+        settings = DEBUG_SIZE.model_copy(update={"negatives": 8, "frequent_negatives": share})
+        negatives, random = Negatives(np.arange(NUM_ITEMS + 1), settings), np.random.default_rng(7)
+        found = [total(*negatives.draw(random)) for _ in range(600)]
+        spread = np.std(found) / len(found) ** 0.5
+        assert abs(np.mean(found) - expected) < 4 * spread < 0.2 * expected, share
+
+
 def test_hugging_face_opens_what_was_saved(model, tmp_path):
     model.config.vocabulary_version = 12
     save_model_files(model.to_files(), str(tmp_path))

@@ -1,11 +1,12 @@
 import shutil
+from datetime import timedelta
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from ranks_in_turn import train_in_turn
-from sequences import DEBUG_SIZE, KINDS, MONDAY, NUM_ITEMS, TUESDAY, cycles, write_sequences
+from sequences import DEBUG_SIZE, FIRST_AT, KINDS, MONDAY, NUM_ITEMS, TUESDAY, cycles, write_sequences
 
 from clm_spark.errors import ContractError
 from clm_spark.models.transformer import served
@@ -66,7 +67,30 @@ def test_training_goes_on_with_a_larger_vocabulary(tmp_path):
     result = train(onward, OneRank())
     assert model_from_files(result.files).num_items == NUM_ITEMS + 2
     assert len(result.losses) == 2
-    assert result.losses[-1] < first.losses[0], "it went on from where the first stood"
+    assert result.losses[0] < first.losses[-1], "it went on from where the first stood"
+
+
+def test_a_day_without_news_leaves_the_network_as_it_is(tmp_path):
+    table = tmp_path / "sequences"
+    write_sequences(table, cycles(60))
+    first = train(task(table, epochs=2), OneRank())
+    late = FIRST_AT.date() + timedelta(days=30)
+    same = train(task(table, start_from=first.files, epochs=2, since=late), OneRank())
+    assert (same.num_sequences, same.losses) == (0, (0.0, 0.0))
+    known, model = (model_from_files(files).state_dict() for files in (first.files, same.files))
+    assert all(torch.equal(known[name], weights) for name, weights in model.items())
+
+
+def test_nothing_to_ask_is_refused(tmp_path):
+    """Every sequence is a view and a purchase: nobody's second purchase can be asked for."""
+    table = tmp_path / "sequences"
+    write_sequences(table, [(1, 2)] * 30)
+    settings = DEBUG_SIZE.model_copy(update={"horizon": 2})
+    assert len(train(task(table, settings=settings, epochs=1, purchase_epochs=1), OneRank()).losses) == 2
+    write_sequences(tmp_path / "views", [(1,)] * 30)
+    for asked, of in (({}, "two items"), ({"purchase_epochs": 1}, "two items")):
+        with pytest.raises(TrainingError, match=f"expected customers who took to {of}, .* got none"):
+            train(task(tmp_path / "views", epochs=1, **asked), OneRank())
 
 
 def test_a_table_that_was_made_again_is_another(tmp_path):
