@@ -7,6 +7,7 @@ Ours and RePlay's share the negatives of a batch, RecTools draws as many for eve
 first epoch warms up and is not counted. The share of the peak is that of the multiplications that the network needs, by the
 seconds of an epoch, beside what torch.matmul reaches here on large matrices. Then two ranks of Horovod train on twice as many
 sequences as one process: the efficiency is what each does beside one of two processes side by side that do not speak.
+`--batch 512` takes larger batches of each process; `--ranks-alone` leaves the rivals out.
 Nothing depends on the seconds. The rivals need virtual environments of their own, made in --folder.
 """
 
@@ -97,7 +98,8 @@ def of_us(location: str, epochs: int, ranks: str = "one") -> list[float]:
         "torch": [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"],
         "horovod": [str(Path(sys.executable).parent / "horovodrun"), "-np", "2", "--gloo", sys.executable],
     }
-    return told([*launchers[ranks], __file__, "--child", location, "--epochs", str(epochs), "--ranks", ranks])
+    asked = ["--child", location, "--epochs", str(epochs), "--ranks", ranks, "--batch", str(SHAPE["batch_size"])]
+    return told([*launchers[ranks], __file__, *asked])
 
 
 def peak_flops() -> float:
@@ -140,10 +142,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3, help="the first one is not counted")
     parser.add_argument("--rounds", type=int, default=2, help="how often each has its turn")
     parser.add_argument("--shape", choices=("full", "mixed"), nargs="+", default=["full", "mixed"])
+    parser.add_argument("--batch", type=int, default=SHAPE["batch_size"], help="sequences of a step, of each process")
+    parser.add_argument("--ranks-alone", action="store_true", help="time one and two ranks, and no rival")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "clm-bench-train")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--ranks", default="one", help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    SHAPE["batch_size"] = asked.batch
     if asked.child:
         ranks = {"one": OneRank, "torch": TorchRanks, "horovod": HorovodRanks}[asked.ranks]()
         seconds = ours(asked.child, asked.epochs, ranks)
@@ -151,20 +156,23 @@ def main() -> None:
             print(RESULT + json.dumps(seconds), flush=True)
         return
     asked.folder.mkdir(parents=True, exist_ok=True)
-    pythons = {rival: python_of(asked.folder, rival) for rival in RIVALS}
+    pythons = {} if asked.ranks_alone else {rival: python_of(asked.folder, rival) for rival in RIVALS}
     for shape in asked.shape:
-        sequences = drawn(asked.sequences, shape)
+        both = drawn(2 * asked.sequences, shape)
+        sequences = both[: asked.sequences]
         num_items = sum(len(items) - 1 for items in sequences)
         with tempfile.TemporaryDirectory() as folder:
             location, file = write_sequences(Path(folder) / "table", sequences), Path(folder) / "sequences.npz"
             ends = np.cumsum([len(items) for items in sequences])[:-1]
             np.savez(file, items=np.concatenate(sequences) - 1, ends=ends)
-            seconds: dict[str, list[float]] = {name: [] for name in ("clm-spark", *RIVALS)}
+            seconds: dict[str, list[float]] = {name: [] for name in ("clm-spark", *pythons)}
             for _ in range(asked.rounds):
                 seconds["clm-spark"] += of_us(location, asked.epochs)[1:]
                 for rival, python in pythons.items():
                     seconds[rival] += of_rival(python, rival, file, asked.epochs)[1:]
-            print(f"{shape}: {len(sequences):,} sequences, {num_items:,} items a pass, one thread")
+            print(
+                f"{shape}: {len(sequences):,} sequences, {num_items:,} items a pass, batches of {asked.batch}, one thread"
+            )
             fastest = median(seconds["clm-spark"])
             for name, each in seconds.items():
                 took = median(each)
@@ -174,7 +182,7 @@ def main() -> None:
                 )
             share = flops_per_item() * num_items / fastest / peak_flops()
             print(f"  clm-spark multiplies at {share:.0%} of what torch.matmul reaches on one thread")
-            twice = write_sequences(Path(folder) / "twice", sequences * 2)
+            twice = write_sequences(Path(folder) / "twice", both)
             side_by_side(location, twice, len(sequences), asked.epochs, asked.rounds)
 
 
