@@ -10,7 +10,7 @@ from clm_spark.errors import ModelError
 from clm_spark.files import local_path
 from clm_spark.jobs import assign_segments, score_customers, train_churn, train_recommenders, train_segments
 from clm_spark.models.catalogue import settings_from
-from clm_spark.models.churn import Churn
+from clm_spark.models.churn import Churn, ChurnGbt
 from clm_spark.models.contest import Contest
 from clm_spark.models.linear import LoggedRegression
 from clm_spark.models.recommendation import Recommendation
@@ -118,7 +118,7 @@ def test_churn_and_segments_are_trained_once_and_the_winner_is_served(new_lake):
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_an_incumbent_gives_way_only_to_what_is_better_beyond_chance(new_lake):
+def test_an_incumbent_gives_way_only_to_what_is_better_beyond_chance(new_lake, monkeypatch):
     lake, day_before = new_lake(**SECTIONS), AS_OF - timedelta(days=1)
     labelled = leaving_customers(lake.spark, days=DAYS, num_customers=300).persist()
     lake.replace(labelled.drop("is_churned"), into=t.CUSTOMER_FEATURES)
@@ -156,11 +156,19 @@ def test_an_incumbent_gives_way_only_to_what_is_better_beyond_chance(new_lake):
     # Nearly the same trees again: the holdout model of those in use is tested beside them, and stays.
     trees = registry.champion("churn", AS_OF)
     registry.elect(trees, from_on=day_before)
+    fit, goes_on_from = ChurnGbt.fit, []
+
+    def watched(self, inputs, path, *, holdout=None, incumbent=None):
+        goes_on_from.append((holdout, incumbent))
+        fit(self, inputs, path, holdout=holdout, incumbent=incumbent)
+
+    monkeypatch.setattr(ChurnGbt, "fit", watched)
     rows = compared(trained[1:], gbt=SECTIONS["gbt"] | {"seed": 8})
     assert {("gbt", True), ("gbt", False)} <= set(rows)
     assert rows["gbt", True].is_champion
     assert rows["gbt", True].model_version == trees.version != rows["gbt", False].model_version
     assert rows["gbt", False].lead_low <= 0
+    assert goes_on_from == [(None, f"{trees.path}/{HOLDOUT}")], "what is tested may learn from nothing else"
     assert registry.champion("churn", AS_OF) == trees
 
 
