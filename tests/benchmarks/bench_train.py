@@ -4,8 +4,8 @@
 width 64 with 256 sampled negatives on batches of 128, on one thread of the CPU: SASRec of the others, ours as shipped.
 Ours and RePlay's share the negatives of a batch, RecTools draws as many for every position, which is more work.
 `--shape full` makes every sequence 50 items long, `--shape mixed` as long as a shop's are: five items in the median. The
-first epoch warms up and is not counted. The share of the peak is that of the multiplications that the network needs, by the
-seconds of an epoch, beside what torch.matmul reaches here on large matrices. Then two ranks of Horovod train on twice as many
+first epoch warms up and is not counted. The share of the peak is that of the multiplications that the network needs with negatives
+that a batch shares, by the seconds of an epoch, beside what torch.matmul reaches here on large matrices. Then two ranks of Horovod train on twice as many
 sequences as one process: the efficiency is what each does beside one of two processes side by side that do not speak.
 `--batch 512` takes larger batches of each process; `--ranks-alone` leaves the rivals out.
 Nothing depends on the seconds. The rivals need virtual environments of their own, made in --folder.
@@ -173,15 +173,14 @@ def main() -> None:
             print(
                 f"{shape}: {len(sequences):,} sequences, {num_items:,} items a pass, batches of {asked.batch}, one thread"
             )
-            fastest = median(seconds["clm-spark"])
+            fastest, peak = median(seconds["clm-spark"]), peak_flops()
             for name, each in seconds.items():
                 took = median(each)
                 print(
                     f"  {name:10} {len(sequences) / took:7,.0f} sequences/s ({len(sequences) / max(each):,.0f} to "
-                    f"{len(sequences) / min(each):,.0f}), {took / fastest:.2f} times our seconds"
+                    f"{len(sequences) / min(each):,.0f}), {took / fastest:.2f} times our seconds, "
+                    f"{flops_per_item() * num_items / took / peak:.0%} of the peak"
                 )
-            share = flops_per_item() * num_items / fastest / peak_flops()
-            print(f"  clm-spark multiplies at {share:.0%} of what torch.matmul reaches on one thread")
             twice = write_sequences(Path(folder) / "twice", both)
             side_by_side(location, twice, len(sequences), asked.epochs, asked.rounds)
 
