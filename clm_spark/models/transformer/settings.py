@@ -99,6 +99,10 @@ class TransformerSettings(Section):
         description="passes over the sequences of the customers with new events, where training goes on from the model that was "
         "tested or is in use",
     )
+    finetune_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.1,
+        description="the share of learning_rate at which these passes learn: at all of it a day's news undo more than they teach",
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 on GPUs that multiply it, else fp32"
     )

@@ -246,10 +246,11 @@ class _Loop:
         # Patience may have ended the epochs that ask for every event before all were made.
         before = self.task.epochs if progress.purchases_from is None else progress.purchases_from
         in_all = before + self.task.purchase_epochs
+        most = 1.0 if self.task.start_from is None else self.task.settings.finetune_rate
         warm = min(1.0, (epochs * num_batches + 1) / min(WARM_UP_STEPS, max(1, in_all * num_batches // 5)))
         if self.task.settings.rate == "constant":
-            return warm
-        return warm * (LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * epochs / in_all)))
+            return most * warm
+        return most * warm * (LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * epochs / in_all)))
 
     def _step(self, batch: Batch, share: float, random: np.random.Generator) -> float:
         device = self.ranks.device

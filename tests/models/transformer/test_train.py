@@ -10,6 +10,7 @@ from sequences import DEBUG_SIZE, FIRST_AT, KINDS, MONDAY, NUM_ITEMS, TUESDAY, c
 
 from clm_spark.errors import ContractError
 from clm_spark.models.transformer import served
+from clm_spark.models.transformer import train as training
 from clm_spark.models.transformer.checkpoints import Checkpoints
 from clm_spark.models.transformer.data import read_shard, table_id
 from clm_spark.models.transformer.network import model_from_files, save_model_files
@@ -68,6 +69,23 @@ def test_training_goes_on_with_a_larger_vocabulary(tmp_path):
     assert model_from_files(result.files).num_items == NUM_ITEMS + 2
     assert len(result.losses) == 2
     assert result.losses[0] < first.losses[-1], "it went on from where the first stood"
+
+
+def test_the_rate_falls_to_the_end(tmp_path, monkeypatch):
+    """Also where patience leaves out epochs before those of purchases; fine-tuning stays below its share."""
+    table, rates = tmp_path / "sequences", []
+    write_sequences(table, cycles(60))
+    set_rate = training._set_rate
+    monkeypatch.setattr(training, "_set_rate", lambda optimizer, rate: (rates.append(rate), set_rate(optimizer, rate)))
+    settings = DEBUG_SIZE.model_copy(
+        update={"patience": 1, "validation_share": 1.0, "finetune_rate": 0.2, "horizon": 2}
+    )
+    first = train(task(table, settings=settings, epochs=200, purchase_epochs=2), OneRank())
+    assert len(first.losses) < 202
+    assert 0.05 <= rates[-1] / settings.learning_rate < 0.08 < max(rates) / settings.learning_rate <= 1
+    rates.clear()
+    train(task(table, settings=settings, start_from=first.files, epochs=2), OneRank())
+    assert 0.1 < max(rates) / settings.learning_rate <= 0.2
 
 
 def test_a_day_without_news_leaves_the_network_as_it_is(tmp_path):
