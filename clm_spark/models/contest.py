@@ -64,16 +64,7 @@ class Contest:
     @cached_property
     def versions(self) -> dict[str, str]:
         """The version that each entrant would be registered as."""
-        before = self.before
-        return {
-            model.name: version_of(
-                model,
-                self.task,
-                self.split,
-                goes_on_from=before.version if before and before.model == model.name else "",
-            )
-            for model in self.entrants
-        }
+        return {model.name: version_of(model, self.task, self.split, self.before) for model in self.entrants}
 
     @cached_property
     def name(self) -> str:
@@ -289,15 +280,15 @@ def _with_columns_of(table: Table, rows: DataFrame) -> DataFrame:
     return rows.withColumns({column.name: F.lit(None).cast(column.type) for column in unused}) if unused else rows
 
 
-def version_of(model: Model, task: Task, split: Split, *, goes_on_from: str = "") -> str:
+def version_of(model: Model, task: Task, split: Split, before: ModelVersion | None) -> str:
     """The version that training on these rows makes, from rows, settings and code: the same whenever it runs.
 
-    A rule that fits nothing has no day. A model that goes on from the version in use depends on that one, too.
+    A rule that fits nothing has no day. A model that warm-starts depends on the version in use, `before`, too.
     """
     settings = split.now.settings
     asked = [settings.of(task.section).model_dump_json()] if task.section else []
     parts = [model.code(), *asked, *model.settings_used(settings)]
-    parts += [goes_on_from] if goes_on_from and model.goes_on else []
+    parts += [before.version] if model.warm_starts and before and before.model == model.name else []
     if not model.is_fitted:
         return f"{model.name}-{digest(*parts)[:10]}"
     return f"{model.name}-{split.now.as_of}-{digest(split.fingerprint, *parts)[:10]}"

@@ -102,7 +102,7 @@ class Model(ABC):
     is_rule: ClassVar[bool] = False  # nothing is trained but, at most, the calibration of its figure
     may_serve: ClassVar[bool] = True  # False: a floor that is only compared with
     is_optional: ClassVar[bool] = False  # takes part only where `evaluation.take_in` names it
-    goes_on: ClassVar[bool] = False  # from the version in use, so that what it becomes depends on that
+    warm_starts: ClassVar[bool] = False  # training goes on from the version in use, and depends on it
 
     @abstractmethod
     def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:

@@ -52,7 +52,7 @@ class Transformer(IndexedRecommender):
     section = TransformerSettings
     inputs = (ITEM_SEQUENCES, ITEM_VOCABULARY, EVENTS)
     uses = MODULES
-    goes_on = True
+    warm_starts = True
 
     def fit(self, inputs: Inputs, path: str, *, holdout: str | None = None, incumbent: str | None = None) -> None:
         """Train on the sequences of the day, or go on from the model that was tested or is in use, where it is of these settings.
@@ -219,7 +219,7 @@ def _train(
     log.info(
         "transformer: %s, %d ranks by %s on %s in %s, %d sequences, loss %.3f to %.3f, epoch %d of %d kept, %.0f s, "
         "%s items/s, waited for data %.1f %% of the time",
-        f"on from the one of {since}" if start else "from scratch",
+        f"warm start from {since}" if start else "from scratch",
         result.ranks,
         asked.launcher,
         result.device,

@@ -77,7 +77,7 @@ class TransformerSettings(Section):
     learning_rate: Annotated[float, Field(gt=0)] = 2e-4
     rate: Literal["cosine", "constant"] = Field(
         "cosine",
-        description="of learning after the warm-up: down to a twentieth over all epochs (of those that patience spares, none is counted any more), or the same throughout",
+        description="of learning after the warm-up: down to a twentieth over the epochs, or the same throughout",
     )
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     epochs: Annotated[int, Field(ge=1)] = Field(3, description="passes over all sequences, at most")

@@ -95,8 +95,8 @@ class TrainingTask(Training):
         """Names what is trained: a checkpoint of another data version, model or setting is not resumed."""
         asked = self.settings.model_dump_json(exclude={"launcher", "ranks"})
         parts = [
-            self.location, self.table_id, self.version, self.as_of, self.since, self.code, self.num_items, self.epochs, self.purchase_epochs,
-            self.kinds, self.hides_seen, asked,
+            self.location, self.table_id, self.version, self.as_of, self.since, self.code, self.num_items,
+            self.epochs, self.purchase_epochs, self.kinds, self.hides_seen, asked,
         ]  # fmt: skip
         digest = hashlib.sha256("\n".join(map(str, parts)).encode())
         for file in (self.start_from or {}).values():

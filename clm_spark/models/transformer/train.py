@@ -233,9 +233,9 @@ class _Loop:
     def _learn_nothing(self, progress: Progress) -> None:
         """Nobody's sequence can be asked: after a day on which nothing was taken the network stays as it is."""
         if self.task.start_from is None:
-            of = "two purchases" if progress.purchases_from is not None else "two items"
+            wanted = "an item" if progress.purchases_from is None else "a purchase"
             raise TrainingError(
-                f"expected customers who took to {of}, one within {self.task.settings.horizon} items of the other, got none: "
+                f"expected customers with {wanted} within {self.task.settings.horizon} items after another item, got none: "
                 "leave the transformer out, or set transformer.purchase_epochs=0 where purchases are rare"
             )
         progress.losses.append(0.0)

@@ -71,7 +71,7 @@ def test_a_day_costs_the_day(new_lake, tmp_path, caplog):
     Transformer().fit(Inputs(slower, today, customers), other, incumbent=in_use)
     told = [record.getMessage() for record in caplog.records if record.getMessage().startswith("transformer: ")]
     assert [line.split(", ")[0] for line in told] == [
-        "transformer: from scratch", "transformer: from scratch", "transformer: on from the one of 2024-02-29",
+        "transformer: from scratch", "transformer: from scratch", "transformer: warm start from 2024-02-29",
         "transformer: from scratch",
     ]  # fmt: skip
     assert ["40 sequences" in line for line in told] == [True, True, False, True]

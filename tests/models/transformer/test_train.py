@@ -100,15 +100,12 @@ def test_a_day_without_news_leaves_the_network_as_it_is(tmp_path):
 
 
 def test_nothing_to_ask_is_refused(tmp_path):
-    """Every sequence is a view and a purchase: nobody's second purchase can be asked for."""
-    table = tmp_path / "sequences"
-    write_sequences(table, [(1, 2)] * 30)
-    settings = DEBUG_SIZE.model_copy(update={"horizon": 2})
-    assert len(train(task(table, settings=settings, epochs=1, purchase_epochs=1), OneRank()).losses) == 2
-    write_sequences(tmp_path / "views", [(1,)] * 30)
-    for asked, of in (({}, "two items"), ({"purchase_epochs": 1}, "two items")):
-        with pytest.raises(TrainingError, match=f"expected customers who took to {of}, .* got none"):
-            train(task(tmp_path / "views", epochs=1, **asked), OneRank())
+    """Sequences of one item; and sequences of which no event is known to be a purchase."""
+    write_sequences(tmp_path / "short", [(1,)] * 30)
+    write_sequences(tmp_path / "unknown", [(1, 2)] * 30, kinds=False)
+    for name, wanted in (("short", "an item"), ("unknown", "a purchase")):
+        with pytest.raises(TrainingError, match=f"expected customers with {wanted} within 1 items after .* got none"):
+            train(task(tmp_path / name, epochs=1, purchase_epochs=1), OneRank())
 
 
 def test_a_table_that_was_made_again_is_another(tmp_path):
